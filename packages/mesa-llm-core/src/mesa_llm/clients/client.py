@@ -1,0 +1,60 @@
+"""The protocol that every way to a model follows, and the base class for those written on asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from typing import Protocol, runtime_checkable
+
+from mesa_llm.clients.messages import LLMRequest, LLMResponse
+from mesa_llm.concurrency import transport_loop
+
+
+@runtime_checkable
+class LLMClient(Protocol):
+    """A way to a model. Shared by all agents that use it; safe to use from any thread and any event loop."""
+
+    def generate(self, request: LLMRequest) -> LLMResponse:
+        """Answer a request; blocks the calling thread.
+
+        Raises:
+            ModelCallError: if the model could not be asked.
+        """
+        ...
+
+    async def agenerate(self, request: LLMRequest) -> LLMResponse:
+        """Answer a request.
+
+        Cancelling the caller cancels the call.
+
+        Raises:
+            ModelCallError: if the model could not be asked.
+        """
+        ...
+
+
+class AsyncClient(ABC):
+    """Base of clients written on asyncio: give it `complete`, it gives `generate` and `agenerate`.
+
+    `complete` always runs on the transport loop, one for the whole process with a thread of its own. Connections
+    belong to that loop and live across steps, and nothing that an agent blocks can stop a request.
+    """
+
+    @abstractmethod
+    async def complete(self, request: LLMRequest) -> LLMResponse:
+        """Answer a request. Runs on the transport loop; must not block it."""
+
+    def generate(self, request: LLMRequest) -> LLMResponse:
+        """Answer a request; blocks the calling thread."""
+        call = transport_loop.submit(self.complete(request))
+        try:
+            return call.result()
+        except BaseException:
+            call.cancel()
+            raise
+
+    async def agenerate(self, request: LLMRequest) -> LLMResponse:
+        """Answer a request. Cancelling the caller cancels the call."""
+        if transport_loop.is_running_here():
+            return await self.complete(request)
+        return await asyncio.wrap_future(transport_loop.submit(self.complete(request)))

@@ -1,0 +1,164 @@
+"""What goes to a model and what comes back, as data.
+
+Field names and meanings follow the OpenAI chat completions API, which every supported server speaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+type Role = Literal["system", "user", "assistant", "tool"]
+type ToolChoice = Literal["auto", "none", "required"]
+type JSONSchema = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that the model wants called.
+
+    Attributes:
+        id: the provider's identifier of the call.
+        name: the tool's name.
+        arguments: a JSON object as text, exactly as the model wrote it; may be invalid.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation.
+
+    Attributes:
+        role: who speaks.
+        content: the text; may be empty when there are tool calls.
+        tool_calls: tools that the assistant wants called.
+        tool_call_id: for role `tool`, the call that this message answers.
+    """
+
+    role: Role
+    content: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The message as JSON of the chat completions API."""
+        message: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.tool_calls:
+            message["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                for call in self.tool_calls
+            ]
+        if self.tool_call_id is not None:
+            message["tool_call_id"] = self.tool_call_id
+        return message
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as offered to a model.
+
+    Attributes:
+        name: the name that the model calls it by.
+        description: what it does and what it returns.
+        parameters: JSON schema (an object) of its arguments.
+    """
+
+    name: str
+    description: str
+    parameters: JSONSchema
+
+    def as_dict(self) -> dict[str, Any]:
+        """The tool as JSON of the chat completions API."""
+        return {
+            "type": "function",
+            "function": {"name": self.name, "description": self.description, "parameters": dict(self.parameters)},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFormat:
+    """A JSON schema that the answer's content must satisfy.
+
+    Attributes:
+        name: a name for the schema.
+        schema: the JSON schema (an object).
+    """
+
+    name: str
+    schema: JSONSchema
+
+    def as_dict(self) -> dict[str, Any]:
+        """The format as JSON of the chat completions API."""
+        return {"type": "json_schema", "json_schema": {"name": self.name, "schema": dict(self.schema)}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LLMRequest:
+    """One question to a model. Holds no key and no address: those belong to the client.
+
+    Attributes:
+        model: `provider/model`, e.g. `openai/gpt-4o-mini`.
+        messages: the conversation so far, oldest first.
+        tools: the tools on offer.
+        tool_choice: whether tools may, must not or must be called; `None` leaves it to the provider.
+        response_format: a schema for the answer's content.
+        options: sampling arguments (`temperature`, `max_tokens`, `seed`, …), passed on as they are.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: ToolChoice | None = None
+    response_format: ResponseFormat | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The request as JSON of the chat completions API, `model` included."""
+        body: dict[str, Any] = {"model": self.model, "messages": [message.as_dict() for message in self.messages]}
+        if self.tools:
+            body["tools"] = [tool.as_dict() for tool in self.tools]
+            if self.tool_choice is not None:
+                body["tool_choice"] = self.tool_choice
+        if self.response_format is not None:
+            body["response_format"] = self.response_format.as_dict()
+        return body | dict(self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that one call took.
+
+    Attributes:
+        prompt_tokens: tokens read.
+        completion_tokens: tokens written.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens read and written."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LLMResponse:
+    """A model's answer.
+
+    Attributes:
+        message: what the assistant says, with its tool calls.
+        model: the model that answered, as the provider names it.
+        usage: tokens taken; zero where the provider does not tell.
+        finish_reason: why the answer ended: `stop`, `tool_calls`, `length`, …
+    """
+
+    message: Message
+    model: str
+    usage: Usage = Usage()
+    finish_reason: str = "stop"

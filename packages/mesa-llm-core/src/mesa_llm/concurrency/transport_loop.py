@@ -1,0 +1,51 @@
+"""The one event loop that carries all requests to models.
+
+It starts on first use, on a daemon thread, and runs client code only: never an agent, a tool or a model. So nothing
+that an agent blocks can stop a request, and connections live as long as the process. A forked child starts a fresh one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any
+
+from mesa_llm.concurrency.loop_thread import LoopThread
+
+_transport: LoopThread | None = None
+_starting = threading.Lock()  # protects the making of _transport
+
+
+def _get() -> LoopThread:
+    global _transport  # noqa: PLW0603 - one loop for the process is the point
+    with _starting:
+        if _transport is None:
+            _transport = LoopThread("mesa-llm-transport")
+        return _transport
+
+
+def submit[T](coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    """Run a coroutine on the transport loop. May be called from any thread; cancelling the future cancels it."""
+    return _get().submit(coroutine)
+
+
+def is_running_here() -> bool:
+    """Whether the calling code runs on the transport loop's thread."""
+    return _transport is not None and _transport.is_running_here()
+
+
+_of_the_parent: list[LoopThread] = []
+
+
+def _forget_after_fork() -> None:
+    global _transport, _starting  # noqa: PLW0603
+    if _transport is not None:
+        # Kept alive, not closed: the selector is shared with the parent, and closing it here would deafen it there.
+        _of_the_parent.append(_transport)
+    _transport, _starting = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,39 @@
+"""A function on a thread of its own."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+
+
+def start[T](
+    function: Callable[[], T], *, context: contextvars.Context | None = None, name: str = "mesa-llm-worker"
+) -> Future[T]:
+    """Run a function on a new daemon thread.
+
+    One thread per call, not a pool: a pool of bounded size would decide which agents may wait at the same time. The
+    thread ends with the function; as a daemon it never keeps the interpreter from exiting.
+
+    Args:
+        function: what to run.
+        context: the context variables to run in; a copy of the caller's by default.
+        name: the thread's name.
+
+    Returns:
+        A future with the function's result or exception, `BaseException`s included.
+    """
+    future: Future[T] = Future()
+    context = context if context is not None else contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            result = context.run(function)
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    return future
