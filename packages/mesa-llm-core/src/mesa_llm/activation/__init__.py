@@ -1,1 +1,28 @@
-"""To be written."""
+"""The turn: the one seam between agents and whoever runs them in parallel.
+
+In a parallel step every agent first decides, then acts when it is its turn. Core marks three places in an agent's
+step: the start of a model call, the end of a decision (the turn point), and the start of a further decision. A runner
+fills in what happens there by setting a `Turn` as context variable. With no turn set, nothing happens there, and the
+agent simply runs.
+"""
+
+import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
+from mesa_llm.activation.clock import step_of
+from mesa_llm.activation.decisions import adecide, decide, model_call, my_turn, wait_my_turn
+from mesa_llm.activation.method_pairs import mark_installed, nearer_method
+from mesa_llm.activation.turn import Turn, current_turn, entered, stage
+
+__all__ = [
+    "Turn",
+    "adecide",
+    "current_turn",
+    "decide",
+    "entered",
+    "mark_installed",
+    "model_call",
+    "my_turn",
+    "nearer_method",
+    "stage",
+    "step_of",
+    "wait_my_turn",
+]

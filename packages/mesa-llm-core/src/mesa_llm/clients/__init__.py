@@ -1,7 +1,9 @@
 """Ways to a model: typed requests and responses, and clients that can be stacked."""
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
+from mesa_llm.clients.answers import Answer, tool_call
 from mesa_llm.clients.client import AsyncClient, LLMClient
+from mesa_llm.clients.litellm_client import LiteLLMClient
 from mesa_llm.clients.messages import (
     LLMRequest,
     LLMResponse,
@@ -12,16 +14,26 @@ from mesa_llm.clients.messages import (
     ToolSpec,
     Usage,
 )
+from mesa_llm.clients.registry import shared_client
+from mesa_llm.clients.rule_based import RuleBasedClient
+from mesa_llm.clients.statistics import CallCounts, MeteredClient
 
 __all__ = [
+    "Answer",
     "AsyncClient",
+    "CallCounts",
     "LLMClient",
     "LLMRequest",
     "LLMResponse",
+    "LiteLLMClient",
     "Message",
+    "MeteredClient",
     "ResponseFormat",
+    "RuleBasedClient",
     "ToolCall",
     "ToolChoice",
     "ToolSpec",
     "Usage",
+    "shared_client",
+    "tool_call",
 ]

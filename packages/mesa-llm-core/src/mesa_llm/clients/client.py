@@ -6,8 +6,10 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import Protocol, runtime_checkable
 
+from mesa_llm.activation import model_call
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
 from mesa_llm.concurrency import transport_loop
+from mesa_llm.errors import TurnError
 
 
 @runtime_checkable
@@ -45,16 +47,28 @@ class AsyncClient(ABC):
         """Answer a request. Runs on the transport loop; must not block it."""
 
     def generate(self, request: LLMRequest) -> LLMResponse:
-        """Answer a request; blocks the calling thread."""
+        """Answer a request; blocks the calling thread.
+
+        Raises:
+            TurnError: on the transport loop's own thread, where it would wait for itself for ever.
+        """
+        if transport_loop.is_running_here():
+            raise TurnError(
+                f"{type(self).__name__}.generate() was called on the thread of the transport loop, which is the one "
+                "to answer it. Code that runs there (a client, a policy) must `await agenerate(request)` instead."
+            )
         call = transport_loop.submit(self.complete(request))
-        try:
-            return call.result()
-        except BaseException:
-            call.cancel()
-            raise
+        with model_call(call.cancel):  # only now: the request is on its way, in the order in which agents start
+            try:
+                return call.result()
+            except BaseException:
+                call.cancel()
+                raise
 
     async def agenerate(self, request: LLMRequest) -> LLMResponse:
         """Answer a request. Cancelling the caller cancels the call."""
         if transport_loop.is_running_here():
             return await self.complete(request)
-        return await asyncio.wrap_future(transport_loop.submit(self.complete(request)))
+        call = asyncio.wrap_future(transport_loop.submit(self.complete(request)))
+        with model_call():
+            return await call

@@ -44,6 +44,21 @@ def run[T](coroutine: Coroutine[Any, Any, T]) -> T:
     return runner.run(coroutine, context=contextvars.copy_context())
 
 
+def run_unsuspended[T](coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends, without any loop: so one body serves sync and async callers.
+
+    Raises:
+        RuntimeError: if the coroutine suspends.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    raise RuntimeError(f"{coroutine!r} suspended, but was to run through without waiting.")
+
+
 def _run_on_helper[T](coroutine: Coroutine[Any, Any, T]) -> T:
     helper = LoopThread("mesa-llm-nested")
     call = helper.submit(coroutine)

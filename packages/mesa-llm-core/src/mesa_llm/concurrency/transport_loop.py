@@ -40,7 +40,7 @@ _of_the_parent: list[LoopThread] = []
 
 
 def _forget_after_fork() -> None:
-    global _transport, _starting  # noqa: PLW0603
+    global _transport, _starting
     if _transport is not None:
         # Kept alive, not closed: the selector is shared with the parent, and closing it here would deafen it there.
         _of_the_parent.append(_transport)

@@ -30,7 +30,7 @@ def start[T](
     def work() -> None:
         try:
             result = context.run(function)
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+        except BaseException as error:
             future.set_exception(error)
         else:
             future.set_result(result)

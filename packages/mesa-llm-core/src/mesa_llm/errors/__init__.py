@@ -1,20 +1,21 @@
 """Everything that mesa-llm raises on purpose.
 
-    MesaLLMError
-    ├── ConfigurationError (ValueError)     an argument, or a combination of them, that cannot work
-    ├── TurnError (RuntimeError)            the turn of a parallel step used where it cannot be
-    ├── DecisionError                       the model answered, and the answer cannot be used
-    ├── ModelCallError                      a call to a model failed
-    │   ├── MissingAPIKeyError              the provider wants a key and there is none
-    │   ├── UnknownModelError               no provider, or no such model at the provider
-    │   ├── EndpointUnreachableError        nobody answers at the address
-    │   ├── RateLimitedError                the provider asks to be called less often (429)
-    │   └── ModelTimeoutError (TimeoutError)
-    ├── ToolError                           a tool refuses a call; its text goes back to the model
-    └── ParallelStepError (ExceptionGroup)  in mesa_llm.parallel_stepping: decisions of a step that failed
+MesaLLMError
+├── ConfigurationError (ValueError)     an argument, or a combination of them, that cannot work
+├── TurnError (RuntimeError)            the turn of a parallel step used where it cannot be
+├── DecisionError                       the model answered, and the answer cannot be used
+├── ModelCallError                      a call to a model failed
+│   ├── MissingAPIKeyError              the provider wants a key and there is none
+│   ├── UnknownModelError               no provider, or no such model at the provider
+│   ├── EndpointUnreachableError        nobody answers at the address
+│   ├── RateLimitedError                the provider asks to be called less often (429)
+│   └── ModelTimeoutError (TimeoutError)
+├── ToolError                           a tool refuses a call; its text goes back to the model
+└── ParallelStepError (ExceptionGroup)  in mesa_llm.parallel_stepping: decisions of a step that failed
 
-    StepAborted (BaseException)             ends an agent that waits while its step is called off
-    DistributionConflictError (ImportError) the distribution `mesa-llm` is installed beside this one
+StepAborted (BaseException)             ends an agent that waits while its step is called off
+DistributionConflictError (ImportError) the distribution `mesa-llm` is installed beside this one
+NotParallelWarning (UserWarning)        a step that was to run in parallel does not
 """
 
 from mesa_llm.errors import namespace
@@ -26,6 +27,7 @@ from mesa_llm.errors.exceptions import (
     MissingAPIKeyError,
     ModelCallError,
     ModelTimeoutError,
+    NotParallelWarning,
     RateLimitedError,
     StepAborted,
     ToolError,
@@ -43,6 +45,7 @@ __all__ = [
     "MissingAPIKeyError",
     "ModelCallError",
     "ModelTimeoutError",
+    "NotParallelWarning",
     "RateLimitedError",
     "StepAborted",
     "ToolError",

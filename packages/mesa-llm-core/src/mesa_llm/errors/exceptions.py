@@ -59,8 +59,12 @@ class ToolError(MesaLLMError):
     """A tool refuses a call. Raise it in a tool: the text goes back to the model and into the agent's memory."""
 
 
-class StepAborted(BaseException):  # noqa: N818 - like KeyboardInterrupt: an end, not an error
+class StepAborted(BaseException):
     """Ends an agent whose step has been called off.
 
     Not an `Exception`, so that an agent's own `except Exception` cannot turn a step that was called off into an act.
     """
+
+
+class NotParallelWarning(UserWarning):
+    """A model asks for parallel stepping, and its agents do not step in parallel."""

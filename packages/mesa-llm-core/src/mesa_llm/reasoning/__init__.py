@@ -1,1 +1,20 @@
-"""To be written."""
+"""Strategies by which an agent makes a decision."""
+
+import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
+from mesa_llm.reasoning.cot import CoTReasoning
+from mesa_llm.reasoning.observation import Observation
+from mesa_llm.reasoning.prompts import read_observation
+from mesa_llm.reasoning.react import ReActReasoning
+from mesa_llm.reasoning.reasoning import Plan, Reasoning, Thinking
+from mesa_llm.reasoning.rewoo import ReWOOReasoning
+
+__all__ = [
+    "CoTReasoning",
+    "Observation",
+    "Plan",
+    "ReActReasoning",
+    "ReWOOReasoning",
+    "Reasoning",
+    "Thinking",
+    "read_observation",
+]

@@ -1,1 +1,9 @@
-"""To be written."""
+"""Tools: functions that a model can call."""
+
+import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
+from mesa_llm.tools import inbuilt_tools  # noqa: F401 - its tools are global
+from mesa_llm.tools.tool_decorator import tool
+from mesa_llm.tools.tool_manager import ToolManager
+from mesa_llm.tools.tool_result import ToolResult
+
+__all__ = ["ToolManager", "ToolResult", "tool"]

@@ -1,0 +1,14 @@
+"""Which step of its model an agent is in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def step_of(model: Any) -> int:
+    """The number of the model's current step; 1 during the first.
+
+    Mesa 3 counts them in `model.steps`; Mesa 4 has only `model.time`, which a step advances by one.
+    """
+    steps = getattr(model, "steps", None)
+    return int(model.time if steps is None else steps)

@@ -1,0 +1,101 @@
+"""The places in an agent's step that a runner needs to know of."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from mesa_llm.activation.turn import Turn, current_turn
+
+_deciding: ContextVar[Turn | None] = ContextVar("mesa_llm_deciding", default=None)
+
+
+async def adecide[T](decision: Callable[[], Awaitable[T]]) -> T:
+    """Make a decision, then wait at the turn point.
+
+    A decision made as part of another one (a reasoning that calls its parent's `aplan`) belongs to it and does not
+    wait.
+
+    Args:
+        decision: makes the decision; changes nothing that others can see, so that it can be made again.
+
+    Returns:
+        The decision, when it is the agent's turn. At once if nobody runs agents in parallel.
+    """
+    turn = current_turn()
+    if turn is None or _deciding.get() is turn:
+        return await decision()
+    await turn.abegin_decision()
+    with _marked_as_deciding(turn):
+        decided = await decision()
+    await turn.atake()
+    return decided
+
+
+def decide[T](decision: Callable[[], T]) -> T:
+    """Blocking form of `adecide`.
+
+    Raises:
+        TurnError: on a thread whose event loop runs agents.
+    """
+    turn = current_turn()
+    if turn is None or _deciding.get() is turn:
+        return decision()
+    turn.begin_decision()
+    with _marked_as_deciding(turn):
+        decided = decision()
+    turn.take()
+    return decided
+
+
+@contextmanager
+def _marked_as_deciding(turn: Turn) -> Iterator[None]:
+    token = _deciding.set(turn)
+    try:
+        yield
+    finally:
+        _deciding.reset(token)
+        turn.end_decision()
+
+
+@contextmanager
+def model_call(cancel: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Marks the time in which an agent waits for a model. For sync and async code alike.
+
+    Args:
+        cancel: ends a call that blocks a thread, when the agent's step is called off.
+    """
+    turn = current_turn()
+    if turn is None:
+        yield
+        return
+    turn.call_started(cancel)
+    try:
+        yield
+    finally:
+        turn.call_ended()
+
+
+async def my_turn() -> None:
+    """Wait until everybody has decided and it is the calling agent's turn to act.
+
+    For agents that decide by other means than a `Reasoning`. Returns at once outside a parallel step.
+
+    Raises:
+        TurnError: if the agent's step has ended.
+    """
+    turn = current_turn()
+    if turn is not None:
+        await turn.atake()
+
+
+def wait_my_turn() -> None:
+    """Blocking form of `my_turn`, for a `step` that runs in a thread.
+
+    Raises:
+        TurnError: if the agent's step has ended, or on a thread whose event loop runs agents.
+    """
+    turn = current_turn()
+    if turn is not None:
+        turn.take()

@@ -1,0 +1,39 @@
+"""Which of a sync method and its async twin an agent means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_INSTALLED = "__mesa_llm_installed__"
+
+
+def mark_installed[F](function: F) -> F:
+    """Mark a method that core has put on a user's class; it says nothing about what the user has defined."""
+    setattr(function, _INSTALLED, True)
+    return function
+
+
+def nearer_method(cls: type, sync_name: str, async_name: str, *, prefer_async: bool) -> str | None:
+    """The one of two twin methods that is defined nearer to a class in its method resolution order.
+
+    Args:
+        cls: the class.
+        sync_name: the name of the method.
+        async_name: the name of its async twin.
+        prefer_async: which to take where one class defines both.
+
+    Returns:
+        `sync_name`, `async_name`, or `None` if the class has neither.
+    """
+    for base in cls.__mro__:
+        has_sync, has_async = _defines(base, sync_name), _defines(base, async_name)
+        if has_sync and has_async:
+            return async_name if prefer_async else sync_name
+        if has_sync or has_async:
+            return async_name if has_async else sync_name
+    return None
+
+
+def _defines(cls: type, name: str) -> bool:
+    method: Any = vars(cls).get(name)
+    return method is not None and not hasattr(method, _INSTALLED)

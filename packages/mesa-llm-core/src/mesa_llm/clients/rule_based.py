@@ -1,0 +1,37 @@
+"""A client that needs no model: a policy written in Python answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mesa_llm.clients.answers import Answer, to_response
+from mesa_llm.clients.client import AsyncClient
+from mesa_llm.clients.latency import Latency, check_latency, pause
+from mesa_llm.clients.messages import LLMRequest, LLMResponse
+
+
+class RuleBasedClient(AsyncClient):
+    """Answers by a policy, without a network and without a key.
+
+    For a first contact, for examples, and as a baseline to compare a model with. The policy is a pure function of the
+    request: it has no agent and no Mesa model to look at, so it knows what a language model would know, and the same
+    request gets the same answer in any order. It runs on the transport loop, so it must be quick.
+
+    Args:
+        policy: gives the answer to a request: a text, one or several tool calls (see `tool_call`), a `Message`, or a
+            full `LLMResponse`. What it raises reaches the caller as it is, with its traceback.
+        latency: seconds until the answer, or a function that gives them for a request. Waiting overlaps, as with a
+            model.
+
+    Raises:
+        ConfigurationError: if `latency` is below zero.
+    """
+
+    def __init__(self, policy: Callable[[LLMRequest], Answer], *, latency: Latency[LLMRequest] = 0.0) -> None:
+        self.policy = policy
+        self.latency = check_latency(latency)
+
+    async def complete(self, request: LLMRequest) -> LLMResponse:
+        """Answer a request. Runs on the transport loop."""
+        await pause(self.latency, request)
+        return to_response(self.policy(request), model=request.model)

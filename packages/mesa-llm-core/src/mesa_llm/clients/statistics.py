@@ -1,0 +1,85 @@
+"""How many calls were made, how many at once, and what they took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from mesa_llm.clients.client import AsyncClient, LLMClient
+from mesa_llm.clients.messages import LLMRequest, LLMResponse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallCounts:
+    """What a `MeteredClient` has counted up to one moment.
+
+    Attributes:
+        calls: calls started.
+        failures: calls that raised or were cancelled.
+        in_flight: calls that have started and not ended.
+        peak_in_flight: the most calls that were in flight at once.
+        prompt_tokens: tokens read, in all calls.
+        completion_tokens: tokens written, in all calls.
+        waited_seconds: the sum of all ended calls' durations, failed ones included: what they would have taken one
+            at a time.
+    """
+
+    calls: int = 0
+    failures: int = 0
+    in_flight: int = 0
+    peak_in_flight: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    waited_seconds: float = 0.0
+
+
+class MeteredClient(AsyncClient):
+    """Counts the calls that go through it to another client.
+
+    Args:
+        inner: the client that answers. Its `agenerate` is called on the transport loop.
+        clock: gives the time in seconds.
+    """
+
+    def __init__(self, inner: LLMClient, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.inner = inner
+        self._clock = clock
+        # Replaced as a whole, and only on the transport loop: so any thread may read it without a lock.
+        self._counts = CallCounts()
+
+    def counts(self) -> CallCounts:
+        """The counts at this moment. May be called from any thread."""
+        return self._counts
+
+    async def complete(self, request: LLMRequest) -> LLMResponse:
+        """Have the inner client answer, and count. Runs on the transport loop."""
+        self._call_started()
+        started = self._clock()
+        response = None
+        try:
+            response = await self.inner.agenerate(request)
+            return response
+        finally:
+            self._call_ended(response, self._clock() - started)
+
+    def _call_started(self) -> None:
+        counts = self._counts
+        in_flight = counts.in_flight + 1
+        self._counts = replace(
+            counts,
+            calls=counts.calls + 1,
+            in_flight=in_flight,
+            peak_in_flight=max(counts.peak_in_flight, in_flight),
+        )
+
+    def _call_ended(self, response: LLMResponse | None, seconds: float) -> None:
+        counts = self._counts
+        self._counts = replace(
+            counts,
+            failures=counts.failures + (response is None),
+            in_flight=counts.in_flight - 1,
+            prompt_tokens=counts.prompt_tokens + (response.usage.prompt_tokens if response else 0),
+            completion_tokens=counts.completion_tokens + (response.usage.completion_tokens if response else 0),
+            waited_seconds=counts.waited_seconds + seconds,
+        )

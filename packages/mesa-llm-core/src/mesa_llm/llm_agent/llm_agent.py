@@ -1,0 +1,187 @@
+"""An agent that observes, asks a language model what to do, and does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from mesa import Agent
+
+from mesa_llm.activation import my_turn, wait_my_turn
+from mesa_llm.llm_agent import step_hooks
+from mesa_llm.llm_agent.observe import observe
+from mesa_llm.memory import Memory, ShortTermMemory
+from mesa_llm.module_llm import ModuleLLM
+from mesa_llm.reasoning import Observation, Plan, Reasoning
+from mesa_llm.tools import ToolManager
+
+if TYPE_CHECKING:
+    from mesa import Model
+
+    from mesa_llm.clients import LLMClient
+    from mesa_llm.tools import ToolResult
+
+
+class LLMAgent(Agent):
+    """A Mesa agent whose decisions come from a language model.
+
+    Its `step` (and `astep`) observes, decides and acts. Override either of them, or both: an agent that has only one
+    runs that one everywhere. Combine it with Mesa's own agent classes to place it in a space: `class Citizen(LLMAgent,
+    CellAgent)`.
+
+    Args:
+        model: the Mesa model that the agent belongs to.
+        reasoning: the strategy by which it decides, as a class.
+        llm_model: the language model, as `provider/model`.
+        system_prompt: who the agent is, in words; part of every prompt.
+        vision: how far it sees other agents, in the units of its space (cells, edges or distance); 0 or `None` for
+            nobody, -1 for everybody.
+        internal_state: what it knows about itself: a list of facts, a mapping, or one text. Others in whose vision it
+            is see it too, except for entries whose name begins with an underscore.
+        step_prompt: what it is to decide in each step.
+        api_base: the base URL of the model's server, if it is not the provider's own.
+        client: the way to the model; by default one that reaches any provider, shared by all agents.
+        tools: the tools it may use; by default all that are declared with a plain `@tool`.
+        memory: makes its memory, given the agent; by default the last five steps.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        reasoning: type[Reasoning],
+        llm_model: str = "gemini/gemini-2.0-flash",
+        system_prompt: str | None = None,
+        vision: float | None = None,
+        internal_state: Any = None,
+        step_prompt: str | None = None,
+        api_base: str | None = None,
+        *,
+        client: LLMClient | None = None,
+        tools: Iterable[Callable[..., Any]] | None = None,
+        memory: Callable[[LLMAgent], Memory] = ShortTermMemory,
+    ) -> None:
+        super().__init__(model=model)
+        self.llm = ModuleLLM(llm_model, api_base=api_base, system_prompt=system_prompt, client=client)
+        self.memory = memory(self)
+        self.tool_manager = ToolManager(tools)
+        self.vision = vision
+        self.step_prompt = step_prompt
+        self.reasoning = reasoning(agent=self)
+        self.internal_state = _as_facts(internal_state)
+        self._stepping = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        step_hooks.install(cls)
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__} {self.unique_id}"
+
+    @property
+    def system_prompt(self) -> str | None:
+        """Who the agent is, in words."""
+        return self.llm.system_prompt
+
+    @system_prompt.setter
+    def system_prompt(self, value: str | None) -> None:
+        self.llm.system_prompt = value
+
+    def generate_obs(self) -> Observation:
+        """Observe the world as it is now, and remember it."""
+        observation = observe(self)
+        self.memory.add_to_memory(
+            "observation", {"self_state": observation.self_state, "local_state": observation.local_state}
+        )
+        return observation
+
+    async def agenerate_obs(self) -> Observation:
+        """Like `generate_obs`."""
+        return self.generate_obs()
+
+    def apply_plan(self, plan: Plan) -> list[dict[str, Any]]:
+        """Carry a plan out: call its tools, in order, and remember the results.
+
+        Returns:
+            One `{"tool_call_id", "role", "name", "response"}` for each tool call.
+
+        Raises:
+            TurnError: in a parallel step before the agent's turn, on a thread whose event loop runs agents.
+        """
+        wait_my_turn()
+        return self._remember_acts(self.tool_manager.execute(self, plan.llm_plan.tool_calls))
+
+    async def aapply_plan(self, plan: Plan) -> list[dict[str, Any]]:
+        """Like `apply_plan`; async tools are awaited."""
+        await my_turn()
+        return self._remember_acts(await self.tool_manager.aexecute(self, plan.llm_plan.tool_calls))
+
+    def _remember_acts(self, results: list[ToolResult]) -> list[dict[str, Any]]:
+        for result in results:
+            self.memory.add_to_memory(
+                "action", {"tool": result.name, "arguments": result.arguments, "result": result.response}
+            )
+        return [result.as_dict() for result in results]
+
+    def send_message(self, message: str, recipients: Iterable[Agent]) -> str:
+        """Send a message; it is in the recipients' memory at once, and in the agent's own.
+
+        Args:
+            message: the text.
+            recipients: who gets it. The agent itself and agents without a memory are left out.
+
+        Returns:
+            Who got the message and who did not, in words.
+
+        Raises:
+            TurnError: in a parallel step before the agent's turn, on a thread whose event loop runs agents.
+        """
+        wait_my_turn()
+        others = [recipient for recipient in recipients if recipient is not self]
+        listeners = [other for other in others if isinstance(getattr(other, "memory", None), Memory)]
+        listener_ids = [listener.unique_id for listener in listeners]
+        for listener in listeners:
+            listener.memory.add_to_memory("message", {"message": message, "sender": self.unique_id})
+        if not listeners:
+            return f"Nobody could be given the message {message!r}."
+        self.memory.add_to_memory("message", {"message": message, "sender": self.unique_id, "recipients": listener_ids})
+        deaf = [other.unique_id for other in others if other not in listeners]
+        left_out = f" Agents {deaf} have no memory and were left out." if deaf else ""
+        return f"Agents {listener_ids} were told {message!r}.{left_out}"
+
+    async def asend_message(self, message: str, recipients: Iterable[Agent]) -> str:
+        """Like `send_message`; waits for the agent's turn."""
+        await my_turn()
+        return self.send_message(message, recipients)
+
+    def pre_step(self) -> None:
+        """Called before each step."""
+        self.memory.process_step(pre_step=True)
+
+    async def apre_step(self) -> None:
+        """Called before each `astep`."""
+        await self.memory.aprocess_step(pre_step=True)
+
+    def post_step(self) -> None:
+        """Called after each step."""
+        self.memory.process_step()
+
+    async def apost_step(self) -> None:
+        """Called after each `astep`."""
+        await self.memory.aprocess_step()
+
+    def step(self) -> None:
+        """Observe, decide, act."""
+        self.apply_plan(self.reasoning.plan(obs=self.generate_obs()))
+
+    async def astep(self) -> None:
+        """Observe, decide, act."""
+        await self.aapply_plan(await self.reasoning.aplan(obs=await self.agenerate_obs()))
+
+
+step_hooks.install(LLMAgent)
+
+
+def _as_facts(internal_state: Any) -> Any:
+    if internal_state is None:
+        return []
+    return [internal_state] if isinstance(internal_state, str) else internal_state

@@ -1,0 +1,173 @@
+"""One agent's handle on a language model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, Self, cast, get_args
+
+from mesa_llm.activation import model_call
+from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Message, ToolChoice, shared_client
+from mesa_llm.errors import ConfigurationError
+from mesa_llm.module_llm.schemas import AnyFormat, AnyTool, response_format_fields, tool_specs
+
+_OLLAMA = "http://localhost:11434"
+
+
+class ModuleLLM:
+    """Asks one model, with one system prompt, through a client that all agents share.
+
+    Constructing it reads nothing and connects to nothing: a missing key or an unknown model shows at the first call.
+    It pickles and copies. The shared client is looked up again; a client of one's own goes along, or is shared with
+    the copy where it cannot be copied. A key that was passed in is part of the pickle.
+
+    Args:
+        llm_model: the model, as `provider/model`. With a client of one's own any name will do.
+        api_base: the base URL of the server; `None` for the provider's own, which for Ollama is this machine.
+        system_prompt: goes before every prompt.
+        client: the way to the model. By default litellm, with one client for each `api_base` and `api_key`.
+        api_key: the key; `None` leaves it to the provider's environment variable.
+        **options: sampling arguments (`temperature`, `max_tokens`, `seed`, …), sent with every request.
+
+    Raises:
+        ConfigurationError: if `llm_model` names no provider and no client is given.
+    """
+
+    def __init__(
+        self,
+        llm_model: str,
+        api_base: str | None = None,
+        system_prompt: str | None = None,
+        *,
+        client: LLMClient | None = None,
+        api_key: str | None = None,
+        **options: Any,
+    ) -> None:
+        provider, slash, name = llm_model.partition("/")
+        if client is None and not (provider and slash and name):
+            raise ConfigurationError(
+                f"llm_model must be 'provider/model', e.g. 'openai/gpt-4o-mini' or 'ollama/llama3.1', "
+                f"got {llm_model!r}."
+            )
+        if api_base is None and provider in {"ollama", "ollama_chat"}:
+            api_base = _OLLAMA
+        self.llm_model = llm_model
+        self.api_base = api_base
+        self.system_prompt = system_prompt
+        self.api_key = api_key
+        self.options = options
+        self._client = client
+
+    @property
+    def client(self) -> LLMClient:
+        """The way to the model: the client that was given, or the shared one for this address and key."""
+        return self._client if self._client is not None else shared_client(self.api_base, self.api_key)
+
+    def request(
+        self,
+        prompt: str | list[str] | None = None,
+        tool_schema: Iterable[AnyTool] | None = None,
+        tool_choice: str | None = "auto",
+        response_format: AnyFormat | None = None,
+        system_prompt: str | None = None,
+    ) -> LLMRequest:
+        """The request that `generate` would send.
+
+        Args:
+            prompt: the text of one user message, or those of several.
+            tool_schema: the tools on offer: specs, or dicts in the form of the chat completions API.
+            tool_choice: `auto`, `none` or `required`: whether tools may, must not or must be called; `None` for the
+                provider's own choice.
+            response_format: what the answer must look like: a pydantic model, a JSON schema, or a `ResponseFormat`.
+            system_prompt: replaces the own system prompt in this request.
+
+        Raises:
+            ConfigurationError: if tools, tool choice or response format cannot be understood.
+            TypeError: if the prompt is no text.
+        """
+        if tool_choice is not None and tool_choice not in get_args(ToolChoice.__value__):
+            raise ConfigurationError(f"tool_choice must be 'auto', 'none', 'required' or None, got {tool_choice!r}.")
+        tools = tool_specs(tool_schema)
+        fields = response_format_fields(response_format)
+        system = system_prompt if system_prompt is not None else self.system_prompt
+        return LLMRequest(
+            model=self.llm_model,
+            # Always one system message, be it empty: some servers put in a default of their own where there is none.
+            messages=(Message("system", system or ""), *_user_messages(prompt)),
+            tools=tools,
+            tool_choice=cast("ToolChoice", tool_choice) if tools else None,
+            response_format=fields.get("response_format"),
+            options=self.options | fields.get("options", {}),
+        )
+
+    def generate(
+        self,
+        prompt: str | list[str] | None = None,
+        tool_schema: Iterable[AnyTool] | None = None,
+        tool_choice: str | None = "auto",
+        response_format: AnyFormat | None = None,
+        system_prompt: str | None = None,
+    ) -> LLMResponse:
+        """Ask the model; blocks the calling thread. The arguments are those of `request`.
+
+        Raises:
+            ModelCallError: if the model could not be asked.
+        """
+        return self.complete(self.request(prompt, tool_schema, tool_choice, response_format, system_prompt))
+
+    async def agenerate(
+        self,
+        prompt: str | list[str] | None = None,
+        tool_schema: Iterable[AnyTool] | None = None,
+        tool_choice: str | None = "auto",
+        response_format: AnyFormat | None = None,
+        system_prompt: str | None = None,
+    ) -> LLMResponse:
+        """Ask the model. The arguments are those of `request`. Cancelling the caller cancels the call.
+
+        Raises:
+            ModelCallError: if the model could not be asked.
+        """
+        return await self.acomplete(self.request(prompt, tool_schema, tool_choice, response_format, system_prompt))
+
+    def complete(self, request: LLMRequest) -> LLMResponse:
+        """Send a request as it is; blocks the calling thread."""
+        with _marked(self.client) as client:
+            return client.generate(request)
+
+    async def acomplete(self, request: LLMRequest) -> LLMResponse:
+        """Send a request as it is. Cancelling the caller cancels the call."""
+        with _marked(self.client) as client:
+            return await client.agenerate(request)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        for name, value in vars(self).items():
+            setattr(twin, name, _copied_if_it_can(value, memo) if name == "_client" else copy.deepcopy(value, memo))
+        return twin
+
+
+@contextmanager
+def _marked(client: LLMClient) -> Iterator[LLMClient]:
+    """Mark the time in which a client is waited for; an `AsyncClient` does so itself, and more precisely."""
+    with nullcontext() if isinstance(client, AsyncClient) else model_call():
+        yield client
+
+
+def _copied_if_it_can[T](client: T, memo: dict[int, Any]) -> T:
+    try:
+        return copy.deepcopy(client, memo)
+    except TypeError:  # it holds a lock, a connection, …
+        return client
+
+
+def _user_messages(prompt: str | list[str] | None) -> tuple[Message, ...]:
+    texts = [prompt] if isinstance(prompt, str) else prompt if prompt is not None else []
+    if not isinstance(texts, list | tuple):
+        raise TypeError(f"prompt must be a str, a list of str or None, got {prompt!r} ({type(prompt).__name__}).")
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"prompt[{position}] must be a str, got {text!r} ({type(text).__name__}).")
+    return tuple(Message("user", text) for text in texts)

@@ -1,0 +1,54 @@
+"""Chain of thought: think in numbered steps, then act.
+
+After Wei et al. (2022), "Chain-of-Thought Prompting Elicits Reasoning in Large Language Models", arXiv:2201.11903.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mesa_llm.reasoning.executor import tool_calls_for
+from mesa_llm.reasoning.prompts import system_prompt, user_prompt
+from mesa_llm.reasoning.reasoning import Reasoning, Thinking
+
+if TYPE_CHECKING:
+    from mesa_llm.clients import ToolChoice
+    from mesa_llm.reasoning.observation import Observation
+
+_INSTRUCTIONS = """\
+You are an agent in a simulation. Decide what to do next.
+Think step by step, and answer in this form:
+Thought 1: what the observation tells you
+Thought 2: what your memory adds
+Thought 3: the alternatives and their risks
+Thought 4: your decision and why
+Action: what you will do, in one sentence"""
+
+
+class CoTReasoning(Reasoning):
+    """Thinks in numbered steps, then turns the decision into tool calls: two model calls."""
+
+    def decide(
+        self,
+        prompt: str,
+        obs: Observation,
+        *,
+        ttl: int,
+        selected_tools: list[str] | None,
+        tool_calls: ToolChoice | None,
+    ) -> Thinking:
+        """Think, then turn the decision into tool calls."""
+        agent = self.agent
+        response = yield agent.llm.request(
+            prompt=user_prompt(agent.memory.get_prompt_ready(), obs, prompt),
+            tool_schema=agent.tool_manager.specs(selected_tools),
+            tool_choice="none",
+            system_prompt=system_prompt(_INSTRUCTIONS, agent.system_prompt),
+        )
+        thoughts = response.message.content
+        agent.memory.add_to_memory("plan", {"content": thoughts})
+        return (
+            yield from tool_calls_for(
+                agent, thoughts, step=obs.step, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls
+            )
+        )

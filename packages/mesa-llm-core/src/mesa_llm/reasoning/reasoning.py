@@ -1,0 +1,210 @@
+"""The base of all reasonings: one body for sync and async, and the turn point at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mesa_llm.activation import adecide, decide, nearer_method
+from mesa_llm.clients import LLMRequest, LLMResponse, Message, ToolChoice
+from mesa_llm.concurrency import calling_loop, worker_thread
+from mesa_llm.errors import ConfigurationError
+from mesa_llm.reasoning.observation import Observation
+
+if TYPE_CHECKING:
+    from mesa_llm.llm_agent import LLMAgent
+
+type Thinking = Generator[LLMRequest, LLMResponse, Plan]
+"""A decision in the making: yields each request to the model, is sent its response, returns the plan."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """A decision.
+
+    Attributes:
+        step: the model's step in which it was made.
+        llm_plan: the model's message, with the tool calls that carry the decision out.
+        ttl: for how many steps it holds, at least 1.
+    """
+
+    step: int
+    llm_plan: Message
+    ttl: int = 1
+
+    def __str__(self) -> str:
+        """The text of the decision, or its tool calls if it has no text."""
+        calls = ", ".join(f"{call.name}({call.arguments})" for call in self.llm_plan.tool_calls)
+        return self.llm_plan.content or calls
+
+
+def _decision[**P, T](plan: Callable[P, T]) -> Callable[P, T]:
+    """Put the turn point at the end of a `plan` method."""
+
+    @functools.wraps(plan)
+    def decided(*args: P.args, **kwargs: P.kwargs) -> T:
+        return decide(lambda: plan(*args, **kwargs))
+
+    return decided
+
+
+def _adecision[**P, T](aplan: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Put the turn point at the end of an `aplan` method."""
+
+    @functools.wraps(aplan)
+    async def decided(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await adecide(lambda: aplan(*args, **kwargs))
+
+    return decided
+
+
+class Reasoning:
+    """Base of strategies by which an agent decides.
+
+    A strategy of your own implements `decide`: a generator that yields requests and returns a plan. It is written
+    once; `plan` and `aplan` run it. In a parallel step both of them return when it is the agent's turn.
+
+        class Instinct(Reasoning):
+            def decide(self, prompt, obs, *, ttl, selected_tools, tool_calls):
+                request = self.agent.llm.request(
+                    prompt=[str(obs), prompt],
+                    tool_schema=self.agent.tool_manager.specs(selected_tools),
+                    tool_choice=tool_calls,
+                )
+                response = yield request
+                return Plan(step=obs.step, llm_plan=response.message, ttl=ttl)
+
+    A strategy that overrides `plan` or `aplan` instead works too: with only `plan`, `aplan` runs it in a thread.
+
+    Args:
+        agent: the agent that decides.
+    """
+
+    def __init__(self, agent: LLMAgent) -> None:
+        self.agent = agent
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "plan" in vars(cls):
+            cls.plan = _decision(cls.plan)  # type: ignore[method-assign]
+        if "aplan" in vars(cls):
+            cls.aplan = _adecision(cls.aplan)  # type: ignore[method-assign]
+
+    def decide(
+        self,
+        prompt: str,
+        obs: Observation,
+        *,
+        ttl: int,
+        selected_tools: list[str] | None,
+        tool_calls: ToolChoice | None,
+    ) -> Thinking:
+        """Make a decision. Changes nothing but the agent's own memory.
+
+        Args:
+            prompt: what to decide.
+            obs: what the agent sees.
+            ttl: for how many steps the plan will hold.
+            selected_tools: the names of the tools on offer, `None` for all that the agent has.
+            tool_calls: whether the plan may, must not or must call tools.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has none of decide(), plan() and aplan(): define one of them."
+        )
+
+    def unfinished_plan(self, ttl: int) -> Plan | None:
+        """What is left of an earlier plan, to go on with instead of deciding anew; `None` if nothing is."""
+        return None
+
+    @_decision
+    def plan(
+        self,
+        prompt: str | None = None,
+        obs: Observation | None = None,
+        ttl: int = 1,
+        selected_tools: list[str] | None = None,
+        tool_calls: ToolChoice | None = "auto",
+    ) -> Plan:
+        """Decide; blocks the calling thread until the decision is made and it is the agent's turn.
+
+        Args:
+            prompt: what to decide; the agent's `step_prompt` by default.
+            obs: what the agent sees; a fresh observation by default.
+            ttl: for how many steps the plan holds.
+            selected_tools: names of the tools on offer, `None` for all, `[]` for none.
+            tool_calls: `auto`, `none`, `required`, or `None` for the provider's default.
+
+        Raises:
+            ConfigurationError: if there is neither a prompt nor a `step_prompt`, or a tool name is unknown.
+            ModelCallError: if the model could not be asked.
+            DecisionError: if its answer cannot be used.
+            TurnError: on a thread whose event loop runs agents; use `await aplan(…)` there.
+        """
+        if self._means("aplan"):
+            return calling_loop.run(self.aplan(prompt, obs, ttl, selected_tools, tool_calls))
+        if (unfinished := self.unfinished_plan(ttl)) is not None:
+            return unfinished
+        task = self._prompt_or_default(prompt)
+        if obs is None:
+            obs = self.agent.generate_obs()
+        thinking = self.decide(task, obs, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls)
+        return _think(thinking, self.agent.llm.complete)
+
+    @_adecision
+    async def aplan(
+        self,
+        prompt: str | None = None,
+        obs: Observation | None = None,
+        ttl: int = 1,
+        selected_tools: list[str] | None = None,
+        tool_calls: ToolChoice | None = "auto",
+    ) -> Plan:
+        """Decide, without blocking the event loop. Arguments and errors as for `plan`."""
+        if self._means("plan"):
+            planning = functools.partial(self.plan, prompt, obs, ttl, selected_tools, tool_calls)
+            return await asyncio.wrap_future(worker_thread.start(planning))
+        if (unfinished := self.unfinished_plan(ttl)) is not None:
+            return unfinished
+        task = self._prompt_or_default(prompt)
+        if obs is None:
+            obs = await self.agent.agenerate_obs()
+        thinking = self.decide(task, obs, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls)
+        return await _athink(thinking, self.agent.llm.acomplete)
+
+    def _means(self, name: str) -> bool:
+        """Whether the strategy consists of this method alone, and the base has been asked for its twin."""
+        return nearer_method(type(self), "plan", "aplan", prefer_async=name == "plan") == name
+
+    def _prompt_or_default(self, prompt: str | None) -> str:
+        prompt = self.agent.step_prompt if prompt is None else prompt
+        if prompt is None:
+            raise ConfigurationError(
+                f"{type(self.agent).__name__} {self.agent.unique_id} has nothing to decide: give plan() a prompt, or "
+                "the agent a step_prompt."
+            )
+        return prompt
+
+
+async def _athink(thinking: Thinking, ask: Callable[[LLMRequest], Awaitable[LLMResponse]]) -> Plan:
+    try:
+        request = next(thinking)
+        while True:
+            try:
+                response = await ask(request)
+            except Exception as error:
+                request = thinking.throw(error)
+            else:
+                request = thinking.send(response)
+    except StopIteration as end:
+        plan: Plan = end.value
+        return plan
+
+
+def _think(thinking: Thinking, ask: Callable[[LLMRequest], LLMResponse]) -> Plan:
+    async def ask_and_block(request: LLMRequest) -> LLMResponse:
+        return ask(request)
+
+    return calling_loop.run_unsuspended(_athink(thinking, ask_and_block))

@@ -1,0 +1,142 @@
+"""The spaces of `mesa.discrete_space`: cells that are connected with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, override
+
+from mesa.discrete_space.cell_agent import FixedCell
+
+from mesa_llm.errors import ToolError
+from mesa_llm.spaces import compass
+from mesa_llm.spaces.coordinates import inside_grid, listed, plain, shortened, spellings
+from mesa_llm.spaces.reach import reach
+from mesa_llm.spaces.space import Position, Space
+
+if TYPE_CHECKING:
+    from mesa import Agent
+    from mesa.discrete_space import Cell
+
+
+class Cells(Space):
+    """Any discrete space; by itself it serves those whose cells have names (`Network`)."""
+
+    def __init__(self, space: Any) -> None:
+        self._space = space
+
+    @override
+    def holds(self, agent: Agent) -> bool:
+        cell = getattr(agent, "cell", None)
+        return cell is not None and self._space._cells.get(self._key(cell)) is cell
+
+    @override
+    def takes(self, agent: Agent) -> bool:
+        return hasattr(agent, "cell")
+
+    @override
+    def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
+        cells = reach(_cell_of(agent), lambda cell: cell.connections.values(), radius)
+        return [other for cell in cells for other in cell.agents]
+
+    @override
+    def steps(self, agent: Agent) -> dict[str, Position]:
+        if _is_fixed(agent):
+            return {}
+        here = _cell_of(agent)
+        names = {offset: name for name, offset in self._compass(here).items()}
+        return {
+            names.get(key) or str(plain(cell.coordinate)): plain(cell.coordinate)
+            for key, cell in here.connections.items()
+            if cell is not here
+        }
+
+    @override
+    def resolve(self, position: object) -> Position:
+        for name in spellings(position):
+            if (cell := self._find(name)) is not None:
+                return plain(cell.coordinate)
+        names = (plain(cell.coordinate) for cell in self._space)
+        raise ToolError(f"There is no {self._called} {shortened(position)}. There are: {listed(names)}.")
+
+    @override
+    def obstacle(self, position: Position) -> str | None:
+        cell = self._find(position)
+        if cell is None or not cell.is_full:
+            return None
+        held = len(cell.agents)
+        return f"Cell {position!r} is full: it holds {held} agent{'' if held == 1 else 's'} and has room for no more."
+
+    @override
+    def place(self, agent: Agent, position: Position) -> None:
+        if _is_fixed(agent):
+            raise ToolError(f"Agent {agent.unique_id} is fixed to its cell and cannot move. Do something else.")
+        agent.cell = self._find(position)
+
+    _called = "node"
+
+    def _compass(self, cell: Cell) -> compass.Compass:
+        """The names of the cell's connections; those without one are called after the cell they lead to."""
+        return {}
+
+    def _key(self, cell: Cell) -> Position:
+        return plain(cell.coordinate)
+
+    def _find(self, position: Position) -> Cell | None:
+        return self._space._cells.get(position)
+
+
+class VoronoiCells(Cells):
+    """`VoronoiGrid`: cells are called by their number; in Mesa 3.4 their coordinate is their centroid."""
+
+    _called = "cell"
+
+    def _key(self, cell: Cell) -> Position:
+        if isinstance(cell.coordinate, int):
+            return cell.coordinate
+        # Mesa 3.4: the keys of a cell's connections are (its own number, the other's number)
+        own_number, _ = next(iter(cell.connections), (0, 0))
+        return own_number
+
+    def _find(self, position: Position) -> Cell | None:
+        return self._by_centroid.get(position) if isinstance(position, tuple) else super()._find(position)
+
+    @cached_property
+    def _by_centroid(self) -> dict[Position, Cell]:
+        return {plain(cell.coordinate): cell for cell in self._space}
+
+
+class GridCells(Cells):
+    """`OrthogonalMooreGrid` and `OrthogonalVonNeumannGrid`, of any number of dimensions."""
+
+    _axes = ("row", "column")
+
+    @override
+    def resolve(self, position: object) -> Position:
+        dimensions = self._space.dimensions
+        axes = self._axes if len(dimensions) == 2 else [f"axis {number}" for number in range(1, len(dimensions) + 1)]
+        coordinate = inside_grid(position, axes, dimensions, torus=self._space.torus)
+        if coordinate not in self._space._cells:
+            raise ToolError(f"The grid has no cell {coordinate}: it was taken away. Choose another one.")
+        return coordinate
+
+    def _compass(self, cell: Cell) -> compass.Compass:
+        return compass.ROW_COLUMN
+
+
+class HexCells(GridCells):
+    """`HexGrid`."""
+
+    _axes = ("column", "row")
+
+    def _compass(self, cell: Cell) -> compass.Compass:
+        _, row = cell.coordinate
+        return compass.hex_rows(row)
+
+
+def _cell_of(agent: Agent) -> Cell:
+    return agent.cell
+
+
+def _is_fixed(agent: Agent) -> bool:
+    return isinstance(agent, FixedCell) and agent.cell is not None

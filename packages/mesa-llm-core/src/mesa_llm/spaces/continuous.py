@@ -1,0 +1,139 @@
+"""The continuous spaces: `mesa.experimental.continuous_space` and that of `mesa.space`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, override
+
+from mesa_llm.errors import ToolError
+from mesa_llm.spaces import compass
+from mesa_llm.spaces.coordinates import numbers, plain
+from mesa_llm.spaces.space import Position, Space
+
+if TYPE_CHECKING:
+    from mesa import Agent
+
+
+class ContinuousSpace(Space):
+    """What both continuous spaces have in common. A step goes 1 along each axis that its name has."""
+
+    def __init__(self, space: Any) -> None:
+        self._space = space
+
+    @override
+    def steps(self, agent: Agent) -> dict[str, Position]:
+        here = self._point(agent)
+        steps: dict[str, Position] = {}
+        for name, offset in compass.XY.items():
+            # beyond two dimensions the others stay as they are; in one dimension there is only East and West
+            if any(offset[len(here) :]):
+                continue
+            moved = [value + delta for value, delta in zip(here, offset, strict=False)]
+            target = self._inside((*moved, *here[len(moved) :]))
+            if target is not None and target != here:
+                steps[name] = target
+        return steps
+
+    @override
+    def resolve(self, position: object) -> Position:
+        bounds = self._bounds()
+        axes = ["x", "y", "z"] if len(bounds) == 3 else ["x", "y"]
+        if len(bounds) not in (2, 3):
+            axes = [f"axis {number}" for number in range(1, len(bounds) + 1)]
+        point = numbers(position, axes)
+        target = self._inside(point)
+        if target is None:
+            limits = ", ".join(f"{axis} {low} to {high}" for axis, (low, high) in zip(axes, bounds, strict=True))
+            raise ToolError(f"{point} is outside the space. Its bounds are: {limits}{self._bounds_note}.")
+        return target
+
+    _bounds_note = ""
+
+    @abstractmethod
+    def _point(self, agent: Agent) -> tuple[float, ...]:
+        """Where the agent is."""
+
+    @abstractmethod
+    def _inside(self, point: tuple[float, ...]) -> tuple[float, ...] | None:
+        """The point, wrapped if the space is a torus; `None` if it is outside."""
+
+    @abstractmethod
+    def _bounds(self) -> Sequence[tuple[float, float]]:
+        """The lowest and highest coordinate on each axis."""
+
+
+class ExperimentalContinuousSpace(ContinuousSpace):
+    """`mesa.experimental.continuous_space.ContinuousSpace`."""
+
+    @override
+    def holds(self, agent: Agent) -> bool:
+        return getattr(agent, "space", None) is self._space
+
+    @override
+    def takes(self, agent: Agent) -> bool:
+        return False
+
+    @override
+    def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
+        agents, _distances = self._space.get_agents_in_radius(agent.position, radius=radius)
+        return list(agents)
+
+    @override
+    def place(self, agent: Agent, position: Position) -> None:
+        agent.position = position
+
+    def _point(self, agent: Agent) -> tuple[float, ...]:
+        return _as_point(agent.position)
+
+    def _inside(self, point: tuple[float, ...]) -> tuple[float, ...] | None:
+        if self._space.in_bounds(point):
+            return _as_point(point)
+        return _as_point(self._space.torus_correct(point)) if self._space.torus else None
+
+    def _bounds(self) -> Sequence[tuple[float, float]]:
+        return [(float(low), float(high)) for low, high in self._space.dimensions]
+
+
+class LegacyContinuousSpace(ContinuousSpace):
+    """`mesa.space.ContinuousSpace`."""
+
+    _bounds_note = ", the upper ones excluded"
+
+    @override
+    def holds(self, agent: Agent) -> bool:
+        return agent in self._space._agent_to_index
+
+    @override
+    def takes(self, agent: Agent) -> bool:
+        return True
+
+    @override
+    def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
+        if radius < 0:
+            return []
+        return list(self._space.get_neighbors(agent.pos, radius, include_center=True))
+
+    @override
+    def place(self, agent: Agent, position: Position) -> None:
+        if self.holds(agent):
+            self._space.move_agent(agent, position)
+        else:
+            self._space.place_agent(agent, position)
+
+    def _point(self, agent: Agent) -> tuple[float, ...]:
+        return _as_point(agent.pos)
+
+    def _inside(self, point: tuple[float, ...]) -> tuple[float, ...] | None:
+        if not self._space.out_of_bounds(point):
+            return point
+        return _as_point(self._space.torus_adj(point)) if self._space.torus else None
+
+    def _bounds(self) -> Sequence[tuple[float, float]]:
+        return [(self._space.x_min, self._space.x_max), (self._space.y_min, self._space.y_max)]
+
+
+def _as_point(position: object) -> tuple[float, ...]:
+    point = plain(position)
+    assert isinstance(point, tuple)
+    return point

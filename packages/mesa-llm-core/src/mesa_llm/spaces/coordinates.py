@@ -1,0 +1,124 @@
+"""Reading positions: those that Mesa keeps and those that a language model writes."""
+
+from __future__ import annotations
+
+import ast
+import math
+import reprlib
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import islice
+from numbers import Real
+from typing import TypeGuard
+
+import numpy as np
+
+from mesa_llm.errors import ToolError
+from mesa_llm.spaces.space import Position
+
+LONGEST_LITERAL = 200
+LISTED = 12
+
+_repr = reprlib.Repr(maxstring=100, maxlong=40, maxother=100)
+
+
+def plain(position: object) -> Position:
+    """A position without numpy: arrays and sequences of coordinates become tuples of Python numbers."""
+    if isinstance(position, np.ndarray | list | tuple):
+        return tuple(item.item() if isinstance(item, np.generic) else item for item in position)
+    assert isinstance(position, Hashable)
+    return position
+
+
+def numbers(position: object, axes: Sequence[str]) -> tuple[float, ...]:
+    """The position as one finite number for each axis.
+
+    Args:
+        position: a sequence of numbers, or text that looks like one: "[3, 4]".
+        axes: the names of the axes, for the error.
+
+    Raises:
+        ToolError: if it is something else.
+    """
+    value = _literal(position) if isinstance(position, str) else position
+    if isinstance(value, np.ndarray | list | tuple) and len(value) == len(axes) and all(map(_is_finite, value)):
+        return tuple(item.item() if isinstance(item, np.generic) else item for item in value)
+    raise ToolError(f"{shortened(position)} is not a position here. Give {len(axes)} numbers: [{', '.join(axes)}].")
+
+
+def whole_numbers(position: object, axes: Sequence[str]) -> tuple[int, ...]:
+    """Like `numbers`, for the cells of a grid: 3.0 counts as 3.
+
+    Raises:
+        ToolError: if it is not one whole number for each axis.
+    """
+    values = numbers(position, axes)
+    if not all(value == int(value) for value in values):
+        raise ToolError(f"{shortened(position)} is not a cell of the grid. Give whole numbers: [{', '.join(axes)}].")
+    return tuple(int(value) for value in values)
+
+
+def inside_grid(position: object, axes: Sequence[str], dimensions: Sequence[int], *, torus: bool) -> tuple[int, ...]:
+    """The cell of a grid that is meant by `position`; on a torus it is wrapped.
+
+    Raises:
+        ToolError: if it is not a cell of the grid; the text has the bounds.
+    """
+    values = whole_numbers(position, axes)
+    if torus:
+        return tuple(value % size for value, size in zip(values, dimensions, strict=True))
+    if not all(0 <= value < size for value, size in zip(values, dimensions, strict=True)):
+        bounds = ", ".join(f"{axis} 0 to {size - 1}" for axis, size in zip(axes, dimensions, strict=True))
+        raise ToolError(f"{values} is outside the grid. Its bounds are: {bounds}.")
+    return values
+
+
+def spellings(name: object) -> Iterator[Hashable]:
+    """What a node may be called that a language model calls `name`: 7 may come as "7", 7.0 or [7]."""
+    values = [name]
+    if isinstance(name, str):
+        values.append(_literal(name))
+    if isinstance(name, list | tuple) and len(name) == 1:
+        values.append(name[0])
+    for value in values:
+        if isinstance(value, float) and value.is_integer():
+            yield int(value)
+        spelling = tuple(value) if isinstance(value, list | tuple) else value
+        if _is_hashable(spelling):
+            yield spelling
+    yield str(name)
+
+
+def listed(names: Iterable[object]) -> str:
+    """The first of the names, separated by commas."""
+    names = iter(names)
+    shown = ", ".join(str(name) for name in islice(names, LISTED))
+    return shown if next(names, None) is None else f"{shown}, ..."
+
+
+def shortened(value: object) -> str:
+    """The `repr` of something that a language model wrote, cut to a length that does no harm in a prompt."""
+    return _repr.repr(value)
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
+
+
+def _is_hashable(value: object) -> TypeGuard[Hashable]:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _literal(text: str) -> object:
+    if len(text) > LONGEST_LITERAL:
+        return text
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return text

@@ -1,0 +1,129 @@
+"""The grids and the network of `mesa.space`, which Mesa 4 no longer has. Nothing here imports that module."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, override
+
+from mesa_llm.errors import ToolError
+from mesa_llm.spaces import compass
+from mesa_llm.spaces.coordinates import inside_grid, listed, shortened, spellings
+from mesa_llm.spaces.reach import reach
+from mesa_llm.spaces.space import Position, Space
+
+if TYPE_CHECKING:
+    from mesa import Agent
+
+
+class _LegacySpace(Space):
+    """What the grids and the network have in common: `agent.pos`, `move_agent`, `place_agent`, contents of cells."""
+
+    def __init__(self, space: Any) -> None:
+        self._space = space
+
+    @override
+    def takes(self, agent: Agent) -> bool:
+        return True
+
+    @override
+    def place(self, agent: Agent, position: Position) -> None:
+        if self.holds(agent):
+            self._space.move_agent(agent, position)
+        else:
+            self._space.place_agent(agent, position)
+
+
+class LegacyGrid(_LegacySpace):
+    """`SingleGrid` and `MultiGrid`."""
+
+    @override
+    def holds(self, agent: Agent) -> bool:
+        pos = getattr(agent, "pos", None)
+        is_cell = isinstance(pos, tuple) and len(pos) == 2 and all(isinstance(value, Integral) for value in pos)
+        return is_cell and not self._space.out_of_bounds(pos) and agent in self._space.get_cell_list_contents([pos])
+
+    @override
+    def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
+        x, y = agent.pos
+        columns = self._span(x, radius, self._space.width)
+        rows = self._span(y, radius, self._space.height)
+        return list(self._space.iter_cell_list_contents([(column, row) for column in columns for row in rows]))
+
+    @override
+    def steps(self, agent: Agent) -> dict[str, Position]:
+        x, y = agent.pos
+        steps: dict[str, Position] = {}
+        for name, (dx, dy) in self._compass(x).items():
+            target = (x + dx, y + dy)
+            if self._space.torus:
+                target = (target[0] % self._space.width, target[1] % self._space.height)
+            if target != agent.pos and not self._space.out_of_bounds(target):
+                steps[name] = target
+        return steps
+
+    @override
+    def resolve(self, position: object) -> Position:
+        dimensions = (self._space.width, self._space.height)
+        return inside_grid(position, ("x", "y"), dimensions, torus=self._space.torus)
+
+    @override
+    def obstacle(self, position: Position) -> str | None:
+        content = self._space[position]
+        if content is None or isinstance(content, list):
+            return None
+        return f"Cell {position!r} is occupied by agent {content.unique_id}."
+
+    def _compass(self, _x: int) -> compass.Compass:
+        return compass.XY
+
+    def _span(self, center: int, radius: float, size: int) -> Iterable[int]:
+        """The coordinates along one axis that are at most `radius` from `center`, each once.
+
+        `get_neighborhood` of Mesa would keep the cells around every cell that was ever asked, for every radius.
+        """
+        if not radius >= 0:
+            return range(0)
+        steps = int(min(radius, size))
+        if not self._space.torus:
+            return range(max(0, center - steps), min(size, center + steps + 1))
+        if 2 * steps + 1 >= size:
+            return range(size)
+        return [value % size for value in range(center - steps, center + steps + 1)]
+
+
+class LegacyHexGrid(LegacyGrid):
+    """`HexSingleGrid` and `HexMultiGrid`."""
+
+    @override
+    def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
+        cells = reach(agent.pos, lambda pos: self._space.get_neighborhood(pos, radius=1), radius)
+        return list(self._space.iter_cell_list_contents(cells))
+
+    def _compass(self, x: int) -> compass.Compass:
+        return compass.hex_columns(x)
+
+
+class LegacyNetwork(_LegacySpace):
+    """`NetworkGrid`."""
+
+    @override
+    def holds(self, agent: Agent) -> bool:
+        node = getattr(agent, "pos", None)
+        return node in self._space.G and agent in self._space.get_cell_list_contents([node])
+
+    @override
+    def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
+        nodes: list[Hashable] = reach(agent.pos, self._space.G.neighbors, radius)
+        return list(self._space.iter_cell_list_contents(nodes))
+
+    @override
+    def steps(self, agent: Agent) -> dict[str, Position]:
+        return {str(node): node for node in self._space.G.neighbors(agent.pos) if node != agent.pos}
+
+    @override
+    def resolve(self, position: object) -> Position:
+        for name in spellings(position):
+            if name in self._space.G:
+                return name
+        raise ToolError(f"There is no node {shortened(position)}. There are: {listed(self._space.G)}.")

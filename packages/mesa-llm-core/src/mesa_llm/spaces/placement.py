@@ -1,0 +1,103 @@
+"""Where an agent is, who is near it, and where it goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mesa_llm.errors import ToolError
+from mesa_llm.spaces import compass
+from mesa_llm.spaces.coordinates import listed, plain
+from mesa_llm.spaces.locate import is_continuous, space_for, space_of
+
+if TYPE_CHECKING:
+    from mesa import Agent
+
+    from mesa_llm.spaces.space import Position
+
+
+def position_of(agent: Agent) -> Position | None:
+    """Where the agent is.
+
+    Returns:
+        Its coordinates as a tuple of Python numbers, the node as the network calls it, `None` if it is nowhere.
+    """
+    if (cell := getattr(agent, "cell", None)) is not None:
+        return plain(cell.coordinate)
+    if is_continuous(getattr(agent, "space", None)):
+        return plain(agent.position)
+    # Mesa 4 has no `pos`
+    return plain(getattr(agent, "pos", None))
+
+
+def neighbors_of(agent: Agent, radius: float) -> list[Agent]:
+    """The other agents within a radius, those in the agent's own cell included.
+
+    The distance is that of the space: steps from cell to cell, where diagonal steps count as one on Moore grids and on
+    the grids of `mesa.space`; edges on networks; Euclidean on continuous spaces. On discrete spaces the cost follows
+    the number of cells within the radius, on continuous spaces Mesa compares all agents at once.
+
+    Args:
+        agent: the agent in the middle.
+        radius: at least 0; 0 means the agent's own cell. Of a fraction, discrete spaces take the whole steps.
+
+    Returns:
+        The agents in the order of their `unique_id`; nobody if the agent is nowhere.
+    """
+    space = space_of(agent)
+    if space is None:
+        return []
+    others = [other for other in space.within(agent, radius) if other is not agent]
+    return sorted(others, key=lambda other: other.unique_id)
+
+
+def directions_from(agent: Agent, *, free_only: bool = False) -> dict[str, Position]:
+    """The steps that the agent can take from where it is.
+
+    Args:
+        agent: the agent.
+        free_only: leave out steps into cells that have no room.
+
+    Returns:
+        Where each step leads. Compass names on grids and continuous spaces ("North", "NorthEast"), the names of the
+        adjacent nodes or cells on networks and Voronoi grids. Nothing if the agent is nowhere.
+    """
+    space = space_of(agent)
+    if space is None:
+        return {}
+    steps = space.steps(agent)
+    return {
+        name: steps[name]
+        for name in sorted(steps, key=compass.in_order)
+        if not free_only or space.obstacle(steps[name]) is None
+    }
+
+
+def move_to(agent: Agent, position: object) -> Position:
+    """Place the agent somewhere else in its space; an agent that is nowhere is placed for the first time.
+
+    Args:
+        agent: the agent.
+        position: coordinates (wrapped on a torus) or the name of a node; a node's name may also be given as text.
+
+    Returns:
+        The agent's new position.
+
+    Raises:
+        ToolError: if there is no such place, if it has no room, if the agent is fixed to its cell, or if no space is
+            found. Then the agent is where it was.
+    """
+    space = space_for(agent)
+    if space is None:
+        raise ToolError(f"Agent {agent.unique_id} cannot move: no space was found in its model. Do something else.")
+    target = space.resolve(position)
+    if target == position_of(agent):
+        return target
+    if (obstacle := space.obstacle(target)) is not None:
+        raise ToolError(f"{obstacle} {_way_out(agent)}")
+    space.place(agent, target)
+    return position_of(agent)
+
+
+def _way_out(agent: Agent) -> str:
+    free = directions_from(agent, free_only=True)
+    return f"Free directions from {position_of(agent)!r}: {listed(free)}." if free else "Choose another place."

@@ -1,0 +1,164 @@
+"""A server that speaks the chat completions API over real HTTP, for tests of what lies between."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from mesa_llm.clients.answers import Answer
+from mesa_llm.clients.latency import Latency, check_latency, pause
+from mesa_llm.concurrency.loop_thread import LoopThread
+from mesa_llm.testing.completion_json import completion_json
+from mesa_llm.testing.fault import Fault
+from mesa_llm.testing.gate import Gate
+from mesa_llm.testing.script import Script, ScriptReader
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+type ServerAnswer = Answer | dict[str, Any] | Fault
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRequest:
+    """A request as the server saw it.
+
+    Attributes:
+        body: its JSON.
+        headers: its HTTP headers, names in lower case.
+    """
+
+    body: dict[str, Any]
+    headers: dict[str, str]
+
+
+class FakeOpenAIServer:
+    """Serves `POST /v1/chat/completions` and `GET /v1/models` on the loopback, while its `with` block runs.
+
+    Runs on a thread and an event loop of its own, so that a blocked test does not block it.
+
+    Args:
+        answer: the script: a function of the request's JSON, plain or async; a list of answers, given in order of
+            arrival; or one answer, given for ever. An answer is one as for `RuleBasedClient`, a dict (a message or a
+            whole completion), or a `Fault`. If the script raises, the server answers 500 and names the error.
+        latency: seconds until the answer, or a function that gives them for the request's JSON.
+        hold_until: holds all answers until this many requests are being served at once; then the next batch.
+        patience: seconds after which a held batch that is not complete is answered by a 500 that says so.
+        models: the names that `GET /v1/models` lists.
+
+    Attributes:
+        requests: the requests for completions, in order of arrival.
+        connections_opened: how many connections were accepted.
+        concurrency: requests being served now.
+        peak_concurrency: the most requests that were being served at once.
+
+    Raises:
+        ConfigurationError: if `latency` is below zero or `hold_until` below one.
+    """
+
+    def __init__(
+        self,
+        answer: Script[dict[str, Any], ServerAnswer] = "ok",
+        *,
+        latency: Latency[dict[str, Any]] = 0.0,
+        hold_until: int | None = None,
+        patience: float = 10.0,
+        models: tuple[str, ...] = ("fake-model",),
+    ) -> None:
+        self.requests: list[ServedRequest] = []
+        self.connections_opened = 0
+        self.concurrency = 0
+        self.peak_concurrency = 0
+        self._script: ScriptReader[dict[str, Any], ServerAnswer] = ScriptReader(answer)
+        self._latency = check_latency(latency)
+        self._gate = Gate(hold_until, patience)
+        self._models = models
+        self._port = 0
+        self._thread: LoopThread | None = None
+
+    @property
+    def url(self) -> str:
+        """The base URL, as for `api_base`."""
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    def __enter__(self) -> Self:
+        self._thread = LoopThread("fake-openai-server")
+        self._thread.submit(self._start()).result()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        assert self._thread is not None
+        self._thread.submit(self._stop()).result()
+        self._thread.close()
+        self._thread = None
+
+    async def _start(self) -> None:
+        # aiohttp is slow to import, and only a server that is started needs it.
+        from aiohttp import web  # noqa: PLC0415
+
+        self._http = web.Server(self._serve, access_log=None, handler_cancellation=True)
+        self._listener = await asyncio.get_running_loop().create_server(self._connection_made, "127.0.0.1", 0)
+        self._port = self._listener.sockets[0].getsockname()[1]
+
+    async def _stop(self) -> None:
+        self._listener.close()
+        self._http.pre_shutdown()  # ends the connections that idle
+        await self._http.shutdown(timeout=0.01)  # cancels the rest; zero would mean to wait for ever
+
+    def _connection_made(self) -> asyncio.Protocol:
+        self.connections_opened += 1
+        return self._http()
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        from aiohttp import web  # noqa: PLC0415
+
+        if (request.method, request.path) == ("POST", "/v1/chat/completions"):
+            return await self._serve_completion(request)
+        if (request.method, request.path) == ("GET", "/v1/models"):
+            listed = [{"id": name, "object": "model", "created": 0, "owned_by": "nobody"} for name in self._models]
+            return web.json_response({"object": "list", "data": listed})
+        fault = Fault(body=f"Nothing is served at {request.method} {request.path}.")
+        return web.json_response(fault.error_json(), status=404)
+
+    async def _serve_completion(self, request: web.BaseRequest) -> web.StreamResponse:
+        from aiohttp import web  # noqa: PLC0415
+
+        self.concurrency += 1
+        self.peak_concurrency = max(self.peak_concurrency, self.concurrency)
+        try:
+            body = await request.json()
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            self.requests.append(ServedRequest(body, headers))
+            number = self._script.take_place()
+            answer = await self._answer(body, number)
+            if isinstance(answer, Fault):
+                return await self._fail(request, answer)
+            return web.json_response(completion_json(answer, body, number))
+        finally:
+            self.concurrency -= 1
+
+    async def _answer(self, body: dict[str, Any], number: int) -> ServerAnswer:
+        try:
+            await self._gate.wait()
+            await pause(self._latency, body)
+            return await self._script.answer(body, number)
+        except Exception as error:  # the caller is at the other end of a connection
+            return Fault(body=f"{type(error).__name__}: {error}")
+
+    async def _fail(self, request: web.BaseRequest, fault: Fault) -> web.StreamResponse:
+        from aiohttp import web  # noqa: PLC0415
+
+        match fault.kind:
+            case "reset":
+                if request.transport is not None:
+                    request.transport.abort()
+                return web.Response()  # goes nowhere
+            case "hang":
+                await asyncio.Event().wait()
+            case "malformed":
+                return web.Response(text='{"choices": [{"mess', content_type="application/json")
+            case "wrong_content_type":
+                return web.Response(text="<html><body>Please log in</body></html>", content_type="text/html")
+        headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
+        return web.json_response(fault.error_json(), status=fault.status, headers=headers)

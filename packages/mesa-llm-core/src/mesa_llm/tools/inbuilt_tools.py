@@ -1,0 +1,102 @@
+"""The tools that come with mesa-llm: moving in the model's space, and speaking.
+
+To offer them, import this module: `@tool` adds them to the tools of every agent that is not given its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mesa_llm.errors import ToolError
+from mesa_llm.spaces import directions_from, move_to, position_of
+from mesa_llm.spaces.coordinates import listed, shortened
+from mesa_llm.tools.tool_decorator import tool
+
+if TYPE_CHECKING:
+    from mesa import Agent
+
+    from mesa_llm.llm_agent import LLMAgent
+    from mesa_llm.spaces import Position
+
+
+@tool
+def move_one_step(agent: LLMAgent, direction: str) -> str:
+    """Move one step in a direction from where you are.
+
+    Args:
+        agent: The agent that calls; the model does not see this parameter.
+        direction: On grids and in continuous space one of North, South, East, West, NorthEast, NorthWest, SouthEast,
+            SouthWest (some grids do not have all of them). On a network the name of an adjacent node.
+
+    Returns:
+        Your new position.
+
+    Raises:
+        ToolError: if there is no step in this direction, or the place it leads to has no room.
+    """
+    steps = directions_from(agent)
+    target = steps[_named(direction, steps, agent)]
+    move_to(agent, target)
+    return f"Agent {agent.unique_id} moved {direction} to {position_of(agent)!r}."
+
+
+@tool
+def teleport_to_location(agent: LLMAgent, target_coordinates: list[int | float] | int | str) -> str:
+    """Move at once to any place in the space.
+
+    Args:
+        agent: The agent that calls; the model does not see this parameter.
+        target_coordinates: The coordinates in the order in which positions are shown, such as [3, 7] or [3.5, 7.25].
+            On a network the name of the node.
+
+    Returns:
+        Your new position.
+
+    Raises:
+        ToolError: if there is no such place, or it has no room.
+    """
+    return f"Agent {agent.unique_id} moved to {move_to(agent, target_coordinates)!r}."
+
+
+@tool
+def speak_to(agent: LLMAgent, listener_agents_unique_ids: list[int], message: str) -> str:
+    """Send a message to other agents. They remember it.
+
+    Args:
+        agent: The agent that calls; the model does not see this parameter.
+        listener_agents_unique_ids: The unique ids of the agents that get the message, such as [4, 17].
+        message: What you say to them.
+
+    Returns:
+        Who got the message.
+
+    Raises:
+        ToolError: if none of the ids belongs to another agent.
+    """
+    wanted = dict.fromkeys(listener_agents_unique_ids)
+    others: dict[int, Agent] = {
+        other.unique_id: other for other in agent.model.agents if other.unique_id in wanted and other is not agent
+    }
+    unknown = [unique_id for unique_id in wanted if unique_id not in others and unique_id != agent.unique_id]
+    if not others:
+        reason = f"there are no agents {unknown}" if unknown else "no other agent was named"
+        raise ToolError(f"Nobody heard the message: {reason}. Give the unique ids of other agents.")
+    reply = agent.send_message(message, [others[unique_id] for unique_id in wanted if unique_id in others])
+    return f"{reply} There are no agents {unknown}." if unknown else reply
+
+
+def _named(direction: str, steps: dict[str, Position], agent: LLMAgent) -> str:
+    """The name of the step that is meant: "north-east" is NorthEast."""
+    if direction in steps:
+        return direction
+    wanted = _letters(direction)
+    for name in steps:
+        if _letters(name) == wanted:
+            return name
+    here = position_of(agent)
+    way_out = f"Possible: {listed(steps)}." if steps else "No step is possible at all."
+    raise ToolError(f"There is no step {shortened(direction)} from {here!r}. {way_out}")
+
+
+def _letters(name: str) -> str:
+    return name.casefold().replace(" ", "").replace("-", "").replace("_", "")

@@ -1,0 +1,71 @@
+"""`@tool`: makes a function one that a model can call."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, overload
+
+from mesa_llm.tools.tool_definition import define
+
+if TYPE_CHECKING:
+    from mesa_llm.tools.tool_manager import ToolManager
+
+_GLOBAL_TOOL_REGISTRY: dict[str, Callable[..., Any]] = {}
+"""The tools that every `ToolManager` offers, by name, in the order of their definition."""
+
+
+@overload
+def tool[F: Callable[..., Any]](fn: F, *, tool_manager: ToolManager | None = None, ignore_agent: bool = True) -> F: ...
+
+
+@overload
+def tool[F: Callable[..., Any]](
+    fn: None = None, *, tool_manager: ToolManager | None = None, ignore_agent: bool = True
+) -> Callable[[F], F]: ...
+
+
+def tool(
+    fn: Callable[..., Any] | None = None, *, tool_manager: ToolManager | None = None, ignore_agent: bool = True
+) -> Any:
+    """Make a function a tool: `@tool`, or `@tool(tool_manager=manager)`.
+
+    The model is told its name, its docstring's description, and of each parameter the type, the default and the
+    description in the docstring's Args. Parameters with a default are optional. The function may be async. It is
+    returned as it is, with the schema in the form of the OpenAI API as `__tool_schema__`.
+
+        @tool
+        def change_state(agent: "Citizen", state: Literal["active", "quiet"]) -> str:
+            "Take part in the protest, or not."
+
+    Args:
+        fn: the function.
+        tool_manager: the only manager to offer the tool; by default all do, those made before included.
+        ignore_agent: whether a parameter `agent` is hidden from the model and filled in with the agent that calls.
+            Otherwise it is a parameter like any other.
+
+    Raises:
+        ConfigurationError: if the function cannot be a tool, for instance because it takes `*args`.
+    """
+    if fn is not None:
+        return _declare(fn, tool_manager, ignore_agent, sys._getframe(1).f_locals)
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        return _declare(function, tool_manager, ignore_agent, sys._getframe(1).f_locals)
+
+    return decorate
+
+
+def _declare(
+    function: Callable[..., Any],
+    tool_manager: ToolManager | None,
+    ignore_agent: bool,
+    names_at_definition: dict[str, Any],
+) -> Callable[..., Any]:
+    definition = define(function, ignore_agent=ignore_agent, local_names=names_at_definition)
+    setattr(function, "__tool_schema__", definition.spec.as_dict())  # noqa: B010 - unknown to the type checker
+    if tool_manager is None:
+        _GLOBAL_TOOL_REGISTRY[definition.spec.name] = function
+    else:
+        tool_manager.register(function)
+    return function

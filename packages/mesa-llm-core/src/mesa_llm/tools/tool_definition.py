@@ -1,0 +1,230 @@
+"""A function as a tool: its schema for the model, and the check of what the model sends."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import re
+import types
+import typing
+import warnings
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, NotRequired, Optional
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json, to_jsonable_python
+
+from mesa_llm.clients.messages import ToolSpec
+from mesa_llm.errors import ConfigurationError, ToolError
+from mesa_llm.tools import argument_errors, tool_docstring
+from mesa_llm.tools.json_schema import parameters_schema
+
+# Numbers become text where text is wanted, and text becomes numbers; never where something would get lost.
+_CONFIG = ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
+_NAME = re.compile(r"[\w-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDefinition:
+    """A function as a tool.
+
+    Attributes:
+        spec: the tool as offered to a model.
+        injects_agent: whether the function gets the calling agent as `agent`.
+    """
+
+    spec: ToolSpec
+    injects_agent: bool
+    _arguments: TypeAdapter[dict[str, Any]]
+    _renamed: dict[str, ToolSpec] = field(default_factory=dict)
+
+    def spec_as(self, name: str) -> ToolSpec:
+        """The tool as offered under a name; for each name always the same object."""
+        if name == self.spec.name:
+            return self.spec
+        return self._renamed.setdefault(name, ToolSpec(name, self.spec.description, self.spec.parameters))
+
+    def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Check what a model sent, and convert it to what the function's annotations ask for.
+
+        Lists and objects that the model has put into quotes, as JSON in a string, are taken out of them.
+
+        Raises:
+            ToolError: if arguments are unknown, missing or of a wrong type; the text tells the model which.
+        """
+        given = {name: value for name, value in arguments.items() if not (self.injects_agent and name == "agent")}
+        try:
+            return self._arguments.validate_json(to_json(given))
+        except ValidationError as error:
+            given |= _unquoted(given, error)
+        try:
+            return self._arguments.validate_json(to_json(given))
+        except ValidationError as error:
+            raise ToolError(argument_errors.describe(error, given, self.spec.parameters["properties"])) from error
+
+
+_definitions: weakref.WeakKeyDictionary[Callable[..., Any], ToolDefinition] = weakref.WeakKeyDictionary()
+
+
+def definition_of(function: Callable[..., Any], name: str | None = None) -> ToolDefinition:
+    """A function's definition as a tool, made once.
+
+    Raises:
+        ConfigurationError: if the function cannot be a tool, or has no name and is given none.
+    """
+    definition = _definitions.get(function)
+    return define(function, name=name) if definition is None else definition
+
+
+def define(
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    ignore_agent: bool = True,
+    local_names: Mapping[str, Any] | None = None,
+) -> ToolDefinition:
+    """Make a function's definition as a tool, in the place of an earlier one.
+
+    Warns, naming tool and parameters, of what the model is not told: descriptions and types.
+
+    Args:
+        function: the function.
+        name: a name for the tool; by default the function's.
+        ignore_agent: whether a parameter `agent` is hidden from the model and filled in with the calling agent.
+        local_names: names besides the function's globals that its annotations, where they are texts, may use.
+
+    Raises:
+        ConfigurationError: if the function cannot be a tool.
+    """
+    name = check_name(getattr(function, "__name__", None) if name is None else name, function)
+    try:
+        parameters = dict(inspect.signature(function).parameters)
+    except ValueError as error:
+        raise ConfigurationError(f"{function!r} tells nothing about its parameters: wrap it in a function.") from error
+    injects_agent = ignore_agent and "agent" in parameters
+    if injects_agent:
+        del parameters["agent"]
+    docstring = tool_docstring.read(function)
+    fields: dict[str, Any] = {}
+    for parameter in parameters.values():
+        _refuse_unnameable(name, parameter)
+        annotation = _annotation(name, function, parameter, local_names)
+        fields[parameter.name] = _field(parameter, annotation, docstring.parameters.get(parameter.name))
+    # Not a pydantic model: there, parameters called "copy" or "_x" would be in the way.
+    typed_dict: Any = typing.TypedDict  # the type checker wants a literal
+    arguments = typed_dict(name, fields)
+    arguments.__pydantic_config__ = _CONFIG
+    adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(arguments)
+    definition = ToolDefinition(
+        ToolSpec(name, docstring.description, parameters_schema(adapter)), injects_agent, adapter
+    )
+    _warn_of_gaps(function, definition.spec)
+    _definitions[function] = definition
+    return definition
+
+
+def check_name(name: Any, function: Callable[..., Any]) -> str:
+    """Return the name if a model can call a tool by it.
+
+    Raises:
+        ConfigurationError: otherwise.
+    """
+    if not callable(function):
+        raise ConfigurationError(f"A tool is a function, got {function!r}.")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{function!r} has no name that a model can call it by, got {name!r} (1 to 64 letters, digits, - or _). "
+            "Define it with def, or give it a name in ToolManager(extra_tools={'name': function})."
+        )
+    return name
+
+
+def _refuse_unnameable(tool: str, parameter: inspect.Parameter) -> None:
+    if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+        way_out = "Name each argument, or take one list or dict."
+    elif parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+        way_out = "Remove the / from its signature."
+    elif parameter.name == "self":
+        way_out = "Make it a function outside of the class that takes agent, or register the bound method."
+    else:
+        return
+    raise ConfigurationError(f"Tool {tool!r} takes {parameter}, which a model cannot give by name. {way_out}")
+
+
+def _annotation(
+    tool: str, function: Callable[..., Any], parameter: inspect.Parameter, local_names: Mapping[str, Any] | None
+) -> Any:
+    """A parameter's type; `Any`, with a warning, if it cannot be found or no JSON can be of that type."""
+    if parameter.annotation is parameter.empty:
+        return Any
+    # One by one: a name that exists for the type checker only must not spoil the other parameters.
+    holder = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    global_names = getattr(_innermost(function), "__globals__", {})
+    try:  # evaluating an annotation may raise anything
+        annotation = typing.get_type_hints(holder, global_names, local_names, include_extras=True)[parameter.name]
+        if parameter.default is None:
+            annotation = Optional[annotation]  # noqa: UP045 - of a type that is known at run time only
+        TypeAdapter(annotation).json_schema()
+    except Exception as error:
+        _warn(
+            function,
+            f"Tool {tool!r}: the model is not told the type of {parameter.name!r}, because its annotation "
+            f"{parameter.annotation!r} has no JSON schema ({type(error).__name__}: {str(error).splitlines()[0]}). "
+            "Annotate it with what a model can write, e.g. int, str, list[float] or Literal['a', 'b'].",
+        )
+        return Any
+    return annotation
+
+
+def _field(parameter: inspect.Parameter, annotation: Any, description: str | None) -> Any:
+    details: dict[str, Any] = {} if description is None else {"description": description}
+    if parameter.default is parameter.empty:
+        return Annotated[annotation, Field(**details)]
+    try:
+        default = to_jsonable_python(parameter.default)
+        json.dumps(default, allow_nan=False)
+    except ValueError:
+        return NotRequired[Annotated[annotation, Field(**details)]]
+    return NotRequired[Annotated[annotation, Field(**details, json_schema_extra={"default": default})]]
+
+
+def _unquoted(given: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in {problem["loc"][0] for problem in error.errors(include_url=False)}:
+        value = given.get(str(name))
+        if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+            try:
+                found[str(name)] = from_json(value, allow_inf_nan=False)
+            except ValueError:
+                continue
+    return found
+
+
+def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(function, functools.partial):
+        function = function.func
+    innermost: Callable[..., Any] = inspect.unwrap(function)
+    return innermost
+
+
+def _warn_of_gaps(function: Callable[..., Any], spec: ToolSpec) -> None:
+    properties = spec.parameters["properties"]
+    silent = [name for name, schema in properties.items() if not schema.get("description")]
+    if not spec.description:
+        _warn(function, f"Tool {spec.name!r} has no docstring: the model has to guess what it does from its name.")
+    elif silent:
+        _warn(
+            function, f"Tool {spec.name!r} does not describe {silent} in its docstring's Args: the model has to guess."
+        )
+
+
+def _warn(function: Callable[..., Any], message: str) -> None:
+    """Warn at the place where the function is defined."""
+    code = getattr(_innermost(function), "__code__", None)
+    if code is None:
+        warnings.warn(message, stacklevel=2)
+    else:
+        warnings.warn_explicit(message, UserWarning, code.co_filename, code.co_firstlineno, module=function.__module__)

@@ -1,0 +1,205 @@
+"""Which tools an agent has, and the calling of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
+from inspect import isawaitable
+from typing import Any
+
+from mesa_llm.clients.messages import ToolSpec
+from mesa_llm.concurrency import calling_loop
+from mesa_llm.errors import ConfigurationError, ToolError
+from mesa_llm.tools import tool_calls
+from mesa_llm.tools.tool_definition import check_name, definition_of
+from mesa_llm.tools.tool_result import ToolResult
+from mesa_llm.tools.tool_table import ToolTable
+
+logger = logging.getLogger(__name__)
+
+type Function = Callable[..., Any]
+
+
+class ToolManager:
+    """The tools of an agent, or of several.
+
+    Args:
+        tools: functions; these are then the only tools. By default all that are declared with a plain `@tool`, also
+            those declared later. (A dict is taken as `extra_tools`, as in mesa-llm 0.3.)
+        extra_tools: functions, or a dict of them by name, to be had beside the global tools.
+
+    Raises:
+        ConfigurationError: if both are given, something is not a function or cannot be a tool, or a name comes twice.
+    """
+
+    def __init__(
+        self,
+        tools: Iterable[Function] | Mapping[str, Function] | None = None,
+        *,
+        extra_tools: Iterable[Function] | Mapping[str, Function] | None = None,
+    ) -> None:
+        if tools is not None and extra_tools is not None:
+            raise ConfigurationError(
+                "ToolManager takes tools (only these) or extra_tools (these and the global ones), not both."
+            )
+        only_these = tools is not None and not isinstance(tools, Mapping)
+        own = tools if tools is not None else extra_tools
+        self.tools: MutableMapping[str, Function] = ToolTable(with_global=not only_these)
+        self.tools.update(_by_name(() if own is None else own))
+
+    def register(self, fn: Function) -> None:
+        """Add a function to the tools of this manager, in the place of one of the same name.
+
+        Raises:
+            ConfigurationError: if it cannot be a tool.
+        """
+        self.tools.update(_by_name((fn,)))
+
+    def has_tool(self, name: str) -> bool:
+        """Whether there is a tool of this name."""
+        return name in self.tools
+
+    def specs(self, selected_tools: Iterable[str] | None = None) -> tuple[ToolSpec, ...]:
+        """The tools as they are offered to a model; of a tool always the same object.
+
+        Args:
+            selected_tools: the names of those wanted, in the order wanted; `None` for all, `[]` for none.
+
+        Raises:
+            ConfigurationError: if a name is unknown.
+        """
+        table = dict(self.tools)
+        names = list(table) if selected_tools is None else list(selected_tools)
+        if unknown := [name for name in names if name not in table]:
+            raise ConfigurationError(f"Unknown tool name(s) {unknown}. Available tools: {sorted(table)}.")
+        return tuple(definition_of(table[name], name).spec_as(name) for name in names)
+
+    def get_all_tools_schema(self, selected_tools: Iterable[str] | None = None) -> list[dict[str, Any]]:
+        """Like `specs`, as JSON of the chat completions API."""
+        return [spec.as_dict() for spec in self.specs(selected_tools)]
+
+    def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Call a tool as the function that it is: arguments are not checked, and `agent` is one of them.
+
+        Raises:
+            ConfigurationError: if the name is unknown.
+        """
+        if name not in self.tools:
+            raise ConfigurationError(f"Unknown tool name {name!r}. Available tools: {sorted(self.tools)}.")
+        return self.tools[name](**arguments)
+
+    def execute(self, agent: Any, calls: Iterable[Any], *, offered: Collection[str] | None = None) -> list[ToolResult]:
+        """Call the tools that a model has asked for, one after the other, in the order of the calls.
+
+        Whatever the model did wrong, and whatever fails in a tool, becomes the text of a result that is not `ok`;
+        errors of a tool other than `ToolError` are logged. What is no `Exception`, such as `KeyboardInterrupt` and
+        `StepAborted`, is raised, and the calls that are left are not made. Tools run in the calling thread; an async
+        tool runs on the thread's kept loop, or on a helper thread if a loop is running here.
+
+        Args:
+            agent: who calls; given to tools that have a parameter `agent`.
+            calls: `ToolCall`s, or objects in the form of the OpenAI API.
+            offered: the names of the tools that the model was offered; others are refused. `None` for all.
+
+        Returns:
+            One result for each call, in their order.
+        """
+        return calling_loop.run_unsuspended(self._execute(agent, calls, offered, _call_and_block))
+
+    async def aexecute(
+        self, agent: Any, calls: Iterable[Any], *, offered: Collection[str] | None = None
+    ) -> list[ToolResult]:
+        """Like `execute`; async tools are awaited, sync tools run on the loop's thread.
+
+        A cancellation ends the tool that is awaited; the calls that are left are not made.
+        """
+        return await self._execute(agent, calls, offered, _call_and_await)
+
+    def call_tools(self, agent: Any, llm_response: Any) -> list[dict[str, str]]:
+        """Like `execute`, for the `tool_calls` of a model's message.
+
+        Returns:
+            One `{"tool_call_id", "role", "name", "response"}` for each call.
+        """
+        return [result.as_dict() for result in self.execute(agent, _calls_of(llm_response))]
+
+    async def acall_tools(self, agent: Any, llm_response: Any) -> list[dict[str, str]]:
+        """Like `call_tools`; async tools are awaited."""
+        return [result.as_dict() for result in await self.aexecute(agent, _calls_of(llm_response))]
+
+    async def _execute(
+        self,
+        agent: Any,
+        calls: Iterable[Any],
+        offered: Collection[str] | None,
+        invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]],
+    ) -> list[ToolResult]:
+        return [await self._execute_one(agent, call, offered, invoke) for call in calls or ()]
+
+    async def _execute_one(
+        self,
+        agent: Any,
+        call: Any,
+        offered: Collection[str] | None,
+        invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]],
+    ) -> ToolResult:
+        call_id, name, raw = tool_calls.read(call)
+        arguments: dict[str, Any] = {}
+        try:
+            arguments = tool_calls.parse_arguments(raw)
+            function = self._offered(name, offered)
+            definition = definition_of(function, name)
+            accepted = definition.validate(arguments)
+            if definition.injects_agent:
+                accepted["agent"] = agent
+            returned = await invoke(function, accepted)
+            response = f"{name} executed successfully" if returned is None else str(returned)
+        except ToolError as error:
+            return ToolResult(call_id, name, arguments, f"Error: {error}", ok=False)
+        except Exception as error:
+            logger.exception("Agent %s: the tool %r failed.", getattr(agent, "unique_id", agent), name)
+            described = ": ".join(filter(None, [type(error).__name__, str(error)]))
+            return ToolResult(call_id, name, arguments, f"Error: {described}", ok=False)
+        return ToolResult(call_id, name, arguments, response, ok=True)
+
+    def _offered(self, name: str, offered: Collection[str] | None) -> Function:
+        function = self.tools.get(name)
+        if function is None or (offered is not None and name not in offered):
+            on_offer = [tool for tool in self.tools if offered is None or tool in offered]
+            raise tool_calls.no_such_tool(name, on_offer)
+        return function
+
+
+async def _call_and_await(function: Function, arguments: dict[str, Any]) -> Any:
+    returned = function(**arguments)
+    return await returned if isawaitable(returned) else returned
+
+
+async def _call_and_block(function: Function, arguments: dict[str, Any]) -> Any:
+    returned = function(**arguments)
+    return calling_loop.run(_awaited(returned)) if isawaitable(returned) else returned
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+def _calls_of(llm_response: Any) -> Iterable[Any]:
+    return getattr(llm_response, "tool_calls", None) or ()
+
+
+def _by_name(functions: Iterable[Function] | Mapping[str, Function]) -> dict[str, Function]:
+    if isinstance(functions, Mapping):
+        for name, function in functions.items():
+            definition_of(function, check_name(name, function))
+        return dict(functions)
+    if not isinstance(functions, Iterable):
+        raise ConfigurationError(f"The tools of a ToolManager are a list of functions, got {functions!r}.")
+    named: dict[str, Function] = {}
+    for function in functions:
+        name = check_name(getattr(function, "__name__", None), function)
+        definition_of(function)
+        if name in named:
+            raise ConfigurationError(f"Two tools have the name {name!r}: rename one of the functions.")
+        named[name] = function
+    return named

@@ -1,0 +1,121 @@
+"""Agents that run as tasks of an event loop, or inline on its thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, override
+
+from mesa_llm.activation import entered
+from mesa_llm.errors import MesaLLMError
+from mesa_llm.parallel_stepping.failures import name_of
+from mesa_llm.parallel_stepping.turns import Seat, State
+
+if TYPE_CHECKING:
+    from mesa import Agent
+
+    from mesa_llm.parallel_stepping.parallel_step import ParallelStep
+
+
+class TaskSeat(Seat):
+    """An agent whose step is a coroutine, run as a task on the step's own event loop.
+
+    Args:
+        step: the parallel step.
+        agent: whose place it is.
+        coroutine_function: makes the coroutine of the agent's step.
+    """
+
+    def __init__(self, step: ParallelStep, agent: Agent, coroutine_function: Callable[[], Awaitable[Any]]) -> None:
+        super().__init__(step, agent)
+        self._coroutine_function = coroutine_function
+        self._task: asyncio.Task[Any] | None = None
+        self._resumed = False
+
+    @override
+    def start(self) -> None:
+        self._enter(State.DECIDING)
+        # An eager task runs at once, up to the first place where it waits: so agents start one after the other.
+        task = eager_task(self._coroutine_function, self.step.loop, entered(self), self.agent)
+        if task.done():
+            self.ended(outcome(task, self.agent))
+        else:
+            self._task = task
+            task.add_done_callback(lambda task: self.ended(outcome(task, self.agent)))
+
+    @override
+    async def wait_until_started(self) -> None:
+        if self._resumed:
+            await asyncio.sleep(0)  # after one pass of the loop, a resumed task has run up to where it waits next
+
+    @override
+    def decide_again(self) -> None:
+        self._resumed = True
+        super().decide_again()
+
+    @override
+    def call_off(self) -> None:
+        super().call_off()
+        if self._task is not None:
+            self._task.cancel()
+
+
+class InlineSeat(Seat):
+    """A plain agent: its `step` runs in its place among the acts, in the thread of the event loop.
+
+    Args:
+        step: the parallel step.
+        agent: whose place it is.
+        function: the agent's step.
+    """
+
+    def __init__(self, step: ParallelStep, agent: Agent, function: Callable[[], Any]) -> None:
+        super().__init__(step, agent)
+        self._function = function
+        self.state = State.AT_TURN_POINT
+
+    @override
+    def start(self) -> None:
+        """Nothing happens before its turn."""
+
+    @override
+    async def wait_until_started(self) -> None:
+        """It never waits for anything."""
+
+    @override
+    def act(self) -> None:
+        super().act()
+        try:
+            entered(self).run(self._function)
+        except Exception as error:
+            self.ended(error)
+        else:
+            self.ended(None)
+
+    @override
+    def call_off(self) -> None:
+        super().call_off()
+        self.ended(None)
+
+
+def eager_task(
+    coroutine_function: Callable[[], Awaitable[Any]],
+    loop: asyncio.AbstractEventLoop,
+    context: contextvars.Context,
+    agent: Agent,
+) -> asyncio.Task[Any]:
+    """A task that has already run up to the first place where it waits."""
+
+    async def step() -> Any:
+        return await coroutine_function()
+
+    return asyncio.Task(step(), loop=loop, context=context, eager_start=True, name=name_of(agent))
+
+
+def outcome(task: asyncio.Future[Any] | Future[Any], agent: Agent) -> BaseException | None:
+    """The exception of an agent's step that has ended, `None` if it returned."""
+    if task.cancelled():
+        return MesaLLMError(f"{name_of(agent)} was cancelled from within its own step.")
+    return task.exception()

@@ -1,0 +1,52 @@
+"""A step whose decisions failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+from mesa_llm.errors import MesaLLMError
+
+if TYPE_CHECKING:
+    from mesa import Agent
+
+
+class ParallelStepError(ExceptionGroup[Exception], MesaLLMError):
+    """Agents of a parallel step could not decide, so nobody has acted on this round's decisions.
+
+    Holds one exception for each of them, with its own traceback and a note that names the agent.
+
+    Attributes:
+        agent_ids: the ids of the agents that failed, in the order of `exceptions`.
+    """
+
+    agent_ids: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, failures: Sequence[tuple[Agent, Exception]], n_agents: int) -> Self:
+        """The error of a step.
+
+        Args:
+            failures: each agent that failed, with its exception.
+            n_agents: how many agents were to step.
+        """
+        for agent, error in failures:
+            error.add_note(f"While {name_of(agent)} was deciding.")
+        first_agent, first_error = failures[0]
+        names = ", ".join(name_of(agent) for agent, _ in failures[:10]) + (", …" if len(failures) > 10 else "")
+        group = cls(
+            f"{len(failures)} of {n_agents} agents could not decide, and nobody has acted: {names}. "
+            f"{name_of(first_agent)}: {type(first_error).__name__}: {first_error}",
+            [error for _, error in failures],
+        )
+        group.agent_ids = tuple(agent.unique_id for agent, _ in failures)
+        return group
+
+    def derive(self, excs: Sequence[Exception], /) -> ParallelStepError:  # type: ignore[override]
+        """A group of the same kind for some of the exceptions; `split` and `subgroup` use it."""
+        return ParallelStepError(self.message, excs)
+
+
+def name_of(agent: Agent) -> str:
+    """An agent's class and id, as messages name it."""
+    return f"{type(agent).__name__} {agent.unique_id}"

@@ -1,0 +1,56 @@
+"""Step agents in parallel by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mesa_llm.concurrency import calling_loop
+from mesa_llm.parallel_stepping import patch
+from mesa_llm.parallel_stepping.generators import restorer
+from mesa_llm.parallel_stepping.parallel_step import ParallelStep
+
+if TYPE_CHECKING:
+    from mesa import Agent
+
+    from mesa_llm.parallel_stepping.config import ParallelStepping
+
+
+async def step_agents_parallel(agents: Iterable[Agent]) -> None:
+    """Step agents in parallel, as tasks of the event loop that is running.
+
+    Args:
+        agents: who steps, in this order. Nothing is shuffled and no random number is drawn.
+
+    Raises:
+        ParallelStepError: if decisions failed; nobody has acted on them.
+        Exception: whatever an agent raised while it acted, with a note that says who had acted.
+    """
+    await _step(agents, replace(patch.current_config(), mode="asyncio")).run()
+
+
+def step_agents_parallel_sync(agents: Iterable[Agent]) -> None:
+    """Step agents in parallel, in the mode that `enable_automatic_parallel_stepping` has set (asyncio by default).
+
+    Returns when all have acted. Agents act in the calling thread where they can; where it runs an event loop, as in
+    Jupyter, a helper thread does.
+
+    Args:
+        agents: who steps, in this order. Nothing is shuffled and no random number is drawn.
+
+    Raises:
+        ParallelStepError: if decisions failed; nobody has acted on them.
+        Exception: whatever an agent raised while it acted, with a note that says who had acted.
+    """
+    calling_loop.run(_step(agents, patch.current_config()).run())
+
+
+def step_agents_multithreaded(agents: Iterable[Agent]) -> None:
+    """Like `step_agents_parallel_sync`, always on threads."""
+    calling_loop.run(_step(agents, replace(patch.current_config(), mode="threading")).run())
+
+
+def _step(agents: Iterable[Agent], config: ParallelStepping) -> ParallelStep:
+    agents = list(agents)
+    return ParallelStep(agents, config, restore=restorer(agents))

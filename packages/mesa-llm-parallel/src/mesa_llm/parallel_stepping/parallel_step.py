@@ -1,0 +1,203 @@
+"""One parallel step: all decide, then one after the other acts."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mesa_llm.activation import nearer_method
+from mesa_llm.concurrency.loop_thread import LoopThread
+from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.parallel_stepping.asyncio_runner import InlineSeat, TaskSeat
+from mesa_llm.parallel_stepping.failures import ParallelStepError, name_of
+from mesa_llm.parallel_stepping.thread_pool_runner import MAX_LOOP_THREADS, LoopThreadSeat, ThreadSeat
+from mesa_llm.parallel_stepping.turns import Seat, State
+
+if TYPE_CHECKING:
+    from mesa import Agent
+
+    from mesa_llm.parallel_stepping.config import ParallelStepping
+
+GRACE = 1.0
+"""Seconds that agents of a step that was called off get to end before they are left behind."""
+
+
+class ParallelStep:
+    """One step of some agents, in the order given.
+
+        decide   each agent starts its step, one after the other; each start ends where the agent waits for a model.
+                 From there on all of them wait at the same time, up to their turn points
+        act      one agent at a time, in order, from its turn point to the end of its step. An agent that plans again
+                 gives its turn back, and a second round of decide and act follows
+
+    Runs on the event loop of its caller. If it fails or is cancelled before anyone has acted, nothing that core wrote
+    for the agents stays, and `restore` is called.
+
+    Args:
+        agents: who steps, in order.
+        config: how.
+        args: passed on to each agent's step.
+        kwargs: passed on to each agent's step.
+        restore: puts the random state back.
+    """
+
+    def __init__(
+        self,
+        agents: Iterable[Agent],
+        config: ParallelStepping,
+        *,
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        restore: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._agents = tuple(agents)
+        self._config = config
+        self._args = args
+        self._kwargs = kwargs or {}
+        self._restore = restore
+        self._loop_threads: list[LoopThread] = []
+        self._seats: list[Seat] = []
+        self._plain_in_threads: list[Seat] = []
+        self._deciders: list[Seat] = []
+        self._idle: asyncio.Future[None] | None = None
+        self.running = 0
+        """How many agents are deciding or acting right now."""
+        self.slots = threading.BoundedSemaphore(config.max_workers or max(1, len(self._agents)))
+        """A thread of an agent holds one of these while it runs."""
+
+    async def run(self) -> None:
+        """Make the step.
+
+        Raises:
+            ParallelStepError: if decisions failed; nobody has acted on this round's decisions.
+            Exception: whatever an agent raised while it acted, with a note that says who had acted.
+        """
+        self.loop = asyncio.get_running_loop()
+        self.thread_id = threading.get_ident()
+        try:
+            self._seats = [self._seat(agent) for agent in self._agents]
+            await self._decide(self._deciders, lambda seat: seat.start())
+            await self._step_plain_agents_in_threads()
+            await self._act()
+            while again := [seat for seat in self._seats if seat.waits_as(State.GAVE_TURN_BACK)]:
+                await self._decide(again, lambda seat: seat.decide_again())
+                await self._act()
+            await self._until_ended()
+        except BaseException:
+            for seat in self._seats:
+                seat.leave_out()
+            await self._until_ended()
+            if not any(seat.acted for seat in self._seats):
+                self._restore()
+            raise
+        finally:
+            for loop_thread in self._loop_threads:
+                loop_thread.close()
+
+    def _seat(self, agent: Agent) -> Seat:
+        in_threads = self._config.mode == "threading"
+        name = nearer_method(type(agent), "step", "astep", prefer_async=not in_threads) or "step"
+        function = functools.partial(getattr(agent, name), *self._args, **self._kwargs)
+        if name == "astep":
+            seat: Seat = (
+                LoopThreadSeat(self, agent, function, self._next_loop_thread())
+                if in_threads
+                else TaskSeat(self, agent, function)
+            )
+            self._deciders.append(seat)
+        elif isinstance(agent, LLMAgent) or hasattr(agent, "reasoning"):
+            seat = ThreadSeat(self, agent, function)
+            self._deciders.append(seat)
+        elif in_threads:
+            seat = ThreadSeat(self, agent, function)
+            self._plain_in_threads.append(seat)
+        else:
+            seat = InlineSeat(self, agent, function)
+        return seat
+
+    def _next_loop_thread(self) -> LoopThread:
+        limit = min(MAX_LOOP_THREADS, self._config.max_workers or MAX_LOOP_THREADS)
+        if len(self._loop_threads) < limit:
+            self._loop_threads.append(LoopThread("mesa-llm-agents"))
+            return self._loop_threads[-1]
+        return self._loop_threads[len(self._deciders) % limit]
+
+    async def _decide(self, seats: Sequence[Seat], begin: Callable[[Seat], None]) -> None:
+        for seat in seats:
+            if _is_in_model(seat.agent):
+                begin(seat)
+                await seat.wait_until_started()
+            else:
+                seat.leave_out()
+        await self._until_idle()
+        failures = [(seat.agent, seat.error) for seat in seats if seat.error is not None]
+        for _, error in failures:
+            if not isinstance(error, Exception):
+                raise error
+        if failures:
+            raise ParallelStepError.of(failures, len(self._agents))  # type: ignore[arg-type]
+
+    async def _step_plain_agents_in_threads(self) -> None:
+        present = [seat for seat in self._plain_in_threads if _is_in_model(seat.agent)]
+        for seat in present:
+            seat.start()
+        await self._until_idle()
+        errors = [seat.error for seat in present if seat.error is not None]
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise BaseExceptionGroup(f"{len(errors)} plain agents failed", errors)
+
+    async def _act(self) -> None:
+        for position, seat in enumerate(self._seats):
+            if seat.state is State.ENDED:
+                seat.commit()  # it has ended without a turn: what it remembered counts from here on
+            if not seat.waits_as(State.AT_TURN_POINT):
+                continue
+            if not _is_in_model(seat.agent):
+                seat.leave_out()
+                continue
+            seat.act()
+            await self._until_idle()
+            if seat.error is not None:
+                waiting = [name_of(other.agent) for other in self._seats[position + 1 :] if not other.acted]
+                acted = [name_of(other.agent) for other in self._seats if other.acted and other is not seat]
+                seat.error.add_note(
+                    f"While {name_of(seat.agent)} was acting. Had acted before: {', '.join(acted) or 'nobody'}. "
+                    f"Did not act any more: {', '.join(waiting) or 'nobody'}."
+                )
+                raise seat.error
+
+    async def _until_ended(self) -> None:
+        """Wait for the agents that were left out to end where they wait."""
+        left = [seat for seat in self._seats if seat.state not in (State.NOT_STARTED, State.ENDED)]
+        try:
+            async with asyncio.timeout(GRACE):
+                for seat in left:
+                    await seat.wait_until_ended()
+        except TimeoutError:
+            names = ", ".join(name_of(seat.agent) for seat in left if seat.state is not State.ENDED)
+            warnings.warn(
+                f"{names} did not end within {GRACE:g} s after the step was called off, and was left behind: its code "
+                "blocks a thread or ignores cancellation.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    async def _until_idle(self) -> None:
+        if self.running:
+            self._idle = self.loop.create_future()
+            await self._idle
+
+    def check_idle(self) -> None:
+        """Called by the seats whenever one of them starts or stops to run."""
+        if not self.running and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+
+def _is_in_model(agent: Agent) -> bool:
+    return agent in agent.model.agents

@@ -1,0 +1,106 @@
+"""Mesa's agent sets step in parallel where their model asks for it. The only file that touches Mesa's classes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from mesa.agent import AgentSet
+
+from mesa_llm.concurrency import calling_loop
+from mesa_llm.parallel_stepping.config import Mode, ParallelStepping
+from mesa_llm.parallel_stepping.generators import restorer
+from mesa_llm.parallel_stepping.parallel_step import ParallelStep
+
+if TYPE_CHECKING:
+    from mesa import Agent
+
+type _Stepping = Callable[..., Any]
+
+_config = ParallelStepping()
+_originals: dict[tuple[type, str], _Stepping] = {}
+
+
+def enable_automatic_parallel_stepping(mode: Mode = "asyncio", *, max_workers: int | None = None) -> None:
+    """Let the agents of every model that sets `parallel_stepping = True` step in parallel.
+
+    From then on `shuffle_do("step")` and `do("step")` of all agent sets do so: `model.agents`, `agents_by_type[...]`,
+    what `select()` returns, sets of your own. The order of the agents and the random numbers drawn stay Mesa's own.
+    Models that do not set the flag, and all other methods, run as ever. Enabling again changes the settings only.
+
+    Args:
+        mode: `asyncio` or `threading`; see `ParallelStepping`.
+        max_workers: how many threads may run at the same time, `None` for no limit.
+
+    Raises:
+        ConfigurationError: if a value is not allowed.
+    """
+    global _config  # noqa: PLW0603 - one setting for the process, as the patch is
+    _config = ParallelStepping(mode=mode, max_workers=max_workers)
+    for cls, name in _methods_that_step():
+        original = vars(cls)[name]
+        _originals[cls, name] = original
+        setattr(cls, name, _in_parallel(original, shuffles=name == "shuffle_do"))
+
+
+def disable_automatic_parallel_stepping() -> None:
+    """Give Mesa's agent sets their own methods back, and forget the settings."""
+    global _config  # noqa: PLW0603
+    _config = ParallelStepping()
+    for (cls, name), original in _originals.items():
+        setattr(cls, name, original)
+    _originals.clear()
+
+
+def current_config() -> ParallelStepping:
+    """The settings given to `enable_automatic_parallel_stepping`, or their defaults."""
+    return _config
+
+
+def _methods_that_step() -> Iterator[tuple[type, str]]:
+    """Every `do` and `shuffle_do` that Mesa's agent set classes define, but for those patched already.
+
+    Mesa 3.4 has `AgentSet` alone. From 3.5 on `Model.agents` is of a sibling class with methods of its own.
+    """
+    root = [cls for cls in AgentSet.__mro__ if cls.__module__.split(".")[0] == "mesa"][-1]
+    classes = [root]
+    for cls in classes:
+        classes.extend(cls.__subclasses__())
+    for cls in dict.fromkeys(classes):
+        for name in ("do", "shuffle_do"):
+            if (
+                cls.__module__.split(".")[0] == "mesa"
+                and name in vars(cls)
+                and not inspect.isabstract(cls)
+                and (cls, name) not in _originals
+            ):
+                yield cls, name
+
+
+def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
+    @functools.wraps(original)
+    def step_in_parallel(self: Any, method: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        agents: list[Agent] = list(self)
+        config = _wanted(agents, method)
+        if config is None:
+            return original(self, method, *args, **kwargs)
+        restore = restorer(agents, self.random)
+        if shuffles:
+            self.random.shuffle(agents)  # the same draw as Mesa's own: it depends on nothing but the number of agents
+        step = ParallelStep(agents, config, args=args, kwargs=kwargs, restore=restore)
+        calling_loop.run(step.run())
+        return self
+
+    return step_in_parallel
+
+
+def _wanted(agents: list[Agent], method: str | Callable[..., Any]) -> ParallelStepping | None:
+    """How the agents are to step in parallel; `None` if they are not."""
+    if not agents or (method != "step" and method is not getattr(type(agents[0]), "step", None)):
+        return None
+    flag = getattr(agents[0].model, "parallel_stepping", False)
+    if isinstance(flag, ParallelStepping):
+        return flag
+    return _config if flag else None

@@ -1,0 +1,278 @@
+"""One agent's place in a parallel step."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import threading
+from abc import abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, override
+
+from mesa_llm.activation import Turn
+from mesa_llm.errors import StepAborted, TurnError
+from mesa_llm.parallel_stepping.failures import name_of
+
+if TYPE_CHECKING:
+    from mesa import Agent
+
+    from mesa_llm.parallel_stepping.parallel_step import ParallelStep
+
+
+class State(enum.Enum):
+    """Where an agent is in its step."""
+
+    NOT_STARTED = enum.auto()
+    DECIDING = enum.auto()
+    AT_TURN_POINT = enum.auto()
+    ACTING = enum.auto()
+    GAVE_TURN_BACK = enum.auto()
+    ENDED = enum.auto()
+
+
+RUNNING = frozenset({State.DECIDING, State.ACTING})
+
+type Waiter = Callable[[BaseException | None], None]
+"""Wakes what waits for the turn: with `None` to go on, with an exception to end."""
+
+
+class Seat(Turn):
+    """One agent's place in a parallel step.
+
+    Its state changes only on the thread of the step's event loop; what other threads call is handed over to it.
+
+    Args:
+        step: the parallel step.
+        agent: whose place it is.
+    """
+
+    def __init__(self, step: ParallelStep, agent: Agent) -> None:
+        self.agent = agent
+        self.step = step
+        self.state = State.NOT_STARTED
+        self.error: BaseException | None = None
+        self.acted = False
+        self.called_off = False
+        self._open_decisions = 0
+        self._end_awaited: asyncio.Future[None] | None = None
+        self._waiters: list[Waiter] = []
+        self._staged: list[tuple[Callable[[], None], Callable[[], None]]] = []
+
+    # What the agent calls, on whatever thread it runs.
+
+    @property
+    @override
+    def acting(self) -> bool:
+        return self.state is State.ACTING
+
+    @override
+    async def abegin_decision(self) -> None:
+        self._check_open()
+        if self.acting:
+            await self._await(self._give_back)
+        self._on_loop(self._decision_begins)
+
+    @override
+    def begin_decision(self) -> None:
+        self._check_may_block("plan()", "await aplan()")
+        self._check_open()
+        if self.acting:
+            self._block(self._give_back)
+        self._on_loop(self._decision_begins)
+
+    @override
+    def end_decision(self) -> None:
+        self._on_loop(self._decision_ends)
+
+    @override
+    async def atake(self) -> None:
+        self._check_open()
+        if not self.acting:
+            await self._await(self._at_turn_point)
+
+    @override
+    def take(self) -> None:
+        self._check_open()
+        if not self.acting:
+            self._check_may_block("Acting", "await my_turn() first")
+            self._block(self._at_turn_point)
+
+    @override
+    def call_started(self, cancel: Callable[[], object]) -> None:
+        if self.called_off:
+            raise StepAborted
+        self._reached()
+
+    @override
+    def call_ended(self) -> None:
+        pass
+
+    @override
+    def stage(self, commit: Callable[[], None], drop: Callable[[], None]) -> None:
+        if self.called_off:
+            drop()
+        else:
+            self._staged.append((commit, drop))
+
+    # How it waits.
+
+    async def _await(self, arrive: Callable[[Waiter], None]) -> None:
+        loop = asyncio.get_running_loop()
+        if loop is not self.step.loop:
+            turn: Future[None] = Future()
+            self._on_loop(arrive, _resolver(turn))
+            await asyncio.wrap_future(turn)
+            return
+        granted = loop.create_future()
+        arrive(_resolver(granted))
+        await granted
+
+    def _block(self, arrive: Callable[[Waiter], None]) -> None:
+        turn: Future[None] = Future()
+        self._on_loop(arrive, _resolver(turn))
+        turn.result()
+
+    def _check_open(self) -> None:
+        if self.called_off:
+            raise StepAborted
+        if self.state is State.ENDED:
+            raise TurnError(
+                f"The step of {name_of(self.agent)} has ended, and with it its turn. Await what you start in a step "
+                "before the step returns."
+            )
+
+    def _check_may_block(self, what: str, instead: str) -> None:
+        if asyncio._get_running_loop() is not None:  # the public function raises instead of answering
+            raise TurnError(
+                f"{what} would block the event loop that runs {name_of(self.agent)} and all other agents: use "
+                f"{instead}, or mode='threading'."
+            )
+
+    def _on_loop[*Ts](self, transition: Callable[[*Ts], None], *args: *Ts) -> None:
+        if threading.get_ident() == self.step.thread_id:
+            transition(*args)
+        else:
+            self.step.loop.call_soon_threadsafe(transition, *args)
+
+    # Transitions, on the step's event loop.
+
+    def _decision_begins(self) -> None:
+        self._open_decisions += 1
+        if self.state is State.AT_TURN_POINT:  # decisions made side by side: one is ready, another begins
+            self._enter(State.DECIDING)
+
+    def _decision_ends(self) -> None:
+        self._open_decisions -= 1
+        self._wait_if_all_decided()
+
+    def _at_turn_point(self, waiter: Waiter) -> None:
+        if self._refuse(waiter):
+            return
+        if self.acting:  # granted meanwhile to a decision made side by side
+            waiter(None)
+            return
+        self._waiters.append(waiter)
+        self._wait_if_all_decided()
+
+    def _wait_if_all_decided(self) -> None:
+        if self._waiters and self._open_decisions == 0 and self.state is State.DECIDING:
+            self._enter(State.AT_TURN_POINT)
+            self._reached()
+
+    def _give_back(self, waiter: Waiter) -> None:
+        if not self._refuse(waiter):
+            self._waiters.append(waiter)
+            self._enter(State.GAVE_TURN_BACK)
+
+    def _refuse(self, waiter: Waiter) -> bool:
+        if self.called_off or self.state is State.ENDED:
+            waiter(StepAborted())
+            return True
+        return False
+
+    def _enter(self, state: State) -> None:
+        self.step.running += (state in RUNNING) - (self.state in RUNNING)
+        self.state = state
+        self.step.check_idle()
+
+    def _release(self, error: BaseException | None = None) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter(error)
+
+    def _reached(self) -> None:
+        """The agent waits for a model, is at its turn point or has ended: the next one may start."""
+
+    def ended(self, error: BaseException | None) -> None:
+        """The agent's step has returned or raised."""
+        if not self.called_off:
+            self.error = error
+        self._enter(State.ENDED)
+        self._release(StepAborted())
+        self._reached()
+        if self._end_awaited is not None and not self._end_awaited.done():
+            self._end_awaited.set_result(None)
+
+    # What the step calls.
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start the agent's step."""
+
+    @abstractmethod
+    async def wait_until_started(self) -> None:
+        """Wait until the agent waits for a model, is at its turn point, or has ended."""
+
+    def waits_as(self, state: State) -> bool:
+        """Whether the agent waits in this state, to be let go on."""
+        return self.state is state and not self.called_off
+
+    def act(self) -> None:
+        """Give the agent its turn."""
+        self.commit()
+        self.acted = True
+        self._enter(State.ACTING)
+        self._release()
+
+    def decide_again(self) -> None:
+        """Let an agent that gave its turn back make its next decision."""
+        self._enter(State.DECIDING)
+        self._release()
+
+    async def wait_until_ended(self) -> None:
+        """Wait until the agent's step has ended."""
+        if self.state is not State.ENDED:
+            self._end_awaited = self.step.loop.create_future()
+            await self._end_awaited
+
+    def commit(self) -> None:
+        """Keep what the agent wrote before its turn."""
+        staged, self._staged = self._staged, []
+        for commit, _ in staged:
+            commit()
+
+    def leave_out(self) -> None:
+        """End the agent's step where it waits, if it has not ended yet, and forget what it wrote before its turn."""
+        if self.state not in (State.NOT_STARTED, State.ENDED):
+            self.call_off()
+        staged, self._staged = self._staged, []
+        for _, drop in staged:
+            drop()
+
+    def call_off(self) -> None:
+        """End the agent's step where it waits."""
+        self.called_off = True
+        self._release(StepAborted())
+
+
+def _resolver(future: Future[None] | asyncio.Future[None]) -> Waiter:
+    def resolve(error: BaseException | None) -> None:
+        if future.done():  # cancelled
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+    return resolve

@@ -1,0 +1,41 @@
+"""What holds for every test: nothing leaves the machine, and Mesa is given back unpatched."""
+
+import ipaddress
+import os
+import socket
+
+import pytest
+
+from mesa_llm.parallel_stepping import disable_automatic_parallel_stepping
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+_connect, _connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+
+def _refuse_off_loopback(address: object) -> None:
+    if not isinstance(address, tuple):
+        return  # a Unix socket
+    host = str(address[0])
+    if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+        raise AssertionError(f"A test tried to connect to {host}: tests stay on the loopback.")
+
+
+@pytest.fixture(autouse=True)
+def _stay_on_the_loopback(monkeypatch):
+    def connect(self, address):
+        _refuse_off_loopback(address)
+        return _connect(self, address)
+
+    def connect_ex(self, address):
+        _refuse_off_loopback(address)
+        return _connect_ex(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket.socket, "connect_ex", connect_ex)
+
+
+@pytest.fixture(autouse=True)
+def _mesa_unpatched():
+    yield
+    disable_automatic_parallel_stepping()

@@ -1,0 +1,203 @@
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+from mesa_llm.clients import (
+    LiteLLMClient,
+    LLMRequest,
+    Message,
+    ResponseFormat,
+    ToolCall,
+    ToolSpec,
+    Usage,
+    shared_client,
+    tool_call,
+)
+from mesa_llm.errors import ConfigurationError, ModelTimeoutError
+from mesa_llm.testing import FakeOpenAIServer, Fault
+
+MOVE = ToolSpec("move", "Move by one cell.", {"type": "object", "properties": {"to": {"type": "string"}}})
+
+
+@pytest.fixture(autouse=True)
+def _no_keys(monkeypatch):
+    for name in list(os.environ):
+        if name.endswith(("_API_KEY", "_AUTH_TOKEN")):
+            monkeypatch.delenv(name)
+
+
+def request(model="openai/fake", **fields):
+    return LLMRequest(model=model, messages=(Message("system", ""), Message("user", "Where to?")), **fields)
+
+
+@pytest.mark.parametrize("model", ["openai/fake", "hosted_vllm/fake"])
+def test_tool_call_over_http(model):
+    """The litellm that is installed can offer tools and read a tool call: some releases cannot."""
+    with FakeOpenAIServer(tool_call("move", to="north")) as server:
+        response = LiteLLMClient(api_base=server.url).generate(
+            request(model, tools=(MOVE,), tool_choice="required", options={"temperature": 0.5, "seed": 7})
+        )
+    (sent,) = server.requests
+    assert sent.body["tools"] == [MOVE.as_dict()]
+    assert sent.body["tool_choice"] == "required"
+    assert (sent.body["model"], sent.body["temperature"], sent.body["seed"]) == ("fake", 0.5, 7)
+    assert sent.body["messages"] == [{"role": "system", "content": ""}, {"role": "user", "content": "Where to?"}]
+    (call,) = response.message.tool_calls
+    assert call == tool_call("move", to="north")
+    assert response.finish_reason == "tool_calls"
+
+
+def test_conversation_with_a_tool_result():
+    conversation = (
+        Message("user", "Where to?"),
+        Message("assistant", tool_calls=(ToolCall("call_1", "move", '{"to": "north"}'),)),
+        Message("tool", "moved", tool_call_id="call_1"),
+    )
+    with FakeOpenAIServer("done") as server:
+        response = LiteLLMClient(api_base=server.url).generate(
+            LLMRequest(
+                model="openai/fake", messages=conversation, response_format=ResponseFormat("a", {"type": "object"})
+            )
+        )
+    (sent,) = server.requests
+    assert [message["role"] for message in sent.body["messages"]] == ["user", "assistant", "tool"]
+    assert sent.body["messages"][2]["tool_call_id"] == "call_1"
+    assert sent.body["response_format"]["json_schema"]["name"] == "a"
+    assert (response.message.content, response.model, response.finish_reason) == ("done", "fake", "stop")
+    assert response.usage == Usage(prompt_tokens=3, completion_tokens=1)
+
+
+def test_key_is_sent():
+    with FakeOpenAIServer() as server:
+        LiteLLMClient(api_base=server.url, api_key="sk-mine-12345").generate(request())
+        LiteLLMClient(api_base=server.url).generate(request())
+    assert [sent.headers["authorization"] for sent in server.requests] == ["Bearer sk-mine-12345", "Bearer not-needed"]
+
+
+@pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "NOVITA_API_KEY"])
+def test_key_of_the_environment_is_sent_to_an_own_endpoint(monkeypatch, variable):
+    monkeypatch.setenv(variable, "sk-environment")
+    with FakeOpenAIServer() as server:
+        provider = variable.removesuffix("_API_KEY").lower()
+        LiteLLMClient(api_base=server.url).generate(request(f"{provider}/fake"))
+    assert server.requests[0].headers["authorization"] == "Bearer sk-environment"
+
+
+def test_other_openai_compatible_providers_need_no_key_at_an_own_endpoint():
+    with FakeOpenAIServer() as server:
+        LiteLLMClient(api_base=server.url).generate(request("novita/fake"))
+    assert server.requests[0].headers["authorization"] == "Bearer not-needed"
+
+
+def test_connections_live_on():
+    with FakeOpenAIServer() as server:
+        client = LiteLLMClient(api_base=server.url)
+        for _ in range(200):
+            client.generate(request())
+    assert len(server.requests) == 200
+    assert server.connections_opened <= 3
+
+
+async def test_calls_overlap():
+    with FakeOpenAIServer(hold_until=20) as server:
+        client = LiteLLMClient(api_base=server.url)
+        await asyncio.gather(*(client.agenerate(request()) for _ in range(20)))
+    assert server.peak_concurrency == 20
+
+
+async def test_cancelling_the_caller_drops_the_call():
+    arrived, dropped = threading.Event(), threading.Event()
+
+    async def answer(body):
+        arrived.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            dropped.set()
+
+    with FakeOpenAIServer(answer) as server:
+        call = asyncio.create_task(LiteLLMClient(api_base=server.url).agenerate(request()))
+        assert await asyncio.to_thread(arrived.wait, 30)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert await asyncio.to_thread(dropped.wait, 30)
+
+
+def test_nothing_is_retried_after_a_timeout():
+    with FakeOpenAIServer(Fault.hang()) as server:
+        with pytest.raises(ModelTimeoutError):
+            LiteLLMClient(api_base=server.url, timeout=0.05).generate(request())
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+def test_timeout_must_be_positive(timeout):
+    with pytest.raises(ConfigurationError, match=r"timeout must be > 0 seconds, got"):
+        LiteLLMClient(timeout=timeout)
+
+
+def test_shared_client_is_one_for_an_address_and_key():
+    assert shared_client("http://a") is shared_client("http://a")
+    assert shared_client("http://a") is not shared_client("http://a", "key")
+    assert shared_client("http://a") is not shared_client("http://b")
+
+
+def run_python(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_import_loads_no_http_library():
+    ran = run_python("""
+        import sys
+        import mesa_llm.clients, mesa_llm.testing, mesa_llm.module_llm
+        mesa_llm.module_llm.ModuleLLM("openai/gpt-4o-mini")
+        print([name for name in ("litellm", "openai", "aiohttp", "httpx") if name in sys.modules])
+    """)
+    assert (ran.stdout, ran.stderr) == ("[]\n", "")
+
+
+def test_first_calls_at_once_import_litellm_once_beside_the_loop_and_exit_in_silence(tmp_path):
+    (tmp_path / ".env").write_text("FROM_DOT_ENV=1\n")
+    code = """
+        import asyncio, os, sys
+        from mesa_llm.clients import LiteLLMClient, LLMRequest, Message
+        from mesa_llm.concurrency import transport_loop, worker_thread
+
+        os.environ.pop("LITELLM_LOCAL_MODEL_COST_MAP", None)
+        os.chdir(sys.argv[2])
+        started, start = [], worker_thread.start
+
+        def spy(function, **arguments):
+            def work():
+                result = function()
+                started.append((transport_loop.is_running_here(), os.environ["LITELLM_LOCAL_MODEL_COST_MAP"]))
+                return result
+            return start(work, **arguments)
+
+        worker_thread.start = spy
+        ask = LLMRequest(model="openai/fake", messages=(Message("user", "hi"),))
+        client = LiteLLMClient(api_base=sys.argv[1])
+
+        async def main():
+            return await asyncio.gather(*(client.agenerate(ask) for _ in range(100)))
+
+        answers = asyncio.run(main())
+        print(len(answers), started, os.environ.get("FROM_DOT_ENV"), os.environ.get("LITELLM_MODE"))
+    """
+    with FakeOpenAIServer() as server:
+        ran = run_python(code, server.url, str(tmp_path))
+    assert ran.stderr == ""
+    assert ran.stdout == "100 [(False, 'True')] None None\n"
+    assert ran.returncode == 0

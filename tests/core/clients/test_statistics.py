@@ -1,0 +1,73 @@
+import asyncio
+
+import pytest
+
+from mesa_llm.clients import CallCounts, LLMClient, LLMRequest, LLMResponse, Message, MeteredClient, Usage
+from mesa_llm.testing import ScriptedLLM
+
+REQUEST = LLMRequest(model="m", messages=())
+ANSWER = LLMResponse(message=Message("assistant", "ok"), model="m", usage=Usage(10, 3))
+
+
+async def test_counts_calls_tokens_and_overlap():
+    client = MeteredClient(ScriptedLLM(ANSWER, hold_until=5))
+    assert isinstance(client, LLMClient)
+    await asyncio.gather(*(client.agenerate(REQUEST) for _ in range(5)))
+    counts = client.counts()
+    assert (counts.calls, counts.failures, counts.in_flight, counts.peak_in_flight) == (5, 0, 0, 5)
+    assert (counts.prompt_tokens, counts.completion_tokens) == (50, 15)
+
+
+def test_waited_seconds_are_those_of_one_call_after_another():
+    ticks = iter([0.0, 2.0, 10.0, 13.0])
+    client = MeteredClient(ScriptedLLM([ANSWER, ValueError("no")]), clock=lambda: next(ticks))
+    client.generate(REQUEST)
+    with pytest.raises(ValueError, match="no"):
+        client.generate(REQUEST)
+    assert client.counts() == CallCounts(
+        calls=2, failures=1, peak_in_flight=1, prompt_tokens=10, completion_tokens=3, waited_seconds=5.0
+    )
+
+
+def test_in_flight_while_the_model_thinks():
+    seen = []
+
+    def look(request):
+        seen.append(client.counts().in_flight)
+        return ANSWER
+
+    client = MeteredClient(ScriptedLLM(look))
+    client.generate(REQUEST)
+    assert seen == [1]
+
+
+async def test_cancelled_call_is_a_failure_and_no_longer_in_flight():
+    arrived = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def never(request):
+        loop.call_soon_threadsafe(arrived.set)
+        await asyncio.Event().wait()
+
+    client = MeteredClient(ScriptedLLM(never))
+    call = asyncio.create_task(client.agenerate(REQUEST))
+    await arrived.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await MeteredClient(ScriptedLLM("ok")).agenerate(REQUEST)  # comes after the cancellation on the transport loop
+    counts = client.counts()
+    assert (counts.calls, counts.failures, counts.in_flight) == (1, 1, 0)
+
+
+def test_works_for_a_client_that_is_no_async_client():
+    class Echo:
+        def generate(self, request):
+            raise NotImplementedError
+
+        async def agenerate(self, request):
+            return ANSWER
+
+    client = MeteredClient(Echo())
+    assert client.generate(REQUEST) is ANSWER
+    assert client.counts().calls == 1

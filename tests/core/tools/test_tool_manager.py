@@ -1,0 +1,703 @@
+"""ToolManager: which tools there are, and what becomes of the calls that a model makes."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import gc
+import json
+import logging
+import pickle
+import threading
+import tracemalloc
+import weakref
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import AfterValidator
+
+from mesa_llm.clients.messages import Message, ToolCall
+from mesa_llm.errors import ConfigurationError, StepAborted, ToolError
+from mesa_llm.tools import ToolManager, ToolResult, tool
+from mesa_llm.tools.tool_decorator import _GLOBAL_TOOL_REGISTRY
+
+AGENT = SimpleNamespace(unique_id=7)
+ANY_TEXT = st.text(st.characters(), max_size=50)  # lone surrogates included
+
+
+def even(value: int) -> int:
+    if value % 2:
+        raise ValueError("must be even")
+    return value
+
+
+@tool(tool_manager=ToolManager(tools=[]))
+def move(agent: Any, direction: Literal["north", "south"], steps: int = 1, tags: list[int] = []) -> str:  # noqa: B006
+    """Move.
+
+    Args:
+        direction: where to.
+        steps: how far.
+        tags: marks left.
+    """
+    return f"{agent.unique_id} {direction} {steps!r} {tags!r}"
+
+
+@tool(tool_manager=ToolManager(tools=[]))
+def wait() -> None:
+    """Wait."""
+
+
+def rest() -> None:
+    """Wait."""
+
+
+@tool(tool_manager=ToolManager(tools=[]))
+async def amove(agent: Any) -> str:
+    """Move, later."""
+    await asyncio.sleep(0)
+    return f"{agent.unique_id} on {threading.get_ident()}"
+
+
+@tool(tool_manager=ToolManager(tools=[]))
+def refuse(why: str):
+    """Refuse.
+
+    Args:
+        why: the reason.
+    """
+    raise ToolError(f"not now: {why}")
+
+
+@tool(tool_manager=ToolManager(tools=[]))
+def buggy():
+    """Fail."""
+    raise KeyError("nothing there")
+
+
+@pytest.fixture(autouse=True)
+def _clean_registry():
+    before = dict(_GLOBAL_TOOL_REGISTRY)
+    yield
+    _GLOBAL_TOOL_REGISTRY.clear()
+    _GLOBAL_TOOL_REGISTRY.update(before)
+
+
+@pytest.fixture
+def manager():
+    return ToolManager(tools=[move, wait, amove, refuse, buggy])
+
+
+@pytest.fixture(params=["execute", "aexecute"])
+def execute(request):
+    """Both ways to execute calls: everything must hold for both."""
+    if request.param == "execute":
+        return ToolManager.execute
+    return lambda *args, **kwargs: asyncio.run(ToolManager.aexecute(*args, **kwargs))
+
+
+def call_of(name: str, arguments: Any = "") -> ToolCall:
+    return ToolCall(f"id of {name}", name, arguments if isinstance(arguments, str) else json.dumps(arguments))
+
+
+def of_a_model(function):
+    """Make a new global tool."""
+    function.__doc__ = "Do."
+    return tool(function)
+
+
+# --- which tools there are
+
+
+def test_all_global_tools_also_those_defined_later():
+    earlier = ToolManager()
+    known = list(earlier.tools)
+
+    @of_a_model
+    def later(): ...
+
+    assert list(earlier.tools) == [*known, "later"]
+    assert earlier.tools["later"] is later
+    assert earlier.specs() == ToolManager().specs()
+
+
+def test_importing_the_tools_brings_the_built_in_ones():
+    assert {"move_one_step", "teleport_to_location", "speak_to"} <= set(ToolManager().tools)
+
+
+def test_tools_are_exactly_these_in_this_order():
+    manager = ToolManager(tools=iter([wait, move]))
+
+    @of_a_model
+    def later(): ...
+
+    assert list(manager.tools) == ["wait", "move"]
+    assert len(manager.tools) == 2
+    assert not manager.has_tool("later")
+    assert list(ToolManager(tools=[]).tools) == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ToolManager({"move": move, "rest": wait}),  # mesa-llm 0.3
+        lambda: ToolManager(extra_tools={"move": move, "rest": wait}),
+        lambda: ToolManager(extra_tools=[move, rest]),
+    ],
+    ids=["positional dict", "dict", "list"],
+)
+def test_extra_tools_come_after_the_global_ones(make):
+    @of_a_model
+    def shared(): ...
+
+    assert list(make().tools)[-3:] == ["shared", "move", "rest"]
+    assert [spec.name for spec in make().specs()][-3:] == ["shared", "move", "rest"]
+    assert make().specs(["rest"])[0].description == "Wait."
+
+
+def test_an_own_tool_takes_the_place_of_a_global_one():
+    @of_a_model
+    def first(): ...
+
+    @of_a_model
+    def second(): ...
+
+    manager = ToolManager(extra_tools={"first": wait})
+    assert list(manager.tools)[-2:] == ["first", "second"]
+    assert manager.tools["first"] is wait
+    assert ToolManager().tools["first"] is first
+
+
+def test_register():
+    manager, other = ToolManager(), ToolManager()
+    manager.register(move)
+    assert manager.has_tool("move")
+    assert not other.has_tool("move")
+    assert not manager.has_tool("fly")
+
+
+def test_a_bound_method_and_a_partial_can_be_tools(execute):
+    class Ledger:
+        total = 0
+
+        def pay(self, amount: int):
+            """Pay.
+
+            Args:
+                amount: in cents.
+            """
+            self.total += amount
+
+    def add(x: int, y: int) -> int:
+        """Add.
+
+        Args:
+            x: one.
+            y: other.
+        """
+        return x + y
+
+    ledger = Ledger()
+    with pytest.warns(UserWarning, match="'add_two' has no docstring"):
+        manager = ToolManager({"pay": ledger.pay, "add_two": functools.partial(add, 2)})
+    calls = [call_of("pay", {"amount": "5"}), call_of("add_two", {"y": 3})]
+    assert [result.response for result in execute(manager, AGENT, calls)] == ["pay executed successfully", "5"]
+    assert ledger.total == 5
+
+
+def test_the_table_can_be_changed_as_in_mesa_llm_03():
+    @of_a_model
+    def shared(): ...
+
+    manager, other = ToolManager(), ToolManager()
+    del manager.tools["shared"]
+    assert not manager.has_tool("shared")
+    assert "shared" not in list(manager.tools)
+    assert other.has_tool("shared")
+    with pytest.raises(KeyError):
+        del manager.tools["shared"]
+
+    manager.tools["shared"] = wait
+    assert manager.tools["shared"] is wait
+    assert "shared" in repr(manager.tools)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tools": [move], "extra_tools": [wait]}, "not both"),
+        ({"tools": move}, "a list of functions, got <function move"),
+        ({"tools": ["move"]}, "A tool is a function, got 'move'"),
+        ({"tools": "move"}, "A tool is a function, got 'm'"),
+        ({"tools": [move, move]}, "Two tools have the name 'move'"),
+        ({"extra_tools": {"to move": move}}, "got 'to move'"),
+        ({"extra_tools": {"move": None}}, "A tool is a function, got None"),
+    ],
+)
+def test_what_cannot_be_tools(arguments, message):
+    with pytest.raises(ConfigurationError, match=message):
+        ToolManager(**arguments)
+
+
+# --- what a model is offered
+
+
+def test_selection(manager):
+    names = [spec.name for spec in manager.specs()]
+    assert names == ["move", "wait", "amove", "refuse", "buggy"]
+    assert [spec.name for spec in manager.specs(["wait", "move"])] == ["wait", "move"]
+    assert manager.specs([]) == ()
+    assert manager.get_all_tools_schema([]) == []
+    assert manager.get_all_tools_schema(["move"]) == [move.__tool_schema__]
+    assert [schema["function"]["name"] for schema in manager.get_all_tools_schema()] == names
+    assert all(a is b for a, b in zip(manager.specs(), manager.specs(names), strict=True))
+
+
+def test_a_renamed_tool_is_offered_by_its_name_as_always_the_same_object():
+    manager = ToolManager(extra_tools={"rest": wait})
+    assert manager.specs(["rest"])[0].name == "rest"
+    assert manager.specs(["rest"])[0] is manager.specs()[-1]
+
+
+@pytest.mark.parametrize("method", ["specs", "get_all_tools_schema"])
+def test_selecting_an_unknown_name(manager, method):
+    with pytest.raises(ValueError, match=r"\['fly'\].*'amove', 'buggy', 'move', 'refuse', 'wait'") as caught:
+        getattr(manager, method)(["move", "fly"])
+    assert isinstance(caught.value, ConfigurationError)
+
+
+def test_call_is_the_plain_function(manager):
+    assert manager.call("move", {"agent": AGENT, "direction": "up", "steps": "1"}) == "7 up '1' []"
+    with pytest.raises(ConfigurationError, match=r"'fly'.*'move'"):
+        manager.call("fly", {})
+
+
+# --- many managers
+
+
+def test_a_manager_is_collected_while_its_tools_live():
+    manager = ToolManager(extra_tools=[move])
+    alive = weakref.ref(manager)
+
+    @of_a_model
+    def later(): ...
+
+    assert manager.specs(["later", "move"])
+    assert manager.execute(AGENT, [call_of("move", {"direction": "north"})])[0].ok
+    del manager
+    gc.collect()
+    assert alive() is None
+
+
+def test_ten_thousand_managers_take_some_hundred_bytes_each():
+    for i in range(50):
+        _GLOBAL_TOOL_REGISTRY[f"tool_{i}"] = move
+    tracemalloc.start()
+    managers = [ToolManager() for _ in range(10_000)]
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(managers[-1].tools) >= 50
+    assert size / len(managers) < 600
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda manager: pickle.loads(pickle.dumps(manager))])
+def test_pickle_and_deepcopy(clone, execute):
+    original = ToolManager(extra_tools=[move])
+    del original.tools["speak_to"]
+    twin = clone(original)
+    assert list(twin.tools) == list(original.tools)
+    assert twin.tools["move"] is move
+    twin.register(wait)
+    assert not original.has_tool("wait")
+
+    @of_a_model
+    def later(): ...
+
+    assert twin.has_tool("later")
+    assert execute(twin, AGENT, [call_of("move", {"direction": "north"})])[0].ok
+    assert list(clone(ToolManager(tools=[wait])).tools) == ["wait"]
+
+
+# --- calls
+
+
+def test_result_of_a_call(manager, execute):
+    assert execute(manager, AGENT, [call_of("move", {"direction": "north", "steps": "3"})]) == [
+        ToolResult("id of move", "move", {"direction": "north", "steps": "3"}, "7 north 3 []", ok=True)
+    ]
+
+
+def test_no_calls(manager, execute):
+    assert execute(manager, AGENT, []) == []
+    assert execute(manager, AGENT, None) == []
+    assert manager.call_tools(AGENT, Message("assistant", "nothing to do")) == []
+    assert manager.call_tools(AGENT, SimpleNamespace(tool_calls=None)) == []
+
+
+def test_nothing_returned_is_a_success(manager, execute):
+    [result] = execute(manager, AGENT, [call_of("wait")])
+    assert (result.ok, result.response) == (True, "wait executed successfully")
+
+
+@pytest.mark.parametrize("nothing", ["", "  ", "{}", "null"])
+def test_ways_to_write_no_arguments(manager, execute, nothing):
+    [result] = execute(manager, AGENT, [call_of("wait", nothing)])
+    assert (result.ok, result.arguments) == (True, {})
+
+
+def test_calls_run_one_after_the_other_in_their_order(execute):
+    seen = []
+
+    async def slow(n: int):
+        seen.append(f"begin {n}")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        seen.append(f"end {n}")
+
+    def quick(n: int):
+        seen.append(f"quick {n}")
+
+    slow.__doc__ = quick.__doc__ = "Do.\n\nArgs:\n    n: it."
+    manager = ToolManager(tools=[slow, quick])
+    calls = [call_of("slow", {"n": 1}), call_of("quick", {"n": 2}), call_of("fly"), call_of("slow", {"n": 3})]
+    assert [result.ok for result in execute(manager, AGENT, calls)] == [True, True, False, True]
+    assert seen == ["begin 1", "end 1", "quick 2", "begin 3", "end 3"]
+
+
+@pytest.mark.parametrize("arguments", ['{"direction": "south", "steps": "2"}', {"direction": "south", "steps": "2"}])
+async def test_calls_in_the_form_of_the_openai_api(manager, arguments):
+    function = SimpleNamespace(name="move", arguments=arguments)
+    response = SimpleNamespace(tool_calls=[SimpleNamespace(id="c1", type="function", function=function)])
+    expected = [{"tool_call_id": "c1", "role": "tool", "name": "move", "response": "7 south 2 []"}]
+    assert manager.call_tools(AGENT, response) == expected
+    assert await manager.acall_tools(AGENT, response) == expected
+
+
+def test_a_call_without_a_name(manager, execute):
+    [result] = execute(manager, AGENT, [SimpleNamespace(function=None)])
+    assert (result.call_id, result.name, result.ok) == ("unknown", "unknown", False)
+
+
+async def test_call_tools_of_a_message(manager):
+    message = Message("assistant", tool_calls=(call_of("wait"), call_of("fly")))
+    results = manager.call_tools(AGENT, message)
+    assert results == await manager.acall_tools(AGENT, message)
+    assert [result["tool_call_id"] for result in results] == ["id of wait", "id of fly"]
+    assert set(results[0]) == {"tool_call_id", "role", "name", "response"}
+
+
+def test_an_async_tool_called_from_plain_code_runs_in_this_thread(manager):
+    [result] = manager.execute(AGENT, [call_of("amove")])
+    assert result.response == f"7 on {threading.get_ident()}"
+
+
+async def test_an_async_tool_called_from_plain_code_inside_a_running_loop(manager):
+    [result] = manager.execute(AGENT, [call_of("amove")])
+    assert result.ok
+    assert result.response != f"7 on {threading.get_ident()}"
+
+
+async def test_tools_run_on_the_thread_of_the_loop_that_awaits_them(manager):
+    def where():
+        """Tell."""
+        return f"7 on {threading.get_ident()}"
+
+    manager.register(where)
+    results = await manager.aexecute(AGENT, [call_of("where"), call_of("amove")])
+    assert {result.response for result in results} == {f"7 on {threading.get_ident()}"}
+
+
+def test_a_plain_function_that_returns_an_awaitable_is_awaited(execute):
+    def later(agent):
+        """Do."""
+        return amove(agent)
+
+    [result] = execute(ToolManager(tools=[later]), AGENT, [call_of("later")])
+    assert result.response.startswith("7 on ")
+
+
+def test_the_agent_is_given_by_the_manager_whatever_the_model_writes(manager, execute):
+    [result] = execute(manager, AGENT, [call_of("move", {"direction": "north", "agent": "me"})])
+    assert result.response == "7 north 1 []"
+
+
+def test_agent_as_an_ordinary_parameter(execute):
+    manager = ToolManager(tools=[])
+
+    @tool(tool_manager=manager, ignore_agent=False)
+    def ask(agent: int) -> str:
+        """Ask.
+
+        Args:
+            agent: whom.
+        """
+        return f"asked {agent}"
+
+    assert execute(manager, AGENT, [call_of("ask", {"agent": "3"})])[0].response == "asked 3"
+    assert not execute(manager, AGENT, [call_of("ask")])[0].ok
+
+
+# --- what the model did wrong
+
+
+MISTAKES = [
+    ("mvoe", {}, "there is no tool 'mvoe' (did you mean 'move'?); on offer: move, wait, amove, refuse, buggy"),
+    ("xyz", {}, "there is no tool 'xyz'; on offer: move, wait, amove, refuse, buggy"),
+    (
+        "move",
+        '{"direction": "north"',
+        "the arguments are not valid JSON, EOF while parsing an object at line 1 column 21",
+    ),
+    ("move", '{"steps": NaN}', "the arguments are not valid JSON, expected value at line 1 column 11"),
+    ("move", "[" * 100_000, "the arguments are not valid JSON, recursion limit exceeded"),
+    ("move", "9" * 10_000, "the arguments are not valid JSON, number out of range"),
+    ("move", '{"\ud800": 1}', "the arguments are not valid JSON, invalid unicode code point at line 1 column 3"),
+    ("move", "[1]", 'the arguments must be a JSON object such as {"name": "value"}, got \'[1]\''),
+    ("move", '"north"', "the arguments must be a JSON object"),
+    ("move", {}, "argument 'direction' is missing"),
+    ("move", {"direction": "up"}, "argument 'direction' is 'up': should be 'north' or 'south'"),
+    (
+        "move",
+        {"direction": "north", "speed": 2},
+        "unknown argument 'speed' (accepted: 'direction', 'steps', 'tags')",
+    ),
+    (
+        "move",
+        {"direction": "north", "a": 1, "b": 2},
+        "unknown arguments 'a', 'b' (accepted: 'direction', 'steps', 'tags')",
+    ),
+    ("wait", {"long": 1}, "unknown argument 'long' (accepted: none)"),
+    (
+        "move",
+        {"direction": "north", "steps": "three"},
+        "argument 'steps' is 'three': should be a valid integer, unable to parse string as an integer",
+    ),
+    (
+        "move",
+        {"direction": "north", "steps": 2.5},
+        "argument 'steps' is 2.5: should be a valid integer, got a number with a fractional part",
+    ),
+    ("move", {"direction": "north", "steps": None}, "argument 'steps' is None: should be a valid integer"),
+    (
+        "move",
+        {"direction": "north", "tags": [1, "x"]},
+        "argument 'tags.1' is 'x': should be a valid integer, unable to parse string as an integer",
+    ),
+    (
+        "move",
+        {"steps": "x", "direction": 1},
+        "argument 'direction' is 1: should be 'north' or 'south'; argument 'steps'",
+    ),
+    ("move", {"direction": "north", "tags": ["x"] * 9}, "argument 'tags.0' is 'x'"),
+    ("refuse", {"why": "raining"}, "not now: raining"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "text"), MISTAKES)
+def test_mistakes_go_back_to_the_model(manager, execute, caplog, name, arguments, text):
+    good = call_of("wait")
+    wrong, after = execute(manager, AGENT, [call_of(name, arguments), good])
+    assert wrong.response.startswith(f"Error: {text}")
+    assert "\n" not in wrong.response
+    assert "\x1b" not in wrong.response
+    assert len(wrong.response) < 1000
+    assert not wrong.ok
+    assert after.ok
+    assert caplog.records == []  # no bug of the user's
+
+
+def test_of_many_problems_the_first_are_told(manager, execute):
+    [result] = execute(manager, AGENT, [call_of("move", {"direction": "north", "tags": ["x"] * 9})])
+    assert "'tags.4'" in result.response
+    assert "'tags.5'" not in result.response
+    assert result.response.endswith("; 4 more")
+
+
+def test_the_arguments_are_kept_as_written_and_empty_if_unreadable(manager, execute):
+    wrong, unreadable = execute(manager, AGENT, [call_of("move", {"steps": "3"}), call_of("move", "{")])
+    assert wrong.arguments == {"steps": "3"}
+    assert unreadable.arguments == {}
+
+
+def probe(annotation: Any):
+    def take(value): ...
+
+    take.__annotations__["value"] = annotation
+    take.__doc__ = "Take.\n\nArgs:\n    value: it."
+    seen: list[Any] = []
+
+    @functools.wraps(take)
+    def taking(value):
+        seen.append(value)
+
+    return ToolManager(tools=[taking]), seen
+
+
+@pytest.mark.parametrize(
+    ("annotation", "written", "taken"),
+    [
+        (int, "3", 3),
+        (int, 3.0, 3),
+        (int, 10**30, 10**30),
+        (float, "2.5", 2.5),
+        (bool, "true", True),
+        (str, 5, "5"),
+        (int | str, "5", "5"),
+        (list[int], "[1, 2]", [1, 2]),
+        (list[int], ["1"], [1]),
+        (tuple[int, str], [1, "a"], (1, "a")),
+        (dict[str, int], '{"a": 1}', {"a": 1}),
+        (int | None, None, None),
+        (Any, {"a": [1]}, {"a": [1]}),
+        (str, "[1, 2]", "[1, 2]"),
+    ],
+)
+def test_what_models_write_becomes_what_is_annotated(execute, annotation, written, taken):
+    manager, seen = probe(annotation)
+    [result] = execute(manager, AGENT, [call_of("take", {"value": written})])
+    assert result.ok, result.response
+    assert seen == [taken]
+    assert type(seen[0]) is type(taken)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "written", "text"),
+    [
+        (int, "3.5", "should be a valid integer"),
+        (float, "nan", "should be a finite number"),
+        (list[int], "1, 2", "should be a valid array"),
+        (list[int], "[1, 2", "should be a valid array"),
+        (int | list[int], "x", "or should be a valid array"),
+        (Annotated[int, AfterValidator(even)], 3, "argument 'value' is 3: must be even"),
+        (tuple[int, int], [1], "argument 'value.1' is missing"),
+        (str, "x" * 5000, None),
+        (int, "x" * 5000, "should be a valid integer"),
+    ],
+)
+def test_what_would_lose_something_is_refused(execute, annotation, written, text):
+    manager, seen = probe(annotation)
+    [result] = execute(manager, AGENT, [call_of("take", {"value": written})])
+    if text is None:
+        assert result.ok
+    else:
+        assert not result.ok
+        assert seen == []
+        assert text in result.response
+        assert len(result.response) < 400
+
+
+def test_a_tool_that_was_not_offered_is_refused(manager, execute):
+    calls = [call_of("wait"), call_of("move", {"direction": "north"})]
+    refused, made = execute(manager, AGENT, calls, offered=["move"])
+    assert (refused.ok, refused.response) == (False, "Error: there is no tool 'wait'; on offer: move")
+    assert made.ok
+    [refused] = execute(manager, AGENT, [call_of("wait")], offered=())
+    assert refused.response == "Error: there is no tool 'wait'; no tools are on offer"
+
+
+# Hypothesis makes its table of characters on the first use, which takes seconds.
+_PATIENT = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+
+
+@_PATIENT
+@given(name=st.sampled_from(["move", "wait", "refuse"]) | ANY_TEXT, arguments=ANY_TEXT)
+def test_no_text_raises(name, arguments):
+    manager = ToolManager(tools=[move, wait, refuse])
+    [result] = manager.execute(AGENT, [ToolCall("1", name, arguments)])
+    assert result.ok or result.response.startswith("Error: ")
+
+
+_WORD = st.text('x3.[{}]"\n\ud800', max_size=8)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | _WORD,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_WORD, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@_PATIENT
+@given(st.dictionaries(st.sampled_from(["direction", "steps", "tags", "agent", "x"]), _JSON))
+def test_no_json_raises_nor_is_taken_for_a_bug(arguments):
+    manager = ToolManager(tools=[move])
+    function = SimpleNamespace(name="move", arguments=arguments)
+    for call in (call_of("move", arguments), SimpleNamespace(id="1", function=function)):
+        [result] = manager.execute(AGENT, [call])
+        assert result.ok or result.response.startswith(("Error: argument", "Error: unknown", "Error: the arguments"))
+        assert "\n" not in result.response
+
+
+# --- what the tool did wrong
+
+
+def test_a_bug_in_a_tool_is_logged_and_the_other_calls_are_made(manager, execute, caplog):
+    with caplog.at_level(logging.ERROR):
+        failed, after = execute(manager, AGENT, [call_of("buggy"), call_of("wait")])
+    assert (failed.ok, failed.response) == (False, "Error: KeyError: 'nothing there'")
+    assert after.ok
+    [record] = caplog.records
+    assert record.name == "mesa_llm.tools.tool_manager"
+    assert "Agent 7" in record.getMessage()
+    assert "'buggy'" in record.getMessage()
+    assert record.exc_info[0] is KeyError
+
+
+def test_a_bug_in_an_async_tool(execute, caplog):
+    async def abuggy():
+        """Fail."""
+        raise ValueError
+
+    [result] = execute(ToolManager(tools=[abuggy]), AGENT, [call_of("abuggy")])
+    assert result.response == "Error: ValueError"
+    assert len(caplog.records) == 1
+
+
+def test_an_exhausted_iterator_in_a_tool_is_a_bug_like_others(execute):
+    def first():
+        """Fail."""
+        return next(iter([]))
+
+    [result] = execute(ToolManager(tools=[first]), AGENT, [call_of("first")])
+    assert (result.ok, result.response) == (False, "Error: RuntimeError: coroutine raised StopIteration")
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, StepAborted, SystemExit])
+def test_what_is_no_exception_propagates_and_the_rest_is_not_done(execute, end):
+    done = []
+
+    def stop():
+        """Stop."""
+        raise end
+
+    def note():
+        """Note."""
+        done.append(1)
+
+    manager = ToolManager(tools=[stop, note])
+    with pytest.raises(end):
+        execute(manager, AGENT, [call_of("stop"), call_of("note")])
+    assert done == []
+
+
+async def test_cancellation_ends_the_tool_and_the_rest_is_not_done():
+    begun, done = asyncio.Event(), []
+
+    async def hang():
+        """Hang."""
+        begun.set()
+        await asyncio.Event().wait()
+
+    def note():
+        """Note."""
+        done.append(1)
+
+    manager = ToolManager(tools=[hang, note])
+    task = asyncio.create_task(manager.aexecute(AGENT, [call_of("hang"), call_of("note")]))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == []

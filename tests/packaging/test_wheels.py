@@ -1,0 +1,151 @@
+"""The wheels as people install them: what is in them, and the seed's model run from them in a bare environment."""
+
+import shutil
+import subprocess
+import zipfile
+from email.parser import HeaderParser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+UV = shutil.which("uv")
+
+pytestmark = pytest.mark.skipif(UV is None, reason="uv is not on the path")
+
+
+def run(*command, cwd=ROOT, **kwargs):
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **kwargs)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheels")
+    run(UV, "build", "--quiet", "--all-packages", "--wheel", "--out-dir", str(folder))
+    built = sorted(folder.glob("*.whl"))
+    assert [wheel.name.split("-")[0] for wheel in built] == ["mesa_llm_core", "mesa_llm_examples", "mesa_llm_parallel"]
+    return built
+
+
+def files_in(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+def test_nobody_owns_the_namespace(wheels):
+    assert not any("mesa_llm/__init__.py" in files_in(wheel) for wheel in wheels)
+
+
+def test_no_file_is_owned_twice_and_none_is_missing(wheels):
+    owned = [name for wheel in wheels for name in files_in(wheel)]
+    assert len(owned) == len(set(owned))
+    sources = {
+        "/".join(file.relative_to(ROOT).parts[3:])
+        for file in ROOT.glob("packages/*/src/**/*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    assert set(owned) == sources
+
+
+def test_every_package_is_marked_as_typed(wheels):
+    files = {name for wheel in wheels for name in files_in(wheel)}
+    packages = {name.rsplit("/", 1)[0] for name in files if name.endswith("/__init__.py") and name.count("/") <= 2}
+    missing = {package for package in packages if package.count("/") == 1 and package.startswith("mesa_llm/")} - {
+        name.rsplit("/", 1)[0] for name in files if name.endswith("/py.typed")
+    }
+    assert not missing
+    assert "mesa_llm_examples/py.typed" in files
+
+
+def metadata_of(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        return HeaderParser().parsestr(archive.read(name).decode())
+
+
+def test_one_version_and_each_pins_the_others_to_it(wheels):
+    versions = {metadata_of(wheel)["Version"] for wheel in wheels}
+    assert len(versions) == 1
+    (version,) = versions
+    for wheel in wheels:
+        for requirement in metadata_of(wheel).get_all("Requires-Dist"):
+            if requirement.startswith("mesa-llm-"):
+                assert requirement.endswith(f"=={version}")
+
+
+SEED_MODEL = """
+from mesa import Model
+from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
+from mesa_llm.reasoning.cot import CoTReasoning
+from mesa_llm.testing import ScriptedLLM
+
+llm = ScriptedLLM("Action: wait.", hold_until=100)
+
+class MyLLMAgent(LLMAgent):
+    pass
+
+class MyModel(Model):
+    def __init__(self):
+        super().__init__()
+        self.parallel_stepping = True
+        enable_automatic_parallel_stepping(mode="asyncio")
+        for i in range(100):
+            agent = MyLLMAgent(self, CoTReasoning, client=llm, step_prompt="What now?")
+            self.agents.add(agent)
+
+    def step(self):
+        self.agents.shuffle_do("step")
+
+model = MyModel()
+model.step()
+print(len(llm.requests), llm.peak_in_flight)
+"""
+
+
+@pytest.fixture(scope="module")
+def bare_python(wheels, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bare")
+    run(UV, "venv", "--quiet", str(folder / "env"))
+    python = str(folder / "env" / "bin" / "python")
+    run(UV, "pip", "install", "--quiet", "--python", python, *map(str, wheels))
+    return python
+
+
+def test_the_seeds_model_runs_from_the_installed_wheels(bare_python, tmp_path):
+    assert run(bare_python, "-W", "error", "-c", SEED_MODEL, cwd=tmp_path).split() == ["200", "100"]
+
+
+def test_the_command_line_is_installed(bare_python, tmp_path):
+    command = str(Path(bare_python).parent / "mesa-llm-examples")
+    assert "civil-violence" in run(command, "list", cwd=tmp_path)
+
+
+FOREIGN_INIT = "from .parallel_stepping import enable_automatic_parallel_stepping\n"
+
+
+@pytest.mark.parametrize(
+    "package",
+    ["parallel_stepping", "llm_agent", "module_llm", "reasoning.cot", "memory.st_memory", "tools.tool_manager"],
+)
+def test_a_foreign_mesa_llm_beside_it_is_named(wheels, tmp_path, package):
+    """Laid out as pip lays out `mesa-llm` and our wheels in one environment: one folder, their __init__.py in it."""
+    import sys
+
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(tmp_path)
+    (tmp_path / "mesa_llm" / "__init__.py").write_text(FOREIGN_INIT)
+    result = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import mesa_llm.{package}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode != 0
+    last_line = result.stderr.strip().splitlines()[-1]
+    assert last_line.startswith("mesa_llm.errors.namespace.DistributionConflictError: ")
+    assert "pip uninstall mesa-llm" in last_line
