@@ -31,7 +31,7 @@ def wheels(tmp_path_factory):
 
 def files_in(wheel):
     with zipfile.ZipFile(wheel) as archive:
-        return {name for name in archive.namelist() if ".dist-info/" not in name}
+        return {name for name in archive.namelist() if ".dist-info/" not in name and not name.endswith("/")}
 
 
 def test_nobody_owns_the_namespace(wheels):

@@ -6,17 +6,96 @@ import pytest
 from inline_snapshot import snapshot
 
 PUBLIC = {
-    "mesa_llm.activation": snapshot(),
-    "mesa_llm.clients": snapshot(),
-    "mesa_llm.errors": snapshot(),
-    "mesa_llm.llm_agent": snapshot(),
-    "mesa_llm.memory": snapshot(),
-    "mesa_llm.module_llm": snapshot(),
-    "mesa_llm.parallel_stepping": snapshot(),
-    "mesa_llm.reasoning": snapshot(),
-    "mesa_llm.spaces": snapshot(),
-    "mesa_llm.testing": snapshot(),
-    "mesa_llm.tools": snapshot(),
+    "mesa_llm.activation": snapshot(
+        [
+            "Turn",
+            "adecide",
+            "current_turn",
+            "decide",
+            "entered",
+            "mark_installed",
+            "model_call",
+            "my_turn",
+            "nearer_method",
+            "stage",
+            "step_of",
+            "wait_my_turn",
+        ]
+    ),
+    "mesa_llm.clients": snapshot(
+        [
+            "Answer",
+            "AsyncClient",
+            "CallCounts",
+            "LLMClient",
+            "LLMRequest",
+            "LLMResponse",
+            "LiteLLMClient",
+            "Message",
+            "MeteredClient",
+            "ResponseFormat",
+            "RuleBasedClient",
+            "ToolCall",
+            "ToolChoice",
+            "ToolSpec",
+            "Usage",
+            "shared_client",
+            "tool_call",
+        ]
+    ),
+    "mesa_llm.errors": snapshot(
+        [
+            "ConfigurationError",
+            "DecisionError",
+            "DistributionConflictError",
+            "EndpointUnreachableError",
+            "MesaLLMError",
+            "MissingAPIKeyError",
+            "ModelCallError",
+            "ModelTimeoutError",
+            "NotParallelWarning",
+            "RateLimitedError",
+            "StepAborted",
+            "ToolError",
+            "TurnError",
+            "UnknownModelError",
+        ]
+    ),
+    "mesa_llm.llm_agent": snapshot(["LLMAgent"]),
+    "mesa_llm.memory": snapshot(["Memory", "MemoryEntry", "ShortTermMemory"]),
+    "mesa_llm.module_llm": snapshot(["ModuleLLM"]),
+    "mesa_llm.parallel_stepping": snapshot(
+        [
+            "ParallelStepError",
+            "ParallelStepping",
+            "disable_automatic_parallel_stepping",
+            "enable_automatic_parallel_stepping",
+            "my_turn",
+            "step_agents_multithreaded",
+            "step_agents_parallel",
+            "step_agents_parallel_sync",
+            "wait_my_turn",
+        ]
+    ),
+    "mesa_llm.reasoning": snapshot(
+        [
+            "CoTReasoning",
+            "Observation",
+            "Plan",
+            "ReActReasoning",
+            "ReWOOReasoning",
+            "Reasoning",
+            "Thinking",
+            "read_observation",
+        ]
+    ),
+    "mesa_llm.spaces": snapshot(
+        ["Position", "directions_from", "move_to", "neighbors_of", "position_of"]
+    ),
+    "mesa_llm.testing": snapshot(
+        ["FakeOpenAIServer", "Fault", "ScriptedLLM", "ServedRequest"]
+    ),
+    "mesa_llm.tools": snapshot(["ToolManager", "ToolResult", "tool"]),
 }
 
 
