@@ -41,8 +41,13 @@ class ShortTermMemory(Memory):
 
     def format_short_term(self) -> str:
         """The entries, one a line, oldest first."""
-        return "\n".join(map(str, self.entries)) or "Nothing yet."
+        return _as_lines(self.entries)
 
     def get_prompt_ready(self) -> str:
-        """The memory as text for a prompt."""
-        return self.format_short_term()
+        """The memory as text for a prompt; without an observation just made, which has a place of its own there."""
+        entries = self.entries
+        return _as_lines(entries[:-1] if entries and entries[-1].type == "observation" else entries)
+
+
+def _as_lines(entries: Iterable[MemoryEntry]) -> str:
+    return "\n".join(map(str, entries)) or "Nothing yet."

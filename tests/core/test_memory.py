@@ -1,0 +1,117 @@
+"""What an agent remembers: bounded, readable at once, staged while it decides."""
+
+import pytest
+from helpers.speakers import SpeakersModel
+
+from mesa_llm.activation import Turn, entered
+from mesa_llm.errors import ConfigurationError
+from mesa_llm.memory import ShortTermMemory
+
+
+class Clocked:
+    """An agent in a model whose step is set by the test."""
+
+    class model:  # noqa: N801
+        steps = 1
+
+
+def words(memory):
+    return [entry.content["w"] for entry in memory.entries]
+
+
+def test_it_remembers_the_last_n_steps_and_nothing_older():
+    memory = ShortTermMemory(Clocked(), n=2)
+    for step in (1, 1, 4, 7, 7):
+        Clocked.model.steps = step
+        memory.add_to_memory("note", {"w": step})
+    assert words(memory) == [4, 7, 7]
+
+
+def test_it_reads_as_lines_for_a_prompt():
+    Clocked.model.steps = 3
+    memory = ShortTermMemory(Clocked())
+    assert memory.get_prompt_ready() == "Nothing yet."
+    memory.add_to_memory("note", {"w": "a", "x": 1})
+    memory.add_to_memory("message", {"message": "hi", "sender": 4})
+    assert memory.get_prompt_ready() == "[step 3] note: w: a; x: 1\n[step 3] message: message: hi; sender: 4"
+    assert memory.get_communication_history() == "[step 3] Agent 4 says: hi"
+
+
+def test_an_observation_just_made_is_not_told_twice_in_a_prompt():
+    memory = ShortTermMemory(Clocked())
+    for w in ("a", "b"):
+        memory.add_to_memory("observation", {"w": w})
+    assert memory.get_prompt_ready() == "[step 3] observation: w: a"
+    assert memory.format_short_term().count("\n") == 1
+    memory.add_to_memory("message", {"message": "hi", "sender": 4})
+    assert "observation: w: b" in memory.get_prompt_ready()
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_it_keeps_at_least_one_step(n):
+    with pytest.raises(ConfigurationError, match=f"at least 1 step, got {n}"):
+        ShortTermMemory(Clocked(), n=n)
+
+
+@pytest.mark.parametrize("content", ["text", None, ["list"]])
+def test_content_is_a_mapping(content):
+    with pytest.raises(TypeError, match="content must be a mapping"):
+        ShortTermMemory(Clocked()).add_to_memory("note", content)
+
+
+class Deciding(Turn):
+    """A turn whose end the test chooses."""
+
+    def __init__(self, agent, acting=False):
+        self.agent, self._acting, self.staged = agent, acting, []
+
+    @property
+    def acting(self):
+        return self._acting
+
+    def stage(self, commit, drop):
+        self.staged.append((commit, drop))
+
+    abegin_decision = begin_decision = end_decision = atake = take = call_started = call_ended = None
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_is_written_before_the_turn_is_readable_at_once_and_kept_or_gone_as_one(kept):
+    agent = Clocked()
+    memory = ShortTermMemory(agent)
+    memory.add_to_memory("note", {"w": "before"})
+    turn = Deciding(agent)
+    context = entered(turn)
+    context.run(memory.add_to_memory, "note", {"w": "a"})
+    context.run(memory.add_to_memory, "note", {"w": "b"})
+    assert words(memory) == ["before", "a", "b"]
+    ((commit, drop),) = turn.staged
+    (commit if kept else drop)()
+    assert words(memory) == (["before", "a", "b"] if kept else ["before"])
+
+
+def test_what_others_write_and_what_is_written_while_acting_is_kept_at_once():
+    agent = Clocked()
+    memory = ShortTermMemory(agent)
+    others, acting = Deciding(Clocked()), Deciding(agent, acting=True)
+    entered(others).run(memory.add_to_memory, "note", {"w": "from another"})
+    entered(acting).run(memory.add_to_memory, "note", {"w": "acting"})
+    assert words(memory) == ["from another", "acting"]
+    assert others.staged == acting.staged == []
+
+
+async def test_the_async_twins_do_the_same():
+    memory = ShortTermMemory(Clocked())
+    await memory.aadd_to_memory("note", {"w": "a"})
+    await memory.aprocess_step(pre_step=True)
+    assert words(memory) == ["a"]
+
+
+def test_the_step_is_the_models():
+    from mesa_llm.testing import ScriptedLLM
+
+    model = SpeakersModel(1, ScriptedLLM("hello"), parallel=False)
+    model.step()
+    model.step()
+    (agent,) = model.agents
+    assert [entry.step for entry in agent.memory.entries] == [1, 2]

@@ -1,0 +1,335 @@
+"""How agents decide: one body for sync and async, the prompts, and answers that cannot be used."""
+
+import asyncio
+import threading
+
+import pytest
+from helpers.speakers import OneCall, SpeakersModel, tool_call
+from inline_snapshot import snapshot
+
+from mesa_llm.errors import ConfigurationError, DecisionError
+from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.parallel_stepping import ParallelStepError, enable_automatic_parallel_stepping
+from mesa_llm.reasoning import CoTReasoning, Plan, ReActReasoning, Reasoning, ReWOOReasoning, read_observation
+from mesa_llm.testing import ScriptedLLM
+
+ALL = [CoTReasoning, ReActReasoning, ReWOOReasoning]
+CALLS = [tool_call("go", '{"where": "north"}'), tool_call("go", '{"where": "south"}')]
+
+
+def go(agent, where: str) -> str:
+    """Go somewhere.
+
+    Args:
+        where: the direction.
+    """
+    return f"went {where}"
+
+
+def agent_with(reasoning, script, **kwargs):
+    model = SpeakersModel(0, None, parallel=False)
+    client = script if isinstance(script, ScriptedLLM) else ScriptedLLM(script)
+    settings = {
+        "system_prompt": "You are a sailor.",
+        "step_prompt": "Where to?",
+        "tools": [go],
+        "internal_state": ["wet"],
+    }
+    return LLMAgent(model, reasoning, client=client, **(settings | kwargs))
+
+
+def thinks_then_calls(request):
+    if request.tool_choice == "none":
+        return '{"reasoning": "wind", "action": "sail"}'
+    return CALLS
+
+
+@pytest.mark.parametrize("reasoning", ALL)
+async def test_plan_and_aplan_ask_the_same_and_decide_the_same(reasoning):
+    plans, requests = [], []
+    for is_async in (False, True):
+        agent = agent_with(reasoning, thinks_then_calls)
+        plans.append(await agent.reasoning.aplan(ttl=2) if is_async else agent.reasoning.plan(ttl=2))
+        requests.append(agent.llm.client.requests)
+    assert requests[0] == requests[1]
+    assert plans[0] == plans[1]
+    assert plans[0].ttl == 2
+    assert len(requests[0]) == 2
+
+
+@pytest.mark.parametrize("reasoning", ALL)
+def test_every_request_has_the_persona_and_only_the_selected_tools(reasoning):
+    def other(agent) -> str:
+        """Do something else."""
+
+    agent = agent_with(reasoning, thinks_then_calls, tools=[go, other])
+    agent.reasoning.plan(selected_tools=["go"], tool_calls="required")
+    first, second = agent.llm.client.requests
+    assert all("You are a sailor." in request.messages[0].content for request in (first, second))
+    assert all([spec.name for spec in request.tools] == ["go"] for request in (first, second))
+    assert (first.tool_choice, second.tool_choice) == ("none", "required")
+
+
+@pytest.mark.parametrize("reasoning", ALL)
+def test_a_prompt_of_ones_own_goes_before_the_step_prompt_and_an_observation_given_is_used(reasoning):
+    agent = agent_with(reasoning, thinks_then_calls)
+    observation = agent.generate_obs()
+    agent.internal_state = ["dry"]
+    agent.reasoning.plan(prompt="Dive?", obs=observation)
+    text = agent.llm.client.requests[0].messages[1].content
+    assert "Dive?" in text
+    assert "Where to?" not in text
+    assert read_observation(agent.llm.client.requests[0])["self_state"]["internal_state"] == ["wet"]
+
+
+@pytest.mark.parametrize("reasoning", ALL)
+def test_nothing_to_decide(reasoning):
+    agent = agent_with(reasoning, thinks_then_calls, step_prompt=None)
+    with pytest.raises(ConfigurationError, match="LLMAgent 1 has nothing to decide"):
+        agent.reasoning.plan()
+
+
+def test_prompts():
+    agent = agent_with(CoTReasoning, thinks_then_calls)
+    agent.memory.add_to_memory("message", {"message": "ahoy", "sender": 9})
+    agent.reasoning.plan()
+    thinking, calling = agent.llm.client.requests
+    assert [message.content for message in thinking.messages] == snapshot(
+        [
+            """\
+You are an agent in a simulation. Decide what to do next.
+Think step by step, and answer in this form:
+Thought 1: what the observation tells you
+Thought 2: what your memory adds
+Thought 3: the alternatives and their risks
+Thought 4: your decision and why
+Action: what you will do, in one sentence
+
+# Who you are
+You are a sailor.\
+""",
+            """\
+# Memory
+[step 0] message: message: ahoy; sender: 9
+
+# Observation
+{"step": 0, "self_state": {"agent_unique_id": 1, "location": null, "internal_state": ["wet"]}, "local_state": {}}
+
+# Task
+Where to?\
+""",
+        ]
+    )
+    assert [message.content for message in calling.messages] == snapshot(
+        [
+            """\
+You carry out the decision of an agent in a simulation by calling tools. Call exactly the tools that the decision asks for, in its order. If it asks for no action, call none.
+
+# Who you are
+You are a sailor.\
+""",
+            '{"reasoning": "wind", "action": "sail"}',
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "beginning"),
+    [
+        (
+            ReActReasoning,
+            snapshot("""\
+You are an agent in a simulation. Reason about your situation, using what you remember and what you observe, and decide
+what to do next. Describe the action in words; do not call a tool yet.
+Answer with a JSON object that has two texts: "reasoning" and "action".
+
+# Who you are
+You are a sailor.\
+"""),
+        ),
+        (
+            ReWOOReasoning,
+            snapshot("""\
+You are an agent in a simulation that plans several steps ahead and does not look again while it carries the plan out.
+Make a plan of one to five actions that leads to your goal, and say what to do if things go differently. Answer in this
+form:
+Plan: your strategy and why
+Step 1: the first action
+Step 2: the next action, if any, and so on up to Step 5
+Contingency: what to do if things go differently
+
+# Who you are
+You are a sailor.\
+"""),
+        ),
+    ],
+)
+def test_instructions(reasoning, beginning):
+    agent = agent_with(reasoning, thinks_then_calls)
+    agent.reasoning.plan()
+    assert agent.llm.client.requests[0].messages[0].content == beginning
+
+
+@pytest.mark.parametrize("reasoning", ALL)
+def test_what_agents_share_stands_before_what_changes(reasoning):
+    agents = [agent_with(reasoning, thinks_then_calls, internal_state=[mood]) for mood in ("wet", "dry")]
+    texts = []
+    for agent in agents:
+        agent.reasoning.plan()
+        texts.append([message.content for message in agent.llm.client.requests[0].messages])
+    assert texts[0][0] == texts[1][0]
+    assert texts[0][1] != texts[1][1]
+
+
+# ReAct
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"reasoning": "r", "action": "sail"}',
+        '```json\n{"reasoning": "r", "action": "sail"}\n```',
+        'Sure! {"reasoning": "r", "action": "sail"} Good luck.',
+    ],
+)
+def test_react_reads_json_with_anything_around_it(answer):
+    agent = agent_with(ReActReasoning, [answer, CALLS])
+    plan = agent.reasoning.plan()
+    assert [call.arguments for call in plan.llm_plan.tool_calls] == [call.arguments for call in CALLS]
+    assert agent.llm.client.requests[1].messages[1].content == "sail"
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "I sail.", '{"reasoning": "r"}', '{"reasoning": "r", "action": ""}', '{"reasoning": "r", "act']
+)
+def test_react_asks_again_once_with_what_is_wrong(bad):
+    agent = agent_with(ReActReasoning, [bad, '{"reasoning": "r", "action": "sail"}', CALLS])
+    agent.reasoning.plan()
+    again = agent.llm.client.requests[1].messages[-1].content
+    assert repr(bad) in again
+    agent = agent_with(ReActReasoning, [bad, bad])
+    with pytest.raises(DecisionError, match="LLMAgent 1: the model's answer is not the JSON asked for"):
+        agent.reasoning.plan()
+    assert len(agent.llm.client.requests) == 2
+
+
+# ReWOO
+
+
+def test_rewoo_makes_each_call_of_a_plan_once_over_its_steps():
+    agent = agent_with(ReWOOReasoning, ["Plan: both ways.", CALLS, "Plan: again.", CALLS[:1]])
+    made = []
+    for _ in range(3):
+        plan = agent.reasoning.plan()
+        made.append([call.arguments for call in plan.llm_plan.tool_calls])
+    assert made == [['{"where": "north"}'], ['{"where": "south"}'], ['{"where": "north"}']]
+    assert len(agent.llm.client.requests) == 4
+    assert agent.reasoning.remaining_tool_calls == 0
+
+
+@pytest.mark.parametrize("mode", ["asyncio", "threading"])
+def test_rewoo_in_a_step_that_is_called_off_still_has_its_calls(mode):
+    enable_automatic_parallel_stepping(mode=mode)
+    agent = agent_with(ReWOOReasoning, ["Plan: both ways.", CALLS])
+    model = agent.model
+    model.parallel_stepping = True
+    model.step()
+    assert agent.reasoning.remaining_tool_calls == 1
+    bad = LLMAgent(model, OneCall, client=ScriptedLLM(ValueError("no")), step_prompt="?", tools=[])
+    with pytest.raises(ParallelStepError):
+        model.agents.do("step")
+    assert agent.reasoning.remaining_tool_calls == 1
+    bad.remove()
+    model.agents.do("step")
+    assert agent.reasoning.remaining_tool_calls == 0
+    assert [entry.content["result"] for entry in agent.memory.entries if entry.type == "action"] == [
+        "went north",
+        "went south",
+    ]
+
+
+# Strategies of one's own.
+
+
+class PlanOnly(Reasoning):
+    def plan(self, prompt=None, obs=None, ttl=1, selected_tools=None, tool_calls="auto"):
+        self.thread = threading.get_ident()
+        return Plan(1, self.agent.llm.generate(prompt).message)
+
+
+class AplanOnly(Reasoning):
+    async def aplan(self, prompt=None, obs=None, ttl=1, selected_tools=None, tool_calls="auto"):
+        return Plan(1, (await self.agent.llm.agenerate(prompt)).message)
+
+
+class PlanOnParent(CoTReasoning):
+    """Overrides plan nearer than the inherited decide."""
+
+    def plan(self, *args, **kwargs):
+        plan = super().plan(*args, **kwargs)
+        plan.ttl = 9
+        return plan
+
+
+async def test_a_strategy_with_only_plan_runs_in_a_thread_under_aplan():
+    agent = agent_with(PlanOnly, "ahoy")
+    assert str(await agent.reasoning.aplan("?")) == "ahoy"
+    assert agent.reasoning.thread != threading.get_ident()
+    assert str(agent.reasoning.plan("?")) == "ahoy"
+    assert agent.reasoning.thread == threading.get_ident()
+
+
+async def test_many_plan_only_strategies_wait_together():
+    client = ScriptedLLM("ahoy", hold_until=60)
+    agents = [agent_with(PlanOnly, client) for _ in range(60)]
+    await asyncio.gather(*(agent.reasoning.aplan("?") for agent in agents))
+
+
+async def test_a_strategy_with_only_aplan_runs_under_plan():
+    agent = agent_with(AplanOnly, "ahoy")
+    assert str(agent.reasoning.plan("?")) == "ahoy"
+    assert str(await agent.reasoning.aplan("?")) == "ahoy"
+
+
+async def test_a_plan_that_calls_its_parents_plan_counts_under_aplan_too():
+    agent = agent_with(PlanOnParent, thinks_then_calls)
+    assert (await agent.reasoning.aplan()).ttl == 9
+
+
+@pytest.mark.parametrize("mode", ["asyncio", "threading"])
+@pytest.mark.parametrize("reasoning", [PlanOnly, AplanOnly, PlanOnParent, OneCall, *ALL])
+def test_every_strategy_waits_together_and_takes_one_turn(reasoning, mode):
+    enable_automatic_parallel_stepping(mode=mode)
+    client = ScriptedLLM(thinks_then_calls, hold_until=5)
+    model = SpeakersModel(0, None)
+    for _ in range(5):
+        LLMAgent(model, reasoning, client=client, step_prompt="?", tools=[go])
+    model.step()
+    assert client.peak_in_flight == 5
+
+
+def test_a_strategy_without_anything_says_what_it_needs():
+    class Empty(Reasoning):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Empty has none of decide\(\), plan\(\) and aplan\(\)"):
+        agent_with(Empty, "").reasoning.plan()
+
+
+def test_a_strategy_may_handle_a_failed_call():
+    class Stubborn(Reasoning):
+        def decide(self, prompt, obs, *, ttl, selected_tools, tool_calls):
+            request = self.agent.llm.request(prompt)
+            try:
+                response = yield request
+            except ConnectionError:
+                response = yield request
+            return Plan(obs.step, response.message, ttl)
+
+    assert str(agent_with(Stubborn, [ConnectionError("once"), "ahoy"]).reasoning.plan()) == "ahoy"
+
+
+def test_reading_an_observation_from_a_request_without_one():
+    agent = agent_with(OneCall, "x")
+    with pytest.raises(DecisionError, match="No observation in the request"):
+        read_observation(agent.llm.request("hello"))
