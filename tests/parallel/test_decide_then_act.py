@@ -313,6 +313,30 @@ class Duelist(Speaker):
             victim.remove()
 
 
+def test_an_agent_removed_after_it_gave_its_turn_back_does_not_decide_again(mode):
+    model = SpeakersModel(2, ScriptedLLM("hello"), PlansTwiceAndRemoves)
+    model.agents.do("step")
+    assert [agent_id for agent_id, _ in model.log] == [1, 2, 2]
+    assert [agent.unique_id for agent in model.agents] == [2]
+
+
+class PlansTwiceAndRemoves(Speaker):
+    """The last one removes the first, which has given its turn back by then."""
+
+    def say(self, plan):
+        super().say(plan)
+        if self.unique_id == 2 and len(self.model.agents) == 2:
+            self.model.agents[0].remove()
+
+    def step(self):
+        super().step()
+        super().step()
+
+    async def astep(self):
+        await super().astep()
+        await super().astep()
+
+
 def test_an_agent_added_during_a_step_waits_for_the_next(mode):
     model = SpeakersModel(1, ScriptedLLM("hello"), Parent)
     model.step()

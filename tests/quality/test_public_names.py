@@ -89,12 +89,8 @@ PUBLIC = {
             "read_observation",
         ]
     ),
-    "mesa_llm.spaces": snapshot(
-        ["Position", "directions_from", "move_to", "neighbors_of", "position_of"]
-    ),
-    "mesa_llm.testing": snapshot(
-        ["FakeOpenAIServer", "Fault", "ScriptedLLM", "ServedRequest"]
-    ),
+    "mesa_llm.spaces": snapshot(["Position", "directions_from", "move_to", "neighbors_of", "position_of"]),
+    "mesa_llm.testing": snapshot(["FakeOpenAIServer", "Fault", "ScriptedLLM", "ServedRequest"]),
     "mesa_llm.tools": snapshot(["ToolManager", "ToolResult", "tool"]),
 }
 

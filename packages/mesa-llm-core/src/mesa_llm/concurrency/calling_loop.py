@@ -41,7 +41,10 @@ def run[T](coroutine: Coroutine[Any, Any, T]) -> T:
     if not hasattr(_kept, "runner"):
         _kept.runner = _KeptRunner()
     runner: asyncio.Runner = _kept.runner.runner
-    return runner.run(coroutine, context=contextvars.copy_context())
+    try:
+        return runner.run(coroutine, context=contextvars.copy_context())
+    finally:
+        coroutine.close()  # if an interrupt came before it began
 
 
 def run_unsuspended[T](coroutine: Coroutine[Any, Any, T]) -> T:

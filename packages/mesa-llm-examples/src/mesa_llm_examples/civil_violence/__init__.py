@@ -1,0 +1,16 @@
+"""Civil violence: citizens rebel or keep quiet, cops arrest those who rebel.
+
+After Epstein (2002), "Modeling civil violence: An agent-based computational approach", PNAS 99 (suppl. 3), 7243-7250,
+https://doi.org/10.1073/pnas.092080199, model I.
+
+model    the world and what is counted
+agents   who decides: `Citizen` and `Cop`
+tools    what they can do
+policy   Epstein's rule, in the place of a language model
+"""
+
+from mesa_llm_examples.civil_violence.agents import Citizen, Cop
+from mesa_llm_examples.civil_violence.model import CivilViolence
+from mesa_llm_examples.civil_violence.policy import policy
+
+__all__ = ["Citizen", "CivilViolence", "Cop", "policy"]

@@ -1,0 +1,24 @@
+"""What ends a run early, as one line."""
+
+from __future__ import annotations
+
+
+class RunInterruptedError(Exception):
+    """Ctrl-C was pressed during a step."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """What went wrong, and for how many agents, without line breaks.
+
+    Args:
+        error: an error; of a group the first cause is named, since most often all agents fail for the same reason.
+    """
+    causes = _leaves(error)
+    text = " ".join(str(causes[0]).split()) or type(causes[0]).__name__
+    return text if len(causes) == 1 else f"{text} ({len(causes)} agents failed, this is the first one's error.)"
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]

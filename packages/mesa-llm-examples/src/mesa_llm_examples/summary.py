@@ -1,0 +1,52 @@
+"""What is shown when a run has ended: the states of each step, and what waiting together has saved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mesa_llm_examples.simulation import Run
+
+
+def print_summary(console: Console, run: Run, *, in_parallel: bool) -> None:
+    """Print a run.
+
+    Args:
+        console: where.
+        run: the run.
+        in_parallel: whether all agents of a step decided at the same time.
+    """
+    console.print(_table(run))
+    for line in _totals(run, in_parallel=in_parallel):
+        console.print(line, highlight=False, soft_wrap=not console.is_terminal)
+
+
+def _table(run: Run) -> Table:
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    for heading in ("step", *run.records[0].states, "model calls", "seconds"):
+        table.add_column(heading, justify="right")
+    for record in run.records:
+        taken = (str(record.calls), f"{record.seconds:.2f}") if record.step else ("", "")
+        table.add_row(str(record.step), *map(str, record.states.values()), *taken)
+    return table
+
+
+def _totals(run: Run, *, in_parallel: bool) -> list[str]:
+    calls = run.calls
+    tokens = calls.prompt_tokens + calls.completion_tokens
+    used = f", {calls.prompt_tokens:,} tokens read and {calls.completion_tokens:,} written" if tokens else ""
+    lines = ["", f"{calls.calls:,} model calls, up to {calls.peak_in_flight:,} at once{used}."]
+    took, waited = f"{run.seconds:.1f} s", f"{calls.waited_seconds:.1f} s"
+    if not in_parallel:
+        lines.append(f"One agent at a time: {took} in all, {waited} of it waiting for answers.")
+    elif calls.waited_seconds > run.seconds:
+        times = f"{calls.waited_seconds / run.seconds:.0f} times as long"
+        lines.append(f"The agents of a step waited together: {took} in all.")
+        lines.append(f"One agent at a time would have waited {waited}, {times}.")
+    else:
+        lines.append(f"{took} in all. There was little to wait for: the answers took {waited}.")
+    return lines

@@ -1,0 +1,203 @@
+"""The command as a newcomer runs it: its output, its errors, its exit status.
+
+A process of its own, which imports Mesa anew, where that matters; `main` in the test's process elsewhere.
+"""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from mesa_llm.clients import tool_call
+from mesa_llm.testing import FakeOpenAIServer, Fault
+from mesa_llm_examples.cli import main
+
+COMMAND = shutil.which("mesa-llm-examples", path=Path(sys.executable).parent)
+SMALL = ("run", "civil-violence", "--citizens", "6", "--cops", "2", "--steps", "2", "--seed", "42")
+AGENTS = 8
+WITHOUT_KEYS = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")} | {"COLUMNS": "100"}
+
+
+def command(*arguments):
+    return subprocess.run([COMMAND, *arguments], env=WITHOUT_KEYS, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def here(capsys, monkeypatch):
+    """Run the command in this process: gives exit status, standard output and standard error."""
+    for name in set(os.environ) - set(WITHOUT_KEYS):
+        monkeypatch.delenv(name)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+        return exit_.value.code, *capsys.readouterr()
+
+    return run
+
+
+def one_line(status, output, errors):
+    """The one line that a failing command writes."""
+    assert status == 2
+    assert errors.count("\n") == 1, errors
+    assert "Traceback" not in output + errors
+    return errors
+
+
+def states(output):
+    """The table of the summary, without the times."""
+    return re.findall(r"^ +(\d+) +(\d+) +(\d+) +(\d+) +(\d*)", output, re.MULTILINE)
+
+
+def answer(body):
+    """What a model might say: it thinks first, and is then asked for tool calls."""
+    if body.get("tool_choice") == "none":
+        return "Action: I move North."
+    return tool_call("move_one_step", direction="North")
+
+
+def closed_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def test_list():
+    result = command("list")
+    assert result.returncode == 0
+    assert "civil-violence" in result.stdout
+    assert result.stderr == ""
+
+
+def test_without_arguments_it_helps():
+    result = command()
+    assert result.returncode == 0
+    assert "Usage" in result.stdout
+
+
+def test_listing_does_not_wait_for_mesa():
+    code = "import sys, mesa_llm_examples.cli; print([name for name in ('mesa', 'litellm') if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
+
+
+def test_a_run_without_a_model():
+    result = command(*SMALL, "--latency", "0.1")
+    assert result.returncode == 0
+    assert result.stderr == ""
+    assert "6 citizens, 2 cops, seed 42" in result.stdout
+    assert "no model is asked" in result.stdout
+    assert "Step 2/2: active" in result.stdout
+    assert [row[0] for row in states(result.stdout)] == ["0", "1", "2"]
+    assert states(result.stdout)[1][4] == str(2 * AGENTS)
+    assert "model calls, up to 8 at once" in result.stdout
+    assert "One agent at a time would have waited" in result.stdout
+
+
+def test_modes_and_latencies_do_not_show_in_the_states(here):
+    _, in_threads, _ = here(*SMALL, "--mode", "threading", "--max-workers", "2", "--latency", "0.002")
+    _, in_asyncio, _ = here(*SMALL, "--latency", "0")
+    assert states(in_threads) == states(in_asyncio) != []
+
+
+def test_one_agent_at_a_time(here):
+    status, output, errors = here(*SMALL, "--mode", "off", "--latency", "0")
+    assert status == 0
+    assert errors == ""
+    assert "up to 1 at once" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "Missing command"),
+        (["run", "nothing"], "No such command 'nothing'"),
+        (["run", "civil-violence", "--speed", "9"], "No such option: --speed"),
+        (["run", "civil-violence", "--citizens", "many"], "--citizens"),
+        (["run", "civil-violence", "--steps", "0"], "--steps"),
+        (["run", "civil-violence", "--mode", "fast"], "'fast' is not one of"),
+        (["run", "civil-violence", "--max-workers", "2"], "--max-workers needs --mode threading"),
+        (["run", "civil-violence", "--latency", "1", "--model", "openai/x"], "--latency is for runs without --model"),
+        (["run", "civil-violence", "--api-base", "http://127.0.0.1:1"], "--api-base needs --model"),
+        (["run", "civil-violence", "--timeout", "5"], "--timeout needs --model"),
+        (["run", "civil-violence", "--citizens", "-3"], "citizens must be a whole number >= 0, got -3"),
+        (["run", "civil-violence", "--width", "3", "--height", "3"], "do not fit on 3 x 3 = 9 cells"),
+    ],
+)
+def test_bad_arguments(here, arguments, message):
+    assert message in one_line(*here(*arguments))
+
+
+def test_a_missing_key():
+    result = command(*SMALL, "--model", "openai/gpt-4o-mini")
+    line = one_line(result.returncode, result.stdout, result.stderr)
+    assert "needs an API key" in line
+    assert "OPENAI_API_KEY" in line
+    assert "8 agents failed" in line
+
+
+def test_one_agent_at_a_time_the_first_failure_is_the_only_one(here):
+    line = one_line(*here(*SMALL, "--model", "openai/gpt-4o-mini", "--mode", "off"))
+    assert "needs an API key" in line
+    assert "agents failed" not in line
+
+
+def test_an_unknown_model(here):
+    assert "litellm has no provider 'nobody'" in one_line(*here(*SMALL, "--model", "nobody/some-model"))
+
+
+@pytest.mark.parametrize("mode", ["asyncio", "threading", "off"])
+def test_an_endpoint_where_nobody_answers(here, mode):
+    endpoint = f"http://127.0.0.1:{closed_port()}/v1"
+    line = one_line(*here(*SMALL, "--model", "openai/some-model", "--api-base", endpoint, "--mode", mode))
+    assert f"{endpoint} cannot be reached" in line
+
+
+def test_a_server_that_never_answers(here):
+    with FakeOpenAIServer(Fault.hang()) as server:
+        line = one_line(*here(*SMALL, "--model", "openai/some-model", "--api-base", server.url, "--timeout", "1"))
+    assert "did not answer within 1 s" in line
+
+
+def test_a_run_on_a_model_server():
+    with FakeOpenAIServer(answer, hold_until=AGENTS, patience=60) as server:
+        result = command(*SMALL, "--model", "openai/some-model", "--api-base", server.url)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert f"Decisions: openai/some-model at {server.url}" in result.stdout
+    assert len(server.requests) == 2 * 2 * AGENTS
+    assert server.peak_concurrency == AGENTS
+    assert "32 model calls, up to 8 at once" in result.stdout
+    assert "tokens read" in result.stdout
+
+
+def test_a_server_that_fails(here):
+    with FakeOpenAIServer(Fault(status=500, body="out of memory")) as server:
+        line = one_line(*here(*SMALL, "--model", "openai/some-model", "--api-base", server.url))
+    assert "out of memory" in line
+
+
+def test_ctrl_c():
+    asked = threading.Event()
+
+    def never_answer(body):
+        asked.set()
+        return Fault.hang()
+
+    with FakeOpenAIServer(never_answer) as server:
+        arguments = [*SMALL, "--model", "openai/some-model", "--api-base", server.url]
+        process = subprocess.Popen(
+            [COMMAND, *arguments], env=WITHOUT_KEYS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert asked.wait(60)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors == "mesa-llm-examples: Interrupted in step 1 of 2.\n"

@@ -1,0 +1,101 @@
+"""The parts of the command that need no process of their own."""
+
+import inspect
+import io
+from itertools import count
+
+import pytest
+from rich.console import Console
+
+from mesa_llm.clients import CallCounts, MeteredClient, RuleBasedClient
+from mesa_llm_examples import cli, failures
+from mesa_llm_examples.civil_violence import CivilViolence, policy
+from mesa_llm_examples.progress import StepProgress
+from mesa_llm_examples.simulation import Run, StepRecord, simulate
+from mesa_llm_examples.summary import print_summary
+
+
+def printed(show, **console):
+    stream = io.StringIO()
+    show(Console(file=stream, width=100, **console))
+    return stream.getvalue()
+
+
+def run_of(waited, seconds):
+    records = (
+        StepRecord(step=0, states={"active": 0, "quiet": 9}),
+        StepRecord(step=1, states={"active": 4, "quiet": 5}, calls=18, seconds=seconds),
+    )
+    calls = CallCounts(calls=18, peak_in_flight=9, prompt_tokens=3000, completion_tokens=40, waited_seconds=waited)
+    return Run(records=records, calls=calls)
+
+
+def test_a_run_is_recorded_step_by_step():
+    client = MeteredClient(RuleBasedClient(policy))
+    model = CivilViolence(5, 1, seed=1, client=client, parallel_stepping=False)
+    seen = []
+    run = simulate(model, client, 3, on_step=seen.append, clock=count(0, 2).__next__)
+    assert [record.step for record in run.records] == [0, 1, 2, 3]
+    assert list(run.records[1:]) == seen
+    assert run.seconds == 6
+    assert run.records[1].calls == 12
+    assert sum(record.calls for record in run.records) == run.calls.calls
+    assert [sum(record.states.values()) for record in run.records] == [5] * 4
+
+
+def test_the_summary_says_what_waiting_together_has_saved():
+    text = printed(lambda console: print_summary(console, run_of(7.0, 0.5), in_parallel=True))
+    assert "18 model calls, up to 9 at once, 3,000 tokens read and 40 written." in text
+    assert "waited together: 0.5 s" in text
+    assert "would have waited 7.0 s, 14 times as long" in text
+
+
+def test_the_summary_of_a_run_without_waiting_claims_no_saving():
+    text = printed(lambda console: print_summary(console, run_of(0.1, 0.5), in_parallel=True))
+    assert "0.5 s in all. There was little to wait for: the answers took 0.1 s." in text
+
+
+def test_the_summary_of_a_run_one_agent_at_a_time():
+    text = printed(lambda console: print_summary(console, run_of(7.0, 7.5), in_parallel=False))
+    assert "One agent at a time: 7.5 s in all, 7.0 s of it waiting" in text
+
+
+def progress(console):
+    with StepProgress(console, MeteredClient(RuleBasedClient(policy)), steps=2) as shown:
+        assert shown.step == 1
+        shown.ended(StepRecord(step=1, states={"active": 4, "quiet": 5}, calls=18, seconds=0.5))
+        assert shown.step == 2
+
+
+def test_progress_is_a_line_a_step():
+    assert printed(progress) == "Step 1/2: active 4, quiet 5. 18 model calls, 0.50 s\n"
+
+
+def test_progress_is_a_bar_on_a_terminal():
+    text = printed(progress, force_terminal=True)
+    assert "calls in flight" in text
+    assert "active 4, quiet 5" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("one\n  line"), "one line"),
+        (ValueError(), "ValueError"),
+        (ExceptionGroup("agents", [ValueError("alone")]), "alone"),
+        (
+            ExceptionGroup("agents", [ExceptionGroup("inner", [ValueError("first"), ValueError("second")])]),
+            "first (2 agents failed, this is the first one's error.)",
+        ),
+    ],
+)
+def test_an_error_in_one_line(error, line):
+    assert failures.in_one_line(error) == line
+
+
+def test_the_defaults_of_the_command_are_those_of_the_model():
+    of_model = inspect.signature(CivilViolence).parameters
+    of_command = inspect.signature(cli.civil_violence).parameters
+    shared = set(of_model) & set(of_command)
+    assert {name: of_command[name].default for name in shared} == {name: of_model[name].default for name in shared}
+    assert {"citizens", "cops", "legitimacy", "max_jail_term", "citizen_vision", "cop_vision"} <= shared
