@@ -48,6 +48,7 @@ def test_the_summary_says_what_waiting_together_has_saved():
     assert "18 model calls, up to 9 at once, 3,000 tokens read and 40 written." in text
     assert "waited together: 0.5 s" in text
     assert "would have waited 7.0 s, 14 times as long" in text
+    assert "slower the more it is asked at once" in text
 
 
 def test_the_summary_of_a_run_without_waiting_claims_no_saving():
