@@ -48,7 +48,9 @@ def _totals(run: Run, *, in_parallel: bool) -> list[str]:
         lines.append(f"The agents of a step waited together: {took} in all.")
         lines.append(f"One agent at a time would have waited {waited}, {times}.")
         if tokens:
-            lines.append("(The sum of all calls' times. A server that is slower the more it is asked at once saves less.)")
+            lines.append(
+                "(The sum of all calls' times. A server that is slower the more it is asked at once saves less.)"
+            )
     else:
         lines.append(f"{took} in all. There was little to wait for: the answers took {waited}.")
     return lines

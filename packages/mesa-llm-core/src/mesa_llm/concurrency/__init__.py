@@ -1,7 +1,9 @@
 """Threads and event loops: which there are, and how work gets onto them.
 
-transport_loop   one event loop for the process, on a thread of its own; runs clients only
-calling_loop     a coroutine run to its end from ordinary code, on a loop kept for the calling thread
-loop_thread      an event loop on a thread of its own
-worker_thread    a function on a thread of its own, awaited
+Its modules:
+
+    transport_loop   one event loop for the process, on a thread of its own; runs clients only
+    calling_loop     a coroutine run to its end from ordinary code, on a loop kept for the calling thread
+    loop_thread      an event loop on a thread of its own
+    worker_thread    a function on a thread of its own, awaited
 """

@@ -1,21 +1,23 @@
 """Everything that mesa-llm raises on purpose.
 
-MesaLLMError
-├── ConfigurationError (ValueError)     an argument, or a combination of them, that cannot work
-├── TurnError (RuntimeError)            the turn of a parallel step used where it cannot be
-├── DecisionError                       the model answered, and the answer cannot be used
-├── ModelCallError                      a call to a model failed
-│   ├── MissingAPIKeyError              the provider wants a key and there is none
-│   ├── UnknownModelError               no provider, or no such model at the provider
-│   ├── EndpointUnreachableError        nobody answers at the address
-│   ├── RateLimitedError                the provider asks to be called less often (429)
-│   └── ModelTimeoutError (TimeoutError)
-├── ToolError                           a tool refuses a call; its text goes back to the model
-└── ParallelStepError (ExceptionGroup)  in mesa_llm.parallel_stepping: decisions of a step that failed
+The tree, and what stands outside it for a reason:
 
-StepAborted (BaseException)             ends an agent that waits while its step is called off
-DistributionConflictError (ImportError) the distribution `mesa-llm` is installed beside this one
-NotParallelWarning (UserWarning)        a step that was to run in parallel does not
+    MesaLLMError
+    ├── ConfigurationError (ValueError)     an argument, or a combination of them, that cannot work
+    ├── TurnError (RuntimeError)            the turn of a parallel step used where it cannot be
+    ├── DecisionError                       the model answered, and the answer cannot be used
+    ├── ModelCallError                      a call to a model failed
+    │   ├── MissingAPIKeyError              the provider wants a key and there is none
+    │   ├── UnknownModelError               no provider, or no such model at the provider
+    │   ├── EndpointUnreachableError        nobody answers at the address
+    │   ├── RateLimitedError                the provider asks to be called less often (429)
+    │   └── ModelTimeoutError (TimeoutError)
+    ├── ToolError                           a tool refuses a call; its text goes back to the model
+    └── ParallelStepError (ExceptionGroup)  in mesa_llm.parallel_stepping: decisions of a step that failed
+
+    StepAborted (BaseException)             ends an agent that waits while its step is called off
+    DistributionConflictError (ImportError) the distribution `mesa-llm` is installed beside this one
+    NotParallelWarning (UserWarning)        a step that was to run in parallel does not
 """
 
 from mesa_llm.errors import namespace

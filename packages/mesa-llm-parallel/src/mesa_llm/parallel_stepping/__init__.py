@@ -1,13 +1,15 @@
 """All agents of a Mesa step decide at once, then act one by one in Mesa's seeded order.
 
-patch               Mesa's agent sets step in parallel where a model asks for it
-manual              step agents in parallel by hand
-parallel_step       one step: order, decide, act
-turns               one agent's place in it
-asyncio_runner      agents run as tasks
-thread_pool_runner  agents run on threads
-config              mode and number of threads
-generators          the random state, put back when a step is called off
+Its modules, from the outside in:
+
+    patch               Mesa's agent sets step in parallel where a model asks for it
+    manual              step agents in parallel by hand
+    parallel_step       one step: order, decide, act
+    turns               one agent's place in it
+    asyncio_runner      agents run as tasks
+    thread_pool_runner  agents run on threads
+    config              mode and number of threads
+    generators          the random state, put back when a step is called off
 """
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
