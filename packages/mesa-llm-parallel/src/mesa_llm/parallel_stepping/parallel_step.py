@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation import nearer_method
 from mesa_llm.concurrency.loop_thread import LoopThread
 from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.parallel_stepping import rearm
 from mesa_llm.parallel_stepping.asyncio_runner import InlineSeat, TaskSeat
 from mesa_llm.parallel_stepping.failures import ParallelStepError, name_of
 from mesa_llm.parallel_stepping.thread_pool_runner import MAX_LOOP_THREADS, LoopThreadSeat, ThreadSeat
@@ -93,6 +94,8 @@ class ParallelStep:
             await self._until_ended()
             if not any(seat.acted for seat in self._seats):
                 self._restore()
+            for model in {id(agent.model): agent.model for agent in self._agents}.values():
+                rearm.after_failure(model)
             raise
         finally:
             for loop_thread in self._loop_threads:
