@@ -94,6 +94,14 @@ def test_disabling_without_enabling_changes_nothing():
         ({"max_workers": 0}, "0"),
         ({"max_workers": 2.5}, "2.5"),
         ({"max_workers": True}, "True"),
+        ({"activation": "lazy"}, "'lazy'"),
+        ({"on_error": "ignore"}, "'ignore'"),
+        ({"max_failures": -1}, "-1"),
+        ({"max_failures": 1.5}, "1.5"),
+        ({"max_failures": True}, "True"),
+        ({"decide_timeout": 0}, "0"),
+        ({"decide_timeout": float("inf")}, "inf"),
+        ({"decide_timeout": "5"}, "'5'"),
     ],
 )
 def test_bad_settings_are_refused_at_once_with_the_value(settings, told):

@@ -47,6 +47,7 @@ PUBLIC = {
         [
             "ConfigurationError",
             "DecisionError",
+            "DecisionTimeoutError",
             "DistributionConflictError",
             "EndpointUnreachableError",
             "MesaLLMError",

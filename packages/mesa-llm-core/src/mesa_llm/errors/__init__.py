@@ -6,6 +6,7 @@ The tree, and what stands outside it for a reason:
     ├── ConfigurationError (ValueError)     an argument, or a combination of them, that cannot work
     ├── TurnError (RuntimeError)            the turn of a parallel step used where it cannot be
     ├── DecisionError                       the model answered, and the answer cannot be used
+    │   └── DecisionTimeoutError (TimeoutError)  an agent has taken longer to decide than it was given
     ├── ModelCallError                      a call to a model failed
     │   ├── MissingAPIKeyError              the provider wants a key and there is none
     │   ├── UnknownModelError               no provider, or no such model at the provider
@@ -24,6 +25,7 @@ from mesa_llm.errors import namespace
 from mesa_llm.errors.exceptions import (
     ConfigurationError,
     DecisionError,
+    DecisionTimeoutError,
     EndpointUnreachableError,
     MesaLLMError,
     MissingAPIKeyError,
@@ -41,6 +43,7 @@ from mesa_llm.errors.namespace import DistributionConflictError
 __all__ = [
     "ConfigurationError",
     "DecisionError",
+    "DecisionTimeoutError",
     "DistributionConflictError",
     "EndpointUnreachableError",
     "MesaLLMError",

@@ -17,6 +17,10 @@ class DecisionError(MesaLLMError):
     """The model answered, but its answer is not a decision."""
 
 
+class DecisionTimeoutError(DecisionError, TimeoutError):
+    """An agent has taken longer to decide than it was given."""
+
+
 class ModelCallError(MesaLLMError):
     """A call to a model failed.
 

@@ -36,6 +36,7 @@ class TaskSeat(Seat):
 
     @override
     def start(self) -> None:
+        self.finished = False
         self._enter(State.DECIDING)
         # An eager task runs at once, up to the first place where it waits: so agents start one after the other.
         task = eager_task(self._coroutine_function, self.step.loop, entered(self), self.agent)
@@ -78,7 +79,8 @@ class InlineSeat(Seat):
 
     @override
     def start(self) -> None:
-        """Nothing happens before its turn."""
+        """It is at its turn point from the beginning."""
+        self.step.at_turn_point(self)
 
     @override
     async def wait_until_started(self) -> None:
@@ -97,7 +99,7 @@ class InlineSeat(Seat):
     @override
     def call_off(self) -> None:
         super().call_off()
-        self.ended(None)
+        self._end()
 
 
 def eager_task(

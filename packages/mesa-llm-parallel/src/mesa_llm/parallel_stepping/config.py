@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from mesa_llm.errors import ConfigurationError
 
 type Mode = Literal["asyncio", "threading"]
+type Activation = Literal["simultaneous", "eager"]
+type OnError = Literal["raise", "skip"] | Callable[[Any, Exception], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParallelStepping:
-    """How agents step in parallel. None of these settings changes what a run computes.
+    """How agents step in parallel.
+
+    With the default activation, and as long as nothing fails, none of the other settings changes what a run computes.
 
     Attributes:
         mode: `asyncio` runs the agents' `astep` as tasks of one event loop; `threading` runs their `step` on threads.
+        activation: `simultaneous` lets all agents decide on the same world, and then act one by one in seeded order.
+            `eager` lets each agent act as soon as it has decided, still one at a time: what later agents see, and so
+            the run, depends on how fast the model answers.
+        on_error: what to do about agents that could not decide. `raise`: nobody acts, and `ParallelStepError` names
+            them. `skip`: they do nothing in this step, and the others go on. A function `(agent, error) -> None` is
+            called instead of the agent's act, in its place.
+        max_failures: how many agents of a step may be skipped or fall back; more raise. A whole number counts agents,
+            a fraction below 1.0 is a share of those that step; `None` for no limit.
+        decide_timeout: seconds that an agent may take to decide, counted from its start; more is a failed decision.
+            `None` for no limit.
         max_workers: how many threads may run at the same time, at least 1; `None` for no limit. A thread that waits
             for a model or for its turn does not count.
 
@@ -24,14 +40,49 @@ class ParallelStepping:
     """
 
     mode: Mode = "asyncio"
+    activation: Activation = "simultaneous"
+    on_error: OnError = "raise"
+    max_failures: float | None = None
+    decide_timeout: float | None = None
     max_workers: int | None = None
 
     def __post_init__(self) -> None:
-        modes = get_args(Mode.__value__)
-        if self.mode not in modes:
-            raise ConfigurationError(f"mode must be one of {', '.join(map(repr, modes))}, got {self.mode!r}.")
-        workers = self.max_workers
-        if workers is not None and (not isinstance(workers, int) or isinstance(workers, bool) or workers < 1):
+        _one_of("mode", self.mode, get_args(Mode.__value__))
+        _one_of("activation", self.activation, get_args(Activation.__value__))
+        if not callable(self.on_error):
+            _one_of("on_error", self.on_error, ("raise", "skip"), " or a function of the agent and its error")
+        if self.max_workers is not None and not (_is_whole(self.max_workers) and self.max_workers >= 1):
             raise ConfigurationError(
-                f"max_workers must be a whole number >= 1, got {workers!r}. Use None for no limit."
+                f"max_workers must be an integer >= 1, got {self.max_workers!r}. Use None for no limit."
             )
+        failures = self.max_failures
+        if failures is not None and not (
+            (_is_whole(failures) and failures >= 0) or (isinstance(failures, float) and 0 < failures < 1)
+        ):
+            raise ConfigurationError(
+                f"max_failures must be an integer >= 0 or a share between 0.0 and 1.0, got {failures!r}. "
+                "Use None for no limit."
+            )
+        timeout = self.decide_timeout
+        if timeout is not None and not (
+            isinstance(timeout, int | float) and not isinstance(timeout, bool) and 0 < timeout < math.inf
+        ):
+            raise ConfigurationError(f"decide_timeout must be seconds > 0, got {timeout!r}. Use None for no limit.")
+
+    def allows(self, n_failures: int, n_agents: int) -> bool:
+        """Whether a step of `n_agents` goes on although `n_failures` of them could not decide."""
+        if self.on_error == "raise":
+            return n_failures == 0
+        if self.max_failures is None:
+            return True
+        limit = self.max_failures * n_agents if isinstance(self.max_failures, float) else self.max_failures
+        return n_failures <= limit
+
+
+def _one_of(name: str, value: object, allowed: tuple[str, ...], more: str = "") -> None:
+    if value not in allowed:
+        raise ConfigurationError(f"{name} must be one of {', '.join(map(repr, allowed))}{more}, got {value!r}.")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 class ParallelStepError(ExceptionGroup[Exception], MesaLLMError):
     """Agents of a parallel step could not decide, so nobody has acted on this round's decisions.
 
+    With the activation `eager`, the other agents have acted.
+
     Holds one exception for each of them, with its own traceback and a note that names the agent.
 
     Attributes:
@@ -23,19 +25,22 @@ class ParallelStepError(ExceptionGroup[Exception], MesaLLMError):
     agent_ids: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, failures: Sequence[tuple[Agent, Exception]], n_agents: int) -> Self:
+    def of(
+        cls, failures: Sequence[tuple[Agent, Exception]], n_agents: int, *, outcome: str = "nobody has acted"
+    ) -> Self:
         """The error of a step.
 
         Args:
             failures: each agent that failed, with its exception.
             n_agents: how many agents were to step.
+            outcome: what has become of the others.
         """
         for agent, error in failures:
             error.add_note(f"While {name_of(agent)} was deciding.")
         first_agent, first_error = failures[0]
         names = ", ".join(name_of(agent) for agent, _ in failures[:10]) + (", …" if len(failures) > 10 else "")
         group = cls(
-            f"{len(failures)} of {n_agents} agents could not decide, and nobody has acted: {names}. "
+            f"{len(failures)} of {n_agents} agents could not decide, and {outcome}: {names}. "
             f"{name_of(first_agent)}: {type(first_error).__name__}: {first_error}",
             [error for _, error in failures],
         )

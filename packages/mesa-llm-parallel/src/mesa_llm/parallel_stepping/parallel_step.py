@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from mesa import Agent
 
     from mesa_llm.parallel_stepping.config import ParallelStepping
+
+_logger = logging.getLogger(__name__)
 
 GRACE = 1.0
 """Seconds that agents of a step that was called off get to end before they are left behind."""
@@ -56,7 +60,7 @@ class ParallelStep:
         restore: Callable[[], None] = lambda: None,
     ) -> None:
         self._agents = tuple(agents)
-        self._config = config
+        self.config = config
         self._args = args
         self._kwargs = kwargs or {}
         self._restore = restore
@@ -64,7 +68,13 @@ class ParallelStep:
         self._seats: list[Seat] = []
         self._plain_in_threads: list[Seat] = []
         self._deciders: list[Seat] = []
+        self._fallbacks: list[Seat] = []
         self._idle: asyncio.Future[None] | None = None
+        self._is_eager = config.activation == "eager"
+        self._started: tuple[Seat, ...] = ()
+        self._ready: deque[Seat] = deque()
+        self._actor: Seat | None = None
+        self._n_failures = 0
         self.running = 0
         """How many agents are deciding or acting right now."""
         self.slots = threading.BoundedSemaphore(config.max_workers or max(1, len(self._agents)))
@@ -81,12 +91,8 @@ class ParallelStep:
         self.thread_id = threading.get_ident()
         try:
             self._seats = [self._seat(agent) for agent in self._agents]
-            await self._decide(self._deciders, lambda seat: seat.start())
-            await self._step_plain_agents_in_threads()
-            await self._act()
-            while again := [seat for seat in self._seats if seat.waits_as(State.GAVE_TURN_BACK)]:
-                await self._decide(again, lambda seat: seat.decide_again())
-                await self._act()
+            self._started = tuple(self._seats)
+            await (self._run_eagerly() if self._is_eager else self._run_in_rounds())
             await self._until_ended()
         except BaseException:
             for seat in self._seats:
@@ -101,8 +107,55 @@ class ParallelStep:
             for loop_thread in self._loop_threads:
                 loop_thread.close()
 
+    async def _run_in_rounds(self) -> None:
+        await self._decide(self._deciders, lambda seat: seat.start())
+        await self._step_plain_agents_in_threads()
+        await self._act()
+        while again := [seat for seat in self._seats if seat.waits_as(State.GAVE_TURN_BACK)]:
+            await self._decide(again, lambda seat: seat.decide_again())
+            await self._act()
+
+    async def _run_eagerly(self) -> None:
+        await self._start(self._seats, lambda seat: seat.start())
+        await self._until_idle()
+        decided = [seat for seat in self._seats if not seat.failed_acting]
+        self._go_on_without_failed(decided, outcome="the others have acted")
+        for fallback in self._fallbacks:
+            fallback.start()
+        await self._until_idle()
+        for seat in self._seats:
+            seat.commit()
+        failed_acts = [seat.error for seat in self._seats if seat.failed_acting and seat.error is not None]
+        if len(failed_acts) == 1:
+            raise failed_acts[0]
+        if failed_acts:
+            raise BaseExceptionGroup(f"{len(failed_acts)} agents failed while acting", failed_acts)
+
+    def at_turn_point(self, seat: Seat) -> None:
+        """Called by a seat that is ready to act."""
+        if self._is_eager:
+            self._ready.append(seat)
+            self.loop.call_soon(self._let_the_next_act)
+
+    def gave_turn_back(self, seat: Seat) -> None:
+        """Called by a seat that begins a further decision."""
+        if self._is_eager:
+            seat.decide_again()
+
+    def _let_the_next_act(self) -> None:
+        while self._ready and not (self._actor is not None and self._actor.acting):
+            seat = self._ready.popleft()
+            if not seat.waits_as(State.AT_TURN_POINT):
+                continue
+            if not _is_in_model(seat.agent):
+                seat.leave_out()
+                continue
+            self._actor = seat
+            seat.act()
+        self.check_idle()
+
     def _seat(self, agent: Agent) -> Seat:
-        in_threads = self._config.mode == "threading"
+        in_threads = self.config.mode == "threading"
         name = nearer_method(type(agent), "step", "astep", prefer_async=not in_threads) or "step"
         function = functools.partial(getattr(agent, name), *self._args, **self._kwargs)
         if name == "astep":
@@ -123,26 +176,48 @@ class ParallelStep:
         return seat
 
     def _next_loop_thread(self) -> LoopThread:
-        limit = min(MAX_LOOP_THREADS, self._config.max_workers or MAX_LOOP_THREADS)
+        limit = min(MAX_LOOP_THREADS, self.config.max_workers or MAX_LOOP_THREADS)
         if len(self._loop_threads) < limit:
             self._loop_threads.append(LoopThread("mesa-llm-agents"))
             return self._loop_threads[-1]
         return self._loop_threads[len(self._deciders) % limit]
 
-    async def _decide(self, seats: Sequence[Seat], begin: Callable[[Seat], None]) -> None:
+    async def _start(self, seats: Sequence[Seat], begin: Callable[[Seat], None]) -> None:
         for seat in seats:
             if _is_in_model(seat.agent):
                 begin(seat)
                 await seat.wait_until_started()
             else:
                 seat.leave_out()
+
+    async def _decide(self, seats: Sequence[Seat], begin: Callable[[Seat], None]) -> None:
+        await self._start(seats, begin)
         await self._until_idle()
-        failures = [(seat.agent, seat.error) for seat in seats if seat.error is not None]
-        for _, error in failures:
-            if not isinstance(error, Exception):
-                raise error
-        if failures:
-            raise ParallelStepError.of(failures, len(self._agents))  # type: ignore[arg-type]
+        self._go_on_without_failed(seats, outcome="nobody has acted")
+
+    def _go_on_without_failed(self, seats: Sequence[Seat], *, outcome: str) -> None:
+        """Do as `on_error` says about those that could not decide."""
+        failures: list[tuple[Agent, Exception]] = []
+        for seat in seats:
+            if isinstance(seat.error, Exception):
+                failures.append((seat.agent, seat.error))
+            elif seat.error is not None:
+                raise seat.error
+        self._n_failures += len(failures)
+        if failures and not self.config.allows(self._n_failures, len(self._agents)):
+            raise ParallelStepError.of(failures, len(self._agents), outcome=outcome)
+        for seat in seats:
+            if seat.error is not None:
+                self._do_without(seat)
+
+    def _do_without(self, seat: Seat) -> None:
+        """Go on without an agent's decision."""
+        seat.leave_out()
+        _logger.warning("%s could not decide: %s: %s", name_of(seat.agent), type(seat.error).__name__, seat.error)
+        if callable(self.config.on_error):
+            fallback = functools.partial(self.config.on_error, seat.agent, seat.error)  # type: ignore[arg-type]
+            self._seats[self._seats.index(seat)] = in_its_place = InlineSeat(self, seat.agent, fallback)
+            self._fallbacks.append(in_its_place)
 
     async def _step_plain_agents_in_threads(self) -> None:
         present = [seat for seat in self._plain_in_threads if _is_in_model(seat.agent)]
@@ -177,13 +252,13 @@ class ParallelStep:
 
     async def _until_ended(self) -> None:
         """Wait for the agents that were left out to end where they wait."""
-        left = [seat for seat in self._seats if seat.state not in (State.NOT_STARTED, State.ENDED)]
+        left = [seat for seat in self._started if not seat.finished]
         try:
             async with asyncio.timeout(GRACE):
                 for seat in left:
                     await seat.wait_until_ended()
         except TimeoutError:
-            names = ", ".join(name_of(seat.agent) for seat in left if seat.state is not State.ENDED)
+            names = ", ".join(name_of(seat.agent) for seat in left if not seat.finished)
             warnings.warn(
                 f"{names} did not end within {GRACE:g} s after the step was called off, and was left behind: its code "
                 "blocks a thread or ignores cancellation.",
@@ -192,13 +267,15 @@ class ParallelStep:
             )
 
     async def _until_idle(self) -> None:
-        if self.running:
+        while self.running or self._ready:
             self._idle = self.loop.create_future()
             await self._idle
 
     def check_idle(self) -> None:
         """Called by the seats whenever one of them starts or stops to run."""
-        if not self.running and self._idle is not None and not self._idle.done():
+        if self._ready:
+            self.loop.call_soon(self._let_the_next_act)
+        elif not self.running and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mesa.agent import AgentSet
 
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.parallel_stepping.config import Mode, ParallelStepping
+from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, ParallelStepping
 from mesa_llm.parallel_stepping.generators import restorer
 from mesa_llm.parallel_stepping.parallel_step import ParallelStep
 
@@ -23,22 +23,42 @@ _config = ParallelStepping()
 _originals: dict[tuple[type, str], _Stepping] = {}
 
 
-def enable_automatic_parallel_stepping(mode: Mode = "asyncio", *, max_workers: int | None = None) -> None:
+def enable_automatic_parallel_stepping(
+    mode: Mode = "asyncio",
+    *,
+    activation: Activation = "simultaneous",
+    on_error: OnError = "raise",
+    max_failures: float | None = None,
+    decide_timeout: float | None = None,
+    max_workers: int | None = None,
+) -> None:
     """Let the agents of every model that sets `parallel_stepping = True` step in parallel.
 
     From then on `shuffle_do("step")` and `do("step")` of all agent sets do so: `model.agents`, `agents_by_type[...]`,
     what `select()` returns, sets of your own. The order of the agents and the random numbers drawn stay Mesa's own.
-    Models that do not set the flag, and all other methods, run as ever. Enabling again changes the settings only.
+    Models that do not set the flag, and all other methods, run as ever. Enabling again changes the settings only. A
+    model that sets `parallel_stepping = ParallelStepping(…)` goes by its own settings.
 
     Args:
-        mode: `asyncio` or `threading`; see `ParallelStepping`.
-        max_workers: how many threads may run at the same time, `None` for no limit.
+        mode: `asyncio` or `threading`. All settings are described at `ParallelStepping`.
+        activation: `simultaneous` or `eager`.
+        on_error: `raise`, `skip`, or a function of the agent and its error.
+        max_failures: how many agents may fail to decide, as number or share, before `on_error` raises all the same.
+        decide_timeout: seconds that an agent may take to decide.
+        max_workers: how many threads may run at the same time.
 
     Raises:
         ConfigurationError: if a value is not allowed.
     """
     global _config  # noqa: PLW0603 - one setting for the process, as the patch is
-    _config = ParallelStepping(mode=mode, max_workers=max_workers)
+    _config = ParallelStepping(
+        mode=mode,
+        activation=activation,
+        on_error=on_error,
+        max_failures=max_failures,
+        decide_timeout=decide_timeout,
+        max_workers=max_workers,
+    )
     for cls, name in _methods_that_step():
         original = vars(cls)[name]
         _originals[cls, name] = original

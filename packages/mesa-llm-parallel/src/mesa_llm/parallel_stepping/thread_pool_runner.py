@@ -73,6 +73,7 @@ class ThreadSeat(OffLoopSeat):
 
     @override
     def start(self) -> None:
+        self.finished = False
         self._enter(State.DECIDING)
         thread = worker_thread.start(self._run, context=entered(self), name=name_of(self.agent))
         thread.add_done_callback(lambda thread: self._on_loop(self.ended, thread.exception()))
@@ -144,6 +145,7 @@ class LoopThreadSeat(OffLoopSeat):
 
     @override
     def start(self) -> None:
+        self.finished = False
         self._enter(State.DECIDING)
         self._running = self._loop_thread.submit(self._run())
         self._running.add_done_callback(lambda running: self._on_loop(lambda: self.ended(outcome(running, self.agent))))

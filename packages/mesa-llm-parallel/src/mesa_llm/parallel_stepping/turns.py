@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, override
 
 from mesa_llm.activation import Turn
-from mesa_llm.errors import StepAborted, TurnError
+from mesa_llm.errors import DecisionTimeoutError, StepAborted, TurnError
 from mesa_llm.parallel_stepping.failures import name_of
 
 if TYPE_CHECKING:
@@ -53,9 +53,13 @@ class Seat(Turn):
         self.state = State.NOT_STARTED
         self.error: BaseException | None = None
         self.acted = False
+        self.failed_acting = False
         self.called_off = False
+        self.finished = True
+        """Whether nothing of the agent's step runs: it has not begun, or has come to its end."""
         self._open_decisions = 0
         self._end_awaited: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._waiters: list[Waiter] = []
         self._staged: list[tuple[Callable[[], None], Callable[[], None]]] = []
 
@@ -179,11 +183,13 @@ class Seat(Turn):
         if self._waiters and self._open_decisions == 0 and self.state is State.DECIDING:
             self._enter(State.AT_TURN_POINT)
             self._reached()
+            self.step.at_turn_point(self)
 
     def _give_back(self, waiter: Waiter) -> None:
         if not self._refuse(waiter):
             self._waiters.append(waiter)
             self._enter(State.GAVE_TURN_BACK)
+            self.step.gave_turn_back(self)
 
     def _refuse(self, waiter: Waiter) -> bool:
         if self.called_off or self.state is State.ENDED:
@@ -192,9 +198,21 @@ class Seat(Turn):
         return False
 
     def _enter(self, state: State) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if state is State.DECIDING and self.step.config.decide_timeout is not None:
+            self._timer = self.step.loop.call_later(self.step.config.decide_timeout, self._time_is_up)
         self.step.running += (state in RUNNING) - (self.state in RUNNING)
         self.state = state
         self.step.check_idle()
+
+    def _time_is_up(self) -> None:
+        self.error = DecisionTimeoutError(
+            f"{name_of(self.agent)} has not decided within {self.step.config.decide_timeout:g} s (decide_timeout)."
+        )
+        self.call_off()
+        self._end()
 
     def _release(self, error: BaseException | None = None) -> None:
         waiters, self._waiters = self._waiters, []
@@ -206,13 +224,20 @@ class Seat(Turn):
 
     def ended(self, error: BaseException | None) -> None:
         """The agent's step has returned or raised."""
+        self.finished = True
+        if self._end_awaited is not None and not self._end_awaited.done():
+            self._end_awaited.set_result(None)
+        if self.state is State.ENDED:  # its time was up before
+            return
         if not self.called_off:
             self.error = error
+            self.failed_acting = error is not None and self.acting
+        self._end()
+
+    def _end(self) -> None:
         self._enter(State.ENDED)
         self._release(StepAborted())
         self._reached()
-        if self._end_awaited is not None and not self._end_awaited.done():
-            self._end_awaited.set_result(None)
 
     # What the step calls.
 
@@ -241,8 +266,8 @@ class Seat(Turn):
         self._release()
 
     async def wait_until_ended(self) -> None:
-        """Wait until the agent's step has ended."""
-        if self.state is not State.ENDED:
+        """Wait until nothing of the agent's step runs any more."""
+        if not self.finished:
             self._end_awaited = self.step.loop.create_future()
             await self._end_awaited
 
