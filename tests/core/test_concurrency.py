@@ -2,8 +2,8 @@
 
 import asyncio
 import contextvars
-import gc
 import os
+import signal
 import threading
 import warnings
 
@@ -35,16 +35,74 @@ async def test_inside_a_running_loop_a_helper_thread_runs_it():
     assert loop.is_closed()
 
 
-def test_an_interrupt_before_it_begins_leaves_no_coroutine_behind(monkeypatch):
-    def interrupted(self, coroutine, *, context):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+async def test_what_ends_a_process_gets_through_a_helper_thread(end):
+    async def ends():
+        raise end
 
-    monkeypatch.setattr(asyncio.Runner, "run", interrupted)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(KeyboardInterrupt):
-            calling_loop.run(where())
-        gc.collect()
+    with pytest.raises(end):
+        calling_loop.run(ends())
+    assert calling_loop.run(where())[1] != threading.get_ident()
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_what_ends_a_process_in_a_child_task_ends_the_others_first(end):
+    ended = []
+
+    async def waits():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append("waiting")
+
+    async def ends():
+        raise end
+
+    async def main():
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(waits())
+            tasks.create_task(ends())
+
+    with pytest.raises(end):
+        calling_loop.run(main())
+    assert ended == ["waiting"]
+    assert calling_loop.run(where())[1] == threading.get_ident()
+
+
+@pytest.mark.parametrize("busy", [True, False], ids=["running", "waiting"])
+def test_an_interrupt_ends_what_runs_and_what_waits(busy):
+    async def waits():
+        if busy:
+            signal.raise_signal(signal.SIGINT)
+            pytest.fail("went on after the interrupt")
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+        await asyncio.Event().wait()
+
+    with pytest.raises(KeyboardInterrupt):
+        calling_loop.run(waits())
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert calling_loop.run(where())[1] == threading.get_ident()
+
+
+def test_the_kept_loop_leaves_the_threads_current_loop_alone():
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        calling_loop.run(where())
+        assert asyncio.get_event_loop() is loop
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def test_to_thread_has_room_for_everybody():
+    barrier = threading.Barrier(60)
+
+    async def meet():
+        await asyncio.gather(*(asyncio.to_thread(barrier.wait, 10) for _ in range(60)))
+
+    calling_loop.run(meet())
 
 
 def test_a_thread_that_ends_closes_its_loop():
@@ -64,6 +122,38 @@ def test_a_worker_hands_over_whatever_ends_it():
     assert worker_thread.start(lambda: 3).result() == 3
     with pytest.raises(SystemExit):
         worker_thread.start(lambda: (_ for _ in ()).throw(SystemExit)).result()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_that_ends_does_not_deafen_its_parent():
+    """The parent's loop must still be woken up from another thread after a child has come and gone."""
+
+    async def woken():
+        await asyncio.wait_for(asyncio.to_thread(lambda: None), 10)
+
+    stay, ready, again = threading.Event(), threading.Event(), []
+
+    def thread():
+        calling_loop.run(woken())
+        ready.set()
+        stay.wait(10)
+        calling_loop.run(woken())
+        again.append("woken")
+
+    kept = threading.Thread(target=thread)
+    kept.start()
+    ready.wait(10)
+    calling_loop.run(woken())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    stay.set()
+    kept.join(20)
+    calling_loop.run(woken())
+    assert again == ["woken"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -85,9 +85,27 @@ def test_what_is_written_before_the_turn_is_readable_at_once_and_kept_or_gone_as
     context.run(memory.add_to_memory, "note", {"w": "a"})
     context.run(memory.add_to_memory, "note", {"w": "b"})
     assert words(memory) == ["before", "a", "b"]
-    ((commit, drop),) = turn.staged
-    (commit if kept else drop)()
+    for commit, drop in turn.staged:
+        (commit if kept else drop)()
     assert words(memory) == (["before", "a", "b"] if kept else ["before"])
+
+
+def test_a_write_after_the_step_was_called_off_leaves_nothing_behind():
+    """A turn that has been called off drops at once; the memory must be as good as new for the next turn."""
+    agent = Clocked()
+    memory = ShortTermMemory(agent)
+
+    class CalledOff(Deciding):
+        def stage(self, commit, drop):
+            drop()
+
+    entered(CalledOff(agent)).run(memory.add_to_memory, "note", {"w": "lost"})
+    assert memory.entries == ()
+    turn = Deciding(agent)
+    entered(turn).run(memory.add_to_memory, "note", {"w": "kept"})
+    ((commit, _),) = turn.staged
+    commit()
+    assert words(memory) == ["kept"]
 
 
 def test_what_others_write_and_what_is_written_while_acting_is_kept_at_once():

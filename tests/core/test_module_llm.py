@@ -121,7 +121,7 @@ class Marks(Turn):
     def call_started(self, cancel):
         self.seen.append("waits")
 
-    def call_ended(self):
+    def call_ended(self, cancel):
         self.seen.append("goes on")
 
     abegin_decision = begin_decision = end_decision = atake = take = stage = None

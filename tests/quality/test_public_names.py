@@ -19,6 +19,7 @@ PUBLIC = {
             "nearer_method",
             "stage",
             "step_of",
+            "turn_in",
             "wait_my_turn",
         ]
     ),

@@ -10,7 +10,7 @@ import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.activation.clock import step_of
 from mesa_llm.activation.decisions import adecide, decide, model_call, my_turn, wait_my_turn
 from mesa_llm.activation.method_pairs import mark_installed, nearer_method
-from mesa_llm.activation.turn import Turn, current_turn, entered, stage
+from mesa_llm.activation.turn import Turn, current_turn, entered, stage, turn_in
 
 __all__ = [
     "Turn",
@@ -24,5 +24,6 @@ __all__ = [
     "nearer_method",
     "stage",
     "step_of",
+    "turn_in",
     "wait_my_turn",
 ]

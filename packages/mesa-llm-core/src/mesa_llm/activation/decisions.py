@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from mesa_llm.activation.turn import Turn, current_turn
+
+if TYPE_CHECKING:
+    from mesa import Agent
 
 _deciding: ContextVar[Turn | None] = ContextVar("mesa_llm_deciding", default=None)
 
 
-async def adecide[T](decision: Callable[[], Awaitable[T]]) -> T:
+async def adecide[T](agent: Agent, decision: Callable[[], Awaitable[T]]) -> T:
     """Make a decision, then wait at the turn point.
 
     A decision made as part of another one (a reasoning that calls its parent's `aplan`) belongs to it and does not
-    wait.
+    wait. Neither does one that an agent asks of another.
 
     Args:
+        agent: who decides.
         decision: makes the decision; changes nothing that others can see, so that it can be made again.
 
     Returns:
         The decision, when it is the agent's turn. At once if nobody runs agents in parallel.
     """
     turn = current_turn()
-    if turn is None or _deciding.get() is turn:
+    if turn is None or turn.agent is not agent or _deciding.get() is turn:
         return await decision()
     await turn.abegin_decision()
     with _marked_as_deciding(turn):
@@ -33,14 +38,14 @@ async def adecide[T](decision: Callable[[], Awaitable[T]]) -> T:
     return decided
 
 
-def decide[T](decision: Callable[[], T]) -> T:
+def decide[T](agent: Agent, decision: Callable[[], T]) -> T:
     """Blocking form of `adecide`.
 
     Raises:
         TurnError: on a thread whose event loop runs agents.
     """
     turn = current_turn()
-    if turn is None or _deciding.get() is turn:
+    if turn is None or turn.agent is not agent or _deciding.get() is turn:
         return decision()
     turn.begin_decision()
     with _marked_as_deciding(turn):
@@ -74,7 +79,7 @@ def model_call(cancel: Callable[[], object] = lambda: None) -> Iterator[None]:
     try:
         yield
     finally:
-        turn.call_ended()
+        turn.call_ended(cancel)
 
 
 async def my_turn() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -66,8 +66,12 @@ class Turn(ABC):
         """
 
     @abstractmethod
-    def call_ended(self) -> None:
-        """The model has answered; a thread waits here until there is a slot for it again."""
+    def call_ended(self, cancel: Callable[[], object]) -> None:
+        """The model has answered; a thread waits here until there is a slot for it again.
+
+        Args:
+            cancel: as given to `call_started`.
+        """
 
     @abstractmethod
     def stage(self, commit: Callable[[], None], drop: Callable[[], None]) -> None:
@@ -94,10 +98,16 @@ def entered(turn: Turn) -> Context:
     return context
 
 
-def stage(commit: Callable[[], None]) -> None:
-    """Do a write of core's own when the calling agent acts; at once if nobody runs agents in parallel."""
+def turn_in(model: Any) -> Turn | None:
+    """The current turn if it is one in this model; `None` in a model of its own that an agent looks ahead with."""
     turn = current_turn()
-    if turn is None or turn.acting:
+    return turn if turn is not None and turn.agent.model is model else None
+
+
+def stage(agent: Agent, commit: Callable[[], None]) -> None:
+    """Do a write of core's own when the agent acts; at once if it does so now, or nobody runs it in parallel."""
+    turn = current_turn()
+    if turn is None or turn.acting or turn.agent is not agent:
         commit()
     else:
         turn.stage(commit, lambda: None)

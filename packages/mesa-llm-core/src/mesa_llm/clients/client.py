@@ -58,17 +58,21 @@ class AsyncClient(ABC):
                 "to answer it. Code that runs there (a client, a policy) must `await agenerate(request)` instead."
             )
         call = transport_loop.submit(self.complete(request))
-        with model_call(call.cancel):  # only now: the request is on its way, in the order in which agents start
-            try:
+        try:
+            with model_call(call.cancel):  # only now: the request is on its way, in the order in which agents start
                 return call.result()
-            except BaseException:
-                call.cancel()
-                raise
+        except BaseException:
+            call.cancel()
+            raise
 
     async def agenerate(self, request: LLMRequest) -> LLMResponse:
         """Answer a request. Cancelling the caller cancels the call."""
         if transport_loop.is_running_here():
             return await self.complete(request)
-        call = asyncio.wrap_future(transport_loop.submit(self.complete(request)))
-        with model_call():
-            return await call
+        call = transport_loop.submit(self.complete(request))
+        try:
+            with model_call(call.cancel):
+                return await asyncio.wrap_future(call)
+        except BaseException:
+            call.cancel()
+            raise

@@ -10,21 +10,35 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import select
+import signal
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from mesa_llm.concurrency.loop_thread import LoopThread
+from mesa_llm.concurrency.loop_thread import LoopThread, new_event_loop
 
 
-class _KeptRunner:
-    """An `asyncio.Runner` that closes when its thread ends."""
+class _KeptLoop:
+    """An event loop that closes when its thread ends."""
 
     def __init__(self) -> None:
-        self.runner = asyncio.Runner()
+        self.loop = new_event_loop()
+        self._process = os.getpid()
 
     def __del__(self) -> None:
-        self.runner.close()
+        if os.getpid() != self._process:
+            _unshare(self.loop)
+        self.loop.close()
+
+
+def _unshare(loop: asyncio.AbstractEventLoop) -> None:
+    """Give a loop that came here by a fork a selector of its own: closing the shared one would deafen the parent."""
+    selector = getattr(loop, "_selector", None)
+    if hasattr(select, "epoll") and selector is not None and hasattr(selector, "fileno"):
+        with select.epoll() as own:
+            os.dup2(own.fileno(), selector.fileno())
 
 
 _kept = threading.local()
@@ -34,17 +48,62 @@ def run[T](coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end and return its result, with the caller's context variables.
 
     Runs on the calling thread's kept loop, or on a helper thread if this thread is running a loop. An interrupt
-    (Ctrl-C) cancels the coroutine and then raises `KeyboardInterrupt`.
+    (Ctrl-C) breaks off code that is just running, or else cancels the coroutine; then `KeyboardInterrupt` is raised.
     """
     if asyncio._get_running_loop() is not None:  # the public function raises instead of answering
         return _run_on_helper(coroutine)
-    if not hasattr(_kept, "runner"):
-        _kept.runner = _KeptRunner()
-    runner: asyncio.Runner = _kept.runner.runner
+    if not hasattr(_kept, "loop"):
+        _kept.loop = _KeptLoop()
+    loop: asyncio.AbstractEventLoop = _kept.loop.loop
+    task = loop.create_task(coroutine, context=contextvars.copy_context())
     try:
-        return runner.run(coroutine, context=contextvars.copy_context())
+        with _interruptible(task, loop) as interrupts:
+            return loop.run_until_complete(task)
+    except asyncio.CancelledError:
+        if interrupts:
+            raise KeyboardInterrupt from None
+        raise
+    except (KeyboardInterrupt, SystemExit):
+        _finish(task, loop)
+        raise
+
+
+@contextmanager
+def _interruptible(task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> Iterator[list[int]]:
+    """Let Ctrl-C end a task. Yields the interrupts there have been."""
+    interrupts: list[int] = []
+
+    def interrupt(signum: int, frame: object) -> None:
+        interrupts.append(signum)
+        if asyncio.current_task(loop) is not None or len(interrupts) > 1:
+            raise KeyboardInterrupt  # code of an agent is running, and may go on for long
+        task.cancel()
+        loop.call_soon_threadsafe(lambda: None)  # wakes the loop up
+
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if ours:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield interrupts
     finally:
-        coroutine.close()  # if an interrupt came before it began
+        if ours and signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _finish(task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
+    """End a task, and then all others of its loop, after an exception has broken the loop off."""
+    for tasks in ({task}, asyncio.all_tasks(loop)):
+        left = [other for other in tasks if not other.done()]
+        for other in left:
+            other.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left))
+        for other in left:
+            if not other.cancelled():
+                other.exception()  # retrieved, so that it is not reported as never retrieved
 
 
 def run_unsuspended[T](coroutine: Coroutine[Any, Any, T]) -> T:
@@ -72,13 +131,8 @@ def _run_on_helper[T](coroutine: Coroutine[Any, Any, T]) -> T:
         helper.close()
 
 
-_of_the_parent: list[threading.local] = []
-
-
 def _forget_after_fork() -> None:
     global _kept  # noqa: PLW0603
-    # Kept alive, not closed: the selector is shared with the parent, and closing it here would deafen it there.
-    _of_the_parent.append(_kept)
     _kept = threading.local()
 
 

@@ -5,8 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+
+MANY = 10_000
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """An event loop whose `asyncio.to_thread` has room for everybody.
+
+    By default there are a few threads more than cores; agents that wait in them would keep the others from deciding.
+    """
+    loop = asyncio.new_event_loop()
+    loop.set_default_executor(ThreadPoolExecutor(MANY, thread_name_prefix="mesa-llm-to-thread"))
+    return loop
 
 
 class LoopThread:
@@ -17,13 +29,18 @@ class LoopThread:
     """
 
     def __init__(self, name: str) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = new_event_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while True:
+            try:
+                self.loop.run_forever()
+            except (KeyboardInterrupt, SystemExit):  # raised by a task: its future hands it to whoever waits
+                continue
+            return
 
     def is_running_here(self) -> bool:
         """Whether the calling code runs on this loop's thread."""
@@ -33,9 +50,17 @@ class LoopThread:
         """Run a coroutine here, with the caller's context variables. Cancelling the future cancels it."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
-    def close(self) -> None:
-        """Cancel what still runs, stop the loop and wait for its thread to end."""
-        self.submit(self._cancel_all()).result()
+    def close(self, timeout: float | None = None) -> None:
+        """Cancel what still runs, stop the loop and wait for its thread to end.
+
+        Args:
+            timeout: seconds to wait; a thread that is still blocked then is left behind.
+        """
+        ending = self.submit(self._cancel_all())
+        try:
+            ending.result(timeout)
+        except TimeoutError:
+            return
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
@@ -43,6 +68,7 @@ class LoopThread:
     async def _cancel_all(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():  # a second time would interrupt how it ends
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.loop.shutdown_asyncgens()

@@ -28,6 +28,8 @@ def start[T](
     context = context if context is not None else contextvars.copy_context()
 
     def work() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
         try:
             result = context.run(function)
         except BaseException as error:

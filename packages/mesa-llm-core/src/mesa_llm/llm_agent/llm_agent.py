@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa import Agent
 
-from mesa_llm.activation import my_turn, wait_my_turn
+from mesa_llm.activation import my_turn, turn_in, wait_my_turn
 from mesa_llm.llm_agent import step_hooks
 from mesa_llm.llm_agent.observe import observe
 from mesa_llm.memory import Memory, ShortTermMemory
@@ -68,7 +68,6 @@ class LLMAgent(Agent):
         self.step_prompt = step_prompt
         self.reasoning = reasoning(agent=self)
         self.internal_state = _as_facts(internal_state)
-        self._stepping = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -107,12 +106,14 @@ class LLMAgent(Agent):
         Raises:
             TurnError: in a parallel step before the agent's turn, on a thread whose event loop runs agents.
         """
-        wait_my_turn()
+        if turn_in(self.model) is not None:
+            wait_my_turn()
         return self._remember_acts(self.tool_manager.execute(self, plan.llm_plan.tool_calls))
 
     async def aapply_plan(self, plan: Plan) -> list[dict[str, Any]]:
         """Like `apply_plan`; async tools are awaited."""
-        await my_turn()
+        if turn_in(self.model) is not None:
+            await my_turn()
         return self._remember_acts(await self.tool_manager.aexecute(self, plan.llm_plan.tool_calls))
 
     def _remember_acts(self, results: list[ToolResult]) -> list[dict[str, Any]]:
@@ -135,7 +136,8 @@ class LLMAgent(Agent):
         Raises:
             TurnError: in a parallel step before the agent's turn, on a thread whose event loop runs agents.
         """
-        wait_my_turn()
+        if turn_in(self.model) is not None:
+            wait_my_turn()
         others = [recipient for recipient in recipients if recipient is not self]
         listeners = [other for other in others if isinstance(getattr(other, "memory", None), Memory)]
         listener_ids = [listener.unique_id for listener in listeners]
@@ -150,7 +152,8 @@ class LLMAgent(Agent):
 
     async def asend_message(self, message: str, recipients: Iterable[Agent]) -> str:
         """Like `send_message`; waits for the agent's turn."""
-        await my_turn()
+        if turn_in(self.model) is not None:
+            await my_turn()
         return self.send_message(message, recipients)
 
     def pre_step(self) -> None:

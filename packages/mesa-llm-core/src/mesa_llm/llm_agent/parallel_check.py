@@ -28,5 +28,5 @@ def warn_if_not_parallel(agent: LLMAgent) -> None:
         "Call mesa_llm.parallel_stepping.enable_automatic_parallel_stepping() and step the agents with "
         "self.agents.shuffle_do('step'), or set parallel_stepping = False.",
         NotParallelWarning,
-        stacklevel=3,
+        stacklevel=5,
     )

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import mark_installed, nearer_method
 from mesa_llm.concurrency import calling_loop, worker_thread
+from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent.parallel_check import warn_if_not_parallel
 
 if TYPE_CHECKING:
@@ -16,54 +21,73 @@ if TYPE_CHECKING:
     from mesa_llm.llm_agent.llm_agent import LLMAgent
 
 _HOOKED = "__mesa_llm_hooked__"
+_stepping: ContextVar[LLMAgent | None] = ContextVar("mesa_llm_stepping", default=None)
 
 
 def install(cls: type[LLMAgent]) -> None:
-    """Give a new agent class its hooks and stand-ins. Called once, when the class is made."""
+    """Give a new agent class its hooks and stand-ins. Called once, when the class is made.
+
+    Raises:
+        ConfigurationError: if `step` is a coroutine function.
+    """
+    if inspect.iscoroutinefunction(cls.step):
+        raise ConfigurationError(
+            f"{cls.__name__}.step is a coroutine function, which Mesa never awaits: name it astep."
+        )
     meant = nearer_method(cls, "step", "astep", prefer_async=True)
     meant_in_threads = nearer_method(cls, "step", "astep", prefer_async=False)
+    for name, hooked in (("step", _hooked), ("astep", _ahooked)):
+        method = getattr(cls, name)
+        if not hasattr(method, _HOOKED):
+            wrapped = hooked(method)
+            setattr(wrapped, _HOOKED, True)
+            # What the class has inherited and gets wrapped here does not count as defined here.
+            setattr(cls, name, wrapped if name in vars(cls) else mark_installed(wrapped))
     if meant == meant_in_threads == "astep":
-        cls.step = mark_installed(_step_by_astep)  # type: ignore[method-assign]
+        cls.step = mark_installed(_step_by(cls.astep))  # type: ignore[method-assign]
     elif meant == meant_in_threads == "step":
-        cls.astep = mark_installed(_astep_by_step)  # type: ignore[method-assign]
-    if not hasattr(cls.step, _HOOKED):
-        cls.step = _same_origin(cls, "step", _hooked(cls.step))  # type: ignore[method-assign]
-    if not hasattr(cls.astep, _HOOKED):
-        cls.astep = _same_origin(cls, "astep", _ahooked(cls.astep))  # type: ignore[method-assign]
+        cls.astep = mark_installed(_astep_by(cls.step))  # type: ignore[method-assign]
 
 
-def _same_origin[F](cls: type, name: str, function: F) -> F:
-    """Mark a wrapped method that the class has inherited, so that it does not count as defined there."""
-    setattr(function, _HOOKED, True)
-    return function if name in vars(cls) else mark_installed(function)
+def _step_by(astep: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+    def step(self: LLMAgent, *args: Any, **kwargs: Any) -> Any:
+        return calling_loop.run(astep(self, *args, **kwargs))
+
+    setattr(step, _HOOKED, True)
+    return step
 
 
-def _step_by_astep(self: LLMAgent, *args: Any, **kwargs: Any) -> Any:
-    return calling_loop.run(self.astep(*args, **kwargs))
+def _astep_by(step: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    async def astep(self: LLMAgent, *args: Any, **kwargs: Any) -> Any:
+        return await asyncio.wrap_future(worker_thread.start(functools.partial(step, self, *args, **kwargs)))
+
+    setattr(astep, _HOOKED, True)
+    return astep
 
 
-async def _astep_by_step(self: LLMAgent, *args: Any, **kwargs: Any) -> Any:
-    return await asyncio.wrap_future(worker_thread.start(functools.partial(self.step, *args, **kwargs)))
-
-
-setattr(_step_by_astep, _HOOKED, True)
-setattr(_astep_by_step, _HOOKED, True)
+@contextmanager
+def _as_stepping(agent: LLMAgent) -> Iterator[bool]:
+    """Yields whether this is the outermost step of the agent, the one that has the hooks."""
+    outermost = _stepping.get() is not agent
+    if outermost:
+        warn_if_not_parallel(agent)
+    token = _stepping.set(agent)
+    try:
+        yield outermost
+    finally:
+        _stepping.reset(token)
 
 
 def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(step)
     def hooked(self: LLMAgent, *args: Any, **kwargs: Any) -> Any:
-        if self._stepping:  # called by super().step(): the outer one has the hooks
-            return step(self, *args, **kwargs)
-        warn_if_not_parallel(self)
-        self._stepping = True
-        try:
-            _run_hook(self, "pre_step", "apre_step")
+        with _as_stepping(self) as outermost:
+            if outermost:
+                _run_hook(self, "pre_step", "apre_step")
             result = step(self, *args, **kwargs)
-            _run_hook(self, "post_step", "apost_step")
+            if outermost:
+                _run_hook(self, "post_step", "apost_step")
             return result
-        finally:
-            self._stepping = False
 
     return hooked
 
@@ -71,17 +95,13 @@ def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
 def _ahooked(astep: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
     @functools.wraps(astep)
     async def hooked(self: LLMAgent, *args: Any, **kwargs: Any) -> Any:
-        if self._stepping:
-            return await astep(self, *args, **kwargs)
-        warn_if_not_parallel(self)
-        self._stepping = True
-        try:
-            await _arun_hook(self, "pre_step", "apre_step")
+        with _as_stepping(self) as outermost:
+            if outermost:
+                await _arun_hook(self, "pre_step", "apre_step")
             result = await astep(self, *args, **kwargs)
-            await _arun_hook(self, "post_step", "apost_step")
+            if outermost:
+                await _arun_hook(self, "post_step", "apost_step")
             return result
-        finally:
-            self._stepping = False
 
     return hooked
 

@@ -81,18 +81,19 @@ class Memory(ABC):
         if turn is None or turn.acting or turn.agent is not self.agent:
             self._store(entry)
             return
-        if not self._staged:
-            turn.stage(self._commit, self._staged.clear)
         self._staged.append(entry)
+        turn.stage(lambda: self._keep(entry), lambda: self._unstage(entry))
 
     async def aadd_to_memory(self, type: str, content: Mapping[str, Any]) -> None:  # noqa: A002
         """Like `add_to_memory`."""
         self.add_to_memory(type, content)
 
-    def _commit(self) -> None:
-        for entry in self._staged:
-            self._store(entry)
-        self._staged.clear()
+    def _keep(self, entry: MemoryEntry) -> None:
+        self._unstage(entry)
+        self._store(entry)
+
+    def _unstage(self, entry: MemoryEntry) -> None:
+        self._staged = [staged for staged in self._staged if staged is not entry]
 
     def process_step(self, pre_step: bool = False) -> None:
         """Called before and after each step of the agent, for memories that have something to do then.

@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate
 
 from mesa_llm.activation import adecide, decide, nearer_method
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ToolChoice
@@ -41,22 +41,26 @@ class Plan:
         return self.llm_plan.content or calls
 
 
-def _decision[**P, T](plan: Callable[P, T]) -> Callable[P, T]:
+def _decision[R: Reasoning, **P, T](
+    plan: Callable[Concatenate[R, P], T],
+) -> Callable[Concatenate[R, P], T]:
     """Put the turn point at the end of a `plan` method."""
 
     @functools.wraps(plan)
-    def decided(*args: P.args, **kwargs: P.kwargs) -> T:
-        return decide(lambda: plan(*args, **kwargs))
+    def decided(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return decide(self.agent, lambda: plan(self, *args, **kwargs))
 
     return decided
 
 
-def _adecision[**P, T](aplan: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+def _adecision[R: Reasoning, **P, T](
+    aplan: Callable[Concatenate[R, P], Awaitable[T]],
+) -> Callable[Concatenate[R, P], Coroutine[Any, Any, T]]:
     """Put the turn point at the end of an `aplan` method."""
 
     @functools.wraps(aplan)
-    async def decided(*args: P.args, **kwargs: P.kwargs) -> T:
-        return await adecide(lambda: aplan(*args, **kwargs))
+    async def decided(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await adecide(self.agent, lambda: aplan(self, *args, **kwargs))
 
     return decided
 

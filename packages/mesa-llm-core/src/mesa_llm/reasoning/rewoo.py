@@ -78,5 +78,5 @@ class ReWOOReasoning(Reasoning):
 
     def _next_of(self, message: Message, step: int, ttl: int) -> Plan:
         first, rest = message.tool_calls[:1], message.tool_calls[1:]
-        stage(lambda: setattr(self, "_remaining", rest))
+        stage(self.agent, lambda: setattr(self, "_remaining", rest))
         return Plan(step=step, llm_plan=replace(message, tool_calls=first), ttl=ttl)

@@ -9,7 +9,6 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, override
 
 from mesa_llm.activation import entered
-from mesa_llm.errors import MesaLLMError
 from mesa_llm.parallel_stepping.failures import name_of
 from mesa_llm.parallel_stepping.turns import Seat, State
 
@@ -41,10 +40,10 @@ class TaskSeat(Seat):
         # An eager task runs at once, up to the first place where it waits: so agents start one after the other.
         task = eager_task(self._coroutine_function, self.step.loop, entered(self), self.agent)
         if task.done():
-            self.ended(outcome(task, self.agent))
+            self.ended(outcome(task))
         else:
             self._task = task
-            task.add_done_callback(lambda task: self.ended(outcome(task, self.agent)))
+            task.add_done_callback(lambda task: self.ended(outcome(task)))
 
     @override
     async def wait_until_started(self) -> None:
@@ -116,8 +115,6 @@ def eager_task(
     return asyncio.Task(step(), loop=loop, context=context, eager_start=True, name=name_of(agent))
 
 
-def outcome(task: asyncio.Future[Any] | Future[Any], agent: Agent) -> BaseException | None:
-    """The exception of an agent's step that has ended, `None` if it returned."""
-    if task.cancelled():
-        return MesaLLMError(f"{name_of(agent)} was cancelled from within its own step.")
-    return task.exception()
+def outcome(ended: asyncio.Future[Any] | Future[Any]) -> BaseException | None:
+    """What has ended an agent's step: its exception, `None` if it returned."""
+    return asyncio.CancelledError() if ended.cancelled() else ended.exception()

@@ -36,12 +36,12 @@ class ParallelStepError(ExceptionGroup[Exception], MesaLLMError):
             outcome: what has become of the others.
         """
         for agent, error in failures:
-            error.add_note(f"While {name_of(agent)} was deciding.")
+            add_note(error, f"While {name_of(agent)} was deciding.")
         first_agent, first_error = failures[0]
         names = ", ".join(name_of(agent) for agent, _ in failures[:10]) + (", …" if len(failures) > 10 else "")
         group = cls(
             f"{len(failures)} of {n_agents} agents could not decide, and {outcome}: {names}. "
-            f"{name_of(first_agent)}: {type(first_error).__name__}: {first_error}",
+            f"{name_of(first_agent)}: {told(first_error)}",
             [error for _, error in failures],
         )
         group.agent_ids = tuple(agent.unique_id for agent, _ in failures)
@@ -49,9 +49,27 @@ class ParallelStepError(ExceptionGroup[Exception], MesaLLMError):
 
     def derive(self, excs: Sequence[Exception], /) -> ParallelStepError:  # type: ignore[override]
         """A group of the same kind for some of the exceptions; `split` and `subgroup` use it."""
-        return ParallelStepError(self.message, excs)
+        group = ParallelStepError(self.message, excs)
+        ids = dict(zip(map(id, self.exceptions), self.agent_ids, strict=False))
+        group.agent_ids = tuple(ids[id(error)] for error in excs if id(error) in ids)
+        return group
 
 
 def name_of(agent: Agent) -> str:
     """An agent's class and id, as messages name it."""
     return f"{type(agent).__name__} {agent.unique_id}"
+
+
+def told(error: BaseException) -> str:
+    """An exception's class and text, even if it cannot be made text."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note to an exception, once."""
+    notes = getattr(error, "__notes__", [])
+    if isinstance(notes, list) and note not in notes:
+        error.add_note(note)

@@ -53,4 +53,5 @@ def step_agents_multithreaded(agents: Iterable[Agent]) -> None:
 
 def _step(agents: Iterable[Agent], config: ParallelStepping) -> ParallelStep:
     agents = list(agents)
+    patch.refuse_before_the_turn(agents)
     return ParallelStep(agents, config, restore=restorer(agents))

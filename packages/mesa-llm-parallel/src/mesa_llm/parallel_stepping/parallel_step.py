@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import logging
 import threading
 import warnings
@@ -16,7 +17,7 @@ from mesa_llm.concurrency.loop_thread import LoopThread
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import rearm
 from mesa_llm.parallel_stepping.asyncio_runner import InlineSeat, TaskSeat
-from mesa_llm.parallel_stepping.failures import ParallelStepError, name_of
+from mesa_llm.parallel_stepping.failures import ParallelStepError, add_note, name_of, told
 from mesa_llm.parallel_stepping.thread_pool_runner import MAX_LOOP_THREADS, LoopThreadSeat, ThreadSeat
 from mesa_llm.parallel_stepping.turns import Seat, State
 
@@ -77,7 +78,7 @@ class ParallelStep:
         self._n_failures = 0
         self.running = 0
         """How many agents are deciding or acting right now."""
-        self.slots = threading.BoundedSemaphore(config.max_workers or max(1, len(self._agents)))
+        self.slots = threading.Semaphore(config.max_workers or max(1, len(self._agents)))
         """A thread of an agent holds one of these while it runs."""
 
     async def run(self) -> None:
@@ -97,22 +98,24 @@ class ParallelStep:
         except BaseException:
             for seat in self._seats:
                 seat.leave_out()
-            await self._until_ended()
-            if not any(seat.acted for seat in self._seats):
-                self._restore()
-            for model in {id(agent.model): agent.model for agent in self._agents}.values():
-                rearm.after_failure(model)
+            try:
+                await self._until_ended()
+            finally:
+                if not self._anybody_has_acted():
+                    self._restore()
+                for model in {id(agent.model): agent.model for agent in self._agents}.values():
+                    rearm.after_failure(model)
             raise
         finally:
             for loop_thread in self._loop_threads:
-                loop_thread.close()
+                loop_thread.close(timeout=GRACE)
 
     async def _run_in_rounds(self) -> None:
         await self._decide(self._deciders, lambda seat: seat.start())
         await self._step_plain_agents_in_threads()
         await self._act()
-        while again := [seat for seat in self._seats if seat.waits_as(State.GAVE_TURN_BACK)]:
-            await self._decide(again, lambda seat: seat.decide_again())
+        while left := [seat for seat in self._seats if seat.waits]:
+            await self._decide([seat for seat in left if seat.gave_turn_back], lambda seat: seat.decide_again())
             await self._act()
 
     async def _run_eagerly(self) -> None:
@@ -165,7 +168,7 @@ class ParallelStep:
                 else TaskSeat(self, agent, function)
             )
             self._deciders.append(seat)
-        elif isinstance(agent, LLMAgent) or hasattr(agent, "reasoning"):
+        elif isinstance(agent, LLMAgent) or inspect.getattr_static(agent, "reasoning", None) is not None:
             seat = ThreadSeat(self, agent, function)
             self._deciders.append(seat)
         elif in_threads:
@@ -193,7 +196,13 @@ class ParallelStep:
     async def _decide(self, seats: Sequence[Seat], begin: Callable[[Seat], None]) -> None:
         await self._start(seats, begin)
         await self._until_idle()
-        self._go_on_without_failed(seats, outcome="nobody has acted")
+        acted = self._anybody_has_acted()
+        self._go_on_without_failed(
+            seats, outcome="nobody has acted on this round's decisions" if acted else "nobody has acted"
+        )
+
+    def _anybody_has_acted(self) -> bool:
+        return any(seat.acted for seat in self._seats)
 
     def _go_on_without_failed(self, seats: Sequence[Seat], *, outcome: str) -> None:
         """Do as `on_error` says about those that could not decide."""
@@ -213,7 +222,8 @@ class ParallelStep:
     def _do_without(self, seat: Seat) -> None:
         """Go on without an agent's decision."""
         seat.leave_out()
-        _logger.warning("%s could not decide: %s: %s", name_of(seat.agent), type(seat.error).__name__, seat.error)
+        if seat.error is not None:
+            _logger.warning("%s could not decide: %s", name_of(seat.agent), told(seat.error))
         if callable(self.config.on_error):
             fallback = functools.partial(self.config.on_error, seat.agent, seat.error)  # type: ignore[arg-type]
             self._seats[self._seats.index(seat)] = in_its_place = InlineSeat(self, seat.agent, fallback)
@@ -222,8 +232,12 @@ class ParallelStep:
     async def _step_plain_agents_in_threads(self) -> None:
         present = [seat for seat in self._plain_in_threads if _is_in_model(seat.agent)]
         for seat in present:
+            seat.acted = True
             seat.start()
         await self._until_idle()
+        for seat in present:
+            if seat.error is not None:
+                add_note(seat.error, f"While {name_of(seat.agent)} was acting, together with all other plain agents.")
         errors = [seat.error for seat in present if seat.error is not None]
         if len(errors) == 1:
             raise errors[0]
@@ -231,7 +245,7 @@ class ParallelStep:
             raise BaseExceptionGroup(f"{len(errors)} plain agents failed", errors)
 
     async def _act(self) -> None:
-        for position, seat in enumerate(self._seats):
+        for seat in self._seats:
             if seat.state is State.ENDED:
                 seat.commit()  # it has ended without a turn: what it remembered counts from here on
             if not seat.waits_as(State.AT_TURN_POINT):
@@ -239,16 +253,23 @@ class ParallelStep:
             if not _is_in_model(seat.agent):
                 seat.leave_out()
                 continue
-            seat.act()
-            await self._until_idle()
-            if seat.error is not None:
-                waiting = [name_of(other.agent) for other in self._seats[position + 1 :] if not other.acted]
-                acted = [name_of(other.agent) for other in self._seats if other.acted and other is not seat]
-                seat.error.add_note(
-                    f"While {name_of(seat.agent)} was acting. Had acted before: {', '.join(acted) or 'nobody'}. "
-                    f"Did not act any more: {', '.join(waiting) or 'nobody'}."
-                )
-                raise seat.error
+            try:
+                seat.act()
+                await self._until_idle()
+                if seat.error is not None:
+                    raise seat.error
+            except Exception as error:
+                self._say_who_had_acted(error, seat)
+                raise
+
+    def _say_who_had_acted(self, error: Exception, failed: Seat) -> None:
+        acted = [name_of(seat.agent) for seat in self._seats if seat.acted and seat is not failed]
+        waiting = [name_of(seat.agent) for seat in self._seats if seat.waits and seat is not failed]
+        add_note(
+            error,
+            f"While {name_of(failed.agent)} was acting. Had acted before: {', '.join(acted) or 'nobody'}. "
+            f"Did not act any more: {', '.join(waiting) or 'nobody'}.",
+        )
 
     async def _until_ended(self) -> None:
         """Wait for the agents that were left out to end where they wait."""

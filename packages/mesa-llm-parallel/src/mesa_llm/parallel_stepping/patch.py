@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mesa.agent import AgentSet
 
+from mesa_llm.activation import turn_in
 from mesa_llm.concurrency import calling_loop
+from mesa_llm.errors import NotParallelWarning, TurnError
 from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, ParallelStepping
 from mesa_llm.parallel_stepping.generators import restorer
 from mesa_llm.parallel_stepping.parallel_step import ParallelStep
@@ -118,9 +121,35 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
 
 def _wanted(agents: list[Agent], method: str | Callable[..., Any]) -> ParallelStepping | None:
     """How the agents are to step in parallel; `None` if they are not."""
-    if not agents or (method != "step" and method is not getattr(type(agents[0]), "step", None)):
+    if not agents:
         return None
-    flag = getattr(agents[0].model, "parallel_stepping", False)
-    if isinstance(flag, ParallelStepping):
-        return flag
-    return _config if flag else None
+    if method != "step" and not all(method is getattr(type(agent), "step", None) for agent in agents):
+        return None
+    flags = list({id(agent.model): getattr(agent.model, "parallel_stepping", False) for agent in agents}.values())
+    if not any(flags):
+        return None
+    if any(flag != flags[0] for flag in flags):
+        warnings.warn(
+            f"The agents of one set belong to {len(flags)} models whose parallel_stepping differs ({flags!r}), so they "
+            "step one after the other. Give all of them the same settings, or step them in sets of their own.",
+            NotParallelWarning,
+            stacklevel=3,
+        )
+        return None
+    refuse_before_the_turn(agents)
+    return flags[0] if isinstance(flags[0], ParallelStepping) else _config
+
+
+def refuse_before_the_turn(agents: list[Agent]) -> None:
+    """Refuse to step agents of the caller's own model while it decides: they would act before all have decided.
+
+    Raises:
+        TurnError: if the calling agent is deciding.
+    """
+    for agent in agents:
+        turn = turn_in(agent.model)
+        if turn is not None and not turn.acting:
+            raise TurnError(
+                f"{type(turn.agent).__name__} {turn.agent.unique_id} steps other agents before its turn, while the "
+                "others still decide: wait with `await my_turn()` or `wait_my_turn()` first."
+            )

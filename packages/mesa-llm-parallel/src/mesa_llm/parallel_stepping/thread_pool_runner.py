@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, override
 
 from mesa_llm.activation import entered
 from mesa_llm.concurrency import worker_thread
 from mesa_llm.concurrency.loop_thread import LoopThread
-from mesa_llm.errors import StepAborted
 from mesa_llm.parallel_stepping.asyncio_runner import eager_task, outcome
 from mesa_llm.parallel_stepping.failures import name_of
 from mesa_llm.parallel_stepping.turns import Seat, State, Waiter
@@ -68,57 +67,67 @@ class ThreadSeat(OffLoopSeat):
     def __init__(self, step: ParallelStep, agent: Agent, function: Callable[[], Any]) -> None:
         super().__init__(step, agent)
         self._function = function
-        self._has_slot = False
-        self._cancel_call: Callable[[], object] = lambda: None
+        self._lock = threading.Lock()  # protects the two below: an agent may start threads of its own
+        self._n_waiting = 0
+        self._is_over = False
 
     @override
     def start(self) -> None:
         self.finished = False
         self._enter(State.DECIDING)
         thread = worker_thread.start(self._run, context=entered(self), name=name_of(self.agent))
-        thread.add_done_callback(lambda thread: self._on_loop(self.ended, thread.exception()))
+        thread.add_done_callback(lambda thread: self._on_loop(self.ended, outcome(thread)))
 
     def _run(self) -> None:
-        self._take_slot()
+        self.step.slots.acquire()
         try:
             self._function()
         finally:
-            self._give_slot()
+            with self._lock:
+                self._is_over = True
+                has_slot = self._n_waiting == 0
+            if has_slot:
+                self.step.slots.release()
 
-    def _take_slot(self) -> None:
-        if not self._has_slot:
-            self.step.slots.acquire()
-            self._has_slot = True
-
-    def _give_slot(self) -> None:
-        if self._has_slot:
-            self._has_slot = False
+    def _begin_to_wait(self) -> None:
+        with self._lock:
+            self._n_waiting += 1
+            gives_slot = self._n_waiting == 1 and not self._is_over
+        if gives_slot:
             self.step.slots.release()
+
+    def _stop_waiting(self) -> None:
+        with self._lock:
+            self._n_waiting -= 1
+            takes_slot = self._n_waiting == 0 and not self._is_over
+        if takes_slot:
+            self.step.slots.acquire()
 
     @override
     def _block(self, arrive: Callable[[Waiter], None]) -> None:
-        self._give_slot()
+        self._begin_to_wait()
         try:
             super()._block(arrive)
         finally:
-            self._take_slot()
+            self._stop_waiting()
+
+    @override
+    async def _await(self, arrive: Callable[[Waiter], None]) -> None:
+        self._begin_to_wait()
+        try:
+            await super()._await(arrive)
+        finally:
+            self._stop_waiting()
 
     @override
     def call_started(self, cancel: Callable[[], object]) -> None:
         super().call_started(cancel)
-        self._cancel_call = cancel
-        self._give_slot()
+        self._begin_to_wait()
 
     @override
-    def call_ended(self) -> None:
-        self._take_slot()
-        if self.called_off:
-            raise StepAborted
-
-    @override
-    def call_off(self) -> None:
-        super().call_off()
-        self._cancel_call()
+    def call_ended(self, cancel: Callable[[], object]) -> None:
+        self._stop_waiting()
+        super().call_ended(cancel)
 
 
 class LoopThreadSeat(OffLoopSeat):
@@ -141,22 +150,22 @@ class LoopThreadSeat(OffLoopSeat):
         super().__init__(step, agent)
         self._coroutine_function = coroutine_function
         self._loop_thread = loop_thread
-        self._running: Future[Any] | None = None
+        self._task: asyncio.Task[Any] | None = None
 
     @override
     def start(self) -> None:
         self.finished = False
         self._enter(State.DECIDING)
-        self._running = self._loop_thread.submit(self._run())
-        self._running.add_done_callback(lambda running: self._on_loop(lambda: self.ended(outcome(running, self.agent))))
+        running = self._loop_thread.submit(self._run())
+        running.add_done_callback(lambda running: self._on_loop(self.ended, outcome(running)))
 
     async def _run(self) -> Any:
-        task = eager_task(self._coroutine_function, self._loop_thread.loop, entered(self), self.agent)
+        self._task = eager_task(self._coroutine_function, self._loop_thread.loop, entered(self), self.agent)
         self._reached()
-        return await task
+        return await self._task
 
     @override
     def call_off(self) -> None:
         super().call_off()
-        if self._running is not None:
-            self._running.cancel()
+        if self._task is not None:
+            self._loop_thread.loop.call_soon_threadsafe(self._task.cancel)

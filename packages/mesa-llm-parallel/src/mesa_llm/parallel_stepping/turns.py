@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, override
 
 from mesa_llm.activation import Turn
-from mesa_llm.errors import DecisionTimeoutError, StepAborted, TurnError
+from mesa_llm.errors import DecisionTimeoutError, MesaLLMError, StepAborted, TurnError
 from mesa_llm.parallel_stepping.failures import name_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class State(enum.Enum):
 
 
 RUNNING = frozenset({State.DECIDING, State.ACTING})
+HAD_TURN = frozenset({State.ACTING, State.GAVE_TURN_BACK})
 
 type Waiter = Callable[[BaseException | None], None]
 """Wakes what waits for the turn: with `None` to go on, with an exception to end."""
@@ -60,7 +61,9 @@ class Seat(Turn):
         self._open_decisions = 0
         self._end_awaited: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._waiters: list[Waiter] = []
+        self._waiters: list[Waiter] = []  # for the turn
+        self._gave_back: list[Waiter] = []  # for the next round
+        self._cancels: set[Callable[[], object]] = set()
         self._staged: list[tuple[Callable[[], None], Callable[[], None]]] = []
 
     # What the agent calls, on whatever thread it runs.
@@ -73,7 +76,7 @@ class Seat(Turn):
     @override
     async def abegin_decision(self) -> None:
         self._check_open()
-        if self.acting:
+        if self.state in HAD_TURN:
             await self._await(self._give_back)
         self._on_loop(self._decision_begins)
 
@@ -81,7 +84,7 @@ class Seat(Turn):
     def begin_decision(self) -> None:
         self._check_may_block("plan()", "await aplan()")
         self._check_open()
-        if self.acting:
+        if self.state in HAD_TURN:
             self._block(self._give_back)
         self._on_loop(self._decision_begins)
 
@@ -104,17 +107,20 @@ class Seat(Turn):
 
     @override
     def call_started(self, cancel: Callable[[], object]) -> None:
+        self._cancels.add(cancel)
         if self.called_off:
             raise StepAborted
         self._reached()
 
     @override
-    def call_ended(self) -> None:
-        pass
+    def call_ended(self, cancel: Callable[[], object]) -> None:
+        self._cancels.discard(cancel)
+        if self.called_off:
+            raise StepAborted
 
     @override
     def stage(self, commit: Callable[[], None], drop: Callable[[], None]) -> None:
-        if self.called_off:
+        if self.called_off or self.state is State.ENDED:
             drop()
         else:
             self._staged.append((commit, drop))
@@ -149,11 +155,12 @@ class Seat(Turn):
     def _check_may_block(self, what: str, instead: str) -> None:
         if asyncio._get_running_loop() is not None:  # the public function raises instead of answering
             raise TurnError(
-                f"{what} would block the event loop that runs {name_of(self.agent)} and all other agents: use "
-                f"{instead}, or mode='threading'."
+                f"{what} would block the event loop that runs {name_of(self.agent)} and other agents: use {instead}."
             )
 
     def _on_loop[*Ts](self, transition: Callable[[*Ts], None], *args: *Ts) -> None:
+        if self.step.loop.is_closed():  # a thread that was left behind has come to its end
+            return
         if threading.get_ident() == self.step.thread_id:
             transition(*args)
         else:
@@ -187,7 +194,7 @@ class Seat(Turn):
 
     def _give_back(self, waiter: Waiter) -> None:
         if not self._refuse(waiter):
-            self._waiters.append(waiter)
+            self._gave_back.append(waiter)
             self._enter(State.GAVE_TURN_BACK)
             self.step.gave_turn_back(self)
 
@@ -214,10 +221,15 @@ class Seat(Turn):
         self.call_off()
         self._end()
 
-    def _release(self, error: BaseException | None = None) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
+    def _wake(self, waiters: list[Waiter], error: BaseException | None = None) -> None:
+        woken = waiters.copy()
+        waiters.clear()
+        for waiter in woken:
             waiter(error)
+
+    def _abort_waiting(self) -> None:
+        self._wake(self._waiters, StepAborted())
+        self._wake(self._gave_back, StepAborted())
 
     def _reached(self) -> None:
         """The agent waits for a model, is at its turn point or has ended: the next one may start."""
@@ -229,6 +241,8 @@ class Seat(Turn):
             self._end_awaited.set_result(None)
         if self.state is State.ENDED:  # its time was up before
             return
+        if isinstance(error, asyncio.CancelledError):
+            error = MesaLLMError(f"{name_of(self.agent)} was cancelled from within its own step.")
         if not self.called_off:
             self.error = error
             self.failed_acting = error is not None and self.acting
@@ -236,7 +250,7 @@ class Seat(Turn):
 
     def _end(self) -> None:
         self._enter(State.ENDED)
-        self._release(StepAborted())
+        self._abort_waiting()
         self._reached()
 
     # What the step calls.
@@ -253,17 +267,31 @@ class Seat(Turn):
         """Whether the agent waits in this state, to be let go on."""
         return self.state is state and not self.called_off
 
+    @property
+    def waits(self) -> bool:
+        """Whether the agent waits to be let go on, be it to act or to decide again."""
+        return self.state in (State.AT_TURN_POINT, State.GAVE_TURN_BACK) and not self.called_off
+
+    @property
+    def gave_turn_back(self) -> bool:
+        """Whether the agent waits to decide again."""
+        return self.waits_as(State.GAVE_TURN_BACK)
+
     def act(self) -> None:
         """Give the agent its turn."""
         self.commit()
         self.acted = True
         self._enter(State.ACTING)
-        self._release()
+        self._wake(self._waiters)
 
     def decide_again(self) -> None:
         """Let an agent that gave its turn back make its next decision."""
         self._enter(State.DECIDING)
-        self._release()
+        self._wake(self._gave_back)
+        if (
+            self._waiters
+        ):  # something of the agent waits for the turn already; two passes, so that decisions begin first
+            self.step.loop.call_soon(self.step.loop.call_soon, self._wait_if_all_decided)
 
     async def wait_until_ended(self) -> None:
         """Wait until nothing of the agent's step runs any more."""
@@ -288,7 +316,9 @@ class Seat(Turn):
     def call_off(self) -> None:
         """End the agent's step where it waits."""
         self.called_off = True
-        self._release(StepAborted())
+        self._abort_waiting()
+        for cancel in tuple(self._cancels):
+            cancel()
 
 
 def _resolver(future: Future[None] | asyncio.Future[None]) -> Waiter:
