@@ -13,7 +13,7 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,11 +44,20 @@ def _unshare(loop: asyncio.AbstractEventLoop) -> None:
 _kept = threading.local()
 
 
-def run[T](coroutine: Coroutine[Any, Any, T]) -> T:
+def _a_task_is_running() -> bool:
+    return asyncio._get_running_loop() is not None and asyncio.current_task() is not None
+
+
+def run[T](coroutine: Coroutine[Any, Any, T], *, may_break_off: Callable[[], bool] = _a_task_is_running) -> T:
     """Run a coroutine to its end and return its result, with the caller's context variables.
 
     Runs on the calling thread's kept loop, or on a helper thread if this thread is running a loop. An interrupt
     (Ctrl-C) breaks off code that is just running, or else cancels the coroutine; then `KeyboardInterrupt` is raised.
+
+    Args:
+        coroutine: what to run.
+        may_break_off: asked at an interrupt: whether the code that is just running is somebody's who may take long,
+            so that it is broken off. A second interrupt breaks off anything.
     """
     if asyncio._get_running_loop() is not None:  # the public function raises instead of answering
         return _run_on_helper(coroutine)
@@ -57,7 +66,7 @@ def run[T](coroutine: Coroutine[Any, Any, T]) -> T:
     loop: asyncio.AbstractEventLoop = _kept.loop.loop
     task = loop.create_task(coroutine, context=contextvars.copy_context())
     try:
-        with _interruptible(task, loop) as interrupts:
+        with _interruptible(task, loop, may_break_off) as interrupts:
             return loop.run_until_complete(task)
     except asyncio.CancelledError:
         if interrupts:
@@ -69,14 +78,16 @@ def run[T](coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 @contextmanager
-def _interruptible(task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> Iterator[list[int]]:
+def _interruptible(
+    task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop, may_break_off: Callable[[], bool]
+) -> Iterator[list[int]]:
     """Let Ctrl-C end a task. Yields the interrupts there have been."""
     interrupts: list[int] = []
 
     def interrupt(signum: int, frame: object) -> None:
         interrupts.append(signum)
-        if asyncio.current_task(loop) is not None or len(interrupts) > 1:
-            raise KeyboardInterrupt  # code of an agent is running, and may go on for long
+        if may_break_off() or len(interrupts) > 1:
+            raise KeyboardInterrupt
         task.cancel()
         loop.call_soon_threadsafe(lambda: None)  # wakes the loop up
 

@@ -38,7 +38,11 @@ class TaskSeat(Seat):
         self.finished = False
         self._enter(State.DECIDING)
         # An eager task runs at once, up to the first place where it waits: so agents start one after the other.
-        task = eager_task(self._coroutine_function, self.step.loop, entered(self), self.agent)
+        try:
+            task = eager_task(self._coroutine_function, self.step.loop, entered(self), self.agent)
+        except BaseException as interrupt:
+            self.ended(interrupt)
+            raise
         if task.done():
             self.ended(outcome(task))
         else:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mesa_llm.concurrency import calling_loop
 from mesa_llm.parallel_stepping import patch
 from mesa_llm.parallel_stepping.generators import restorer
 from mesa_llm.parallel_stepping.parallel_step import ParallelStep
@@ -43,12 +42,12 @@ def step_agents_parallel_sync(agents: Iterable[Agent]) -> None:
         ParallelStepError: if decisions failed; nobody has acted on them.
         Exception: whatever an agent raised while it acted, with a note that says who had acted.
     """
-    calling_loop.run(_step(agents, patch.current_config()).run())
+    _step(agents, patch.current_config()).run_here()
 
 
 def step_agents_multithreaded(agents: Iterable[Agent]) -> None:
     """Like `step_agents_parallel_sync`, always on threads."""
-    calling_loop.run(_step(agents, replace(patch.current_config(), mode="threading")).run())
+    _step(agents, replace(patch.current_config(), mode="threading")).run_here()
 
 
 def _step(agents: Iterable[Agent], config: ParallelStepping) -> ParallelStep:

@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation import nearer_method
+from mesa_llm.activation import current_turn, nearer_method
+from mesa_llm.concurrency import calling_loop
 from mesa_llm.concurrency.loop_thread import LoopThread
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import rearm
@@ -80,6 +81,11 @@ class ParallelStep:
         """How many agents are deciding or acting right now."""
         self.slots = threading.Semaphore(config.max_workers or max(1, len(self._agents)))
         """A thread of an agent holds one of these while it runs."""
+
+    def run_here(self) -> None:
+        """Make the step from ordinary code; raises what `run` raises."""
+        # Ctrl-C breaks off the code of an agent, which may take long, but not the bookkeeping between.
+        calling_loop.run(self.run(), may_break_off=lambda: current_turn() is not None)
 
     async def run(self) -> None:
         """Make the step.

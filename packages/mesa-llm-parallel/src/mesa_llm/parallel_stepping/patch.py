@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mesa.agent import AgentSet
 
 from mesa_llm.activation import turn_in
-from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import NotParallelWarning, TurnError
+from mesa_llm.errors import TurnError
+from mesa_llm.llm_agent.parallel_check import warn_not_parallel
 from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, ParallelStepping
 from mesa_llm.parallel_stepping.generators import restorer
 from mesa_llm.parallel_stepping.parallel_step import ParallelStep
@@ -112,8 +111,7 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
         restore = restorer(agents, self.random)
         if shuffles:
             self.random.shuffle(agents)  # the same draw as Mesa's own: it depends on nothing but the number of agents
-        step = ParallelStep(agents, config, args=args, kwargs=kwargs, restore=restore)
-        calling_loop.run(step.run())
+        ParallelStep(agents, config, args=args, kwargs=kwargs, restore=restore).run_here()
         return self
 
     return step_in_parallel
@@ -129,10 +127,10 @@ def _wanted(agents: list[Agent], method: str | Callable[..., Any]) -> ParallelSt
     if not any(flags):
         return None
     if any(flag != flags[0] for flag in flags):
-        warnings.warn(
+        warn_not_parallel(
+            {type(agent.model) for agent in agents},
             f"The agents of one set belong to {len(flags)} models whose parallel_stepping differs ({flags!r}), so they "
             "step one after the other. Give all of them the same settings, or step them in sets of their own.",
-            NotParallelWarning,
             stacklevel=3,
         )
         return None
