@@ -73,6 +73,7 @@ class Deciding(Turn):
         self.staged.append((commit, drop))
 
     abegin_decision = begin_decision = end_decision = atake = take = call_started = call_ended = None
+    claim = is_claimed = conflicted = None
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -118,13 +118,14 @@ class Marks(Turn):
     def __init__(self):
         self.seen = []
 
-    def call_started(self, cancel):
+    def call_started(self, call):
         self.seen.append("waits")
 
-    def call_ended(self, cancel):
+    def call_ended(self, call):
         self.seen.append("goes on")
 
     abegin_decision = begin_decision = end_decision = atake = take = stage = None
+    claim = is_claimed = conflicted = None
 
 
 @pytest.mark.parametrize("wrapped", [Foreign, lambda client: client], ids=["foreign", "async"])

@@ -138,6 +138,7 @@ def sequential_run(call, n=N):
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.filterwarnings("ignore:parallel_stepping is set, but no agent has a decision")
 @pytest.mark.parametrize(
     "call",
     [

@@ -8,11 +8,14 @@ from inline_snapshot import snapshot
 PUBLIC = {
     "mesa_llm.activation": snapshot(
         [
+            "ModelCall",
             "Turn",
             "adecide",
+            "claim",
             "current_turn",
             "decide",
             "entered",
+            "is_claimed",
             "mark_installed",
             "model_call",
             "my_turn",
@@ -47,6 +50,7 @@ PUBLIC = {
     "mesa_llm.errors": snapshot(
         [
             "ConfigurationError",
+            "ConflictError",
             "DecisionError",
             "DecisionTimeoutError",
             "DistributionConflictError",
@@ -57,6 +61,7 @@ PUBLIC = {
             "ModelTimeoutError",
             "NotParallelWarning",
             "RateLimitedError",
+            "ReproducibilityWarning",
             "StepAborted",
             "ToolError",
             "TurnError",
@@ -68,15 +73,24 @@ PUBLIC = {
     "mesa_llm.module_llm": snapshot(["ModuleLLM"]),
     "mesa_llm.parallel_stepping": snapshot(
         [
+            "AgentReport",
+            "CallSpan",
             "ParallelStepError",
             "ParallelStepping",
+            "Span",
+            "StepReport",
+            "agent_reporters",
+            "chrome_trace",
             "disable_automatic_parallel_stepping",
             "enable_automatic_parallel_stepping",
+            "model_reporters",
             "my_turn",
+            "reports_of",
             "step_agents_multithreaded",
             "step_agents_parallel",
             "step_agents_parallel_sync",
             "wait_my_turn",
+            "write_chrome_trace",
         ]
     ),
     "mesa_llm.reasoning": snapshot(

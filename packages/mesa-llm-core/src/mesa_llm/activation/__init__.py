@@ -10,14 +10,17 @@ import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.activation.clock import step_of
 from mesa_llm.activation.decisions import adecide, decide, model_call, my_turn, wait_my_turn
 from mesa_llm.activation.method_pairs import mark_installed, nearer_method
-from mesa_llm.activation.turn import Turn, current_turn, entered, stage, turn_in
+from mesa_llm.activation.turn import ModelCall, Turn, claim, current_turn, entered, is_claimed, stage, turn_in
 
 __all__ = [
+    "ModelCall",
     "Turn",
     "adecide",
+    "claim",
     "current_turn",
     "decide",
     "entered",
+    "is_claimed",
     "mark_installed",
     "model_call",
     "my_turn",

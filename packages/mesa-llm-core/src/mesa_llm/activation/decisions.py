@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from mesa_llm.activation.turn import Turn, current_turn
+from mesa_llm.activation.turn import ModelCall, Turn, current_turn
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -65,21 +65,30 @@ def _marked_as_deciding(turn: Turn) -> Iterator[None]:
 
 
 @contextmanager
-def model_call(cancel: Callable[[], object] = lambda: None) -> Iterator[None]:
+def model_call(call: ModelCall | None = None) -> Iterator[ModelCall]:
     """Marks the time in which an agent waits for a model. For sync and async code alike.
 
+    Yields the call; set its `response`, so that its tokens are counted:
+
+        with model_call() as call:
+            call.response = my_client.generate(request)
+
     Args:
-        cancel: ends a call that blocks a thread, when the agent's step is called off.
+        call: says how the call can be cancelled; by default it cannot.
     """
+    call = call or ModelCall()
     turn = current_turn()
     if turn is None:
-        yield
+        yield call
         return
-    turn.call_started(cancel)
+    turn.call_started(call)
     try:
-        yield
+        yield call
+    except BaseException as error:
+        call.error = error
+        raise
     finally:
-        turn.call_ended(cancel)
+        turn.call_ended(call)
 
 
 async def my_turn() -> None:

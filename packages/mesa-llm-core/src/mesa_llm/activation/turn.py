@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextvars import Context, ContextVar, copy_context
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mesa import Agent
+
+
+def _nothing_to_cancel() -> None:
+    pass
+
+
+@dataclass(slots=True, eq=False)
+class ModelCall:
+    """One call to a model, from its start to its end.
+
+    Attributes:
+        cancel: ends a call that blocks a thread, when the agent's step is called off.
+        response: the `LLMResponse`; set by whoever makes the call, as soon as there is one.
+        error: what the call has raised.
+        started: when it was sent, on the clock of `time.perf_counter`, in seconds.
+    """
+
+    cancel: Callable[[], object] = _nothing_to_cancel
+    response: Any = None
+    error: BaseException | None = None
+    started: float = field(default_factory=time.perf_counter)
 
 
 class Turn(ABC):
@@ -58,20 +81,12 @@ class Turn(ABC):
         """
 
     @abstractmethod
-    def call_started(self, cancel: Callable[[], object]) -> None:
-        """The agent waits for a model: the next agent may start, and a thread's slot is free.
-
-        Args:
-            cancel: ends the call, when the agent's step is called off.
-        """
+    def call_started(self, call: ModelCall) -> None:
+        """The agent waits for a model: the next agent may start, and a thread's slot is free."""
 
     @abstractmethod
-    def call_ended(self, cancel: Callable[[], object]) -> None:
-        """The model has answered; a thread waits here until there is a slot for it again.
-
-        Args:
-            cancel: as given to `call_started`.
-        """
+    def call_ended(self, call: ModelCall) -> None:
+        """The call has ended, well or not; a thread waits here until there is a slot for it again."""
 
     @abstractmethod
     def stage(self, commit: Callable[[], None], drop: Callable[[], None]) -> None:
@@ -81,6 +96,18 @@ class Turn(ABC):
             commit: called once, when the agent acts, or in its place among the acts if it ends without one.
             drop: called once instead, if the step is called off before that.
         """
+
+    @abstractmethod
+    def claim(self, place: Hashable) -> None:
+        """The agent has taken a place, of which there are not enough for all."""
+
+    @abstractmethod
+    def is_claimed(self, place: Hashable) -> bool:
+        """Whether another agent has taken the place in this step, after everybody had decided."""
+
+    @abstractmethod
+    def conflicted(self, refusal: str) -> None:
+        """The agent was refused something because another one had been first."""
 
 
 _turn: ContextVar[Turn | None] = ContextVar("mesa_llm_turn", default=None)
@@ -102,6 +129,27 @@ def turn_in(model: Any) -> Turn | None:
     """The current turn if it is one in this model; `None` in a model of its own that an agent looks ahead with."""
     turn = current_turn()
     return turn if turn is not None and turn.agent.model is model else None
+
+
+def claim(agent: Agent, place: Hashable) -> None:
+    """Say that the agent has taken something that only one, or only so many, can have.
+
+    For tools: whoever wants it later in the same parallel step can be told that it came second. Does nothing if nobody
+    runs agents in parallel.
+
+    Args:
+        agent: who has taken it.
+        place: what; anything that can be a key, such as `("cell", (3, 7))`.
+    """
+    turn = turn_in(agent.model)
+    if turn is not None:
+        turn.claim(place)
+
+
+def is_claimed(agent: Agent, place: Hashable) -> bool:
+    """Whether another agent has taken it in this step, after everybody had decided: a reason for a `ConflictError`."""
+    turn = turn_in(agent.model)
+    return turn is not None and turn.is_claimed(place)
 
 
 def stage(agent: Agent, commit: Callable[[], None]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
-from mesa_llm.activation import model_call
+from mesa_llm.activation import ModelCall, model_call
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import TurnError
@@ -57,10 +58,11 @@ class AsyncClient(ABC):
                 f"{type(self).__name__}.generate() was called on the thread of the transport loop, which is the one "
                 "to answer it. Code that runs there (a client, a policy) must `await agenerate(request)` instead."
             )
-        call = transport_loop.submit(self.complete(request))
+        call, marked = self._sent(request)
         try:
-            with model_call(call.cancel):  # only now: the request is on its way, in the order in which agents start
-                return call.result()
+            with model_call(marked):  # only now: the request is on its way, in the order in which agents start
+                marked.response = response = call.result()
+                return response
         except BaseException:
             call.cancel()
             raise
@@ -69,10 +71,17 @@ class AsyncClient(ABC):
         """Answer a request. Cancelling the caller cancels the call."""
         if transport_loop.is_running_here():
             return await self.complete(request)
-        call = transport_loop.submit(self.complete(request))
+        call, marked = self._sent(request)
         try:
-            with model_call(call.cancel):
-                return await asyncio.wrap_future(call)
+            with model_call(marked):
+                marked.response = response = await asyncio.wrap_future(call)
+                return response
         except BaseException:
             call.cancel()
             raise
+
+    def _sent(self, request: LLMRequest) -> tuple[Future[LLMResponse], ModelCall]:
+        marked = ModelCall()
+        call = transport_loop.submit(self.complete(request))
+        marked.cancel = call.cancel
+        return call, marked

@@ -104,4 +104,5 @@ class LiteLLMClient(AsyncClient):
             model=answer.model or request.model,
             usage=Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else Usage(),
             finish_reason=choice.finish_reason or "stop",
+            cost=getattr(answer, "_hidden_params", {}).get("response_cost"),
         )

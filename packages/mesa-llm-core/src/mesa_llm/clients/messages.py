@@ -156,9 +156,13 @@ class LLMResponse:
         model: the model that answered, as the provider names it.
         usage: tokens taken; zero where the provider does not tell.
         finish_reason: why the answer ended: `stop`, `tool_calls`, `length`, …
+        cost: the price of the call in US dollars; `None` where it is not known.
+        retries: how often the request was sent again before this answer came.
     """
 
     message: Message
     model: str
     usage: Usage = Usage()
     finish_reason: str = "stop"
+    cost: float | None = None
+    retries: int = 0

@@ -6,9 +6,10 @@ that an agent blocks can stop a request, and connections live as long as the pro
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 
@@ -29,6 +30,26 @@ def _get() -> LoopThread:
 def submit[T](coroutine: Coroutine[Any, Any, T]) -> Future[T]:
     """Run a coroutine on the transport loop. May be called from any thread; cancelling the future cancels it."""
     return _get().submit(coroutine)
+
+
+def call_later(seconds: float, callback: Callable[[], object]) -> Callable[[], object]:
+    """Call something short on the transport loop's thread after some time; returns what calls it off.
+
+    May be called from any thread.
+    """
+    loop = _get().loop
+    timer: asyncio.TimerHandle | None = None
+
+    def begin() -> None:
+        nonlocal timer
+        timer = loop.call_later(seconds, callback)
+
+    def end() -> None:
+        if timer is not None:
+            timer.cancel()
+
+    loop.call_soon_threadsafe(begin)
+    return lambda: loop.call_soon_threadsafe(end)
 
 
 def is_running_here() -> bool:

@@ -14,16 +14,19 @@ The tree, and what stands outside it for a reason:
     │   ├── RateLimitedError                the provider asks to be called less often (429)
     │   └── ModelTimeoutError (TimeoutError)
     ├── ToolError                           a tool refuses a call; its text goes back to the model
+    │   └── ConflictError                   another agent was first
     └── ParallelStepError (ExceptionGroup)  in mesa_llm.parallel_stepping: decisions of a step that failed
 
     StepAborted (BaseException)             ends an agent that waits while its step is called off
     DistributionConflictError (ImportError) the distribution `mesa-llm` is installed beside this one
     NotParallelWarning (UserWarning)        a step that was to run in parallel does not
+    ReproducibilityWarning (UserWarning)    the result depends on how fast the model answers
 """
 
 from mesa_llm.errors import namespace
 from mesa_llm.errors.exceptions import (
     ConfigurationError,
+    ConflictError,
     DecisionError,
     DecisionTimeoutError,
     EndpointUnreachableError,
@@ -33,6 +36,7 @@ from mesa_llm.errors.exceptions import (
     ModelTimeoutError,
     NotParallelWarning,
     RateLimitedError,
+    ReproducibilityWarning,
     StepAborted,
     ToolError,
     TurnError,
@@ -42,6 +46,7 @@ from mesa_llm.errors.namespace import DistributionConflictError
 
 __all__ = [
     "ConfigurationError",
+    "ConflictError",
     "DecisionError",
     "DecisionTimeoutError",
     "DistributionConflictError",
@@ -52,6 +57,7 @@ __all__ = [
     "ModelTimeoutError",
     "NotParallelWarning",
     "RateLimitedError",
+    "ReproducibilityWarning",
     "StepAborted",
     "ToolError",
     "TurnError",

@@ -63,6 +63,10 @@ class ToolError(MesaLLMError):
     """A tool refuses a call. Raise it in a tool: the text goes back to the model and into the agent's memory."""
 
 
+class ConflictError(ToolError):
+    """A tool refuses a call because another agent was first, since the decision was made."""
+
+
 class StepAborted(BaseException):
     """Ends an agent whose step has been called off.
 
@@ -72,3 +76,7 @@ class StepAborted(BaseException):
 
 class NotParallelWarning(UserWarning):
     """A model asks for parallel stepping, and its agents do not step in parallel."""
+
+
+class ReproducibilityWarning(UserWarning):
+    """Agents do something whose result depends on how fast the model answers."""

@@ -14,6 +14,7 @@ from mesa_llm.activation import mark_installed, nearer_method
 from mesa_llm.concurrency import calling_loop, worker_thread
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent.parallel_check import warn_if_not_parallel
+from mesa_llm.llm_agent.settling import asettle_alone, settle_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -87,6 +88,7 @@ def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
             result = step(self, *args, **kwargs)
             if outermost:
                 _run_hook(self, "post_step", "apost_step")
+                settle_alone(self)
             return result
 
     return hooked
@@ -101,6 +103,7 @@ def _ahooked(astep: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Co
             result = await astep(self, *args, **kwargs)
             if outermost:
                 await _arun_hook(self, "post_step", "apost_step")
+                await asettle_alone(self)
             return result
 
     return hooked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +105,18 @@ class Memory(ABC):
     async def aprocess_step(self, pre_step: bool = False) -> None:
         """Like `process_step`."""
         self.process_step(pre_step)
+
+    async def asettle(self) -> Callable[[], None] | None:
+        """What the memory owes itself after a step and needs a model for, such as consolidating entries.
+
+        Called after the agent has acted; in a parallel step after everybody has, for all agents at the same time. Asks
+        the model and changes nothing. If it raises, the step stands all the same, and what is owed stays owed: after
+        the agent's next step it is called again.
+
+        Returns:
+            What keeps the results, called in the order of the agents; `None` if nothing is owed.
+        """
+        return None
 
     def get_communication_history(self) -> str:
         """The messages remembered, one a line, oldest first; empty if there are none."""

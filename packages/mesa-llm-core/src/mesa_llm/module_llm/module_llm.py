@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable
 from typing import Any, Self, cast, get_args
 
 from mesa_llm.activation import model_call
@@ -133,13 +132,21 @@ class ModuleLLM:
 
     def complete(self, request: LLMRequest) -> LLMResponse:
         """Send a request as it is; blocks the calling thread."""
-        with _marked(self.client) as client:
+        client = self.client
+        if isinstance(client, AsyncClient):  # it marks its calls itself, and more precisely
             return client.generate(request)
+        with model_call() as call:
+            call.response = response = client.generate(request)
+            return response
 
     async def acomplete(self, request: LLMRequest) -> LLMResponse:
         """Send a request as it is. Cancelling the caller cancels the call."""
-        with _marked(self.client) as client:
+        client = self.client
+        if isinstance(client, AsyncClient):
             return await client.agenerate(request)
+        with model_call() as call:
+            call.response = response = await client.agenerate(request)
+            return response
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = type(self).__new__(type(self))
@@ -147,13 +154,6 @@ class ModuleLLM:
         for name, value in vars(self).items():
             setattr(twin, name, _copied_if_it_can(value, memo) if name == "_client" else copy.deepcopy(value, memo))
         return twin
-
-
-@contextmanager
-def _marked(client: LLMClient) -> Iterator[LLMClient]:
-    """Mark the time in which a client is waited for; an `AsyncClient` does so itself, and more precisely."""
-    with nullcontext() if isinstance(client, AsyncClient) else model_call():
-        yield client
 
 
 def _copied_if_it_can[T](client: T, memo: dict[int, Any]) -> T:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mesa_llm.errors import ToolError
+from mesa_llm.activation import claim, is_claimed
+from mesa_llm.errors import ConflictError, ToolError
 from mesa_llm.spaces import compass
 from mesa_llm.spaces.coordinates import listed, plain
 from mesa_llm.spaces.locate import is_continuous, space_for, space_of
@@ -83,8 +84,9 @@ def move_to(agent: Agent, position: object) -> Position:
         The agent's new position.
 
     Raises:
-        ToolError: if there is no such place, if it has no room, if the agent is fixed to its cell, or if no space is
-            found. Then the agent is where it was.
+        ToolError: if there is no such place, if it has no room (a `ConflictError` if another agent has entered it
+            since everybody decided), if the agent is fixed to its cell, or if no space is found. Then the agent is
+            where it was.
     """
     space = space_for(agent)
     if space is None:
@@ -92,9 +94,13 @@ def move_to(agent: Agent, position: object) -> Position:
     target = space.resolve(position)
     if target == position_of(agent):
         return target
+    place = (type(space), target)
     if (obstacle := space.obstacle(target)) is not None:
+        if is_claimed(agent, place):
+            raise ConflictError(f"{obstacle} Another agent was faster. {_way_out(agent)}")
         raise ToolError(f"{obstacle} {_way_out(agent)}")
     space.place(agent, target)
+    claim(agent, place)
     return position_of(agent)
 
 

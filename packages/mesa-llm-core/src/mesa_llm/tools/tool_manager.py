@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from inspect import isawaitable
 from typing import Any
 
+from mesa_llm.activation import current_turn
 from mesa_llm.clients.messages import ToolSpec
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ConfigurationError, ToolError
+from mesa_llm.errors import ConfigurationError, ConflictError, ToolError
 from mesa_llm.tools import tool_calls
 from mesa_llm.tools.tool_definition import check_name, definition_of
 from mesa_llm.tools.tool_result import ToolResult
@@ -155,6 +156,8 @@ class ToolManager:
             returned = await invoke(function, accepted)
             response = f"{name} executed successfully" if returned is None else str(returned)
         except ToolError as error:
+            if isinstance(error, ConflictError) and (turn := current_turn()) is not None:
+                turn.conflicted(str(error))
             return ToolResult(call_id, name, arguments, f"Error: {error}", ok=False)
         except Exception as error:
             logger.exception("Agent %s: the tool %r failed.", getattr(agent, "unique_id", agent), name)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from mesa_llm.errors import ToolError
+from mesa_llm.activation import claim, is_claimed
+from mesa_llm.errors import ConflictError, ToolError
 
 if TYPE_CHECKING:
     from mesa_llm_examples.civil_violence.agents import Citizen, Cop
@@ -44,11 +45,14 @@ def arrest_citizen(agent: Cop, citizen_id: int) -> str:
         For how many steps the citizen is in jail.
 
     Raises:
-        ToolError: if the citizen is not in sight, in jail already, or quiet.
+        ToolError: if the citizen is not in sight, in jail already (a `ConflictError` if another cop has arrested it
+            since everybody decided), or quiet.
     """
     citizen = agent.citizens_in_sight().get(citizen_id)
     if citizen is None:
         raise ToolError(f"There is no citizen {citizen_id} in your sight now.")
+    if citizen.is_jailed and is_claimed(agent, citizen):
+        raise ConflictError(f"Citizen {citizen_id} has just been arrested by another cop.")
     if citizen.is_jailed:
         raise ToolError(f"Citizen {citizen_id} is already in jail.")
     if citizen.state != "active":
@@ -56,4 +60,5 @@ def arrest_citizen(agent: Cop, citizen_id: int) -> str:
     # Epstein draws the term from U(0, J_max); rounded up to whole steps that is 1, 2, …, J_max with equal chances.
     term = agent.random.randint(1, agent.model.max_jail_term)
     citizen.go_to_jail(term)
+    claim(agent, citizen)
     return f"Citizen {citizen_id} is arrested and in jail for {term} step{'s' if term > 1 else ''}."

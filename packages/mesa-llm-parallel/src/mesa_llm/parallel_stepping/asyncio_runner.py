@@ -31,7 +31,6 @@ class TaskSeat(Seat):
         super().__init__(step, agent)
         self._coroutine_function = coroutine_function
         self._task: asyncio.Task[Any] | None = None
-        self._resumed = False
 
     @override
     def start(self) -> None:
@@ -47,17 +46,14 @@ class TaskSeat(Seat):
             self.ended(outcome(task))
         else:
             self._task = task
+            self.past_start = True
             task.add_done_callback(lambda task: self.ended(outcome(task)))
 
     @override
     async def wait_until_started(self) -> None:
-        if self._resumed:
+        if not self.past_start:
             await asyncio.sleep(0)  # after one pass of the loop, a resumed task has run up to where it waits next
-
-    @override
-    def decide_again(self) -> None:
-        self._resumed = True
-        super().decide_again()
+            self.past_start = True
 
     @override
     def call_off(self) -> None:
@@ -79,6 +75,7 @@ class InlineSeat(Seat):
         super().__init__(step, agent)
         self._function = function
         self.state = State.AT_TURN_POINT
+        self._since = step.began
 
     @override
     def start(self) -> None:

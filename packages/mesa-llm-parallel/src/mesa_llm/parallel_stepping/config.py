@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.parallel_stepping.report import StepReport
 
 type Mode = Literal["asyncio", "threading"]
 type Activation = Literal["simultaneous", "eager"]
 type OnError = Literal["raise", "skip"] | Callable[[Any, Exception], object]
+type OnReport = Callable[[StepReport], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,7 @@ class ParallelStepping:
             `None` for no limit.
         max_workers: how many threads may run at the same time, at least 1; `None` for no limit. A thread that waits
             for a model or for its turn does not count.
+        on_report: called with the `StepReport` of every parallel step, also of one that fails.
 
     Raises:
         ConfigurationError: if a value is not one of these.
@@ -45,6 +48,7 @@ class ParallelStepping:
     max_failures: float | None = None
     decide_timeout: float | None = None
     max_workers: int | None = None
+    on_report: OnReport | None = None
 
     def __post_init__(self) -> None:
         _one_of("mode", self.mode, get_args(Mode.__value__))
@@ -55,6 +59,8 @@ class ParallelStepping:
             raise ConfigurationError(
                 f"max_workers must be an integer >= 1, got {self.max_workers!r}. Use None for no limit."
             )
+        if self.on_report is not None and not callable(self.on_report):
+            raise ConfigurationError(f"on_report must be a function of a StepReport or None, got {self.on_report!r}.")
         failures = self.max_failures
         if failures is not None and not (
             (_is_whole(failures) and failures >= 0) or (isinstance(failures, float) and 0 < failures < 1)

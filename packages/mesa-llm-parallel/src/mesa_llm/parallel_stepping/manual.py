@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mesa_llm.parallel_stepping import patch
+from mesa_llm.parallel_stepping.activations import make_step
 from mesa_llm.parallel_stepping.generators import restorer
-from mesa_llm.parallel_stepping.parallel_step import ParallelStep
 
 if TYPE_CHECKING:
     from mesa import Agent
 
     from mesa_llm.parallel_stepping.config import ParallelStepping
+    from mesa_llm.parallel_stepping.parallel_step import ParallelStep
 
 
 async def step_agents_parallel(agents: Iterable[Agent]) -> None:
@@ -53,4 +54,4 @@ def step_agents_multithreaded(agents: Iterable[Agent]) -> None:
 def _step(agents: Iterable[Agent], config: ParallelStepping) -> ParallelStep:
     agents = list(agents)
     patch.refuse_before_the_turn(agents)
-    return ParallelStep(agents, config, restore=restorer(agents))
+    return make_step(agents, config, restore=restorer(agents))

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import logging
 import threading
+import time
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation import current_turn, nearer_method
+from mesa_llm.activation import current_turn, turn_in
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.concurrency.loop_thread import LoopThread
 from mesa_llm.llm_agent import LLMAgent
-from mesa_llm.parallel_stepping import rearm
+from mesa_llm.parallel_stepping import draws, rearm
+from mesa_llm.parallel_stepping.agent_kinds import is_plain, step_method
 from mesa_llm.parallel_stepping.asyncio_runner import InlineSeat, TaskSeat
 from mesa_llm.parallel_stepping.failures import ParallelStepError, add_note, name_of, told
+from mesa_llm.parallel_stepping.remarks import Remarks
+from mesa_llm.parallel_stepping.reporting import publish, report_of
+from mesa_llm.parallel_stepping.settle import settle
 from mesa_llm.parallel_stepping.thread_pool_runner import MAX_LOOP_THREADS, LoopThreadSeat, ThreadSeat
 from mesa_llm.parallel_stepping.turns import Seat, State
+from mesa_llm.parallel_stepping.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from mesa import Agent
+    from mesa import Agent, Model
 
     from mesa_llm.parallel_stepping.config import ParallelStepping
 
@@ -41,6 +46,8 @@ class ParallelStep:
         act      one agent at a time, in order, from its turn point to the end of its step. An agent that plans again
                  gives its turn back, and a second round of decide and act follows
 
+        settle   what agents owe only to themselves after acting and need a model for: all ask at once again
+
     Runs on the event loop of its caller. If it fails or is cancelled before anyone has acted, nothing that core wrote
     for the agents stays, and `restore` is called.
 
@@ -51,6 +58,9 @@ class ParallelStep:
         kwargs: passed on to each agent's step.
         restore: puts the random state back.
     """
+
+    clock = staticmethod(time.perf_counter)
+    """Gives the time in seconds."""
 
     def __init__(
         self,
@@ -67,18 +77,27 @@ class ParallelStep:
         self._kwargs = kwargs or {}
         self._restore = restore
         self._loop_threads: list[LoopThread] = []
-        self._seats: list[Seat] = []
+        self._models = tuple({id(agent.model): agent.model for agent in self._agents}.values())
+        self._in_place: list[Seat] = []
         self._plain_in_threads: list[Seat] = []
         self._deciders: list[Seat] = []
-        self._fallbacks: list[Seat] = []
         self._idle: asyncio.Future[None] | None = None
-        self._is_eager = config.activation == "eager"
-        self._started: tuple[Seat, ...] = ()
-        self._ready: deque[Seat] = deque()
-        self._actor: Seat | None = None
         self._n_failures = 0
+        self._epoch = 0.0
+        self.remarks = Remarks()
+        self.began = 0.0
+        self.seats: tuple[Seat, ...] = ()
+        """One seat an agent, in order."""
+        self.fallbacks: dict[Seat, Seat] = {}
+        """What acts instead of agents that could not decide."""
+        self.phase_s = {"decide": 0.0, "act": 0.0, "settle": 0.0}
+        """Seconds in each phase."""
+        self.claims: dict[Hashable, Agent] = {}
+        """What agents have taken since everybody decided."""
         self.running = 0
         """How many agents are deciding or acting right now."""
+        self.progress = 0
+        """Grows whenever anything happens."""
         self.slots = threading.Semaphore(config.max_workers or max(1, len(self._agents)))
         """A thread of an agent holds one of these while it runs."""
 
@@ -96,77 +115,90 @@ class ParallelStep:
         """
         self.loop = asyncio.get_running_loop()
         self.thread_id = threading.get_ident()
+        self.began = self.clock()
+        self._epoch = time.time()
+        watchdog = Watchdog(self)
+        failure: BaseException | None = None
         try:
-            self._seats = [self._seat(agent) for agent in self._agents]
-            self._started = tuple(self._seats)
-            await (self._run_eagerly() if self._is_eager else self._run_in_rounds())
+            self.seats = tuple(self._seat(agent) for agent in self._agents)
+            self._in_place = list(self.seats)
+            await self._run_phases()
             await self._until_ended()
-        except BaseException:
-            for seat in self._seats:
-                seat.leave_out()
-            try:
-                await self._until_ended()
-            finally:
-                if not self._anybody_has_acted():
-                    self._restore()
-                for model in {id(agent.model): agent.model for agent in self._agents}.values():
-                    rearm.after_failure(model)
+            await self._settle([seat for seat in self.seats if seat.state is State.ENDED])
+        except BaseException as error:
+            failure = error
+            await self._after_failure(error)
             raise
         finally:
+            watchdog.stop()
             for loop_thread in self._loop_threads:
                 loop_thread.close(timeout=GRACE)
+            self._report(failure)
+        self.remarks.say()
 
-    async def _run_in_rounds(self) -> None:
+    async def _after_failure(self, error: BaseException) -> None:
+        for seat in self._in_place:
+            seat.leave_out()
+        try:
+            await self._until_ended()
+            if isinstance(error, Exception):
+                await self._settle([seat for seat in self.seats if seat.acted])
+        finally:
+            if not self._anybody_has_acted():
+                self._restore()
+            for model in self._models:
+                rearm.after_failure(model)
+
+    async def _run_phases(self) -> None:
         await self._decide(self._deciders, lambda seat: seat.start())
         await self._step_plain_agents_in_threads()
         await self._act()
-        while left := [seat for seat in self._seats if seat.waits]:
+        while left := [seat for seat in self._in_place if seat.waits]:
             await self._decide([seat for seat in left if seat.gave_turn_back], lambda seat: seat.decide_again())
             await self._act()
 
-    async def _run_eagerly(self) -> None:
-        await self._start(self._seats, lambda seat: seat.start())
-        await self._until_idle()
-        decided = [seat for seat in self._seats if not seat.failed_acting]
-        self._go_on_without_failed(decided, outcome="the others have acted")
-        for fallback in self._fallbacks:
-            fallback.start()
-        await self._until_idle()
-        for seat in self._seats:
-            seat.commit()
-        failed_acts = [seat.error for seat in self._seats if seat.failed_acting and seat.error is not None]
-        if len(failed_acts) == 1:
-            raise failed_acts[0]
-        if failed_acts:
-            raise BaseExceptionGroup(f"{len(failed_acts)} agents failed while acting", failed_acts)
+    async def _settle(self, seats: Iterable[Seat]) -> None:
+        with self._timed("settle"):
+            await settle(
+                seat for seat in seats if seat.error is None and not seat.called_off and is_in_model(seat.agent)
+            )
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        started = self.clock()
+        try:
+            yield
+        finally:
+            self.phase_s[phase] += self.clock() - started
+
+    def _report(self, failure: BaseException | None) -> None:
+        wall_s = self.clock() - self.began
+        for model in self._models:
+            report = report_of(self, model, started=self._epoch, wall_s=wall_s, failure=failure)
+            publish(report, model, self.config.on_report)
+
+    def ended_without_turn(self, seat: Seat) -> None:
+        """Called by a seat whose agent has waited for something and ended without a turn."""
+        if isinstance(seat.agent, LLMAgent):
+            self.remarks.no_turn(type(seat.agent))
+
+    def _drawn(self, model: Model) -> None:
+        turn = turn_in(model)
+        if isinstance(turn, Seat) and turn.step is self and turn.past_start and not turn.acting:
+            self.remarks.drawn(type(turn.agent))
 
     def at_turn_point(self, seat: Seat) -> None:
         """Called by a seat that is ready to act."""
-        if self._is_eager:
-            self._ready.append(seat)
-            self.loop.call_soon(self._let_the_next_act)
 
     def gave_turn_back(self, seat: Seat) -> None:
         """Called by a seat that begins a further decision."""
-        if self._is_eager:
-            seat.decide_again()
-
-    def _let_the_next_act(self) -> None:
-        while self._ready and not (self._actor is not None and self._actor.acting):
-            seat = self._ready.popleft()
-            if not seat.waits_as(State.AT_TURN_POINT):
-                continue
-            if not _is_in_model(seat.agent):
-                seat.leave_out()
-                continue
-            self._actor = seat
-            seat.act()
-        self.check_idle()
 
     def _seat(self, agent: Agent) -> Seat:
         in_threads = self.config.mode == "threading"
-        name = nearer_method(type(agent), "step", "astep", prefer_async=not in_threads) or "step"
-        function = functools.partial(getattr(agent, name), *self._args, **self._kwargs)
+        name = step_method(type(agent), in_threads=in_threads)
+        function = getattr(agent, name)
+        if self._args or self._kwargs:
+            function = functools.partial(function, *self._args, **self._kwargs)
         if name == "astep":
             seat: Seat = (
                 LoopThreadSeat(self, agent, function, self._next_loop_thread())
@@ -174,7 +206,7 @@ class ParallelStep:
                 else TaskSeat(self, agent, function)
             )
             self._deciders.append(seat)
-        elif isinstance(agent, LLMAgent) or inspect.getattr_static(agent, "reasoning", None) is not None:
+        elif not is_plain(agent):
             seat = ThreadSeat(self, agent, function)
             self._deciders.append(seat)
         elif in_threads:
@@ -193,22 +225,24 @@ class ParallelStep:
 
     async def _start(self, seats: Sequence[Seat], begin: Callable[[Seat], None]) -> None:
         for seat in seats:
-            if _is_in_model(seat.agent):
+            if is_in_model(seat.agent):
                 begin(seat)
                 await seat.wait_until_started()
             else:
-                seat.leave_out()
+                self._has_left(seat)
 
     async def _decide(self, seats: Sequence[Seat], begin: Callable[[Seat], None]) -> None:
-        await self._start(seats, begin)
-        await self._until_idle()
+        self.claims.clear()
+        with self._timed("decide"), draws.watched(self._models if seats else (), self._drawn):
+            await self._start(seats, begin)
+            await self._until_idle()
         acted = self._anybody_has_acted()
         self._go_on_without_failed(
             seats, outcome="nobody has acted on this round's decisions" if acted else "nobody has acted"
         )
 
     def _anybody_has_acted(self) -> bool:
-        return any(seat.acted for seat in self._seats)
+        return any(seat.acted for seat in self._in_place)
 
     def _go_on_without_failed(self, seats: Sequence[Seat], *, outcome: str) -> None:
         """Do as `on_error` says about those that could not decide."""
@@ -232,15 +266,16 @@ class ParallelStep:
             _logger.warning("%s could not decide: %s", name_of(seat.agent), told(seat.error))
         if callable(self.config.on_error):
             fallback = functools.partial(self.config.on_error, seat.agent, seat.error)  # type: ignore[arg-type]
-            self._seats[self._seats.index(seat)] = in_its_place = InlineSeat(self, seat.agent, fallback)
-            self._fallbacks.append(in_its_place)
+            self._in_place[self._in_place.index(seat)] = in_its_place = InlineSeat(self, seat.agent, fallback)
+            self.fallbacks[seat] = in_its_place
 
     async def _step_plain_agents_in_threads(self) -> None:
-        present = [seat for seat in self._plain_in_threads if _is_in_model(seat.agent)]
-        for seat in present:
-            seat.acted = True
-            seat.start()
-        await self._until_idle()
+        present = [seat for seat in self._plain_in_threads if is_in_model(seat.agent)]
+        with self._timed("act"):
+            for seat in present:
+                seat.acted = True
+                seat.start()
+            await self._until_idle()
         for seat in present:
             if seat.error is not None:
                 add_note(seat.error, f"While {name_of(seat.agent)} was acting, together with all other plain agents.")
@@ -250,14 +285,22 @@ class ParallelStep:
         if errors:
             raise BaseExceptionGroup(f"{len(errors)} plain agents failed", errors)
 
+    def _has_left(self, seat: Seat) -> None:
+        seat.left = True
+        seat.leave_out()
+
     async def _act(self) -> None:
-        for seat in self._seats:
+        with self._timed("act"):
+            await self._act_in_order()
+
+    async def _act_in_order(self) -> None:
+        for seat in self._in_place:
             if seat.state is State.ENDED:
                 seat.commit()  # it has ended without a turn: what it remembered counts from here on
             if not seat.waits_as(State.AT_TURN_POINT):
                 continue
-            if not _is_in_model(seat.agent):
-                seat.leave_out()
+            if not is_in_model(seat.agent):
+                self._has_left(seat)
                 continue
             try:
                 seat.act()
@@ -269,8 +312,8 @@ class ParallelStep:
                 raise
 
     def _say_who_had_acted(self, error: Exception, failed: Seat) -> None:
-        acted = [name_of(seat.agent) for seat in self._seats if seat.acted and seat is not failed]
-        waiting = [name_of(seat.agent) for seat in self._seats if seat.waits and seat is not failed]
+        acted = [name_of(seat.agent) for seat in self._in_place if seat.acted and seat is not failed]
+        waiting = [name_of(seat.agent) for seat in self._in_place if seat.waits and seat is not failed]
         add_note(
             error,
             f"While {name_of(failed.agent)} was acting. Had acted before: {', '.join(acted) or 'nobody'}. "
@@ -279,7 +322,7 @@ class ParallelStep:
 
     async def _until_ended(self) -> None:
         """Wait for the agents that were left out to end where they wait."""
-        left = [seat for seat in self._started if not seat.finished]
+        left = [seat for seat in self.seats if not seat.finished]
         try:
             async with asyncio.timeout(GRACE):
                 for seat in left:
@@ -294,17 +337,19 @@ class ParallelStep:
             )
 
     async def _until_idle(self) -> None:
-        while self.running or self._ready:
+        while not self._is_idle():
             self._idle = self.loop.create_future()
             await self._idle
 
+    def _is_idle(self) -> bool:
+        return not self.running
+
     def check_idle(self) -> None:
         """Called by the seats whenever one of them starts or stops to run."""
-        if self._ready:
-            self.loop.call_soon(self._let_the_next_act)
-        elif not self.running and self._idle is not None and not self._idle.done():
+        if self._idle is not None and self._is_idle() and not self._idle.done():
             self._idle.set_result(None)
 
 
-def _is_in_model(agent: Agent) -> bool:
+def is_in_model(agent: Agent) -> bool:
+    """Whether the agent has not been removed."""
     return agent in agent.model.agents

@@ -12,9 +12,10 @@ from mesa.agent import AgentSet
 from mesa_llm.activation import turn_in
 from mesa_llm.errors import TurnError
 from mesa_llm.llm_agent.parallel_check import warn_not_parallel
-from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, ParallelStepping
+from mesa_llm.parallel_stepping.activations import make_step
+from mesa_llm.parallel_stepping.agent_kinds import decides
+from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, OnReport, ParallelStepping
 from mesa_llm.parallel_stepping.generators import restorer
-from mesa_llm.parallel_stepping.parallel_step import ParallelStep
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -33,6 +34,7 @@ def enable_automatic_parallel_stepping(
     max_failures: float | None = None,
     decide_timeout: float | None = None,
     max_workers: int | None = None,
+    on_report: OnReport | None = None,
 ) -> None:
     """Let the agents of every model that sets `parallel_stepping = True` step in parallel.
 
@@ -48,6 +50,7 @@ def enable_automatic_parallel_stepping(
         max_failures: how many agents may fail to decide, as number or share, before `on_error` raises all the same.
         decide_timeout: seconds that an agent may take to decide.
         max_workers: how many threads may run at the same time.
+        on_report: called with the `StepReport` of every parallel step.
 
     Raises:
         ConfigurationError: if a value is not allowed.
@@ -60,6 +63,7 @@ def enable_automatic_parallel_stepping(
         max_failures=max_failures,
         decide_timeout=decide_timeout,
         max_workers=max_workers,
+        on_report=on_report,
     )
     for cls, name in _methods_that_step():
         original = vars(cls)[name]
@@ -111,7 +115,7 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
         restore = restorer(agents, self.random)
         if shuffles:
             self.random.shuffle(agents)  # the same draw as Mesa's own: it depends on nothing but the number of agents
-        ParallelStep(agents, config, args=args, kwargs=kwargs, restore=restore).run_here()
+        make_step(agents, config, args=args, kwargs=kwargs, restore=restore).run_here()
         return self
 
     return step_in_parallel
@@ -135,7 +139,26 @@ def _wanted(agents: list[Agent], method: str | Callable[..., Any]) -> ParallelSt
         )
         return None
     refuse_before_the_turn(agents)
-    return flags[0] if isinstance(flags[0], ParallelStepping) else _config
+    config = flags[0] if isinstance(flags[0], ParallelStepping) else _config
+    _warn_if_nobody_decides(agents, config)
+    return config
+
+
+def _warn_if_nobody_decides(agents: list[Agent], config: ParallelStepping) -> None:
+    """Say that nothing waits together if that holds for the whole model, and not only for these agents."""
+    in_threads = config.mode == "threading"
+    if in_threads or any(decides(agent, in_threads=in_threads) for agent in agents):
+        return
+    models = {id(agent.model): agent.model for agent in agents}.values()
+    if any(decides(agent, in_threads=in_threads) for model in models for agent in model.agents):
+        return
+    classes = ", ".join(sorted({type(agent).__name__ for agent in agents}))
+    warn_not_parallel(
+        {type(model) for model in models},
+        f"parallel_stepping is set, but no agent has a decision ({classes}), so they step one after the other: they "
+        "are no LLMAgent, and have neither a reasoning nor an astep. Use mode='threading' for steps that compute.",
+        stacklevel=4,
+    )
 
 
 def refuse_before_the_turn(agents: list[Agent]) -> None:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, override
 
-from mesa_llm.activation import entered
+from mesa_llm.activation import ModelCall, entered
 from mesa_llm.concurrency import worker_thread
 from mesa_llm.concurrency.loop_thread import LoopThread
 from mesa_llm.parallel_stepping.asyncio_runner import eager_task, outcome
@@ -27,29 +27,23 @@ class OffLoopSeat(Seat):
 
     def __init__(self, step: ParallelStep, agent: Agent) -> None:
         super().__init__(step, agent)
-        self._has_started = False
         self._start_awaited: asyncio.Future[None] | None = None
 
     @override
     def _reached(self) -> None:
-        if not self._has_started:
+        if not self.past_start:
+            self.past_start = True
             self._on_loop(self._started)
 
     def _started(self) -> None:
-        self._has_started = True
         if self._start_awaited is not None and not self._start_awaited.done():
             self._start_awaited.set_result(None)
 
     @override
     async def wait_until_started(self) -> None:
-        if not self._has_started:
+        if not self.past_start:
             self._start_awaited = self.step.loop.create_future()
             await self._start_awaited
-
-    @override
-    def decide_again(self) -> None:
-        self._has_started = False
-        super().decide_again()
 
 
 class ThreadSeat(OffLoopSeat):
@@ -120,14 +114,13 @@ class ThreadSeat(OffLoopSeat):
             self._stop_waiting()
 
     @override
-    def call_started(self, cancel: Callable[[], object]) -> None:
-        super().call_started(cancel)
+    def call_started(self, call: ModelCall) -> None:
+        super().call_started(call)
         self._begin_to_wait()
 
     @override
-    def call_ended(self, cancel: Callable[[], object]) -> None:
+    def _has_answer(self) -> None:
         self._stop_waiting()
-        super().call_ended(cancel)
 
 
 class LoopThreadSeat(OffLoopSeat):
@@ -161,7 +154,8 @@ class LoopThreadSeat(OffLoopSeat):
 
     async def _run(self) -> Any:
         self._task = eager_task(self._coroutine_function, self._loop_thread.loop, entered(self), self.agent)
-        self._reached()
+        if not self._task.done():
+            self._reached()
         return await self._task
 
     @override

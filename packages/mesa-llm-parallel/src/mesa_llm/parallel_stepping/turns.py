@@ -6,11 +6,11 @@ import asyncio
 import enum
 import threading
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, override
 
-from mesa_llm.activation import Turn
+from mesa_llm.activation import ModelCall, Turn
 from mesa_llm.errors import DecisionTimeoutError, MesaLLMError, StepAborted, TurnError
 from mesa_llm.parallel_stepping.failures import name_of
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mesa import Agent
 
     from mesa_llm.parallel_stepping.parallel_step import ParallelStep
+    from mesa_llm.parallel_stepping.report import Phase
 
 
 class State(enum.Enum):
@@ -33,6 +34,12 @@ class State(enum.Enum):
 
 RUNNING = frozenset({State.DECIDING, State.ACTING})
 HAD_TURN = frozenset({State.ACTING, State.GAVE_TURN_BACK})
+PHASES: dict[State, Phase] = {
+    State.DECIDING: "decide",
+    State.AT_TURN_POINT: "wait",
+    State.ACTING: "act",
+    State.GAVE_TURN_BACK: "wait",
+}
 
 type Waiter = Callable[[BaseException | None], None]
 """Wakes what waits for the turn: with `None` to go on, with an exception to end."""
@@ -56,6 +63,15 @@ class Seat(Turn):
         self.acted = False
         self.failed_acting = False
         self.called_off = False
+        self.left = False
+        """Whether the agent had left the model before it could act."""
+        self.past_start = False
+        """Whether the agent has come to where it waits for a model or for its turn, so that the next one may start."""
+        self.spans: list[tuple[Phase, float, float]] = []
+        self.calls: list[tuple[Phase, float, ModelCall]] = []
+        """The agent's model calls that have ended: in which phase they began, when they ended, and what they were."""
+        self.conflicts: list[str] = []
+        self.settle_error: BaseException | None = None
         self.finished = True
         """Whether nothing of the agent's step runs: it has not begun, or has come to its end."""
         self._open_decisions = 0
@@ -63,7 +79,8 @@ class Seat(Turn):
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: list[Waiter] = []  # for the turn
         self._gave_back: list[Waiter] = []  # for the next round
-        self._cancels: set[Callable[[], object]] = set()
+        self._open_calls: dict[ModelCall, Phase] = {}
+        self._since = 0.0
         self._staged: list[tuple[Callable[[], None], Callable[[], None]]] = []
 
     # What the agent calls, on whatever thread it runs.
@@ -106,15 +123,18 @@ class Seat(Turn):
             self._block(self._at_turn_point)
 
     @override
-    def call_started(self, cancel: Callable[[], object]) -> None:
-        self._cancels.add(cancel)
+    def call_started(self, call: ModelCall) -> None:
+        self._open_calls[call] = "settle" if self.state is State.ENDED else "act" if self.acting else "decide"
+        self.step.progress += 1
         if self.called_off:
             raise StepAborted
         self._reached()
 
     @override
-    def call_ended(self, cancel: Callable[[], object]) -> None:
-        self._cancels.discard(cancel)
+    def call_ended(self, call: ModelCall) -> None:
+        self.calls.append((self._open_calls.pop(call), self.step.clock(), call))
+        self.step.progress += 1
+        self._has_answer()
         if self.called_off:
             raise StepAborted
 
@@ -124,6 +144,18 @@ class Seat(Turn):
             drop()
         else:
             self._staged.append((commit, drop))
+
+    @override
+    def claim(self, place: Hashable) -> None:
+        self.step.claims[place] = self.agent
+
+    @override
+    def is_claimed(self, place: Hashable) -> bool:
+        return self.step.claims.get(place, self.agent) is not self.agent
+
+    @override
+    def conflicted(self, refusal: str) -> None:
+        self.conflicts.append(refusal)
 
     # How it waits.
 
@@ -210,9 +242,15 @@ class Seat(Turn):
             self._timer = None
         if state is State.DECIDING and self.step.config.decide_timeout is not None:
             self._timer = self.step.loop.call_later(self.step.config.decide_timeout, self._time_is_up)
-        self.step.running += (state in RUNNING) - (self.state in RUNNING)
+        step = self.step
+        now = step.clock()
+        if self.state in PHASES:
+            self.spans.append((PHASES[self.state], self._since, now))
+        self._since = now
+        step.progress += 1
+        step.running += (state in RUNNING) - (self.state in RUNNING)
         self.state = state
-        self.step.check_idle()
+        step.check_idle()
 
     def _time_is_up(self) -> None:
         self.error = DecisionTimeoutError(
@@ -233,6 +271,10 @@ class Seat(Turn):
 
     def _reached(self) -> None:
         """The agent waits for a model, is at its turn point or has ended: the next one may start."""
+        self.past_start = True
+
+    def _has_answer(self) -> None:
+        """A call to a model has ended, on the thread of the agent."""
 
     def ended(self, error: BaseException | None) -> None:
         """The agent's step has returned or raised."""
@@ -246,6 +288,8 @@ class Seat(Turn):
         if not self.called_off:
             self.error = error
             self.failed_acting = error is not None and self.acting
+            if error is None and self.past_start and self.state is State.DECIDING and not self.acted:
+                self.step.ended_without_turn(self)
         self._end()
 
     def _end(self) -> None:
@@ -262,6 +306,11 @@ class Seat(Turn):
     @abstractmethod
     async def wait_until_started(self) -> None:
         """Wait until the agent waits for a model, is at its turn point, or has ended."""
+
+    @property
+    def is_in_call(self) -> bool:
+        """Whether the agent waits for a model right now."""
+        return bool(self._open_calls)
 
     def waits_as(self, state: State) -> bool:
         """Whether the agent waits in this state, to be let go on."""
@@ -286,6 +335,7 @@ class Seat(Turn):
 
     def decide_again(self) -> None:
         """Let an agent that gave its turn back make its next decision."""
+        self.past_start = False
         self._enter(State.DECIDING)
         self._wake(self._gave_back)
         if (
@@ -317,8 +367,8 @@ class Seat(Turn):
         """End the agent's step where it waits."""
         self.called_off = True
         self._abort_waiting()
-        for cancel in tuple(self._cancels):
-            cancel()
+        for call in tuple(self._open_calls):
+            call.cancel()
 
 
 def _resolver(future: Future[None] | asyncio.Future[None]) -> Waiter:

@@ -1,0 +1,96 @@
+"""Step reports as a trace that Perfetto and chrome://tracing open, one lane an agent.
+
+The format is Chrome's trace event format, in its JSON form: complete events ("X") with times in microseconds, nested by
+time within one thread id.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mesa_llm.parallel_stepping.report import AgentReport, CallSpan, StepReport
+
+_STEPS_LANE = 0
+
+
+def chrome_trace(reports: Iterable[StepReport]) -> dict[str, Any]:
+    """The trace of some steps, as JSON could hold it.
+
+    Each agent has a lane with its phases and, below them, its calls. Calls of one agent that overlap each other get
+    lanes of their own next to it.
+    """
+    reports = list(reports)
+    began = min((report.started for report in reports), default=0.0)
+    lanes: dict[str, int] = {}
+    events = [event for report in reports for event in _events(report, report.started - began, lanes)]
+    names = [_named("process_name", "parallel steps", 0), _named("thread_name", "steps", _STEPS_LANE)]
+    for lane, number in lanes.items():
+        names.append(_named("thread_name", lane, number))
+        names.append({**_named("thread_sort_index", "", number), "args": {"sort_index": number}})
+    return {"displayTimeUnit": "ms", "traceEvents": names + events}
+
+
+def write_chrome_trace(path: str | Path, reports: Iterable[StepReport]) -> None:
+    """Write the trace of some steps to a file, to be opened at ui.perfetto.dev.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    Path(path).write_text(json.dumps(chrome_trace(reports)), encoding="utf-8")
+
+
+def _events(report: StepReport, offset: float, lanes: dict[str, int]) -> Iterator[dict[str, Any]]:
+    yield _complete(f"step {report.step}", offset, 0.0, report.wall_s, _STEPS_LANE, {"error": report.error})
+    for agent in report.agents:
+        name = f"{agent.agent_class} {agent.agent_id}"
+        lane = _lane(name, lanes)
+        for span in agent.spans:
+            yield _complete(span.phase, offset, span.start, span.end, lane, {"outcome": agent.outcome})
+        for number, call in _side_by_side(agent):
+            in_lane = lane if number == 0 else _lane(f"{name} ({number + 1})", lanes)
+            yield _complete(
+                "model call",
+                offset,
+                call.start,
+                call.end,
+                in_lane,
+                {
+                    "prompt_tokens": call.prompt_tokens,
+                    "completion_tokens": call.completion_tokens,
+                    "retries": call.retries,
+                    "error": call.error,
+                },
+            )
+
+
+def _side_by_side(agent: AgentReport) -> Iterator[tuple[int, CallSpan]]:
+    """Each call with the first lane that is free when it starts."""
+    ends: list[float] = []
+    for call in sorted(agent.model_calls, key=lambda call: call.start):
+        number = next((number for number, end in enumerate(ends) if end <= call.start), len(ends))
+        ends[number : number + 1] = [call.end]
+        yield number, call
+
+
+def _lane(name: str, lanes: dict[str, int]) -> int:
+    return lanes.setdefault(name, len(lanes) + 1)
+
+
+def _complete(name: str, offset: float, start: float, end: float, lane: int, details: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "ph": "X",
+        "name": name,
+        "cat": "mesa-llm",
+        "ts": (offset + start) * 1e6,
+        "dur": (end - start) * 1e6,
+        "pid": 1,
+        "tid": lane,
+        "args": {key: value for key, value in details.items() if value is not None},
+    }
+
+
+def _named(kind: str, name: str, lane: int) -> dict[str, Any]:
+    return {"ph": "M", "name": kind, "pid": 1, "tid": lane, "args": {"name": name}}

@@ -1,0 +1,72 @@
+"""A step in which each agent acts as soon as it has decided."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, override
+
+from mesa_llm.parallel_stepping.parallel_step import ParallelStep, is_in_model
+from mesa_llm.parallel_stepping.turns import Seat, State
+
+
+class EagerStep(ParallelStep):
+    """One step of some agents under the activation `eager`; the arguments are those of `ParallelStep`.
+
+    Starts are one after the other here too, and acts are one at a time. Everything else follows the model's answers.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ready: deque[Seat] = deque()
+        self._actor: Seat | None = None
+
+    @override
+    async def _run_phases(self) -> None:
+        with self._timed("decide"):
+            await self._start(self.seats, lambda seat: seat.start())
+            await self._until_idle()
+            decided = [seat for seat in self.seats if not seat.failed_acting]
+            self._go_on_without_failed(decided, outcome="the others have acted")
+            for fallback in self.fallbacks.values():
+                fallback.start()
+            await self._until_idle()
+        acting_s = sum(end - start for seat in self._in_place for phase, start, end in seat.spans if phase == "act")
+        self.phase_s = {"decide": self.phase_s["decide"] - acting_s, "act": acting_s, "settle": 0.0}
+        for seat in self._in_place:
+            seat.commit()
+        failed_acts = [seat.error for seat in self._in_place if seat.failed_acting and seat.error is not None]
+        if len(failed_acts) == 1:
+            raise failed_acts[0]
+        if failed_acts:
+            raise BaseExceptionGroup(f"{len(failed_acts)} agents failed while acting", failed_acts)
+
+    @override
+    def at_turn_point(self, seat: Seat) -> None:
+        self._ready.append(seat)
+        self.loop.call_soon(self._let_the_next_act)
+
+    @override
+    def gave_turn_back(self, seat: Seat) -> None:
+        seat.decide_again()
+
+    def _let_the_next_act(self) -> None:
+        while self._ready and not (self._actor is not None and self._actor.acting):
+            seat = self._ready.popleft()
+            if not seat.waits_as(State.AT_TURN_POINT):
+                continue
+            if not is_in_model(seat.agent):
+                self._has_left(seat)
+                continue
+            self._actor = seat
+            seat.act()
+        self.check_idle()
+
+    @override
+    def _is_idle(self) -> bool:
+        return super()._is_idle() and not self._ready
+
+    @override
+    def check_idle(self) -> None:
+        if self._ready:
+            self.loop.call_soon(self._let_the_next_act)
+        super().check_idle()

@@ -1,0 +1,270 @@
+"""What a parallel step took, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+type Phase = Literal["decide", "wait", "act", "settle"]
+type Outcome = Literal["acted", "ended", "failed", "failed acting", "fell back", "called off", "left"]
+
+FAILURES = frozenset({"failed", "failed acting", "fell back"})
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of one agent's step.
+
+    Attributes:
+        phase: `decide`; `wait` for its turn, or for the others before it decides again; `act`; or `settle`.
+        start: seconds since the step began.
+        end: seconds since the step began.
+    """
+
+    phase: Phase
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallSpan:
+    """One call to a model.
+
+    Attributes:
+        phase: where it was made. One made in `act` held its agent's turn, and everybody waited for it.
+        start: seconds since the step began.
+        end: seconds since the step began.
+        prompt_tokens: tokens read.
+        completion_tokens: tokens written.
+        cost: its price in US dollars; `None` where it is not known.
+        retries: how often it was sent again before the answer came.
+        error: what it has failed with, as text; `None` if it was answered.
+    """
+
+    phase: Phase
+    start: float
+    end: float
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+    retries: int = 0
+    error: str | None = None
+
+
+class _Totals:
+    """Sums over model calls."""
+
+    __slots__ = ()
+
+    def _model_calls(self) -> Iterable[CallSpan]:
+        raise NotImplementedError
+
+    @property
+    def calls(self) -> int:
+        """How many calls to models were made and ended."""
+        return sum(1 for _ in self._model_calls())
+
+    @property
+    def calls_while_acting(self) -> int:
+        """How many of them were made by an agent that held its turn, so that everybody waited."""
+        return sum(call.phase == "act" for call in self._model_calls())
+
+    @property
+    def failed_calls(self) -> int:
+        """How many of them failed."""
+        return sum(call.error is not None for call in self._model_calls())
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens read."""
+        return sum(call.prompt_tokens for call in self._model_calls())
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens written."""
+        return sum(call.completion_tokens for call in self._model_calls())
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read and written."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def cost(self) -> float:
+        """The price of all calls whose price is known, in US dollars."""
+        return sum((call.cost for call in self._model_calls() if call.cost is not None), 0.0)
+
+    @property
+    def retries(self) -> int:
+        """How often calls were sent again."""
+        return sum(call.retries for call in self._model_calls())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentReport(_Totals):
+    """One agent's part in a parallel step.
+
+    Attributes:
+        agent_id: its `unique_id`.
+        agent_class: the name of its class.
+        outcome: `acted`; `ended` without a turn; `failed` to decide; `failed acting`; `fell back` on what `on_error`
+            does; `called off` because others failed; `left` the model before it could act.
+        error: what it has failed with, as text; `None` if it has not.
+        spans: what it did when.
+        model_calls: its calls to models, in the order in which they ended.
+        conflicts: what it was refused because another agent had been first, in words.
+        settle_error: what settling has failed with, as text; `None` if it has not.
+    """
+
+    agent_id: int
+    agent_class: str
+    outcome: Outcome
+    error: str | None = None
+    spans: tuple[Span, ...] = ()
+    model_calls: tuple[CallSpan, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    settle_error: str | None = None
+
+    def _model_calls(self) -> Iterable[CallSpan]:
+        return self.model_calls
+
+    def seconds(self, phase: Phase) -> float:
+        """How long it was in a phase."""
+        return sum((span.end - span.start for span in self.spans if span.phase == phase), 0.0)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it could not decide, or failed while acting."""
+        return self.outcome in FAILURES
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport(_Totals):
+    """What one parallel step took. Plain data: it pickles, and keeps no agent alive.
+
+    Attributes:
+        step: the number of the model's step; 1 during the first.
+        started: when it began, in seconds since 1970.
+        mode: `asyncio` or `threading`.
+        activation: `simultaneous` or `eager`.
+        wall_s: seconds from begin to end.
+        decide_s: seconds in which agents decided (under `eager`: in which nobody acted).
+        act_s: seconds in which agents acted.
+        settle_s: seconds in which agents settled.
+        agents: one report an agent, in the order of the step.
+        error: what the step has failed with, as text; `None` if it has not.
+    """
+
+    step: int
+    started: float
+    mode: str
+    activation: str
+    wall_s: float
+    decide_s: float
+    act_s: float
+    settle_s: float
+    agents: tuple[AgentReport, ...]
+    error: str | None = None
+
+    def _model_calls(self) -> Iterable[CallSpan]:
+        return (call for agent in self.agents for call in agent.model_calls)
+
+    @cached_property
+    def _by_id(self) -> dict[int, AgentReport]:
+        return {agent.agent_id: agent for agent in self.agents}
+
+    def of_agent(self, agent_id: int) -> AgentReport | None:
+        """One agent's part; `None` if it did not take part."""
+        return self._by_id.get(agent_id)
+
+    @property
+    def failures(self) -> int:
+        """How many agents could not decide, or failed while acting; those that fell back included."""
+        return sum(agent.failed for agent in self.agents)
+
+    @property
+    def fallbacks(self) -> int:
+        """How many agents fell back on what `on_error` does."""
+        return sum(agent.outcome == "fell back" for agent in self.agents)
+
+    @property
+    def conflicts(self) -> int:
+        """How often an agent was refused something because another one had been first."""
+        return sum(len(agent.conflicts) for agent in self.agents)
+
+    @property
+    def settle_failures(self) -> int:
+        """How many agents could not settle, and will try again."""
+        return sum(agent.settle_error is not None for agent in self.agents)
+
+    @property
+    def peak_concurrency(self) -> int:
+        """The most calls that were in flight at once."""
+        edges = sorted(edge for call in self._model_calls() for edge in ((call.start, 1), (call.end, -1)))
+        return max(accumulate(change for _, change in edges), default=0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report with all totals, as JSON could hold it."""
+        return {name: getattr(self, name) for name in ("step", "started", "mode", "activation", *TOTALS, "error")} | {
+            "agents": [asdict(agent) for agent in self.agents]
+        }
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row an agent, in the order of the step.
+
+        Returns:
+            A frame of shape (agents, 16), indexed by `agent_id`.
+        """
+        import pandas as pd  # noqa: PLC0415 - only who asks for a frame waits for the import
+
+        rows = [
+            {
+                "agent_id": agent.agent_id,
+                "agent_class": agent.agent_class,
+                "outcome": agent.outcome,
+                "error": agent.error,
+                "decide_s": agent.seconds("decide"),
+                "wait_s": agent.seconds("wait"),
+                "act_s": agent.seconds("act"),
+                "settle_s": agent.seconds("settle"),
+                "calls": agent.calls,
+                "calls_while_acting": agent.calls_while_acting,
+                "failed_calls": agent.failed_calls,
+                "prompt_tokens": agent.prompt_tokens,
+                "completion_tokens": agent.completion_tokens,
+                "cost": agent.cost,
+                "retries": agent.retries,
+                "conflicts": len(agent.conflicts),
+                "settle_error": agent.settle_error,
+            }
+            for agent in self.agents
+        ]
+        return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["agent_id"]).set_index("agent_id")
+
+
+TOTALS = (
+    "wall_s",
+    "decide_s",
+    "act_s",
+    "settle_s",
+    "failures",
+    "fallbacks",
+    "conflicts",
+    "settle_failures",
+    "calls",
+    "calls_while_acting",
+    "failed_calls",
+    "prompt_tokens",
+    "completion_tokens",
+    "tokens",
+    "cost",
+    "retries",
+    "peak_concurrency",
+)
+"""The numbers of a step's report."""

@@ -1,0 +1,82 @@
+"""Step reports as columns of Mesa's DataCollector.
+
+DataCollector(model_reporters={"calm": "calm"} | model_reporters(), agent_reporters=agent_reporters("calls"))
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mesa_llm.activation import step_of
+from mesa_llm.errors import ConfigurationError
+from mesa_llm.parallel_stepping.report import TOTALS, StepReport
+
+if TYPE_CHECKING:
+    from mesa import Agent, Model
+
+_OF_AGENTS: dict[str, Callable[[Any], Any]] = {
+    "decide_s": lambda agent: agent.seconds("decide"),
+    "wait_s": lambda agent: agent.seconds("wait"),
+    "act_s": lambda agent: agent.seconds("act"),
+    "settle_s": lambda agent: agent.seconds("settle"),
+    "failures": lambda agent: int(agent.failed),
+    "conflicts": lambda agent: len(agent.conflicts),
+    "calls": lambda agent: agent.calls,
+    "calls_while_acting": lambda agent: agent.calls_while_acting,
+    "failed_calls": lambda agent: agent.failed_calls,
+    "prompt_tokens": lambda agent: agent.prompt_tokens,
+    "completion_tokens": lambda agent: agent.completion_tokens,
+    "tokens": lambda agent: agent.tokens,
+    "cost": lambda agent: agent.cost,
+    "retries": lambda agent: agent.retries,
+}
+
+
+def model_reporters(*names: str) -> dict[str, Callable[[Model], float]]:
+    """Reporters that sum over the parallel steps of the current model step; 0 if there was none.
+
+    Of `peak_concurrency` it is the highest.
+
+    Args:
+        names: which numbers of a `StepReport`; by default all.
+
+    Raises:
+        ConfigurationError: if a name is unknown.
+    """
+    return {name: functools.partial(_of_model, name) for name in _known(names, TOTALS)}
+
+
+def agent_reporters(*names: str) -> dict[str, Callable[[Agent], float]]:
+    """Reporters that sum over the parallel steps of the current model step in which the agent took part.
+
+    Args:
+        names: which numbers of an `AgentReport`; by default all.
+
+    Raises:
+        ConfigurationError: if a name is unknown.
+    """
+    return {name: functools.partial(_of_agent, name) for name in _known(names, tuple(_OF_AGENTS))}
+
+
+def reports_of(model: Model) -> list[StepReport]:
+    """The reports of the model's current step, one a set of agents, in the order in which they stepped."""
+    now = step_of(model)
+    return [report for report in getattr(model, "parallel_reports", ()) if report.step == now]
+
+
+def _known(names: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigurationError(f"Unknown reporter(s) {unknown}. There are: {', '.join(known)}.")
+    return names or known
+
+
+def _of_model(name: str, model: Model) -> float:
+    values: list[float] = [getattr(report, name) for report in reports_of(model)]
+    return max(values, default=0) if name == "peak_concurrency" else sum(values)
+
+
+def _of_agent(name: str, agent: Agent) -> float:
+    parts = [report.of_agent(agent.unique_id) for report in reports_of(agent.model)]
+    return sum(_OF_AGENTS[name](part) for part in parts if part is not None)

@@ -1,0 +1,118 @@
+"""Makes the report of a step that has ended, and hands it out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mesa_llm.activation import ModelCall, step_of
+from mesa_llm.parallel_stepping.failures import name_of, told
+from mesa_llm.parallel_stepping.report import AgentReport, CallSpan, Outcome, Phase, Span, StepReport
+from mesa_llm.parallel_stepping.turns import Seat, State
+
+if TYPE_CHECKING:
+    from mesa_llm.parallel_stepping.parallel_step import ParallelStep
+
+_logger = logging.getLogger(__name__)
+
+MOST_KEPT = 1000
+"""How many reports of one model step are kept: the newest."""
+
+
+def report_of(
+    step: ParallelStep, model: Any, *, started: float, wall_s: float, failure: BaseException | None
+) -> StepReport:
+    """The report of a step's agents in one model.
+
+    Args:
+        step: a step that has ended.
+        model: whose agents are reported.
+        started: when the step began, in seconds since 1970.
+        wall_s: seconds that it took.
+        failure: what it has failed with.
+    """
+    return StepReport(
+        step=step_of(model),
+        started=started,
+        mode=step.config.mode,
+        activation=step.config.activation,
+        wall_s=wall_s,
+        decide_s=step.phase_s["decide"],
+        act_s=step.phase_s["act"],
+        settle_s=step.phase_s["settle"],
+        agents=tuple(_agent_report(step, seat) for seat in step.seats if seat.agent.model is model),
+        error=None if failure is None else told(failure),
+    )
+
+
+def publish(report: StepReport, model: Any, on_report: Callable[[StepReport], object] | None) -> None:
+    """Put a report into `model.parallel_reports`, and call whoever wants it.
+
+    What the callback raises is logged: who watches a step cannot make it fail.
+    """
+    kept = [other for other in getattr(model, "parallel_reports", ()) if other.step == report.step]
+    model.parallel_reports = [*kept[1 - MOST_KEPT :], report]
+    _logger.debug("Step %d: %d agents, %d calls, %.3f s.", report.step, len(report.agents), report.calls, report.wall_s)
+    if on_report is not None:
+        try:
+            on_report(report)
+        except Exception:
+            _logger.exception("on_report failed; the step stands.")
+
+
+def _agent_report(step: ParallelStep, seat: Seat) -> AgentReport:
+    fallback = step.fallbacks.get(seat)
+    in_order = [seat] if fallback is None else [seat, fallback]
+    report = AgentReport(
+        agent_id=seat.agent.unique_id,
+        agent_class=type(seat.agent).__name__,
+        outcome=_outcome(seat, fallback),
+        error=next((told(part.error) for part in in_order if part.error is not None), None),
+        spans=tuple(
+            Span(phase, start - step.began, end - step.began) for part in in_order for phase, start, end in part.spans
+        ),
+        model_calls=tuple(
+            _call_span(phase, call.started - step.began, end - step.began, call)
+            for part in in_order
+            for phase, end, call in tuple(part.calls)
+        ),
+        conflicts=tuple(refusal for part in in_order for refusal in part.conflicts),
+        settle_error=None if seat.settle_error is None else told(seat.settle_error),
+    )
+    if _logger.isEnabledFor(logging.DEBUG):
+        _logger.debug(
+            "%s %s: decided in %.3f s, acted in %.3f s, %d calls.",
+            name_of(seat.agent),
+            report.outcome,
+            report.seconds("decide"),
+            report.seconds("act"),
+            report.calls,
+        )
+    return report
+
+
+def _outcome(seat: Seat, fallback: Seat | None) -> Outcome:
+    if fallback is not None:
+        return "failed acting" if fallback.error is not None else "fell back" if fallback.acted else "failed"
+    if seat.left:
+        return "left"
+    if seat.error is not None:
+        return "failed acting" if seat.failed_acting else "failed"
+    if seat.called_off or seat.state is State.NOT_STARTED:
+        return "called off"
+    return "acted" if seat.acted else "ended"
+
+
+def _call_span(phase: Phase, start: float, end: float, call: ModelCall) -> CallSpan:
+    response, error = call.response, call.error
+    return CallSpan(
+        phase,
+        start,
+        end,
+        prompt_tokens=response.usage.prompt_tokens if response else 0,
+        completion_tokens=response.usage.completion_tokens if response else 0,
+        cost=response.cost if response else None,
+        retries=response.retries if response else 0,
+        error=None if error is None else told(error),
+    )

@@ -1,0 +1,54 @@
+"""What agents owe only to themselves after acting, and need a model for: all of them ask at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from mesa_llm.activation import entered
+from mesa_llm.llm_agent import LLMAgent, settling
+from mesa_llm.parallel_stepping.failures import name_of, told
+from mesa_llm.parallel_stepping.turns import Seat
+
+_logger = logging.getLogger(__name__)
+
+
+async def settle(seats: Iterable[Seat]) -> None:
+    """Let the agents' memories settle: their calls overlap, their results are kept in the order of the agents.
+
+    A failure undoes nothing. It is kept at its seat, and the memory tries again after its agent's next step. Runs on
+    the event loop of the caller; cancelling it cancels the calls, and keeps nothing.
+
+    Args:
+        seats: whose agents may owe something.
+    """
+    owing = [seat for seat in seats if isinstance(seat.agent, LLMAgent) and settling.may_owe(seat.agent)]
+    if not owing:
+        return
+    results = await asyncio.gather(*(_ask(seat) for seat in owing), return_exceptions=True)
+    for seat, result in zip(owing, results, strict=True):
+        try:
+            _keep(result)
+        except Exception as error:
+            seat.settle_error = error
+            _logger.warning(
+                "%s could not settle, and will try again after its next step: %s", name_of(seat.agent), told(error)
+            )
+
+
+async def _ask(seat: Seat) -> Callable[[], None] | None:
+    started = seat.step.clock()
+    try:
+        asking = asyncio.get_running_loop().create_task(seat.agent.memory.asettle(), context=entered(seat))
+        commit: Callable[[], None] | None = await asking
+        return commit
+    finally:
+        seat.spans.append(("settle", started, seat.step.clock()))
+
+
+def _keep(result: Callable[[], None] | BaseException | None) -> None:
+    if isinstance(result, BaseException):
+        raise result
+    if result is not None:
+        result()
