@@ -114,7 +114,8 @@ def test_two_cops_choose_the_same_citizen():
     [citizen], cops = world(cops=2)
     step_agents_parallel_sync([*cops, citizen])
     assert results(cops[0])[0].startswith(f"Citizen {citizen.unique_id} is arrested")
-    assert results(cops[1]) == [f"Error: Citizen {citizen.unique_id} is already in jail."]
+    assert results(cops[1]) == [f"Error: Citizen {citizen.unique_id} has just been arrested by another cop."]
+    assert [report.conflicts for report in citizen.model.parallel_reports] == [1]
 
 
 def test_who_is_arrested_before_its_turn_does_not_act():

@@ -1,0 +1,315 @@
+"""What does not run in parallel, does not get on, or is not reproducible, is said: once, with the reason."""
+
+import asyncio
+import logging
+import threading
+import warnings
+
+import mesa
+import pytest
+from helpers.speakers import OneCall, Speaker, SpeakersModel
+
+from mesa_llm.activation import model_call
+from mesa_llm.errors import NotParallelWarning, ReproducibilityWarning
+from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.parallel_stepping import (
+    ParallelStepping,
+    enable_automatic_parallel_stepping,
+    my_turn,
+    step_agents_parallel,
+    wait_my_turn,
+    watchdog,
+)
+from mesa_llm.testing import ScriptedLLM
+
+
+@pytest.fixture(params=["asyncio", "threading"])
+def mode(request):
+    enable_automatic_parallel_stepping(mode=request.param)
+    return request.param
+
+
+class Plain(mesa.Agent):
+    def step(self):
+        self.model.log.append(self.unique_id)
+
+
+def test_a_model_without_any_decision_is_told_so_once():
+    class Lifeless(SpeakersModel):
+        pass
+
+    enable_automatic_parallel_stepping()
+    for n_warnings in (1, 0):
+        model = Lifeless(3, None, lambda model, client: Plain(model))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            model.step()
+            model.agents.do("step")
+        assert len(said) == n_warnings
+        assert len(model.log) == 6
+
+    # The line that is named is the one that steps the agents.
+    class Other(SpeakersModel):
+        pass
+
+    with pytest.warns(NotParallelWarning, match=r"no agent has a decision \(Plain\)") as said:
+        Other(1, None, lambda model, client: Plain(model)).agents.do("step")
+    assert said[0].filename == __file__
+
+
+def test_plain_agents_beside_deciding_ones_are_no_reason_to_warn():
+    enable_automatic_parallel_stepping()
+
+    class Mixed(SpeakersModel):
+        pass
+
+    model = Mixed(2, ScriptedLLM("hello"))
+    Plain(model)
+    model.agents_by_type[Plain].do("step")
+    assert model.log == [3]
+
+
+def test_plain_agents_on_threads_do_run_in_parallel():
+    class Threaded(SpeakersModel):
+        pass
+
+    enable_automatic_parallel_stepping(mode="threading")
+    meeting = threading.Barrier(2, timeout=10)
+
+    class Meets(mesa.Agent):
+        def step(self):
+            meeting.wait()
+
+    Threaded(2, None, lambda model, client: Meets(model)).step()
+
+
+def forgets_its_turn():
+    class Hasty(LLMAgent):
+        def act(self, answer):
+            self.model.log.append(self.unique_id)
+
+        def step(self):
+            self.act(self.llm.generate("hello"))
+
+        async def astep(self):
+            self.act(await self.llm.agenerate("hello"))
+
+    return Hasty
+
+
+def made(agent_class):
+    return lambda model, client: agent_class(model, OneCall, client=client, tools=[])
+
+
+def test_who_waits_and_ends_without_a_turn_is_told_so_once(mode):
+    hasty = forgets_its_turn()
+    model = SpeakersModel(3, ScriptedLLM("hello"), made(hasty))
+    with pytest.warns(
+        ReproducibilityWarning, match="Hasty has waited for something and ended its step without"
+    ) as said:
+        model.agents.do("step")
+    assert [warning.filename for warning in said] == [__file__]
+    model.agents.do("step")
+    assert len(model.log) == 6
+
+
+async def test_who_ends_without_a_turn_in_an_awaited_step_is_told_so_too():
+    model = SpeakersModel(1, ScriptedLLM("hello"), made(forgets_its_turn()))
+    with pytest.warns(ReproducibilityWarning, match="Hasty"):
+        await step_agents_parallel(model.agents)
+
+
+def test_who_has_nothing_to_decide_may_end_without_a_turn(mode):
+    class Idle(LLMAgent):
+        def step(self):
+            pass
+
+        async def astep(self):
+            pass
+
+    SpeakersModel(2, ScriptedLLM("hello"), made(Idle)).step()
+
+
+def draws(when, generator):
+    """A class of agents that draw a random number before they ask, between asking and their turn, or in their turn."""
+
+    class Gambler(LLMAgent):
+        def draw(self, now):
+            if now == when:
+                self.random.random() if generator == "random" else self.rng.random()
+
+        def step(self):
+            self.draw("before")
+            self.llm.generate("hello")
+            self.draw("between")
+            wait_my_turn()
+            self.draw("acting")
+
+        async def astep(self):
+            self.draw("before")
+            await self.llm.agenerate("hello")
+            self.draw("between")
+            await my_turn()
+            self.draw("acting")
+
+    return Gambler
+
+
+@pytest.mark.parametrize("generator", ["random", "rng"])
+def test_a_draw_between_the_first_call_and_the_turn_is_told_once(mode, generator):
+    model = SpeakersModel(3, ScriptedLLM("hello"), made(draws("between", generator)))
+    with pytest.warns(ReproducibilityWarning, match="Gambler draws from model.random or model.rng") as said:
+        model.agents.do("step")
+    assert [warning.filename for warning in said] == [__file__]
+    model.agents.do("step")
+
+
+@pytest.mark.parametrize("generator", ["random", "rng"])
+@pytest.mark.parametrize("when", ["before", "acting"])
+def test_draws_before_the_first_call_and_in_the_turn_are_fine(mode, when, generator):
+    model = SpeakersModel(3, ScriptedLLM("hello"), made(draws(when, generator)))
+    model.agents.do("step")
+
+
+def test_a_second_decision_may_draw_before_it_asks(mode):
+    class Twice(Speaker):
+        def generate_obs(self):
+            self.random.random()
+            return super().generate_obs()
+
+        def step(self):
+            super().step()
+            super().step()
+
+        async def astep(self):
+            await super().astep()
+            await super().astep()
+
+    SpeakersModel(3, ScriptedLLM("hello"), Twice).step()
+
+
+@pytest.mark.parametrize("generator", ["random", "rng"])
+def test_watching_changes_no_number_and_leaves_nothing_behind(mode, generator):
+    model = SpeakersModel(2, ScriptedLLM("hello"), made(draws("before", generator)))
+    twin = SpeakersModel(0, None)
+    rng, drawn = model.rng, vars(model.random).copy()
+    model.agents.do("step")
+    if generator == "random":
+        assert [twin.random.random(), twin.random.random()]
+    else:
+        assert [twin.rng.random(), twin.rng.random()]
+    assert model.random.getstate() == twin.random.getstate()
+    assert model.rng.bit_generator.state == twin.rng.bit_generator.state
+    assert model.rng is rng
+    assert vars(model.random) == drawn
+
+
+def test_eager_steps_are_not_watched(mode):
+    enable_automatic_parallel_stepping(mode=mode, activation="eager")
+    SpeakersModel(2, ScriptedLLM("hello"), made(draws("between", "random"))).step()
+
+
+def stuck(lock):
+    class Stuck(LLMAgent):
+        def step(self):
+            if self.unique_id == 2:
+                lock.acquire()
+            wait_my_turn()
+
+    return Stuck
+
+
+def test_a_step_that_does_not_get_on_names_who_has_not_decided(monkeypatch, caplog):
+    monkeypatch.setattr(watchdog, "STALL_S", 0.05)
+    told = threading.Event()
+    lock = threading.Lock()
+    lock.acquire()
+
+    class Tells(logging.Handler):
+        def emit(self, record):
+            told.set()
+            lock.release()
+
+    handler = Tells()
+    logging.getLogger(watchdog.__name__).addHandler(handler)
+    try:
+        model = SpeakersModel(3, ScriptedLLM("hello"), made(stuck(lock)), parallel=ParallelStepping(mode="threading"))
+        enable_automatic_parallel_stepping()
+        model.agents.do("step")
+    finally:
+        logging.getLogger(watchdog.__name__).removeHandler(handler)
+    assert told.is_set()
+    assert "nothing has happened in this step for 0.05 s. Not decided: Stuck 2. Acting: nobody." in caplog.text
+
+
+def test_a_blocked_event_loop_is_noticed_and_the_acting_agent_named(monkeypatch, caplog):
+    monkeypatch.setattr(watchdog, "STALL_S", 0.05)
+    told = threading.Event()
+
+    class Tells(logging.Handler):
+        def emit(self, record):
+            told.set()
+
+    class Blocks(Speaker):
+        def say(self, plan):
+            assert told.wait(10)
+
+    handler = Tells()
+    logging.getLogger(watchdog.__name__).addHandler(handler)
+    try:
+        enable_automatic_parallel_stepping()
+        SpeakersModel(1, ScriptedLLM("hello"), Blocks).step()
+    finally:
+        logging.getLogger(watchdog.__name__).removeHandler(handler)
+    assert "Not decided: nobody. Acting: Blocks 1." in caplog.text
+
+
+def test_who_waits_for_a_model_is_not_stuck(mode, monkeypatch, caplog):
+    """The model answers only when the watchdog has looked three times. Both run on the transport loop."""
+    monkeypatch.setattr(watchdog, "STALL_S", 0.01)
+    looks = []
+    enough = asyncio.Event()
+    look = watchdog.Watchdog._look
+
+    def looks_and_counts(self):
+        looks.append(self)
+        if len(looks) == 3:
+            enough.set()
+        look(self)
+
+    monkeypatch.setattr(watchdog.Watchdog, "_look", looks_and_counts)
+
+    async def answer(request):
+        await enough.wait()
+        return "hello"
+
+    SpeakersModel(2, ScriptedLLM(answer)).step()
+    assert len(looks) >= 3
+    assert "No model is being asked" not in caplog.text
+
+
+def test_who_marks_calls_of_its_own_is_not_stuck(monkeypatch, caplog):
+    monkeypatch.setattr(watchdog, "STALL_S", 0.01)
+    looked_three_times = threading.Event()
+    look = watchdog.Watchdog._look
+    looks = []
+
+    def looks_and_counts(self):
+        looks.append(self)
+        if len(looks) == 3:
+            looked_three_times.set()
+        look(self)
+
+    monkeypatch.setattr(watchdog.Watchdog, "_look", looks_and_counts)
+
+    class AsksByItself(LLMAgent):
+        def step(self):
+            with model_call():
+                assert looked_three_times.wait(10)
+            wait_my_turn()
+
+    enable_automatic_parallel_stepping(mode="threading")
+    model = SpeakersModel(1, None, made(AsksByItself))
+    model.step()
+    assert "No model is being asked" not in caplog.text
+    assert model.parallel_reports[0].calls == 1
