@@ -45,6 +45,8 @@ class Turn(ABC):
         agent: whose turn it is.
     """
 
+    __slots__ = ("agent",)
+
     agent: Agent
 
     @property
@@ -118,11 +120,11 @@ def current_turn() -> Turn | None:
     return _turn.get()
 
 
-def entered(turn: Turn) -> Context:
-    """A copy of the caller's context variables in which `turn` is the current turn."""
-    context = copy_context()
-    context.run(_turn.set, turn)
-    return context
+def entered(turn: Turn, context: Context | None = None) -> Context:
+    """A copy of a context, by default the caller's, in which `turn` is the current turn."""
+    copied = copy_context() if context is None else context.copy()
+    copied.run(_turn.set, turn)
+    return copied
 
 
 def turn_in(model: Any) -> Turn | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, override
@@ -26,6 +27,8 @@ class TaskSeat(Seat):
         agent: whose place it is.
         coroutine_function: makes the coroutine of the agent's step.
     """
+
+    __slots__ = ("_coroutine_function", "_task")
 
     def __init__(self, step: ParallelStep, agent: Agent, coroutine_function: Callable[[], Awaitable[Any]]) -> None:
         super().__init__(step, agent)
@@ -71,11 +74,12 @@ class InlineSeat(Seat):
         function: the agent's step.
     """
 
+    __slots__ = ("_function",)
+
     def __init__(self, step: ParallelStep, agent: Agent, function: Callable[[], Any]) -> None:
         super().__init__(step, agent)
         self._function = function
         self.state = State.AT_TURN_POINT
-        self._since = step.began
 
     @override
     def start(self) -> None:
@@ -90,8 +94,8 @@ class InlineSeat(Seat):
     def act(self) -> None:
         super().act()
         try:
-            entered(self).run(self._function)
-        except Exception as error:
+            entered(self, self.step.context).run(self._function)
+        except BaseException as error:  # raised again by the step: here, a callback of the loop may be running
             self.ended(error)
         else:
             self.ended(None)
@@ -109,11 +113,16 @@ def eager_task(
     agent: Agent,
 ) -> asyncio.Task[Any]:
     """A task that has already run up to the first place where it waits."""
+    if inspect.iscoroutinefunction(coroutine_function):
+        coroutine = coroutine_function()
+    else:
+        coroutine = _awaited(coroutine_function)  # its code is to run within the task
 
-    async def step() -> Any:
-        return await coroutine_function()
+    return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True, name=name_of(agent))
 
-    return asyncio.Task(step(), loop=loop, context=context, eager_start=True, name=name_of(agent))
+
+async def _awaited(function: Callable[[], Awaitable[Any]]) -> Any:
+    return await function()
 
 
 def outcome(ended: asyncio.Future[Any] | Future[Any]) -> BaseException | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Any, override
+from typing import override
 
-from mesa_llm.parallel_stepping.parallel_step import ParallelStep, is_in_model
-from mesa_llm.parallel_stepping.turns import Seat, State
+from mesa_llm.parallel_stepping.parallel_step import ParallelStep
+from mesa_llm.parallel_stepping.turns import Seat
 
 
 class EagerStep(ParallelStep):
@@ -14,11 +13,6 @@ class EagerStep(ParallelStep):
 
     Starts are one after the other here too, and acts are one at a time. Everything else follows the model's answers.
     """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._ready: deque[Seat] = deque()
-        self._actor: Seat | None = None
 
     @override
     async def _run_phases(self) -> None:
@@ -49,24 +43,6 @@ class EagerStep(ParallelStep):
     def gave_turn_back(self, seat: Seat) -> None:
         seat.decide_again()
 
-    def _let_the_next_act(self) -> None:
-        while self._ready and not (self._actor is not None and self._actor.acting):
-            seat = self._ready.popleft()
-            if not seat.waits_as(State.AT_TURN_POINT):
-                continue
-            if not is_in_model(seat.agent):
-                self._has_left(seat)
-                continue
-            self._actor = seat
-            seat.act()
-        self.check_idle()
-
     @override
-    def _is_idle(self) -> bool:
-        return super()._is_idle() and not self._ready
-
-    @override
-    def check_idle(self) -> None:
-        if self._ready:
-            self.loop.call_soon(self._let_the_next_act)
-        super().check_idle()
+    def _act_failed(self) -> None:
+        """The others act all the same."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import logging
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -78,10 +80,14 @@ class ParallelStep:
         self._restore = restore
         self._loop_threads: list[LoopThread] = []
         self._models = tuple({id(agent.model): agent.model for agent in self._agents}.values())
+        self._step_methods: dict[type, str] = {}
         self._in_place: list[Seat] = []
         self._plain_in_threads: list[Seat] = []
         self._deciders: list[Seat] = []
         self._idle: asyncio.Future[None] | None = None
+        self._ready: deque[Seat] = deque()
+        self._actor: Seat | None = None
+        self._is_letting = False
         self._n_failures = 0
         self._epoch = 0.0
         self.remarks = Remarks()
@@ -114,6 +120,7 @@ class ParallelStep:
             Exception: whatever an agent raised while it acted, with a note that says who had acted.
         """
         self.loop = asyncio.get_running_loop()
+        self.context = contextvars.copy_context()
         self.thread_id = threading.get_ident()
         self.began = self.clock()
         self._epoch = time.time()
@@ -195,7 +202,10 @@ class ParallelStep:
 
     def _seat(self, agent: Agent) -> Seat:
         in_threads = self.config.mode == "threading"
-        name = step_method(type(agent), in_threads=in_threads)
+        agent_class = type(agent)
+        name = self._step_methods.get(agent_class)
+        if name is None:
+            name = self._step_methods[agent_class] = step_method(agent_class, in_threads=in_threads)
         function = getattr(agent, name)
         if self._args or self._kwargs:
             function = functools.partial(function, *self._args, **self._kwargs)
@@ -291,25 +301,35 @@ class ParallelStep:
 
     async def _act(self) -> None:
         with self._timed("act"):
-            await self._act_in_order()
+            self._ready.extend(self._in_place)
+            self._let_the_next_act()
+            await self._until_idle()
+        if self._actor is not None and self._actor.failed_acting and self._actor.error is not None:
+            if isinstance(self._actor.error, Exception):
+                self._say_who_had_acted(self._actor.error, self._actor)
+            raise self._actor.error
 
-    async def _act_in_order(self) -> None:
-        for seat in self._in_place:
-            if seat.state is State.ENDED:
-                seat.commit()  # it has ended without a turn: what it remembered counts from here on
-            if not seat.waits_as(State.AT_TURN_POINT):
-                continue
-            if not is_in_model(seat.agent):
-                self._has_left(seat)
-                continue
-            try:
+    def _let_the_next_act(self) -> None:
+        """Let those who are ready act, one at a time. Called whenever one of them has ended."""
+        if self._is_letting:  # by an agent that acts and ends at once: the loop below goes on with the next
+            return
+        self._is_letting = True
+        try:
+            while self._ready and not (self._actor is not None and self._actor.acting):
+                self._let_act(self._ready.popleft())
+        finally:
+            self._is_letting = False
+        self._check_idle()
+
+    def _let_act(self, seat: Seat) -> None:
+        if seat.state is State.ENDED:
+            seat.commit()  # it has ended without a turn: what it remembered counts from here on
+        elif seat.waits_as(State.AT_TURN_POINT):
+            if is_in_model(seat.agent):
+                self._actor = seat
                 seat.act()
-                await self._until_idle()
-                if seat.error is not None:
-                    raise seat.error
-            except Exception as error:
-                self._say_who_had_acted(error, seat)
-                raise
+            else:
+                self._has_left(seat)
 
     def _say_who_had_acted(self, error: Exception, failed: Seat) -> None:
         acted = [name_of(seat.agent) for seat in self._in_place if seat.acted and seat is not failed]
@@ -341,13 +361,24 @@ class ParallelStep:
             self._idle = self.loop.create_future()
             await self._idle
 
-    def _is_idle(self) -> bool:
-        return not self.running
+    def stopped_running(self, seat: Seat) -> None:
+        """Called by a seat that has stopped deciding or acting."""
+        if seat.failed_acting:
+            self._act_failed()
+        if self._ready:
+            self._let_the_next_act()
+        else:
+            self._check_idle()
 
-    def check_idle(self) -> None:
-        """Called by the seats whenever one of them starts or stops to run."""
+    def _act_failed(self) -> None:
+        self._ready.clear()
+
+    def _check_idle(self) -> None:
         if self._idle is not None and self._is_idle() and not self._idle.done():
             self._idle.set_result(None)
+
+    def _is_idle(self) -> bool:
+        return not self.running and not self._ready
 
 
 def is_in_model(agent: Agent) -> bool:

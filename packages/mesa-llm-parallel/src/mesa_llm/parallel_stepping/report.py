@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,8 +17,7 @@ type Outcome = Literal["acted", "ended", "failed", "failed acting", "fell back",
 FAILURES = frozenset({"failed", "failed acting", "fell back"})
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A stretch of one agent's step.
 
     Attributes:
@@ -212,7 +211,7 @@ class StepReport(_Totals):
     def as_dict(self) -> dict[str, Any]:
         """The report with all totals, as JSON could hold it."""
         return {name: getattr(self, name) for name in ("step", "started", "mode", "activation", *TOTALS, "error")} | {
-            "agents": [asdict(agent) for agent in self.agents]
+            "agents": [asdict(agent) | {"spans": [span._asdict() for span in agent.spans]} for agent in self.agents]
         }
 
     def to_dataframe(self) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import ModelCall, step_of
 from mesa_llm.parallel_stepping.failures import name_of, told
-from mesa_llm.parallel_stepping.report import AgentReport, CallSpan, Outcome, Phase, Span, StepReport
+from mesa_llm.parallel_stepping.report import AgentReport, CallSpan, Outcome, Phase, StepReport
 from mesa_llm.parallel_stepping.turns import Seat, State
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def report_of(
         wall_s: seconds that it took.
         failure: what it has failed with.
     """
+    logs_agents = _logger.isEnabledFor(logging.DEBUG)
     return StepReport(
         step=step_of(model),
         started=started,
@@ -41,7 +42,9 @@ def report_of(
         decide_s=step.phase_s["decide"],
         act_s=step.phase_s["act"],
         settle_s=step.phase_s["settle"],
-        agents=tuple(_agent_report(step, seat) for seat in step.seats if seat.agent.model is model),
+        agents=tuple(
+            [_agent_report(step, seat, logs_agents=logs_agents) for seat in step.seats if seat.agent.model is model]
+        ),
         error=None if failure is None else told(failure),
     )
 
@@ -61,26 +64,26 @@ def publish(report: StepReport, model: Any, on_report: Callable[[StepReport], ob
             _logger.exception("on_report failed; the step stands.")
 
 
-def _agent_report(step: ParallelStep, seat: Seat) -> AgentReport:
-    fallback = step.fallbacks.get(seat)
-    in_order = [seat] if fallback is None else [seat, fallback]
+def _agent_report(step: ParallelStep, seat: Seat, *, logs_agents: bool) -> AgentReport:
+    fallback = step.fallbacks.get(seat) if step.fallbacks else None
+    in_order = (seat,) if fallback is None else (seat, fallback)
     report = AgentReport(
         agent_id=seat.agent.unique_id,
         agent_class=type(seat.agent).__name__,
         outcome=_outcome(seat, fallback),
         error=next((told(part.error) for part in in_order if part.error is not None), None),
-        spans=tuple(
-            Span(phase, start - step.began, end - step.began) for part in in_order for phase, start, end in part.spans
-        ),
+        spans=seat.spans if fallback is None else seat.spans + fallback.spans,
         model_calls=tuple(
-            _call_span(phase, call.started - step.began, end - step.began, call)
-            for part in in_order
-            for phase, end, call in tuple(part.calls)
+            [
+                _call_span(phase, call.started - step.began, end, call)
+                for part in in_order
+                for phase, end, call in tuple(part.calls)
+            ]
         ),
-        conflicts=tuple(refusal for part in in_order for refusal in part.conflicts),
+        conflicts=seat.conflicts if fallback is None else seat.conflicts + fallback.conflicts,
         settle_error=None if seat.settle_error is None else told(seat.settle_error),
     )
-    if _logger.isEnabledFor(logging.DEBUG):
+    if logs_agents:
         _logger.debug(
             "%s %s: decided in %.3f s, acted in %.3f s, %d calls.",
             name_of(seat.agent),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from mesa_llm.activation import entered
 from mesa_llm.llm_agent import LLMAgent, settling
 from mesa_llm.parallel_stepping.failures import name_of, told
+from mesa_llm.parallel_stepping.report import Span
 from mesa_llm.parallel_stepping.turns import Seat
 
 _logger = logging.getLogger(__name__)
@@ -38,13 +39,14 @@ async def settle(seats: Iterable[Seat]) -> None:
 
 
 async def _ask(seat: Seat) -> Callable[[], None] | None:
-    started = seat.step.clock()
+    step = seat.step
+    started = step.clock() - step.began
     try:
         asking = asyncio.get_running_loop().create_task(seat.agent.memory.asettle(), context=entered(seat))
         commit: Callable[[], None] | None = await asking
         return commit
     finally:
-        seat.spans.append(("settle", started, seat.step.clock()))
+        seat.spans += (Span("settle", started, step.clock() - step.began),)
 
 
 def _keep(result: Callable[[], None] | BaseException | None) -> None:

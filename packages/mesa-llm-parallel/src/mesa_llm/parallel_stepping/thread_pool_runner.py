@@ -25,6 +25,8 @@ MAX_LOOP_THREADS = 32
 class OffLoopSeat(Seat):
     """An agent that runs on another thread than the step's event loop, and says when the next one may start."""
 
+    __slots__ = ("_start_awaited",)
+
     def __init__(self, step: ParallelStep, agent: Agent) -> None:
         super().__init__(step, agent)
         self._start_awaited: asyncio.Future[None] | None = None
@@ -57,6 +59,8 @@ class ThreadSeat(OffLoopSeat):
         agent: whose place it is.
         function: the agent's step.
     """
+
+    __slots__ = ("_function", "_is_over", "_lock", "_n_waiting")
 
     def __init__(self, step: ParallelStep, agent: Agent, function: Callable[[], Any]) -> None:
         super().__init__(step, agent)
@@ -132,6 +136,8 @@ class LoopThreadSeat(OffLoopSeat):
         coroutine_function: makes the coroutine of the agent's step.
         loop_thread: where it runs.
     """
+
+    __slots__ = ("_coroutine_function", "_loop_thread", "_task")
 
     def __init__(
         self,

@@ -13,33 +13,32 @@ from typing import TYPE_CHECKING, override
 from mesa_llm.activation import ModelCall, Turn
 from mesa_llm.errors import DecisionTimeoutError, MesaLLMError, StepAborted, TurnError
 from mesa_llm.parallel_stepping.failures import name_of
+from mesa_llm.parallel_stepping.report import Phase, Span
 
 if TYPE_CHECKING:
     from mesa import Agent
 
     from mesa_llm.parallel_stepping.parallel_step import ParallelStep
-    from mesa_llm.parallel_stepping.report import Phase
 
 
 class State(enum.Enum):
-    """Where an agent is in its step."""
+    """Where an agent is in its step.
 
-    NOT_STARTED = enum.auto()
-    DECIDING = enum.auto()
-    AT_TURN_POINT = enum.auto()
-    ACTING = enum.auto()
-    GAVE_TURN_BACK = enum.auto()
-    ENDED = enum.auto()
+    Attributes:
+        phase: what a report calls it.
+        is_running: whether the agent does something, and the others wait for it.
+    """
 
+    NOT_STARTED = enum.auto(), None, False
+    DECIDING = enum.auto(), "decide", True
+    AT_TURN_POINT = enum.auto(), "wait", False
+    ACTING = enum.auto(), "act", True
+    GAVE_TURN_BACK = enum.auto(), "wait", False
+    ENDED = enum.auto(), None, False
 
-RUNNING = frozenset({State.DECIDING, State.ACTING})
-HAD_TURN = frozenset({State.ACTING, State.GAVE_TURN_BACK})
-PHASES: dict[State, Phase] = {
-    State.DECIDING: "decide",
-    State.AT_TURN_POINT: "wait",
-    State.ACTING: "act",
-    State.GAVE_TURN_BACK: "wait",
-}
+    def __init__(self, number: int, phase: Phase | None, is_running: bool) -> None:
+        self.phase = phase
+        self.is_running = is_running
 
 type Waiter = Callable[[BaseException | None], None]
 """Wakes what waits for the turn: with `None` to go on, with an exception to end."""
@@ -55,6 +54,32 @@ class Seat(Turn):
         agent: whose place it is.
     """
 
+    # Ten thousand of them are made in a step of as many agents, and die with it.
+    __slots__ = (
+        "__weakref__",
+        "_end_awaited",
+        "_gave_back",
+        "_open_calls",
+        "_open_decisions",
+        "_since",
+        "_staged",
+        "_timer",
+        "_waiters",
+        "acted",
+        "called_off",
+        "calls",
+        "conflicts",
+        "error",
+        "failed_acting",
+        "finished",
+        "left",
+        "past_start",
+        "settle_error",
+        "spans",
+        "state",
+        "step",
+    )
+
     def __init__(self, step: ParallelStep, agent: Agent) -> None:
         self.agent = agent
         self.step = step
@@ -67,21 +92,22 @@ class Seat(Turn):
         """Whether the agent had left the model before it could act."""
         self.past_start = False
         """Whether the agent has come to where it waits for a model or for its turn, so that the next one may start."""
-        self.spans: list[tuple[Phase, float, float]] = []
+        self.spans: tuple[Span, ...] = ()
         self.calls: list[tuple[Phase, float, ModelCall]] = []
         """The agent's model calls that have ended: in which phase they began, when they ended, and what they were."""
-        self.conflicts: list[str] = []
+        self.conflicts: tuple[str, ...] = ()
         self.settle_error: BaseException | None = None
         self.finished = True
         """Whether nothing of the agent's step runs: it has not begun, or has come to its end."""
         self._open_decisions = 0
         self._end_awaited: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._waiters: list[Waiter] = []  # for the turn
-        self._gave_back: list[Waiter] = []  # for the next round
+        # Most of these stay empty, and ten thousand empty lists are work for the garbage collector.
+        self._waiters: tuple[Waiter, ...] = ()  # for the turn
+        self._gave_back: tuple[Waiter, ...] = ()  # for the next round
         self._open_calls: dict[ModelCall, Phase] = {}
         self._since = 0.0
-        self._staged: list[tuple[Callable[[], None], Callable[[], None]]] = []
+        self._staged: tuple[tuple[Callable[[], None], Callable[[], None]], ...] = ()
 
     # What the agent calls, on whatever thread it runs.
 
@@ -90,10 +116,14 @@ class Seat(Turn):
     def acting(self) -> bool:
         return self.state is State.ACTING
 
+    @property
+    def _had_turn(self) -> bool:
+        return self.state is State.ACTING or self.state is State.GAVE_TURN_BACK
+
     @override
     async def abegin_decision(self) -> None:
         self._check_open()
-        if self.state in HAD_TURN:
+        if self._had_turn:
             await self._await(self._give_back)
         self._on_loop(self._decision_begins)
 
@@ -101,7 +131,7 @@ class Seat(Turn):
     def begin_decision(self) -> None:
         self._check_may_block("plan()", "await aplan()")
         self._check_open()
-        if self.state in HAD_TURN:
+        if self._had_turn:
             self._block(self._give_back)
         self._on_loop(self._decision_begins)
 
@@ -132,7 +162,7 @@ class Seat(Turn):
 
     @override
     def call_ended(self, call: ModelCall) -> None:
-        self.calls.append((self._open_calls.pop(call), self.step.clock(), call))
+        self.calls.append((self._open_calls.pop(call), self.step.clock() - self.step.began, call))
         self.step.progress += 1
         self._has_answer()
         if self.called_off:
@@ -143,7 +173,7 @@ class Seat(Turn):
         if self.called_off or self.state is State.ENDED:
             drop()
         else:
-            self._staged.append((commit, drop))
+            self._staged += ((commit, drop),)
 
     @override
     def claim(self, place: Hashable) -> None:
@@ -155,7 +185,7 @@ class Seat(Turn):
 
     @override
     def conflicted(self, refusal: str) -> None:
-        self.conflicts.append(refusal)
+        self.conflicts += (refusal,)
 
     # How it waits.
 
@@ -215,7 +245,7 @@ class Seat(Turn):
         if self.acting:  # granted meanwhile to a decision made side by side
             waiter(None)
             return
-        self._waiters.append(waiter)
+        self._waiters += (waiter,)
         self._wait_if_all_decided()
 
     def _wait_if_all_decided(self) -> None:
@@ -226,7 +256,7 @@ class Seat(Turn):
 
     def _give_back(self, waiter: Waiter) -> None:
         if not self._refuse(waiter):
-            self._gave_back.append(waiter)
+            self._gave_back += (waiter,)
             self._enter(State.GAVE_TURN_BACK)
             self.step.gave_turn_back(self)
 
@@ -243,14 +273,16 @@ class Seat(Turn):
         if state is State.DECIDING and self.step.config.decide_timeout is not None:
             self._timer = self.step.loop.call_later(self.step.config.decide_timeout, self._time_is_up)
         step = self.step
-        now = step.clock()
-        if self.state in PHASES:
-            self.spans.append((PHASES[self.state], self._since, now))
+        now = step.clock() - step.began
+        if (phase := self.state.phase) is not None:
+            self.spans += (Span(phase, self._since, now),)
         self._since = now
         step.progress += 1
-        step.running += (state in RUNNING) - (self.state in RUNNING)
+        step.running += state.is_running - self.state.is_running
+        stopped = self.state.is_running and not state.is_running
         self.state = state
-        step.check_idle()
+        if stopped:
+            step.stopped_running(self)
 
     def _time_is_up(self) -> None:
         self.error = DecisionTimeoutError(
@@ -259,15 +291,10 @@ class Seat(Turn):
         self.call_off()
         self._end()
 
-    def _wake(self, waiters: list[Waiter], error: BaseException | None = None) -> None:
-        woken = waiters.copy()
-        waiters.clear()
-        for waiter in woken:
-            waiter(error)
-
     def _abort_waiting(self) -> None:
-        self._wake(self._waiters, StepAborted())
-        self._wake(self._gave_back, StepAborted())
+        waiting, self._waiters, self._gave_back = self._waiters + self._gave_back, (), ()
+        for waiter in waiting:
+            waiter(StepAborted())
 
     def _reached(self) -> None:
         """The agent waits for a model, is at its turn point or has ended: the next one may start."""
@@ -331,13 +358,17 @@ class Seat(Turn):
         self.commit()
         self.acted = True
         self._enter(State.ACTING)
-        self._wake(self._waiters)
+        granted, self._waiters = self._waiters, ()
+        for waiter in granted:
+            waiter(None)
 
     def decide_again(self) -> None:
         """Let an agent that gave its turn back make its next decision."""
         self.past_start = False
         self._enter(State.DECIDING)
-        self._wake(self._gave_back)
+        resumed, self._gave_back = self._gave_back, ()
+        for waiter in resumed:
+            waiter(None)
         if (
             self._waiters
         ):  # something of the agent waits for the turn already; two passes, so that decisions begin first
@@ -351,7 +382,7 @@ class Seat(Turn):
 
     def commit(self) -> None:
         """Keep what the agent wrote before its turn."""
-        staged, self._staged = self._staged, []
+        staged, self._staged = self._staged, ()
         for commit, _ in staged:
             commit()
 
@@ -359,7 +390,7 @@ class Seat(Turn):
         """End the agent's step where it waits, if it has not ended yet, and forget what it wrote before its turn."""
         if self.state not in (State.NOT_STARTED, State.ENDED):
             self.call_off()
-        staged, self._staged = self._staged, []
+        staged, self._staged = self._staged, ()
         for _, drop in staged:
             drop()
 
