@@ -40,6 +40,7 @@ class State(enum.Enum):
         self.phase = phase
         self.is_running = is_running
 
+
 type Waiter = Callable[[BaseException | None], None]
 """Wakes what waits for the turn: with `None` to go on, with an exception to end."""
 
