@@ -72,7 +72,7 @@ class Deciding(Turn):
     def stage(self, commit, drop):
         self.staged.append((commit, drop))
 
-    abegin_decision = begin_decision = end_decision = atake = take = call_started = call_ended = None
+    abegin_decision = begin_decision = queue = end_decision = atake = take = call_started = call_ended = None
     claim = is_claimed = conflicted = None
 
 

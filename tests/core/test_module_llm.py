@@ -124,7 +124,7 @@ class Marks(Turn):
     def call_ended(self, call):
         self.seen.append("goes on")
 
-    abegin_decision = begin_decision = end_decision = atake = take = stage = None
+    abegin_decision = begin_decision = queue = end_decision = atake = take = stage = None
     claim = is_claimed = conflicted = None
 
 

@@ -20,6 +20,7 @@ PUBLIC = {
             "model_call",
             "my_turn",
             "nearer_method",
+            "queued",
             "stage",
             "step_of",
             "turn_in",
@@ -69,6 +70,7 @@ PUBLIC = {
         ]
     ),
     "mesa_llm.llm_agent": snapshot(["LLMAgent"]),
+    "mesa_llm.limits": snapshot(["LimitedClient"]),
     "mesa_llm.memory": snapshot(["Memory", "MemoryEntry", "ShortTermMemory"]),
     "mesa_llm.module_llm": snapshot(["ModuleLLM"]),
     "mesa_llm.parallel_stepping": snapshot(

@@ -8,7 +8,7 @@ agent simply runs.
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.activation.clock import step_of
-from mesa_llm.activation.decisions import adecide, decide, model_call, my_turn, wait_my_turn
+from mesa_llm.activation.decisions import adecide, decide, model_call, my_turn, queued, wait_my_turn
 from mesa_llm.activation.method_pairs import mark_installed, nearer_method
 from mesa_llm.activation.turn import ModelCall, Turn, claim, current_turn, entered, is_claimed, stage, turn_in
 
@@ -25,6 +25,7 @@ __all__ = [
     "model_call",
     "my_turn",
     "nearer_method",
+    "queued",
     "stage",
     "step_of",
     "turn_in",

@@ -91,6 +91,20 @@ def model_call(call: ModelCall | None = None) -> Iterator[ModelCall]:
         turn.call_ended(call)
 
 
+@contextmanager
+def queued() -> Iterator[None]:
+    """Marks the time in which a call waits for a place among others: it does not count for `decide_timeout`."""
+    turn = current_turn()
+    if turn is None:
+        yield
+        return
+    leave = turn.queue()
+    try:
+        yield
+    finally:
+        leave()
+
+
 async def my_turn() -> None:
     """Wait until everybody has decided and it is the calling agent's turn to act.
 

@@ -91,6 +91,14 @@ class Turn(ABC):
         """The call has ended, well or not; a thread waits here until there is a slot for it again."""
 
     @abstractmethod
+    def queue(self) -> Callable[[], None]:
+        """The agent waits for a place, be it for its call or for its thread: this time is not its own.
+
+        Returns:
+            What is to be called when it has the place, or gives up.
+        """
+
+    @abstractmethod
     def stage(self, commit: Callable[[], None], drop: Callable[[], None]) -> None:
         """Register what the agent has written before its turn.
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, override
 
-from mesa_llm.activation import ModelCall, entered
+from mesa_llm.activation import ModelCall, entered, queued
 from mesa_llm.concurrency import worker_thread
 from mesa_llm.concurrency.loop_thread import LoopThread
 from mesa_llm.parallel_stepping.asyncio_runner import eager_task, outcome
@@ -77,7 +77,7 @@ class ThreadSeat(OffLoopSeat):
         thread.add_done_callback(lambda thread: self._on_loop(self.ended, outcome(thread)))
 
     def _run(self) -> None:
-        self.step.slots.acquire()
+        self._take_slot()
         try:
             self._function()
         finally:
@@ -99,7 +99,12 @@ class ThreadSeat(OffLoopSeat):
             self._n_waiting -= 1
             takes_slot = self._n_waiting == 0 and not self._is_over
         if takes_slot:
-            self.step.slots.acquire()
+            self._take_slot()
+
+    def _take_slot(self) -> None:
+        if not self.step.slots.acquire(blocking=False):
+            with queued():
+                self.step.slots.acquire()
 
     @override
     def _block(self, arrive: Callable[[Waiter], None]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, override
 from mesa_llm.activation import ModelCall, Turn
 from mesa_llm.errors import DecisionTimeoutError, MesaLLMError, StepAborted, TurnError
 from mesa_llm.parallel_stepping.failures import name_of
+from mesa_llm.parallel_stepping.pausable_timer import PausableTimer
 from mesa_llm.parallel_stepping.report import Phase, Span
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Seat(Turn):
         """Whether nothing of the agent's step runs: it has not begun, or has come to its end."""
         self._open_decisions = 0
         self._end_awaited: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: PausableTimer | None = None
         # Most of these stay empty, and ten thousand empty lists are work for the garbage collector.
         self._waiters: tuple[Waiter, ...] = ()  # for the turn
         self._gave_back: tuple[Waiter, ...] = ()  # for the next round
@@ -168,6 +169,14 @@ class Seat(Turn):
         self._has_answer()
         if self.called_off:
             raise StepAborted
+
+    @override
+    def queue(self) -> Callable[[], None]:
+        timer = self._timer
+        if timer is None:
+            return lambda: None
+        self._on_loop(timer.pause)
+        return lambda: self._on_loop(timer.resume)
 
     @override
     def stage(self, commit: Callable[[], None], drop: Callable[[], None]) -> None:
@@ -268,12 +277,12 @@ class Seat(Turn):
         return False
 
     def _enter(self, state: State) -> None:
+        step = self.step
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if state is State.DECIDING and self.step.config.decide_timeout is not None:
-            self._timer = self.step.loop.call_later(self.step.config.decide_timeout, self._time_is_up)
-        step = self.step
+        if state is State.DECIDING and step.config.decide_timeout is not None:
+            self._timer = PausableTimer(step.loop, step.config.decide_timeout, self._time_is_up)
         now = step.clock() - step.began
         if (phase := self.state.phase) is not None:
             self.spans += (Span(phase, self._since, now),)

@@ -1,0 +1,152 @@
+"""A limit on calls changes when answers come, and nothing else."""
+
+import asyncio
+import copy
+import pickle
+import threading
+
+import pytest
+from helpers.speakers import Speaker, SpeakersModel, seen_by
+
+from mesa_llm.clients import LLMRequest, Message, RuleBasedClient
+from mesa_llm.concurrency import calling_loop
+from mesa_llm.errors import ConfigurationError
+from mesa_llm.limits import LimitedClient
+from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
+from mesa_llm.testing import ScriptedLLM
+
+REQUEST = LLMRequest(model="a/b", messages=(Message("user", "hello"),))
+
+
+@pytest.fixture(params=["asyncio", "threading"])
+def mode(request):
+    enable_automatic_parallel_stepping(mode=request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, True, "2", None])
+def test_a_limit_that_is_none_is_refused(n):
+    with pytest.raises(ConfigurationError, match=r"max_concurrency must be an integer >= 1, got .*inner client"):
+        LimitedClient(ScriptedLLM("hello"), max_concurrency=n)
+
+
+def test_so_many_calls_at_once_and_no_more():
+    inner = ScriptedLLM("hello", hold_until=3)
+    client = LimitedClient(inner, max_concurrency=3)
+
+    async def ask_all():
+        await asyncio.gather(*(client.agenerate(REQUEST) for _ in range(12)))
+
+    calling_loop.run(ask_all())
+    assert inner.peak_in_flight == 3
+
+
+def test_a_failed_or_cancelled_call_gives_its_place_back():
+    async def answer(request):
+        if len(inner.requests) == 1:
+            raise ConnectionResetError
+        if len(inner.requests) == 2:
+            await asyncio.Event().wait()
+        return "hello"
+
+    inner = ScriptedLLM(answer)
+    client = LimitedClient(inner, max_concurrency=1)
+
+    async def fail_then_cancel_then_ask():
+        with pytest.raises(ConnectionResetError):
+            await client.agenerate(REQUEST)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.agenerate(REQUEST), 0.01)
+        return (await client.agenerate(REQUEST)).message.content
+
+    assert calling_loop.run(fail_then_cancel_then_ask()) == "hello"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_results_do_not_depend_on_the_limit(mode, limit):
+    def run(client):
+        model = SpeakersModel(5, client)
+        model.step()
+        model.step()
+        return model.log
+
+    def answer(request):
+        return f"I am {seen_by(request)}"
+
+    assert run(LimitedClient(ScriptedLLM(answer), max_concurrency=limit)) == run(ScriptedLLM(answer))
+
+
+def test_a_sync_call_in_a_tool_and_a_nested_step_finish_with_one_place(mode):
+    class Nests(Speaker):
+        def say(self, plan):
+            super().say(plan)
+            self.llm.generate("a call of a tool, while acting")
+            if self.unique_id == 1:
+                self.model.agents_by_type[Speaker].do("step")
+
+    client = LimitedClient(ScriptedLLM("hello"), max_concurrency=1)
+    model = SpeakersModel(2, client, Nests)
+    for _ in range(2):
+        Speaker(model, client)
+    model.agents_by_type[Nests].do("step")
+    assert [agent_id for agent_id, _ in model.log] == [1, 3, 4, 2]
+
+
+def test_waiting_for_a_place_does_not_count_for_the_time_to_decide(mode):
+    """Four calls of 0.3 s, one after the other, take longer than anybody is given; each by itself does not."""
+    config = ParallelStepping(mode=mode, decide_timeout=0.9)
+    client = LimitedClient(ScriptedLLM("hello", latency=0.3), max_concurrency=1)
+    model = SpeakersModel(4, client, parallel=config)
+    model.step()
+    assert len(model.log) == 4
+    assert model.parallel_reports[0].wall_s > 0.9
+
+
+def test_the_clock_goes_on_after_waiting_for_a_place(mode):
+    config = ParallelStepping(mode=mode, decide_timeout=0.2, on_error="skip")
+    client = LimitedClient(
+        ScriptedLLM("hello", latency=lambda request: 60 if seen_by(request) == 2 else 0.05), max_concurrency=1
+    )
+    model = SpeakersModel(3, client, parallel=config)
+    model.agents.do("step")
+    (report,) = model.parallel_reports
+    assert [agent.outcome for agent in report.agents] == ["acted", "failed", "acted"]
+
+
+def test_waiting_for_a_thread_does_not_count_either():
+    class Computes(Speaker):
+        def step(self):
+            self.llm.generate("hello")
+            self.model.computing.append(self.unique_id)
+            assert not self.model.enough.wait(0.3)  # computes: holds the one slot
+            super().step()
+
+    model = SpeakersModel(
+        4,
+        ScriptedLLM("hello"),
+        Computes,
+        parallel=ParallelStepping(mode="threading", max_workers=1, decide_timeout=0.9),
+    )
+    enable_automatic_parallel_stepping()
+    model.computing, model.enough = [], threading.Event()
+    model.step()
+    assert len(model.log) == 4
+    assert model.parallel_reports[0].wall_s > 0.9
+
+
+def test_it_copies_and_pickles():
+    client = LimitedClient(RuleBasedClient(say_hello), max_concurrency=2)
+    client.generate(REQUEST)
+    for twin in (copy.deepcopy(client), pickle.loads(pickle.dumps(client))):
+        assert twin.generate(REQUEST).message.content == "hello"
+        assert twin.max_concurrency == 2
+
+
+def say_hello(request):
+    return "hello"
+
+
+async def test_it_serves_any_loop_and_no_loop():
+    client = LimitedClient(ScriptedLLM("hello"), max_concurrency=1)
+    await client.agenerate(REQUEST)
+    assert (await asyncio.to_thread(client.generate, REQUEST)).message.content == "hello"
