@@ -5,7 +5,6 @@ DataCollector(model_reporters={"calm": "calm"} | model_reporters(), agent_report
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +44,7 @@ def model_reporters(*names: str) -> dict[str, Callable[[Model], float]]:
     Raises:
         ConfigurationError: if a name is unknown.
     """
-    return {name: functools.partial(_of_model, name) for name in _known(names, TOTALS)}
+    return {name: _MODEL_REPORTERS[name] for name in _known(names, TOTALS)}
 
 
 def agent_reporters(*names: str) -> dict[str, Callable[[Agent], float]]:
@@ -57,7 +56,7 @@ def agent_reporters(*names: str) -> dict[str, Callable[[Agent], float]]:
     Raises:
         ConfigurationError: if a name is unknown.
     """
-    return {name: functools.partial(_of_agent, name) for name in _known(names, tuple(_OF_AGENTS))}
+    return {name: _AGENT_REPORTERS[name] for name in _known(names, tuple(_OF_AGENTS))}
 
 
 def reports_of(model: Model) -> list[StepReport]:
@@ -72,11 +71,31 @@ def _known(names: Sequence[str], known: Sequence[str]) -> Sequence[str]:
     return names or known
 
 
-def _of_model(name: str, model: Model) -> float:
-    values: list[float] = [getattr(report, name) for report in reports_of(model)]
-    return max(values, default=0) if name == "peak_concurrency" else sum(values)
+def _of_model(name: str) -> Callable[[Model], float]:
+    def reporter(model: Model) -> float:
+        values: list[float] = [getattr(report, name) for report in reports_of(model)]
+        return max(values, default=0) if name == "peak_concurrency" else sum(values)
+
+    return _importable(reporter, f"model_{name}")
 
 
-def _of_agent(name: str, agent: Agent) -> float:
-    parts = [report.of_agent(agent.unique_id) for report in reports_of(agent.model)]
-    return sum(_OF_AGENTS[name](part) for part in parts if part is not None)
+def _of_agent(name: str) -> Callable[[Agent], float]:
+    def reporter(agent: Agent) -> float:
+        parts = [report.of_agent(agent.unique_id) for report in reports_of(agent.model)]
+        return sum(_OF_AGENTS[name](part) for part in parts if part is not None)
+
+    return _importable(reporter, f"agent_{name}")
+
+
+def _importable[F: Callable[..., Any]](function: F, name: str) -> F:
+    """Give a function a place in this module, where pickle finds it.
+
+    A partial would pickle by itself, but Mesa 3.4 takes plain functions only.
+    """
+    function.__name__ = function.__qualname__ = name
+    globals()[name] = function
+    return function
+
+
+_MODEL_REPORTERS = {name: _of_model(name) for name in TOTALS}
+_AGENT_REPORTERS = {name: _of_agent(name) for name in _OF_AGENTS}
