@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 from mesa import Model
 
-from mesa_llm.clients import ToolCall
+from mesa_llm.clients import RuleBasedClient, ToolCall
 from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
 from mesa_llm.reasoning import Plan, Reasoning
 
 
@@ -62,10 +66,22 @@ class SpeakersModel(Model):
 
 def seen_by(request):
     """Which agent's observation a request of `OneCall` holds: a label for scripts."""
-    import json
-
     return json.loads(request.messages[1].content)["self_state"]["agent_unique_id"]
 
 
 def tool_call(name, arguments="{}"):
     return ToolCall(f"call-{name}", name, arguments)
+
+
+def digest(request):
+    """Another answer for each prompt, the same in every process."""
+    return hashlib.sha256(request.messages[1].content.encode()).hexdigest()[:12]
+
+
+def said_in_three_steps(seed, mode):
+    """What four agents say; a function that worker processes can import."""
+    enable_automatic_parallel_stepping(mode=mode)
+    model = SpeakersModel(4, RuleBasedClient(digest, latency=0.001), seed=seed)
+    for _ in range(3):
+        model.step()
+    return model.log

@@ -165,8 +165,9 @@ def test_agents_of_all_kinds_wait_together(mode):
     assert len(model.log) == 8
 
 
-def test_a_plain_agent_acts_in_its_place_in_asyncio_mode():
-    enable_automatic_parallel_stepping()
+@pytest.mark.parametrize("settings", [{"mode": "asyncio"}, {"mode": "threading", "plain_steps": "ordered"}])
+def test_a_plain_agent_acts_in_its_place_in_asyncio_mode_and_where_it_is_wished(settings):
+    enable_automatic_parallel_stepping(**settings)
     model, reference = (SpeakersModel(N, ScriptedLLM("hello"), parallel=flag) for flag in (True, False))
     for world in (model, reference):
         for _ in range(N):

@@ -1,5 +1,7 @@
 """The patch reaches every agent set of the installed Mesa, and goes away again."""
 
+import re
+
 import mesa
 import pytest
 from helpers.speakers import Speaker, SpeakersModel
@@ -95,6 +97,7 @@ def test_disabling_without_enabling_changes_nothing():
         ({"max_workers": 2.5}, "2.5"),
         ({"max_workers": True}, "True"),
         ({"activation": "lazy"}, "'lazy'"),
+        ({"plain_steps": "apart"}, "'apart'"),
         ({"on_error": "ignore"}, "'ignore'"),
         ({"max_failures": -1}, "-1"),
         ({"max_failures": 1.5}, "1.5"),
@@ -183,6 +186,15 @@ def test_llm_agents_act_in_mesas_order(mode):
     parallel.step()
     assert parallel.log == sequential.log
     assert parallel.random.getstate() == sequential.random.getstate()
+
+
+@pytest.mark.parametrize("flag", ["asyncio", {"mode": "threading"}, 2])
+def test_a_flag_that_is_none_is_refused_with_the_value(flag):
+    enable_automatic_parallel_stepping()
+    model = SpeakersModel(2, ScriptedLLM("hello"), parallel=flag)
+    with pytest.raises(ConfigurationError, match=rf"True, False or a ParallelStepping.*{re.escape(repr(flag))}"):
+        model.agents.do("step")
+    assert model.log == []
 
 
 def test_a_model_chooses_its_own_settings():

@@ -83,6 +83,15 @@ def test_plain_agents_on_threads_do_run_in_parallel():
     Threaded(2, None, lambda model, client: Meets(model)).step()
 
 
+def test_plain_agents_on_threads_in_order_do_not_and_it_is_said():
+    class Ordered(SpeakersModel):
+        pass
+
+    enable_automatic_parallel_stepping(mode="threading", plain_steps="ordered")
+    with pytest.warns(NotParallelWarning, match=r"no agent has a decision \(Plain\)"):
+        Ordered(2, None, lambda model, client: Plain(model)).step()
+
+
 def forgets_its_turn():
     class Hasty(LLMAgent):
         def act(self, answer):

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, override
 
-MANY = 10_000
+from mesa_llm.concurrency import worker_thread
+
+
+class _ThreadPerCall(ThreadPoolExecutor):
+    """What asyncio takes as an executor, without a pool: each call has a thread of its own, which ends with it.
+
+    A pool of a few threads would decide which agents may wait at the same time. A large one grows without need: it
+    starts another thread whenever one that has just finished has not yet said so.
+    """
+
+    @override
+    def submit[**P, T](self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        return worker_thread.start(functools.partial(fn, *args, **kwargs), name="mesa-llm-to-thread")
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """An event loop whose `asyncio.to_thread` has room for everybody.
-
-    By default there are a few threads more than cores; agents that wait in them would keep the others from deciding.
-    """
+    """An event loop whose `asyncio.to_thread` has room for everybody."""
     loop = asyncio.new_event_loop()
-    loop.set_default_executor(ThreadPoolExecutor(MANY, thread_name_prefix="mesa-llm-to-thread"))
+    loop.set_default_executor(_ThreadPerCall())
     return loop
 
 

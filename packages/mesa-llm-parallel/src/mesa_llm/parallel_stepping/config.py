@@ -12,6 +12,7 @@ from mesa_llm.parallel_stepping.report import StepReport
 
 type Mode = Literal["asyncio", "threading"]
 type Activation = Literal["simultaneous", "eager"]
+type PlainSteps = Literal["together", "ordered"]
 type OnError = Literal["raise", "skip"] | Callable[[Any, Exception], object]
 type OnReport = Callable[[StepReport], object]
 
@@ -20,7 +21,8 @@ type OnReport = Callable[[StepReport], object]
 class ParallelStepping:
     """How agents step in parallel.
 
-    With the default activation, and as long as nothing fails, none of the other settings changes what a run computes.
+    With the default activation, and as long as nothing fails, none of the other settings changes what a run computes,
+    but for `plain_steps` where plain agents look at each other.
 
     Attributes:
         mode: `asyncio` runs the agents' `astep` as tasks of one event loop; `threading` runs their `step` on threads.
@@ -36,6 +38,9 @@ class ParallelStepping:
             `None` for no limit.
         max_workers: how many threads may run at the same time, at least 1; `None` for no limit. A thread that waits
             for a model or for its turn does not count.
+        plain_steps: in threading mode, when agents step that have nothing to decide. `together`: on threads, all at
+            once, after the decisions and before the acts; the run is reproducible if each touches only itself.
+            `ordered`: in their places among the acts, as always in asyncio mode.
         on_report: called with the `StepReport` of every parallel step, also of one that fails.
 
     Raises:
@@ -48,11 +53,13 @@ class ParallelStepping:
     max_failures: float | None = None
     decide_timeout: float | None = None
     max_workers: int | None = None
+    plain_steps: PlainSteps = "together"
     on_report: OnReport | None = None
 
     def __post_init__(self) -> None:
         _one_of("mode", self.mode, get_args(Mode.__value__))
         _one_of("activation", self.activation, get_args(Activation.__value__))
+        _one_of("plain_steps", self.plain_steps, get_args(PlainSteps.__value__))
         if not callable(self.on_error):
             _one_of("on_error", self.on_error, ("raise", "skip"), " or a function of the agent and its error")
         if self.max_workers is not None and not (_is_whole(self.max_workers) and self.max_workers >= 1):

@@ -219,7 +219,7 @@ class ParallelStep:
         elif not is_plain(agent):
             seat = ThreadSeat(self, agent, function)
             self._deciders.append(seat)
-        elif in_threads:
+        elif in_threads and self.config.plain_steps == "together":
             seat = ThreadSeat(self, agent, function)
             self._plain_in_threads.append(seat)
         else:

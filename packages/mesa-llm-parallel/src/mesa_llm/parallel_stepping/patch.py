@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from mesa.agent import AgentSet
 
 from mesa_llm.activation import turn_in
-from mesa_llm.errors import TurnError
+from mesa_llm.errors import ConfigurationError, TurnError
 from mesa_llm.llm_agent.parallel_check import warn_not_parallel
 from mesa_llm.parallel_stepping.activations import make_step
 from mesa_llm.parallel_stepping.agent_kinds import decides
-from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, OnReport, ParallelStepping
+from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, OnReport, ParallelStepping, PlainSteps
 from mesa_llm.parallel_stepping.generators import restorer
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def enable_automatic_parallel_stepping(
     max_failures: float | None = None,
     decide_timeout: float | None = None,
     max_workers: int | None = None,
+    plain_steps: PlainSteps = "together",
     on_report: OnReport | None = None,
 ) -> None:
     """Let the agents of every model that sets `parallel_stepping = True` step in parallel.
@@ -50,6 +51,7 @@ def enable_automatic_parallel_stepping(
         max_failures: how many agents may fail to decide, as number or share, before `on_error` raises all the same.
         decide_timeout: seconds that an agent may take to decide.
         max_workers: how many threads may run at the same time.
+        plain_steps: in threading mode, whether agents without a decision step `together` or `ordered`.
         on_report: called with the `StepReport` of every parallel step.
 
     Raises:
@@ -63,6 +65,7 @@ def enable_automatic_parallel_stepping(
         max_failures=max_failures,
         decide_timeout=decide_timeout,
         max_workers=max_workers,
+        plain_steps=plain_steps,
         on_report=on_report,
     )
     for cls, name in _methods_that_step():
@@ -128,6 +131,9 @@ def _wanted(agents: list[Agent], method: str | Callable[..., Any]) -> ParallelSt
     if method != "step" and not all(method is getattr(type(agent), "step", None) for agent in agents):
         return None
     flags = list({id(agent.model): getattr(agent.model, "parallel_stepping", False) for agent in agents}.values())
+    for flag in flags:
+        if not isinstance(flag, ParallelStepping) and flag not in (True, False, None):
+            raise ConfigurationError(f"parallel_stepping must be True, False or a ParallelStepping(…), got {flag!r}.")
     if not any(flags):
         return None
     if any(flag != flags[0] for flag in flags):
@@ -147,7 +153,9 @@ def _wanted(agents: list[Agent], method: str | Callable[..., Any]) -> ParallelSt
 def _warn_if_nobody_decides(agents: list[Agent], config: ParallelStepping) -> None:
     """Say that nothing waits together if that holds for the whole model, and not only for these agents."""
     in_threads = config.mode == "threading"
-    if in_threads or any(decides(agent, in_threads=in_threads) for agent in agents):
+    if (in_threads and config.plain_steps == "together") or any(
+        decides(agent, in_threads=in_threads) for agent in agents
+    ):
         return
     models = {id(agent.model): agent.model for agent in agents}.values()
     if any(decides(agent, in_threads=in_threads) for model in models for agent in model.agents):
