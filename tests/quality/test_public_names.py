@@ -8,10 +8,15 @@ from inline_snapshot import snapshot
 PUBLIC = {
     "mesa_llm.activation": snapshot(
         [
+            "Activation",
+            "CallOrigin",
             "ModelCall",
             "Turn",
+            "activated",
             "adecide",
             "claim",
+            "current_activation",
+            "current_origin",
             "current_turn",
             "decide",
             "entered",
@@ -20,6 +25,8 @@ PUBLIC = {
             "model_call",
             "my_turn",
             "nearer_method",
+            "next_ordinal",
+            "numbered_call",
             "queued",
             "stage",
             "step_of",
@@ -50,12 +57,15 @@ PUBLIC = {
     ),
     "mesa_llm.errors": snapshot(
         [
+            "BudgetExhaustedError",
             "ConfigurationError",
             "ConflictError",
             "DecisionError",
             "DecisionTimeoutError",
             "DistributionConflictError",
             "EndpointUnreachableError",
+            "JournalError",
+            "JournalMissError",
             "MesaLLMError",
             "MissingAPIKeyError",
             "ModelCallError",

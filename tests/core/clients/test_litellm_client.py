@@ -184,7 +184,7 @@ def test_first_calls_at_once_import_litellm_once_beside_the_loop_and_exit_in_sil
                 result = function()
                 started.append((transport_loop.is_running_here(), os.environ["LITELLM_LOCAL_MODEL_COST_MAP"]))
                 return result
-            return start(work, **arguments)
+            return start(work if arguments["name"] == "mesa-llm-import-litellm" else function, **arguments)
 
         worker_thread.start = spy
         ask = LLMRequest(model="openai/fake", messages=(Message("user", "hi"),))

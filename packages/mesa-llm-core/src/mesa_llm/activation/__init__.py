@@ -10,13 +10,27 @@ import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.activation.clock import step_of
 from mesa_llm.activation.decisions import adecide, decide, model_call, my_turn, queued, wait_my_turn
 from mesa_llm.activation.method_pairs import mark_installed, nearer_method
+from mesa_llm.activation.origin import (
+    Activation,
+    CallOrigin,
+    activated,
+    current_activation,
+    current_origin,
+    next_ordinal,
+    numbered_call,
+)
 from mesa_llm.activation.turn import ModelCall, Turn, claim, current_turn, entered, is_claimed, stage, turn_in
 
 __all__ = [
+    "Activation",
+    "CallOrigin",
     "ModelCall",
     "Turn",
+    "activated",
     "adecide",
     "claim",
+    "current_activation",
+    "current_origin",
     "current_turn",
     "decide",
     "entered",
@@ -25,6 +39,8 @@ __all__ = [
     "model_call",
     "my_turn",
     "nearer_method",
+    "next_ordinal",
+    "numbered_call",
     "queued",
     "stage",
     "step_of",

@@ -9,6 +9,8 @@ from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mesa_llm.activation.origin import Activation, _activation
+
 if TYPE_CHECKING:
     from mesa import Agent
 
@@ -43,11 +45,15 @@ class Turn(ABC):
 
     Attributes:
         agent: whose turn it is.
+        activation: its part in the step; `None` leaves its calls without a place of their own.
+        error: what its decision has failed with, so far.
     """
 
-    __slots__ = ("agent",)
+    __slots__ = ()
 
     agent: Agent
+    activation: Activation | None = None
+    error: BaseException | None = None
 
     @property
     @abstractmethod
@@ -131,8 +137,13 @@ def current_turn() -> Turn | None:
 def entered(turn: Turn, context: Context | None = None) -> Context:
     """A copy of a context, by default the caller's, in which `turn` is the current turn."""
     copied = copy_context() if context is None else context.copy()
-    copied.run(_turn.set, turn)
+    copied.run(_enter, turn)
     return copied
+
+
+def _enter(turn: Turn) -> None:
+    _turn.set(turn)
+    _activation.set(turn.activation)
 
 
 def turn_in(model: Any) -> Turn | None:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
-from mesa_llm.activation import ModelCall, model_call
+from mesa_llm.activation import ModelCall, model_call, numbered_call
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import TurnError
@@ -82,6 +82,7 @@ class AsyncClient(ABC):
 
     def _sent(self, request: LLMRequest) -> tuple[Future[LLMResponse], ModelCall]:
         marked = ModelCall()
-        call = transport_loop.submit(self.complete(request))
+        with numbered_call():
+            call = transport_loop.submit(self.complete(request))
         marked.cancel = call.cancel
         return call, marked

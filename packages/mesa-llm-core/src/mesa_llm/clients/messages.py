@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 type Role = Literal["system", "user", "assistant", "tool"]
 type ToolChoice = Literal["auto", "none", "required"]
+type Source = Literal["model", "journal", "shared"]
 type JSONSchema = Mapping[str, Any]
 
 
@@ -158,6 +159,9 @@ class LLMResponse:
         finish_reason: why the answer ended: `stop`, `tool_calls`, `length`, …
         cost: the price of the call in US dollars; `None` where it is not known.
         retries: how often the request was sent again before this answer came.
+        reasoning: what a reasoning model has thought before it answered, where the provider shows it.
+        source: who answered: the `model`; a `journal`, from an earlier run; or the model, to an identical request
+            with which this one `shared` its call.
     """
 
     message: Message
@@ -166,3 +170,5 @@ class LLMResponse:
     finish_reason: str = "stop"
     cost: float | None = None
     retries: int = 0
+    reasoning: str = ""
+    source: Source = "model"

@@ -13,6 +13,9 @@ The tree, and what stands outside it for a reason:
     │   ├── EndpointUnreachableError        nobody answers at the address
     │   ├── RateLimitedError                the provider asks to be called less often (429)
     │   └── ModelTimeoutError (TimeoutError)
+    ├── BudgetExhaustedError                a call would overrun the budget, so it was not made
+    ├── JournalError                        the journal cannot be used
+    │   └── JournalMissError                a replay was asked for what is not recorded
     ├── ToolError                           a tool refuses a call; its text goes back to the model
     │   └── ConflictError                   another agent was first
     └── ParallelStepError (ExceptionGroup)  in mesa_llm.parallel_stepping: decisions of a step that failed
@@ -25,11 +28,14 @@ The tree, and what stands outside it for a reason:
 
 from mesa_llm.errors import namespace
 from mesa_llm.errors.exceptions import (
+    BudgetExhaustedError,
     ConfigurationError,
     ConflictError,
     DecisionError,
     DecisionTimeoutError,
     EndpointUnreachableError,
+    JournalError,
+    JournalMissError,
     MesaLLMError,
     MissingAPIKeyError,
     ModelCallError,
@@ -45,12 +51,15 @@ from mesa_llm.errors.exceptions import (
 from mesa_llm.errors.namespace import DistributionConflictError
 
 __all__ = [
+    "BudgetExhaustedError",
     "ConfigurationError",
     "ConflictError",
     "DecisionError",
     "DecisionTimeoutError",
     "DistributionConflictError",
     "EndpointUnreachableError",
+    "JournalError",
+    "JournalMissError",
     "MesaLLMError",
     "MissingAPIKeyError",
     "ModelCallError",

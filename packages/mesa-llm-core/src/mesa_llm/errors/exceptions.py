@@ -28,15 +28,30 @@ class ModelCallError(MesaLLMError):
         model: the model's name, as `provider/model`.
         endpoint: the base URL that was called, `None` for the provider's own.
         status: the HTTP status, `None` if there was no answer.
+        retry_after: seconds after which the server wants to be asked again; `None` if it does not say.
+        is_transient: whether the same request may well succeed later: the server was busy, slow or not there. A wrong
+            request, key or name is not.
+        retries: how often the request had been sent again before this failure.
     """
 
     def __init__(
-        self, message: str, *, model: str | None = None, endpoint: str | None = None, status: int | None = None
+        self,
+        message: str,
+        *,
+        model: str | None = None,
+        endpoint: str | None = None,
+        status: int | None = None,
+        retry_after: float | None = None,
+        is_transient: bool = False,
+        retries: int = 0,
     ) -> None:
         super().__init__(message)
         self.model = model
         self.endpoint = endpoint
         self.status = status
+        self.retry_after = retry_after
+        self.is_transient = is_transient
+        self.retries = retries
 
 
 class MissingAPIKeyError(ModelCallError):
@@ -57,6 +72,28 @@ class RateLimitedError(ModelCallError):
 
 class ModelTimeoutError(ModelCallError, TimeoutError):
     """The provider did not answer in time."""
+
+
+class BudgetExhaustedError(MesaLLMError):
+    """A call would overrun the budget, so it was not made. A parallel step raises it whatever its `on_error` says.
+
+    Attributes:
+        spent_tokens: tokens taken so far, those of calls in flight as estimated.
+        spent_cost: their price in US dollars, as far as it is known.
+    """
+
+    def __init__(self, message: str, *, spent_tokens: int = 0, spent_cost: float = 0.0) -> None:
+        super().__init__(message)
+        self.spent_tokens = spent_tokens
+        self.spent_cost = spent_cost
+
+
+class JournalError(MesaLLMError):
+    """The journal cannot be used: it is no journal, is in use, or holds no such run."""
+
+
+class JournalMissError(JournalError):
+    """A replay was asked for what the journal does not hold."""
 
 
 class ToolError(MesaLLMError):

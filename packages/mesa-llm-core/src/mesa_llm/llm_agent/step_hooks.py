@@ -6,11 +6,18 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation import mark_installed, nearer_method
+from mesa_llm.activation import (
+    Activation,
+    activated,
+    current_activation,
+    mark_installed,
+    nearer_method,
+    next_ordinal,
+)
 from mesa_llm.concurrency import calling_loop, worker_thread
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent.parallel_check import warn_if_not_parallel
@@ -70,13 +77,17 @@ def _astep_by(step: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any
 def _as_stepping(agent: LLMAgent) -> Iterator[bool]:
     """Yields whether this is the outermost step of the agent, the one that has the hooks."""
     outermost = _stepping.get() is not agent
-    if outermost:
-        warn_if_not_parallel(agent)
-    token = _stepping.set(agent)
-    try:
-        yield outermost
-    finally:
-        _stepping.reset(token)
+    with ExitStack() as stack:
+        if outermost:
+            warn_if_not_parallel(agent)
+            activation = current_activation()
+            if activation is None or activation.agent is not agent:  # nobody runs it in parallel
+                stack.enter_context(activated(Activation(agent, next_ordinal(agent.model))))
+        token = _stepping.set(agent)
+        try:
+            yield outermost
+        finally:
+            _stepping.reset(token)
 
 
 def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:

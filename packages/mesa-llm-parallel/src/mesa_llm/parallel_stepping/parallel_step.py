@@ -14,9 +14,10 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation import current_turn, turn_in
+from mesa_llm.activation import current_turn, next_ordinal, turn_in
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.concurrency.loop_thread import LoopThread
+from mesa_llm.errors import BudgetExhaustedError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import draws, rearm
 from mesa_llm.parallel_stepping.agent_kinds import is_plain, step_method
@@ -80,6 +81,8 @@ class ParallelStep:
         self._restore = restore
         self._loop_threads: list[LoopThread] = []
         self._models = tuple({id(agent.model): agent.model for agent in self._agents}.values())
+        self.ordinals: dict[int, int] = {}
+        """Which step of agents of its model this is, by the model's `id`."""
         self._step_methods: dict[type, str] = {}
         self._in_place: list[Seat] = []
         self._plain_in_threads: list[Seat] = []
@@ -127,6 +130,7 @@ class ParallelStep:
         watchdog = Watchdog(self)
         failure: BaseException | None = None
         try:
+            self.ordinals = {id(model): next_ordinal(model) for model in self._models}
             self.seats = tuple(self._seat(agent) for agent in self._agents)
             self._in_place = list(self.seats)
             await self._run_phases()
@@ -263,7 +267,8 @@ class ParallelStep:
             elif seat.error is not None:
                 raise seat.error
         self._n_failures += len(failures)
-        if failures and not self.config.allows(self._n_failures, len(self._agents)):
+        must_raise = any(isinstance(error, BudgetExhaustedError) for _, error in failures)
+        if must_raise or (failures and not self.config.allows(self._n_failures, len(self._agents))):
             raise ParallelStepError.of(failures, len(self._agents), outcome=outcome)
         for seat in seats:
             if seat.error is not None:
@@ -276,7 +281,9 @@ class ParallelStep:
             _logger.warning("%s could not decide: %s", name_of(seat.agent), told(seat.error))
         if callable(self.config.on_error):
             fallback = functools.partial(self.config.on_error, seat.agent, seat.error)  # type: ignore[arg-type]
-            self._in_place[self._in_place.index(seat)] = in_its_place = InlineSeat(self, seat.agent, fallback)
+            in_its_place = InlineSeat(self, seat.agent, fallback)
+            in_its_place.activation = seat.activation  # its calls are further calls of the agent
+            self._in_place[self._in_place.index(seat)] = in_its_place
             self.fallbacks[seat] = in_its_place
 
     async def _step_plain_agents_in_threads(self) -> None:

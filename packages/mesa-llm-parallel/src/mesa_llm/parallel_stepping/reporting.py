@@ -116,6 +116,6 @@ def _call_span(phase: Phase, start: float, end: float, call: ModelCall) -> CallS
         prompt_tokens=response.usage.prompt_tokens if response else 0,
         completion_tokens=response.usage.completion_tokens if response else 0,
         cost=response.cost if response else None,
-        retries=response.retries if response else 0,
+        retries=response.retries if response else getattr(error, "retries", 0),
         error=None if error is None else told(error),
     )

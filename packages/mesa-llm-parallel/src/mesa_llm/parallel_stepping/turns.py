@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, override
 
-from mesa_llm.activation import ModelCall, Turn
+from mesa_llm.activation import Activation, ModelCall, Turn
 from mesa_llm.errors import DecisionTimeoutError, MesaLLMError, StepAborted, TurnError
 from mesa_llm.parallel_stepping.failures import name_of
 from mesa_llm.parallel_stepping.pausable_timer import PausableTimer
@@ -68,6 +68,8 @@ class Seat(Turn):
         "_timer",
         "_waiters",
         "acted",
+        "activation",
+        "agent",
         "called_off",
         "calls",
         "conflicts",
@@ -84,6 +86,7 @@ class Seat(Turn):
 
     def __init__(self, step: ParallelStep, agent: Agent) -> None:
         self.agent = agent
+        self.activation = Activation(agent, step.ordinals[id(agent.model)])
         self.step = step
         self.state = State.NOT_STARTED
         self.error: BaseException | None = None

@@ -1,0 +1,107 @@
+"""Which call of which agent in which step a model call is: what a journal knows it by."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mesa import Agent
+
+_ORDINAL = "_mesa_llm_ordinal"
+
+
+def next_ordinal(model: Any) -> int:
+    """Count one more step of agents of a model; 1 for the first.
+
+    Not `model.steps`: Mesa 4 has none, and in one step a model may step several sets of agents. The count is kept on
+    the model, so it goes along when the model is copied or pickled.
+    """
+    ordinal: int = getattr(model, _ORDINAL, 0) + 1
+    setattr(model, _ORDINAL, ordinal)
+    return ordinal
+
+
+class Activation:
+    """One agent's part in one step: numbers the calls that it makes.
+
+    Args:
+        agent: who steps.
+        ordinal: which step of agents of its model it is, see `next_ordinal`.
+    """
+
+    __slots__ = ("_numbers", "agent", "ordinal")
+
+    def __init__(self, agent: Agent, ordinal: int) -> None:
+        self.agent = agent
+        self.ordinal = ordinal
+        self._numbers = itertools.count(1)  # counting is atomic: an agent may ask from several threads
+
+    def next_call(self) -> CallOrigin:
+        """The place of the next call."""
+        return CallOrigin(
+            step=self.ordinal,
+            agent_id=self.agent.unique_id,
+            agent_class=type(self.agent).__name__,
+            call=next(self._numbers),
+            model=self.agent.model,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CallOrigin:
+    """Where in a run a model call is made. The same in every run of the same model with the same answers.
+
+    Attributes:
+        step: which step of agents of its model it is; 1 for the first.
+        agent_id: the agent's `unique_id`.
+        agent_class: the name of its class.
+        call: which call of the agent in this step it is; 1 for the first. Calls that an agent makes side by side are
+            numbered as they come.
+        model: the Mesa model.
+    """
+
+    step: int
+    agent_id: int
+    agent_class: str
+    call: int
+    model: Any
+
+
+_activation: ContextVar[Activation | None] = ContextVar("mesa_llm_activation", default=None)
+_origin: ContextVar[CallOrigin | None] = ContextVar("mesa_llm_origin", default=None)
+
+
+def current_activation() -> Activation | None:
+    """The activation of the agent that is calling; `None` outside agents' steps."""
+    return _activation.get()
+
+
+@contextmanager
+def activated(activation: Activation) -> Iterator[None]:
+    """Make calls of an agent that nobody runs in parallel known as its own."""
+    token = _activation.set(activation)
+    try:
+        yield
+    finally:
+        _activation.reset(token)
+
+
+@contextmanager
+def numbered_call() -> Iterator[None]:
+    """Give a call its place. Entered by the outermost client, in the context of the agent, when it sends a request."""
+    activation = _activation.get()
+    token = _origin.set(None if activation is None else activation.next_call())
+    try:
+        yield
+    finally:
+        _origin.reset(token)
+
+
+def current_origin() -> CallOrigin | None:
+    """The place of the call that is being made, for clients; `None` for calls made outside agents' steps."""
+    return _origin.get()

@@ -1,0 +1,88 @@
+"""A call knows its place in the run: the same place whatever the latencies, the mode, and who runs the agents."""
+
+import copy
+
+import pytest
+from helpers.speakers import OneCall, Speaker, SpeakersModel
+
+from mesa_llm.activation import current_origin
+from mesa_llm.clients import AsyncClient, LLMRequest, Message
+from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
+from mesa_llm.testing import ScriptedLLM
+
+
+class Places(AsyncClient):
+    """Notes the place of each call, as any client in a stack can."""
+
+    def __init__(self):
+        self.seen = []
+        self.inner = ScriptedLLM(lambda request: "hello", latency=lambda request: len(self.seen) % 3 / 1000)
+
+    async def complete(self, request):
+        origin = current_origin()
+        self.seen.append(origin and (origin.step, origin.agent_class, origin.agent_id, origin.call))
+        return await self.inner.agenerate(request)
+
+
+class Twice(Speaker):
+    """Decides twice, and asks while it acts."""
+
+    def step(self):
+        super().step()
+        self.llm.generate("in a tool")
+        super().step()
+
+    async def astep(self):
+        await super().astep()
+        await self.llm.agenerate("in a tool")
+        await super().astep()
+
+
+@pytest.mark.parametrize("mode", ["asyncio", "threading", "off"])
+def test_steps_of_sets_are_numbered_by_model_and_calls_by_agent(mode):
+    if mode != "off":
+        enable_automatic_parallel_stepping(mode=mode)
+    places = Places()
+    model = SpeakersModel(3, places, Twice, parallel=mode != "off")
+    model.agents.do("step")
+    model.agents.select(lambda agent: agent.unique_id < 3).do("step")
+    # Agents that step by themselves are sets of one.
+    ordinals = {1: (1, 4), 2: (2, 5), 3: (3,)} if mode == "off" else {1: (1, 2), 2: (1, 2), 3: (1,)}
+    expected = {(step, "Twice", agent, call) for agent in ordinals for step in ordinals[agent] for call in (1, 2, 3)}
+    assert len(places.seen) == len(expected)
+    assert set(places.seen) == expected
+
+
+def test_a_copy_goes_on_counting_where_the_original_was():
+    enable_automatic_parallel_stepping()
+    model = SpeakersModel(1, Places())
+    model.step()
+    twin = copy.deepcopy(model)
+    twin.step()
+    assert [step for step, *_ in next(iter(twin.agents)).llm.client.seen] == [1, 2]
+
+
+def test_a_call_outside_a_step_has_no_place():
+    places = Places()
+    places.generate(LLMRequest(model="a/b", messages=(Message("user", "hello"),)))
+    assert places.seen == [None]
+
+
+@pytest.mark.parametrize("mode", ["asyncio", "threading"])
+def test_calls_of_a_fallback_are_further_calls_of_its_agent(mode):
+    places = Places()
+
+    class Fails(OneCall):
+        def decide(self, *args, **kwargs):
+            yield from super().decide(*args, **kwargs)
+            raise LookupError
+
+    def fall_back(agent, error):
+        agent.llm.generate("what now?")
+
+    enable_automatic_parallel_stepping(mode=mode)
+    model = SpeakersModel(1, places, parallel=ParallelStepping(mode=mode, on_error=fall_back))
+    (agent,) = model.agents
+    agent.reasoning = Fails(agent)
+    model.step()
+    assert places.seen == [(1, "Speaker", 1, 1), (1, "Speaker", 1, 2)]
