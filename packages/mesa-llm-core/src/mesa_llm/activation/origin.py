@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mesa_llm.activation.turn import current_turn
+
 if TYPE_CHECKING:
     from mesa import Agent
 
@@ -34,11 +36,12 @@ class Activation:
         ordinal: which step of agents of its model it is, see `next_ordinal`.
     """
 
-    __slots__ = ("_numbers", "agent", "ordinal")
+    __slots__ = ("_numbers", "_within", "agent", "ordinal")
 
     def __init__(self, agent: Agent, ordinal: int) -> None:
         self.agent = agent
         self.ordinal = ordinal
+        self._within = current_turn()
         self._numbers = itertools.count(1)  # counting is atomic: an agent may ask from several threads
 
     def next_call(self) -> CallOrigin:
@@ -72,13 +75,17 @@ class CallOrigin:
     model: Any
 
 
+# Only of agents that step by themselves: those in a parallel step have theirs at their turn.
 _activation: ContextVar[Activation | None] = ContextVar("mesa_llm_activation", default=None)
 _origin: ContextVar[CallOrigin | None] = ContextVar("mesa_llm_origin", default=None)
 
 
 def current_activation() -> Activation | None:
     """The activation of the agent that is calling; `None` outside agents' steps."""
-    return _activation.get()
+    turn, alone = current_turn(), _activation.get()
+    if alone is not None and alone._within is turn:
+        return alone
+    return None if turn is None else turn.activation
 
 
 @contextmanager
@@ -94,7 +101,7 @@ def activated(activation: Activation) -> Iterator[None]:
 @contextmanager
 def numbered_call() -> Iterator[None]:
     """Give a call its place. Entered by the outermost client, in the context of the agent, when it sends a request."""
-    activation = _activation.get()
+    activation = current_activation()
     token = _origin.set(None if activation is None else activation.next_call())
     try:
         yield

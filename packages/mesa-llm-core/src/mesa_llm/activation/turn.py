@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation.origin import Activation, _activation
-
 if TYPE_CHECKING:
     from mesa import Agent
+
+    from mesa_llm.activation.origin import Activation
 
 
 def _nothing_to_cancel() -> None:
@@ -45,15 +45,18 @@ class Turn(ABC):
 
     Attributes:
         agent: whose turn it is.
-        activation: its part in the step; `None` leaves its calls without a place of their own.
         error: what its decision has failed with, so far.
     """
 
     __slots__ = ()
 
     agent: Agent
-    activation: Activation | None = None
     error: BaseException | None = None
+
+    @property
+    def activation(self) -> Activation | None:
+        """The agent's part in the step; `None` leaves its calls without a place of their own."""
+        return None
 
     @property
     @abstractmethod
@@ -77,7 +80,7 @@ class Turn(ABC):
         """The decision is made, or has failed."""
 
     @abstractmethod
-    async def atake(self) -> None:
+    def atake(self) -> Awaitable[None]:
         """Wait at the turn point until it is the agent's turn. Returns at once if it holds the turn."""
 
     @abstractmethod
@@ -137,13 +140,8 @@ def current_turn() -> Turn | None:
 def entered(turn: Turn, context: Context | None = None) -> Context:
     """A copy of a context, by default the caller's, in which `turn` is the current turn."""
     copied = copy_context() if context is None else context.copy()
-    copied.run(_enter, turn)
+    copied.run(_turn.set, turn)
     return copied
-
-
-def _enter(turn: Turn) -> None:
-    _turn.set(turn)
-    _activation.set(turn.activation)
 
 
 def turn_in(model: Any) -> Turn | None:

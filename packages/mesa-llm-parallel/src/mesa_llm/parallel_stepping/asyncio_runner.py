@@ -50,7 +50,10 @@ class TaskSeat(Seat):
         else:
             self._task = task
             self.past_start = True
-            task.add_done_callback(lambda task: self.ended(outcome(task)))
+            task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        self.ended(outcome(task))
 
     @override
     async def wait_until_started(self) -> None:

@@ -241,7 +241,8 @@ class ParallelStep:
         for seat in seats:
             if is_in_model(seat.agent):
                 begin(seat)
-                await seat.wait_until_started()
+                if not seat.past_start:
+                    await seat.wait_until_started()
             else:
                 self._has_left(seat)
 

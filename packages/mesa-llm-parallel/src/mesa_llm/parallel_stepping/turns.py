@@ -6,7 +6,7 @@ import asyncio
 import enum
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, override
 
@@ -42,8 +42,21 @@ class State(enum.Enum):
         self.is_running = is_running
 
 
-type Waiter = Callable[[BaseException | None], None]
-"""Wakes what waits for the turn: with `None` to go on, with an exception to end."""
+type Waiter = Future[None] | asyncio.Future[None]
+"""What waits for the turn: a thread, or a task."""
+
+
+class _AtOnce:
+    """Awaited, it does not wait."""
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+_AT_ONCE = _AtOnce()
+
+
+_first_call = threading.Lock()  # protects the making of a seat's activation: an agent may ask from several threads
 
 
 class Seat(Turn):
@@ -59,6 +72,7 @@ class Seat(Turn):
     # Ten thousand of them are made in a step of as many agents, and die with it.
     __slots__ = (
         "__weakref__",
+        "_activation",
         "_end_awaited",
         "_gave_back",
         "_open_calls",
@@ -68,7 +82,6 @@ class Seat(Turn):
         "_timer",
         "_waiters",
         "acted",
-        "activation",
         "agent",
         "called_off",
         "calls",
@@ -86,7 +99,7 @@ class Seat(Turn):
 
     def __init__(self, step: ParallelStep, agent: Agent) -> None:
         self.agent = agent
-        self.activation = Activation(agent, step.ordinals[id(agent.model)])
+        self._activation: Activation | None = None
         self.step = step
         self.state = State.NOT_STARTED
         self.error: BaseException | None = None
@@ -118,6 +131,19 @@ class Seat(Turn):
 
     @property
     @override
+    def activation(self) -> Activation:
+        if self._activation is None:
+            with _first_call:
+                if self._activation is None:
+                    self._activation = Activation(self.agent, self.step.ordinals[id(self.agent.model)])
+        return self._activation
+
+    @activation.setter
+    def activation(self, activation: Activation) -> None:
+        self._activation = activation
+
+    @property
+    @override
     def acting(self) -> bool:
         return self.state is State.ACTING
 
@@ -145,10 +171,9 @@ class Seat(Turn):
         self._on_loop(self._decision_ends)
 
     @override
-    async def atake(self) -> None:
+    def atake(self) -> Awaitable[None]:
         self._check_open()
-        if not self.acting:
-            await self._await(self._at_turn_point)
+        return _AT_ONCE if self.acting else self._await(self._at_turn_point)
 
     @override
     def take(self) -> None:
@@ -202,20 +227,19 @@ class Seat(Turn):
 
     # How it waits.
 
-    async def _await(self, arrive: Callable[[Waiter], None]) -> None:
+    def _await(self, arrive: Callable[[Waiter], None]) -> Awaitable[None]:
         loop = asyncio.get_running_loop()
         if loop is not self.step.loop:
             turn: Future[None] = Future()
-            self._on_loop(arrive, _resolver(turn))
-            await asyncio.wrap_future(turn)
-            return
+            self._on_loop(arrive, turn)
+            return asyncio.wrap_future(turn)
         granted = loop.create_future()
-        arrive(_resolver(granted))
-        await granted
+        arrive(granted)
+        return granted
 
     def _block(self, arrive: Callable[[Waiter], None]) -> None:
         turn: Future[None] = Future()
-        self._on_loop(arrive, _resolver(turn))
+        self._on_loop(arrive, turn)
         turn.result()
 
     def _check_open(self) -> None:
@@ -256,7 +280,7 @@ class Seat(Turn):
         if self._refuse(waiter):
             return
         if self.acting:  # granted meanwhile to a decision made side by side
-            waiter(None)
+            _wake(waiter)
             return
         self._waiters += (waiter,)
         self._wait_if_all_decided()
@@ -275,7 +299,7 @@ class Seat(Turn):
 
     def _refuse(self, waiter: Waiter) -> bool:
         if self.called_off or self.state is State.ENDED:
-            waiter(StepAborted())
+            _wake(waiter, StepAborted())
             return True
         return False
 
@@ -307,7 +331,7 @@ class Seat(Turn):
     def _abort_waiting(self) -> None:
         waiting, self._waiters, self._gave_back = self._waiters + self._gave_back, (), ()
         for waiter in waiting:
-            waiter(StepAborted())
+            _wake(waiter, StepAborted())
 
     def _reached(self) -> None:
         """The agent waits for a model, is at its turn point or has ended: the next one may start."""
@@ -373,7 +397,7 @@ class Seat(Turn):
         self._enter(State.ACTING)
         granted, self._waiters = self._waiters, ()
         for waiter in granted:
-            waiter(None)
+            _wake(waiter)
 
     def decide_again(self) -> None:
         """Let an agent that gave its turn back make its next decision."""
@@ -381,7 +405,7 @@ class Seat(Turn):
         self._enter(State.DECIDING)
         resumed, self._gave_back = self._gave_back, ()
         for waiter in resumed:
-            waiter(None)
+            _wake(waiter)
         if (
             self._waiters
         ):  # something of the agent waits for the turn already; two passes, so that decisions begin first
@@ -415,13 +439,11 @@ class Seat(Turn):
             call.cancel()
 
 
-def _resolver(future: Future[None] | asyncio.Future[None]) -> Waiter:
-    def resolve(error: BaseException | None) -> None:
-        if future.done():  # cancelled
-            return
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
-
-    return resolve
+def _wake(waiter: Waiter, error: BaseException | None = None) -> None:
+    """Let what waits go on, or end."""
+    if waiter.done():  # cancelled
+        return
+    if error is None:
+        waiter.set_result(None)
+    else:
+        waiter.set_exception(error)
