@@ -8,7 +8,7 @@ agent simply runs.
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.activation.clock import step_of
-from mesa_llm.activation.decisions import adecide, decide, model_call, my_turn, queued, wait_my_turn
+from mesa_llm.activation.decisions import adecide, decide, in_thread, model_call, my_turn, queued, wait_my_turn
 from mesa_llm.activation.method_pairs import mark_installed, nearer_method
 from mesa_llm.activation.origin import (
     Activation,
@@ -34,6 +34,7 @@ __all__ = [
     "current_turn",
     "decide",
     "entered",
+    "in_thread",
     "is_claimed",
     "mark_installed",
     "model_call",

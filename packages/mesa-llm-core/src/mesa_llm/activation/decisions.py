@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from mesa_llm.activation.turn import ModelCall, Turn, current_turn
+from mesa_llm.concurrency import worker_thread
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -52,6 +54,14 @@ def decide[T](agent: Agent, decision: Callable[[], T]) -> T:
         decided = decision()
     turn.take()
     return decided
+
+
+async def in_thread[T](function: Callable[[], T]) -> T:
+    """Carry an agent's step or decision on in a thread of its own, with the caller's context variables."""
+    turn = current_turn()
+    if turn is not None:
+        turn.goes_on_in_thread()
+    return await asyncio.wrap_future(worker_thread.start(function))
 
 
 @contextmanager

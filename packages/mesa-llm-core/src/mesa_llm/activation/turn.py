@@ -91,6 +91,13 @@ class Turn(ABC):
             TurnError: on a thread whose event loop runs agents, unless the agent holds the turn already.
         """
 
+    def goes_on_in_thread(self) -> None:
+        """The agent, whose step is a coroutine, now waits for a thread that carries its decision on.
+
+        So waiting is not the end of its start yet: the next agent starts when the thread waits for a model, or has
+        come to its turn point or its end.
+        """
+
     @abstractmethod
     def call_started(self, call: ModelCall) -> None:
         """The agent waits for a model: the next agent may start, and a thread's slot is free."""

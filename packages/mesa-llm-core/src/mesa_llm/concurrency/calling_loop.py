@@ -2,22 +2,34 @@
 
 `asyncio.run` makes a new loop each time and refuses to work where one is running. Here each thread keeps one loop
 for as long as it lives, so the coroutine runs in the thread that asked for it. Where a loop is running already (in
-Jupyter, or in an agent that is just acting), it runs on a helper thread while the calling thread waits.
+Jupyter, or in an agent that is just acting), it runs on a helper thread while the calling thread waits. So it does
+where the calling thread is one of ours that lives for one call only: a loop takes three file descriptors, and there may
+be a thousand such threads.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import os
 import select
 import signal
+import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+import warnings
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
+from mesa_llm.concurrency import worker_thread
 from mesa_llm.concurrency.loop_thread import LoopThread, new_event_loop
+
+GRACE = 1.0
+"""Seconds that code which was called off gets to end before it is left behind."""
+
+N_SHARED = 8
 
 
 class _KeptLoop:
@@ -26,11 +38,33 @@ class _KeptLoop:
     def __init__(self) -> None:
         self.loop = new_event_loop()
         self._process = os.getpid()
+        self._wakeup: tuple[socket.socket, socket.socket] | None = None
+
+    @contextmanager
+    def woken_by_signals(self) -> Iterator[None]:
+        """Wake the loop up when a signal comes, on the main thread.
+
+        Without this, one that comes just before the loop begins to wait for events is noticed at the next event only.
+        """
+        if self._wakeup is None:
+            self._wakeup = socket.socketpair()
+            for end in self._wakeup:
+                end.setblocking(False)
+            self.loop.add_reader(self._wakeup[0], self._wakeup[0].recv, 4096)
+        before = signal.set_wakeup_fd(self._wakeup[1].fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
 
     def __del__(self) -> None:
         if os.getpid() != self._process:
+            if self.loop.is_running():  # the fork was made by what it runs
+                return
             _unshare(self.loop)
         self.loop.close()
+        for end in self._wakeup or ():
+            end.close()
 
 
 def _unshare(loop: asyncio.AbstractEventLoop) -> None:
@@ -48,26 +82,40 @@ def _a_task_is_running() -> bool:
     return asyncio._get_running_loop() is not None and asyncio.current_task() is not None
 
 
-def run[T](coroutine: Coroutine[Any, Any, T], *, may_break_off: Callable[[], bool] = _a_task_is_running) -> T:
+def run[T](
+    coroutine: Coroutine[Any, Any, T],
+    *,
+    may_break_off: Callable[[], bool] = _a_task_is_running,
+    what: Callable[[], str] = lambda: "A coroutine",
+) -> T:
     """Run a coroutine to its end and return its result, with the caller's context variables.
 
-    Runs on the calling thread's kept loop, or on a helper thread if this thread is running a loop. An interrupt
-    (Ctrl-C) breaks off code that is just running, or else cancels the coroutine; then `KeyboardInterrupt` is raised.
+    Runs on the calling thread's kept loop, or on a helper thread if this thread is running a loop. Tasks that it leaves
+    behind are cancelled. An interrupt (Ctrl-C) breaks off code that is just running, or else cancels the coroutine;
+    then `KeyboardInterrupt` is raised.
 
     Args:
         coroutine: what to run.
         may_break_off: asked at an interrupt: whether the code that is just running is somebody's who may take long,
             so that it is broken off. A second interrupt breaks off anything.
+        what: names what is running, in the warning that it was called off and left behind.
     """
     if asyncio._get_running_loop() is not None:  # the public function raises instead of answering
-        return _run_on_helper(coroutine)
+        return _run_on_helper(coroutine, what)
+    if worker_thread.is_running_here():
+        return _run_on_shared(coroutine)
     if not hasattr(_kept, "loop"):
         _kept.loop = _KeptLoop()
-    loop: asyncio.AbstractEventLoop = _kept.loop.loop
+    kept: _KeptLoop = _kept.loop
+    loop = kept.loop
     task = loop.create_task(coroutine, context=contextvars.copy_context())
     try:
-        with _interruptible(task, loop, may_break_off) as interrupts:
-            return loop.run_until_complete(task)
+        with _interruptible(task, kept, may_break_off) as interrupts:
+            try:
+                return loop.run_until_complete(task)
+            finally:
+                if task.done():
+                    _end_all(asyncio.all_tasks(loop), loop)
     except asyncio.CancelledError:
         if interrupts:
             raise KeyboardInterrupt from None
@@ -78,9 +126,7 @@ def run[T](coroutine: Coroutine[Any, Any, T], *, may_break_off: Callable[[], boo
 
 
 @contextmanager
-def _interruptible(
-    task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop, may_break_off: Callable[[], bool]
-) -> Iterator[list[int]]:
+def _interruptible(task: asyncio.Task[Any], kept: _KeptLoop, may_break_off: Callable[[], bool]) -> Iterator[list[int]]:
     """Let Ctrl-C end a task. Yields the interrupts there have been."""
     interrupts: list[int] = []
 
@@ -89,32 +135,38 @@ def _interruptible(
         if may_break_off() or len(interrupts) > 1:
             raise KeyboardInterrupt
         task.cancel()
-        loop.call_soon_threadsafe(lambda: None)  # wakes the loop up
 
     ours = (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )
-    if ours:
-        signal.signal(signal.SIGINT, interrupt)
-    try:
+    if not ours:
         yield interrupts
-    finally:
-        if ours and signal.getsignal(signal.SIGINT) is interrupt:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return
+    with kept.woken_by_signals():
+        signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield interrupts
+        finally:
+            if signal.getsignal(signal.SIGINT) is interrupt:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _finish(task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
     """End a task, and then all others of its loop, after an exception has broken the loop off."""
-    for tasks in ({task}, asyncio.all_tasks(loop)):
-        left = [other for other in tasks if not other.done()]
-        for other in left:
-            other.cancel()
-        if left:
-            loop.run_until_complete(asyncio.wait(left))
-        for other in left:
-            if not other.cancelled():
-                other.exception()  # retrieved, so that it is not reported as never retrieved
+    _end_all({task}, loop)
+    _end_all(asyncio.all_tasks(loop), loop)
+
+
+def _end_all(tasks: Iterable[asyncio.Task[Any]], loop: asyncio.AbstractEventLoop) -> None:
+    left = [task for task in tasks if not task.done()]
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.wait(left))
+    for task in left:
+        if not task.cancelled():
+            task.exception()  # retrieved, so that it is not reported as never retrieved
 
 
 def run_unsuspended[T](coroutine: Coroutine[Any, Any, T]) -> T:
@@ -132,19 +184,55 @@ def run_unsuspended[T](coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError(f"{coroutine!r} suspended, but was to run through without waiting.")
 
 
-def _run_on_helper[T](coroutine: Coroutine[Any, Any, T]) -> T:
+def _run_on_helper[T](coroutine: Coroutine[Any, Any, T], what: Callable[[], str]) -> T:
     helper = LoopThread("mesa-llm-nested")
     call = helper.submit(coroutine)
     try:
         return call.result()
     finally:
         call.cancel()
-        helper.close()
+        if not helper.close(GRACE):
+            warnings.warn(
+                f"{what()} did not end within {GRACE:g} s after it was called off, and was "
+                "left behind: its code blocks a thread or ignores cancellation.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+# Loop threads shared by calls from threads that live for one call only. What runs there may block, waiting for others
+# of such threads: these run one level deeper, on other loop threads, so that none waits for itself.
+_shared: dict[tuple[int, int], LoopThread] = {}
+_level: ContextVar[int] = ContextVar("mesa_llm_shared_loop_level", default=0)
+_calls = itertools.count()
+_sharing = threading.Lock()  # protects the making of shared loop threads
+
+
+def _run_on_shared[T](coroutine: Coroutine[Any, Any, T]) -> T:
+    level = _level.get()
+    place = level, next(_calls) % N_SHARED
+    with _sharing:
+        loop_thread = _shared.get(place)
+        if loop_thread is None:
+            loop_thread = _shared[place] = LoopThread("mesa-llm-shared")
+    token = _level.set(level + 1)
+    try:
+        call = loop_thread.submit(coroutine)
+    finally:
+        _level.reset(token)
+    try:
+        return call.result()
+    finally:
+        call.cancel()
+
+
+_of_the_parent: list[LoopThread] = []  # kept alive: their selectors are shared with the parent
 
 
 def _forget_after_fork() -> None:
-    global _kept  # noqa: PLW0603
-    _kept = threading.local()
+    global _kept, _shared, _sharing
+    _of_the_parent.extend(_shared.values())
+    _kept, _shared, _sharing = threading.local(), {}, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

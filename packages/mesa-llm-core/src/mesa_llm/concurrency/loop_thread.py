@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, override
 
 from mesa_llm.concurrency import worker_thread
@@ -60,20 +60,16 @@ class LoopThread:
         """Run a coroutine here, with the caller's context variables. Cancelling the future cancels it."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
-    def close(self, timeout: float | None = None) -> None:
+    def close(self, timeout: float | None = None) -> bool:
         """Cancel what still runs, stop the loop and wait for its thread to end.
 
         Args:
             timeout: seconds to wait; a thread that is still blocked then is left behind.
+
+        Returns:
+            Whether the thread has ended.
         """
-        ending = self.submit(self._cancel_all())
-        try:
-            ending.result(timeout)
-        except TimeoutError:
-            return
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
+        return close_all([self], timeout)
 
     async def _cancel_all(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -82,3 +78,23 @@ class LoopThread:
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.loop.shutdown_asyncgens()
+
+
+def close_all(loop_threads: Iterable[LoopThread], timeout: float | None = None) -> bool:
+    """Close several loop threads, with one time limit for all of them.
+
+    Args:
+        loop_threads: what is closed, as by `LoopThread.close`.
+        timeout: seconds to wait.
+
+    Returns:
+        Whether all of them have ended.
+    """
+    ending = {loop_thread.submit(loop_thread._cancel_all()): loop_thread for loop_thread in loop_threads}
+    ended, blocked = wait(ending, timeout)
+    for future in ended:
+        loop_thread = ending[future]
+        loop_thread.loop.call_soon_threadsafe(loop_thread.loop.stop)
+        loop_thread._thread.join()
+        loop_thread.loop.close()
+    return not blocked

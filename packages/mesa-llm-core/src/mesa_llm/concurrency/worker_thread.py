@@ -37,5 +37,14 @@ def start[T](
         else:
             future.set_result(result)
 
-    threading.Thread(target=work, name=name, daemon=True).start()
+    _Worker(target=work, name=name, daemon=True).start()
     return future
+
+
+def is_running_here() -> bool:
+    """Whether the calling thread was started by `start`, and ends with its function."""
+    return isinstance(threading.current_thread(), _Worker)
+
+
+class _Worker(threading.Thread):
+    """A thread for one call."""

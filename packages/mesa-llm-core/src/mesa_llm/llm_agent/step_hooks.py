@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 from collections.abc import Iterator
@@ -14,11 +13,12 @@ from mesa_llm.activation import (
     Activation,
     activated,
     current_activation,
+    in_thread,
     mark_installed,
     nearer_method,
     next_ordinal,
 )
-from mesa_llm.concurrency import calling_loop, worker_thread
+from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent.parallel_check import warn_if_not_parallel
 from mesa_llm.llm_agent.settling import asettle_alone, settle_alone
@@ -67,7 +67,7 @@ def _step_by(astep: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., An
 
 def _astep_by(step: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
     async def astep(self: LLMAgent, *args: Any, **kwargs: Any) -> Any:
-        return await asyncio.wrap_future(worker_thread.start(functools.partial(step, self, *args, **kwargs)))
+        return await in_thread(functools.partial(step, self, *args, **kwargs))
 
     setattr(astep, _HOOKED, True)
     return astep

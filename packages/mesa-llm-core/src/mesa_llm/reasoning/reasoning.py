@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate
 
-from mesa_llm.activation import adecide, decide, nearer_method
+from mesa_llm.activation import adecide, decide, in_thread, nearer_method
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ToolChoice
-from mesa_llm.concurrency import calling_loop, worker_thread
+from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.reasoning.observation import Observation
 
@@ -169,7 +168,7 @@ class Reasoning:
         """Decide, without blocking the event loop. Arguments and errors as for `plan`."""
         if self._means("plan"):
             planning = functools.partial(self.plan, prompt, obs, ttl, selected_tools, tool_calls)
-            return await asyncio.wrap_future(worker_thread.start(planning))
+            return await in_thread(planning)
         if (unfinished := self.unfinished_plan(ttl)) is not None:
             return unfinished
         task = self._prompt_or_default(prompt)

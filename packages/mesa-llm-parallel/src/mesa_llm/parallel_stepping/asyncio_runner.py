@@ -49,7 +49,8 @@ class TaskSeat(Seat):
             self.ended(outcome(task))
         else:
             self._task = task
-            self.past_start = True
+            if not self._starts_in_thread:
+                self._reached()
             task.add_done_callback(self._task_ended)
 
     def _task_ended(self, task: asyncio.Task[Any]) -> None:
@@ -57,9 +58,19 @@ class TaskSeat(Seat):
 
     @override
     async def wait_until_started(self) -> None:
-        if not self.past_start:
-            await asyncio.sleep(0)  # after one pass of the loop, a resumed task has run up to where it waits next
-            self.past_start = True
+        await asyncio.sleep(0)  # after one pass of the loop, a resumed task has run up to where it waits next
+        if self._starts_in_thread:
+            await self._until_past_start()
+        else:
+            self._reached()
+
+    @override
+    def others_start(self) -> Callable[[], None]:
+        timer = self._timer
+        if timer is None:
+            return super().others_start()
+        timer.pause()  # they keep the event loop busy, and its answer waits
+        return timer.resume
 
     @override
     def call_off(self) -> None:

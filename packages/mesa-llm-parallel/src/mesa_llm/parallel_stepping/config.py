@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class ParallelStepping:
             the run, depends on how fast the model answers.
         on_error: what to do about agents that could not decide. `raise`: nobody acts, and `ParallelStepError` names
             them. `skip`: they do nothing in this step, and the others go on. A function `(agent, error) -> None` is
-            called instead of the agent's act, in its place.
+            called instead of the agent's act, in its place; it may ask a model, but not plan.
         max_failures: how many agents of a step may be skipped or fall back; more raise. A whole number counts agents,
             a fraction below 1.0 is a share of those that step; `None` for no limit.
         decide_timeout: seconds that an agent may take to decide, counted from its start; more is a failed decision.
@@ -40,7 +41,7 @@ class ParallelStepping:
             for a model or for its turn does not count.
         plain_steps: in threading mode, when agents step that have nothing to decide. `together`: on threads, all at
             once, after the decisions and before the acts; the run is reproducible if each touches only itself.
-            `ordered`: in their places among the acts, as always in asyncio mode.
+            `ordered`: in their places among the acts, as always in asyncio mode and under `eager`.
         on_report: called with the `StepReport` of every parallel step, also of one that fails.
 
     Raises:
@@ -62,6 +63,11 @@ class ParallelStepping:
         _one_of("plain_steps", self.plain_steps, get_args(PlainSteps.__value__))
         if not callable(self.on_error):
             _one_of("on_error", self.on_error, ("raise", "skip"), " or a function of the agent and its error")
+        if inspect.iscoroutinefunction(self.on_error):
+            raise ConfigurationError(
+                f"on_error must be a plain function, got the coroutine function {self.on_error!r}: it acts instead of "
+                "the agent, and nobody awaits it. A model may be asked in it by `agent.llm.generate(…)`."
+            )
         if self.max_workers is not None and not (_is_whole(self.max_workers) and self.max_workers >= 1):
             raise ConfigurationError(
                 f"max_workers must be an integer >= 1, got {self.max_workers!r}. Use None for no limit."
@@ -82,14 +88,20 @@ class ParallelStepping:
         ):
             raise ConfigurationError(f"decide_timeout must be seconds > 0, got {timeout!r}. Use None for no limit.")
 
+    @property
+    def runs_plain_steps_together(self) -> bool:
+        """Whether agents that have nothing to decide step on threads, all at once."""
+        return self.mode == "threading" and self.activation == "simultaneous" and self.plain_steps == "together"
+
     def allows(self, n_failures: int, n_agents: int) -> bool:
         """Whether a step of `n_agents` goes on although `n_failures` of them could not decide."""
         if self.on_error == "raise":
             return n_failures == 0
         if self.max_failures is None:
             return True
-        limit = self.max_failures * n_agents if isinstance(self.max_failures, float) else self.max_failures
-        return n_failures <= limit
+        if isinstance(self.max_failures, float):
+            return n_failures / n_agents <= self.max_failures
+        return n_failures <= self.max_failures
 
 
 def _one_of(name: str, value: object, allowed: tuple[str, ...], more: str = "") -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import override
 
-from mesa_llm.parallel_stepping.parallel_step import ParallelStep
+from mesa_llm.parallel_stepping.parallel_step import ParallelStep, raise_all
 from mesa_llm.parallel_stepping.turns import Seat
 
 
 class EagerStep(ParallelStep):
     """One step of some agents under the activation `eager`; the arguments are those of `ParallelStep`.
 
-    Starts are one after the other here too, and acts are one at a time. Everything else follows the model's answers.
+    Starts are one after the other here too, and acts are one at a time, those of plain agents included. Everything
+    else follows the model's answers.
     """
 
     @override
@@ -20,19 +21,20 @@ class EagerStep(ParallelStep):
             await self._start(self.seats, lambda seat: seat.start())
             await self._until_idle()
             decided = [seat for seat in self.seats if not seat.failed_acting]
-            self._go_on_without_failed(decided, outcome="the others have acted")
+            for seat in decided:
+                if seat.error is None:
+                    seat.commit()
+            self._go_on_without_failed(
+                decided,
+                outcome="the others have acted",
+                failed_acts=[seat for seat in self.seats if seat.failed_acting],
+            )
             for fallback in self.fallbacks.values():
                 fallback.start()
             await self._until_idle()
         acting_s = sum(end - start for seat in self._in_place for phase, start, end in seat.spans if phase == "act")
         self.phase_s = {"decide": self.phase_s["decide"] - acting_s, "act": acting_s, "settle": 0.0}
-        for seat in self._in_place:
-            seat.commit()
-        failed_acts = [seat.error for seat in self._in_place if seat.failed_acting and seat.error is not None]
-        if len(failed_acts) == 1:
-            raise failed_acts[0]
-        if failed_acts:
-            raise BaseExceptionGroup(f"{len(failed_acts)} agents failed while acting", failed_acts)
+        raise_all([seat for seat in self._in_place if seat.failed_acting], "acting, and all others have acted")
 
     @override
     def at_turn_point(self, seat: Seat) -> None:

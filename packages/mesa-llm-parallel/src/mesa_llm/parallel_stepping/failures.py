@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class ParallelStepError(ExceptionGroup[Exception], MesaLLMError):
     """Agents of a parallel step could not decide, so nobody has acted on this round's decisions.
 
-    With the activation `eager`, the other agents have acted.
+    With the activation `eager`, the other agents have acted; those that failed while they did are in the group too.
 
     Holds one exception for each of them, with its own traceback and a note that names the agent.
 
@@ -26,25 +26,34 @@ class ParallelStepError(ExceptionGroup[Exception], MesaLLMError):
 
     @classmethod
     def of(
-        cls, failures: Sequence[tuple[Agent, Exception]], n_agents: int, *, outcome: str = "nobody has acted"
+        cls,
+        failures: Sequence[tuple[Agent, Exception]],
+        n_agents: int,
+        *,
+        outcome: str = "nobody has acted",
+        failed_acts: Sequence[tuple[Agent, Exception]] = (),
     ) -> Self:
         """The error of a step.
 
         Args:
-            failures: each agent that failed, with its exception.
+            failures: each agent that could not decide, with its exception.
             n_agents: how many agents were to step.
             outcome: what has become of the others.
+            failed_acts: each agent that has failed while acting, with its exception.
         """
         for agent, error in failures:
             add_note(error, f"While {name_of(agent)} was deciding.")
+        for agent, error in failed_acts:
+            add_note(error, f"While {name_of(agent)} was acting.")
         first_agent, first_error = failures[0]
         names = ", ".join(name_of(agent) for agent, _ in failures[:10]) + (", …" if len(failures) > 10 else "")
         group = cls(
             f"{len(failures)} of {n_agents} agents could not decide, and {outcome}: {names}. "
-            f"{name_of(first_agent)}: {told(first_error)}",
-            [error for _, error in failures],
+            f"{name_of(first_agent)}: {told(first_error)}"
+            + "".join(f" {name_of(agent)} failed while acting: {told(error)}" for agent, error in failed_acts),
+            [error for _, error in (*failures, *failed_acts)],
         )
-        group.agent_ids = tuple(agent.unique_id for agent, _ in failures)
+        group.agent_ids = tuple(agent.unique_id for agent, _ in (*failures, *failed_acts))
         return group
 
     def derive(self, excs: Sequence[Exception], /) -> ParallelStepError:  # type: ignore[override]

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mesa_llm.parallel_stepping import patch
+from mesa_llm.parallel_stepping import patch, rearm
 from mesa_llm.parallel_stepping.activations import make_step
 from mesa_llm.parallel_stepping.generators import restorer
 
 if TYPE_CHECKING:
     from mesa import Agent
 
-    from mesa_llm.parallel_stepping.config import ParallelStepping
     from mesa_llm.parallel_stepping.parallel_step import ParallelStep
 
 
 async def step_agents_parallel(agents: Iterable[Agent]) -> None:
-    """Step agents in parallel, as tasks of the event loop that is running.
+    """Step agents in parallel, as tasks of the event loop that is running. Settings as for the next function.
 
     Args:
         agents: who steps, in this order. Nothing is shuffled and no random number is drawn.
@@ -27,11 +26,14 @@ async def step_agents_parallel(agents: Iterable[Agent]) -> None:
         ParallelStepError: if decisions failed; nobody has acted on them.
         Exception: whatever an agent raised while it acted, with a note that says who had acted.
     """
-    await _step(agents, replace(patch.current_config(), mode="asyncio")).run()
+    await _step(agents, mode="asyncio").run()
 
 
 def step_agents_parallel_sync(agents: Iterable[Agent]) -> None:
-    """Step agents in parallel, in the mode that `enable_automatic_parallel_stepping` has set (asyncio by default).
+    """Step agents in parallel, whether or not their model sets `parallel_stepping`.
+
+    Goes by the model's own `ParallelStepping`, if it has one, or else by what `enable_automatic_parallel_stepping` has
+    set (asyncio by default).
 
     Returns when all have acted. Agents act in the calling thread where they can; where it runs an event loop, as in
     Jupyter, a helper thread does.
@@ -43,15 +45,17 @@ def step_agents_parallel_sync(agents: Iterable[Agent]) -> None:
         ParallelStepError: if decisions failed; nobody has acted on them.
         Exception: whatever an agent raised while it acted, with a note that says who had acted.
     """
-    _step(agents, patch.current_config()).run_here()
+    _step(agents).run_here()
 
 
 def step_agents_multithreaded(agents: Iterable[Agent]) -> None:
     """Like `step_agents_parallel_sync`, always on threads."""
-    _step(agents, replace(patch.current_config(), mode="threading")).run_here()
+    _step(agents, mode="threading").run_here()
 
 
-def _step(agents: Iterable[Agent], config: ParallelStepping) -> ParallelStep:
+def _step(agents: Iterable[Agent], **changes: Any) -> ParallelStep:
     agents = list(agents)
-    patch.refuse_before_the_turn(agents)
+    with rearm.on_failure(agents):
+        patch.refuse_before_the_turn(agents)
+        config = replace(patch.config_of(agents), **changes)
     return make_step(agents, config, restore=restorer(agents))

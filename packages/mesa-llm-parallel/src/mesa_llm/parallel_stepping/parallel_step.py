@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import current_turn, next_ordinal, turn_in
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.concurrency.loop_thread import LoopThread
+from mesa_llm.concurrency.calling_loop import GRACE
+from mesa_llm.concurrency.loop_thread import LoopThread, close_all
 from mesa_llm.errors import BudgetExhaustedError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import draws, rearm
@@ -35,10 +36,10 @@ if TYPE_CHECKING:
 
     from mesa_llm.parallel_stepping.config import ParallelStepping
 
-_logger = logging.getLogger(__name__)
+SERIAL_S = 1.0
+"""Seconds after which a step whose agents ran one after the other says so."""
 
-GRACE = 1.0
-"""Seconds that agents of a step that was called off get to end before they are left behind."""
+_logger = logging.getLogger(__name__)
 
 
 class ParallelStep:
@@ -101,6 +102,8 @@ class ParallelStep:
         """What acts instead of agents that could not decide."""
         self.phase_s = {"decide": 0.0, "act": 0.0, "settle": 0.0}
         """Seconds in each phase."""
+        self.acted_s = 0.0
+        """Seconds that acts have taken."""
         self.claims: dict[Hashable, Agent] = {}
         """What agents have taken since everybody decided."""
         self.running = 0
@@ -113,7 +116,14 @@ class ParallelStep:
     def run_here(self) -> None:
         """Make the step from ordinary code; raises what `run` raises."""
         # Ctrl-C breaks off the code of an agent, which may take long, but not the bookkeeping between.
-        calling_loop.run(self.run(), may_break_off=lambda: current_turn() is not None)
+        calling_loop.run(
+            self.run(),
+            may_break_off=lambda: current_turn() is not None,
+            what=lambda: f"A step with {self._unfinished()}",
+        )
+
+    def _unfinished(self) -> str:
+        return ", ".join(name_of(seat.agent) for seat in self.seats if not seat.finished)
 
     async def run(self) -> None:
         """Make the step.
@@ -123,10 +133,14 @@ class ParallelStep:
             Exception: whatever an agent raised while it acted, with a note that says who had acted.
         """
         self.loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
         self.context = contextvars.copy_context()
         self.thread_id = threading.get_ident()
         self.began = self.clock()
         self._epoch = time.time()
+        outer = current_turn()
+        if isinstance(outer, Seat):
+            outer.nest(self)
         watchdog = Watchdog(self)
         failure: BaseException | None = None
         try:
@@ -136,16 +150,22 @@ class ParallelStep:
             await self._run_phases()
             await self._until_ended()
             await self._settle([seat for seat in self.seats if seat.state is State.ENDED])
+            self.remarks.say()
         except BaseException as error:
             failure = error
             await self._after_failure(error)
             raise
         finally:
             watchdog.stop()
-            for loop_thread in self._loop_threads:
-                loop_thread.close(timeout=GRACE)
+            if isinstance(outer, Seat):
+                outer.unnest(self)
+            close_all(self._loop_threads, timeout=GRACE)
             self._report(failure)
-        self.remarks.say()
+
+    def cancel(self) -> None:
+        """Call the step off; from any thread. Its `run` raises `asyncio.CancelledError`."""
+        if self._task is not None and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._task.cancel)
 
     async def _after_failure(self, error: BaseException) -> None:
         for seat in self._in_place:
@@ -188,6 +208,11 @@ class ParallelStep:
             report = report_of(self, model, started=self._epoch, wall_s=wall_s, failure=failure)
             publish(report, model, self.config.on_report)
 
+    def seconds_acted(self) -> float:
+        """Seconds that acts have taken so far, the one in progress included."""
+        actor = self._actor
+        return self.acted_s + (actor.seconds_acting if actor is not None else 0.0)
+
     def ended_without_turn(self, seat: Seat) -> None:
         """Called by a seat whose agent has waited for something and ended without a turn."""
         if isinstance(seat.agent, LLMAgent):
@@ -197,6 +222,11 @@ class ParallelStep:
         turn = turn_in(model)
         if isinstance(turn, Seat) and turn.step is self and turn.past_start and not turn.acting:
             self.remarks.drawn(type(turn.agent))
+
+    def _drawn_together(self, model: Model) -> None:
+        turn = turn_in(model)
+        if isinstance(turn, Seat) and turn.step is self and not turn.decides and not turn.acting:
+            self.remarks.drawn_together(type(turn.agent))
 
     def at_turn_point(self, seat: Seat) -> None:
         """Called by a seat that is ready to act."""
@@ -223,8 +253,8 @@ class ParallelStep:
         elif not is_plain(agent):
             seat = ThreadSeat(self, agent, function)
             self._deciders.append(seat)
-        elif in_threads and self.config.plain_steps == "together":
-            seat = ThreadSeat(self, agent, function)
+        elif self.config.runs_plain_steps_together:
+            seat = ThreadSeat(self, agent, function, plain=True)
             self._plain_in_threads.append(seat)
         else:
             seat = InlineSeat(self, agent, function)
@@ -238,13 +268,17 @@ class ParallelStep:
         return self._loop_threads[len(self._deciders) % limit]
 
     async def _start(self, seats: Sequence[Seat], begin: Callable[[Seat], None]) -> None:
+        when_all_have: list[Callable[[], None]] = []
         for seat in seats:
             if is_in_model(seat.agent):
                 begin(seat)
                 if not seat.past_start:
                     await seat.wait_until_started()
+                when_all_have.append(seat.others_start())
             else:
                 self._has_left(seat)
+        for resume in when_all_have:
+            resume()
 
     async def _decide(self, seats: Sequence[Seat], begin: Callable[[Seat], None]) -> None:
         self.claims.clear()
@@ -252,6 +286,8 @@ class ParallelStep:
             await self._start(seats, begin)
             await self._until_idle()
         acted = self._anybody_has_acted()
+        if self.phase_s["decide"] > SERIAL_S and len(seats) > 1 and all(seat.was_alone for seat in seats):
+            self.remarks.serial(type(seats[0].agent), type(seats[0].agent.model))
         self._go_on_without_failed(
             seats, outcome="nobody has acted on this round's decisions" if acted else "nobody has acted"
         )
@@ -259,8 +295,14 @@ class ParallelStep:
     def _anybody_has_acted(self) -> bool:
         return any(seat.acted for seat in self._in_place)
 
-    def _go_on_without_failed(self, seats: Sequence[Seat], *, outcome: str) -> None:
-        """Do as `on_error` says about those that could not decide."""
+    def _go_on_without_failed(self, seats: Sequence[Seat], *, outcome: str, failed_acts: Sequence[Seat] = ()) -> None:
+        """Do as `on_error` says about those that could not decide.
+
+        Args:
+            seats: those that were to decide.
+            outcome: what is said of the others if this raises.
+            failed_acts: those that have failed since, to be raised along.
+        """
         failures: list[tuple[Agent, Exception]] = []
         for seat in seats:
             if isinstance(seat.error, Exception):
@@ -270,7 +312,12 @@ class ParallelStep:
         self._n_failures += len(failures)
         must_raise = any(isinstance(error, BudgetExhaustedError) for _, error in failures)
         if must_raise or (failures and not self.config.allows(self._n_failures, len(self._agents))):
-            raise ParallelStepError.of(failures, len(self._agents), outcome=outcome)
+            raise ParallelStepError.of(
+                failures,
+                len(self._agents),
+                outcome=outcome,
+                failed_acts=[(seat.agent, seat.error) for seat in failed_acts if isinstance(seat.error, Exception)],
+            )
         for seat in seats:
             if seat.error is not None:
                 self._do_without(seat)
@@ -289,19 +336,12 @@ class ParallelStep:
 
     async def _step_plain_agents_in_threads(self) -> None:
         present = [seat for seat in self._plain_in_threads if is_in_model(seat.agent)]
-        with self._timed("act"):
+        with self._timed("act"), draws.watched(self._models if present else (), self._drawn_together):
             for seat in present:
                 seat.acted = True
                 seat.start()
             await self._until_idle()
-        for seat in present:
-            if seat.error is not None:
-                add_note(seat.error, f"While {name_of(seat.agent)} was acting, together with all other plain agents.")
-        errors = [seat.error for seat in present if seat.error is not None]
-        if len(errors) == 1:
-            raise errors[0]
-        if errors:
-            raise BaseExceptionGroup(f"{len(errors)} plain agents failed", errors)
+        raise_all([seat for seat in present if seat.error is not None], "acting, together with all other plain agents")
 
     def _has_left(self, seat: Seat) -> None:
         seat.left = True
@@ -356,10 +396,9 @@ class ParallelStep:
                 for seat in left:
                     await seat.wait_until_ended()
         except TimeoutError:
-            names = ", ".join(name_of(seat.agent) for seat in left if not seat.finished)
             warnings.warn(
-                f"{names} did not end within {GRACE:g} s after the step was called off, and was left behind: its code "
-                "blocks a thread or ignores cancellation.",
+                f"{self._unfinished()} did not end within {GRACE:g} s after the step was called off, and was left "
+                "behind: its code blocks a thread or ignores cancellation.",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -387,6 +426,18 @@ class ParallelStep:
 
     def _is_idle(self) -> bool:
         return not self.running and not self._ready
+
+
+def raise_all(seats: Sequence[Seat], what: str) -> None:
+    """Raise what agents have failed with: the one error as it is, several as a group; nothing if there is none."""
+    errors = [seat.error for seat in seats if seat.error is not None]
+    for seat in seats:
+        if seat.error is not None:
+            add_note(seat.error, f"While {name_of(seat.agent)} was {what}.")
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise BaseExceptionGroup(f"{len(errors)} agents failed while {what}", errors)
 
 
 def is_in_model(agent: Agent) -> bool:

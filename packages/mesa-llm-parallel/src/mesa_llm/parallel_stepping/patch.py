@@ -12,6 +12,7 @@ from mesa.agent import AgentSet
 from mesa_llm.activation import turn_in
 from mesa_llm.errors import ConfigurationError, TurnError
 from mesa_llm.llm_agent.parallel_check import warn_not_parallel
+from mesa_llm.parallel_stepping import rearm
 from mesa_llm.parallel_stepping.activations import make_step
 from mesa_llm.parallel_stepping.agent_kinds import decides
 from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, OnReport, ParallelStepping, PlainSteps
@@ -83,11 +84,6 @@ def disable_automatic_parallel_stepping() -> None:
     _originals.clear()
 
 
-def current_config() -> ParallelStepping:
-    """The settings given to `enable_automatic_parallel_stepping`, or their defaults."""
-    return _config
-
-
 def _methods_that_step() -> Iterator[tuple[type, str]]:
     """Every `do` and `shuffle_do` that Mesa's agent set classes define, but for those patched already.
 
@@ -112,7 +108,8 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
     @functools.wraps(original)
     def step_in_parallel(self: Any, method: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         agents: list[Agent] = list(self)
-        config = _wanted(agents, method)
+        with rearm.on_failure(agents):
+            config = _wanted(agents, method)
         if config is None:
             return original(self, method, *args, **kwargs)
         restore = restorer(agents, self.random)
@@ -130,10 +127,7 @@ def _wanted(agents: list[Agent], method: str | Callable[..., Any]) -> ParallelSt
         return None
     if method != "step" and not all(method is getattr(type(agent), "step", None) for agent in agents):
         return None
-    flags = list({id(agent.model): getattr(agent.model, "parallel_stepping", False) for agent in agents}.values())
-    for flag in flags:
-        if not isinstance(flag, ParallelStepping) and flag not in (True, False, None):
-            raise ConfigurationError(f"parallel_stepping must be True, False or a ParallelStepping(…), got {flag!r}.")
+    flags = _flags(agents)
     if not any(flags):
         return None
     if any(flag != flags[0] for flag in flags):
@@ -148,6 +142,30 @@ def _wanted(agents: list[Agent], method: str | Callable[..., Any]) -> ParallelSt
     config = flags[0] if isinstance(flags[0], ParallelStepping) else _config
     _warn_if_nobody_decides(agents, config)
     return config
+
+
+def _flags(agents: list[Agent]) -> list[ParallelStepping | bool | None]:
+    """What the agents' models say about parallel stepping, one a model."""
+    flags = list({id(agent.model): getattr(agent.model, "parallel_stepping", False) for agent in agents}.values())
+    for flag in flags:
+        if not isinstance(flag, ParallelStepping) and flag not in (True, False, None):
+            raise ConfigurationError(f"parallel_stepping must be True, False or a ParallelStepping(…), got {flag!r}.")
+    return flags
+
+
+def config_of(agents: list[Agent]) -> ParallelStepping:
+    """The settings of agents that are stepped by hand: those of their model, or those for all models.
+
+    Raises:
+        ConfigurationError: if they are of models whose settings differ.
+    """
+    own = {flag for flag in _flags(agents) if isinstance(flag, ParallelStepping)}
+    if len(own) > 1:
+        raise ConfigurationError(
+            f"These agents belong to models whose parallel_stepping differs ({sorted(map(repr, own))}): step them in "
+            "lists of their own."
+        )
+    return own.pop() if own else _config
 
 
 def _warn_if_nobody_decides(agents: list[Agent], config: ParallelStepping) -> None:

@@ -7,9 +7,25 @@ is no next one: later calls of `step()` advance the time and run nothing, silent
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mesa import Agent
 
 _KEPT = "_mesa_llm_rearm"
+
+
+@contextmanager
+def on_failure(agents: Iterable[Agent]) -> Iterator[None]:
+    """Whatever is raised in here, the agents' models step on."""
+    try:
+        yield
+    except BaseException:
+        for model in {id(agent.model): agent.model for agent in agents}.values():
+            after_failure(model)
+        raise
 
 
 def after_failure(model: Any) -> None:

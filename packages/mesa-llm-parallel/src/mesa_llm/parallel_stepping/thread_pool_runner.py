@@ -22,51 +22,30 @@ if TYPE_CHECKING:
 MAX_LOOP_THREADS = 32
 
 
-class OffLoopSeat(Seat):
-    """An agent that runs on another thread than the step's event loop, and says when the next one may start."""
-
-    __slots__ = ("_start_awaited",)
-
-    def __init__(self, step: ParallelStep, agent: Agent) -> None:
-        super().__init__(step, agent)
-        self._start_awaited: asyncio.Future[None] | None = None
-
-    @override
-    def _reached(self) -> None:
-        if not self.past_start:
-            self.past_start = True
-            self._on_loop(self._started)
-
-    def _started(self) -> None:
-        if self._start_awaited is not None and not self._start_awaited.done():
-            self._start_awaited.set_result(None)
-
-    @override
-    async def wait_until_started(self) -> None:
-        if not self.past_start:
-            self._start_awaited = self.step.loop.create_future()
-            await self._start_awaited
-
-
-class ThreadSeat(OffLoopSeat):
+class ThreadSeat(Seat):
     """An agent whose `step` runs on a thread of its own.
 
-    The thread holds one of the step's slots while it runs, and none while it waits for a model or for its turn. So
-    the number of slots bounds the threads that run, never the agents that wait together.
+    The thread holds one of the step's slots while it runs, and none while it waits for a model or for its turn, or
+    when its time to decide is up. So the number of slots bounds the threads that run, never the agents that wait
+    together, and code that blocks holds up nobody else for longer than that.
 
     Args:
         step: the parallel step.
         agent: whose place it is.
         function: the agent's step.
+        plain: whether the agent has nothing to decide: its step is an act, beside those of all other plain agents.
     """
 
-    __slots__ = ("_function", "_is_over", "_lock", "_n_waiting")
+    __slots__ = ("_function", "_has_slot", "_is_over", "_is_taking", "_lock", "_n_waiting", "decides")
 
-    def __init__(self, step: ParallelStep, agent: Agent, function: Callable[[], Any]) -> None:
+    def __init__(self, step: ParallelStep, agent: Agent, function: Callable[[], Any], *, plain: bool = False) -> None:
         super().__init__(step, agent)
+        self.decides = not plain
         self._function = function
-        self._lock = threading.Lock()  # protects the two below: an agent may start threads of its own
+        self._lock = threading.Condition()  # protects the four below: an agent may start threads of its own
         self._n_waiting = 0
+        self._is_taking = False
+        self._has_slot = False
         self._is_over = False
 
     @override
@@ -76,35 +55,62 @@ class ThreadSeat(OffLoopSeat):
         thread = worker_thread.start(self._run, context=entered(self), name=name_of(self.agent))
         thread.add_done_callback(lambda thread: self._on_loop(self.ended, outcome(thread)))
 
+    @override
+    async def wait_until_started(self) -> None:
+        await self._until_past_start()
+
+    @override
+    def call_off(self) -> None:
+        super().call_off()
+        self._end_holding()
+
     def _run(self) -> None:
         self._take_slot()
         try:
             self._function()
         finally:
-            with self._lock:
-                self._is_over = True
-                has_slot = self._n_waiting == 0
-            if has_slot:
-                self.step.slots.release()
+            self._end_holding()
+
+    def _end_holding(self) -> None:
+        with self._lock:
+            self._is_over = True
+            self._give_slot()
 
     def _begin_to_wait(self) -> None:
         with self._lock:
             self._n_waiting += 1
-            gives_slot = self._n_waiting == 1 and not self._is_over
-        if gives_slot:
-            self.step.slots.release()
+            self._give_slot()
 
     def _stop_waiting(self) -> None:
         with self._lock:
             self._n_waiting -= 1
-            takes_slot = self._n_waiting == 0 and not self._is_over
-        if takes_slot:
-            self._take_slot()
+        self._take_slot()
+
+    def _give_slot(self) -> None:
+        if self._has_slot:
+            self._has_slot = False
+            self.step.slots.release()
+
+    def _wants_slot(self) -> bool:
+        return self._n_waiting == 0 and not self._is_over and not self._has_slot
 
     def _take_slot(self) -> None:
+        with self._lock:
+            while self._is_taking:  # another thread of the agent, for all of them
+                self._lock.wait()
+            if not self._wants_slot():
+                return
+            self._is_taking = True
         if not self.step.slots.acquire(blocking=False):
             with queued():
                 self.step.slots.acquire()
+        with self._lock:
+            self._is_taking = False
+            self._lock.notify_all()
+            if self._wants_slot():
+                self._has_slot = True
+            else:  # meanwhile it waits again, in another of its threads, or its time is up
+                self.step.slots.release()
 
     @override
     def _block(self, arrive: Callable[[Waiter], None]) -> None:
@@ -132,7 +138,7 @@ class ThreadSeat(OffLoopSeat):
         self._stop_waiting()
 
 
-class LoopThreadSeat(OffLoopSeat):
+class LoopThreadSeat(Seat):
     """An agent whose step is a coroutine, in threading mode: a task on one of the step's loop threads.
 
     Args:
@@ -163,9 +169,13 @@ class LoopThreadSeat(OffLoopSeat):
         running = self._loop_thread.submit(self._run())
         running.add_done_callback(lambda running: self._on_loop(self.ended, outcome(running)))
 
+    @override
+    async def wait_until_started(self) -> None:
+        await self._until_past_start()
+
     async def _run(self) -> Any:
         self._task = eager_task(self._coroutine_function, self._loop_thread.loop, entered(self), self.agent)
-        if not self._task.done():
+        if not self._task.done() and not self._starts_in_thread:
             self._reached()
         return await self._task
 

@@ -69,16 +69,22 @@ class Seat(Turn):
         agent: whose place it is.
     """
 
+    decides = True
+    """Whether the agent has something to decide, or else does nothing but act."""
+
     # Ten thousand of them are made in a step of as many agents, and die with it.
     __slots__ = (
         "__weakref__",
         "_activation",
         "_end_awaited",
         "_gave_back",
+        "_nested",
         "_open_calls",
         "_open_decisions",
         "_since",
         "_staged",
+        "_start_awaited",
+        "_starts_in_thread",
         "_timer",
         "_waiters",
         "acted",
@@ -95,6 +101,7 @@ class Seat(Turn):
         "spans",
         "state",
         "step",
+        "was_alone",
     )
 
     def __init__(self, step: ParallelStep, agent: Agent) -> None:
@@ -110,6 +117,8 @@ class Seat(Turn):
         """Whether the agent had left the model before it could act."""
         self.past_start = False
         """Whether the agent has come to where it waits for a model or for its turn, so that the next one may start."""
+        self.was_alone = False
+        """Whether the agent's step has ended before the next one could start: it has waited for nothing."""
         self.spans: tuple[Span, ...] = ()
         self.calls: list[tuple[Phase, float, ModelCall]] = []
         """The agent's model calls that have ended: in which phase they began, when they ended, and what they were."""
@@ -118,11 +127,14 @@ class Seat(Turn):
         self.finished = True
         """Whether nothing of the agent's step runs: it has not begun, or has come to its end."""
         self._open_decisions = 0
+        self._starts_in_thread = False
+        self._start_awaited: asyncio.Future[None] | None = None
         self._end_awaited: asyncio.Future[None] | None = None
         self._timer: PausableTimer | None = None
         # Most of these stay empty, and ten thousand empty lists are work for the garbage collector.
         self._waiters: tuple[Waiter, ...] = ()  # for the turn
         self._gave_back: tuple[Waiter, ...] = ()  # for the next round
+        self._nested: tuple[ParallelStep, ...] = ()
         self._open_calls: dict[ModelCall, Phase] = {}
         self._since = 0.0
         self._staged: tuple[tuple[Callable[[], None], Callable[[], None]], ...] = ()
@@ -183,6 +195,10 @@ class Seat(Turn):
             self._block(self._at_turn_point)
 
     @override
+    def goes_on_in_thread(self) -> None:
+        self._starts_in_thread = True
+
+    @override
     def call_started(self, call: ModelCall) -> None:
         self._open_calls[call] = "settle" if self.state is State.ENDED else "act" if self.acting else "decide"
         self.step.progress += 1
@@ -202,7 +218,7 @@ class Seat(Turn):
     def queue(self) -> Callable[[], None]:
         timer = self._timer
         if timer is None:
-            return lambda: None
+            return _nothing
         self._on_loop(timer.pause)
         return lambda: self._on_loop(timer.resume)
 
@@ -308,9 +324,13 @@ class Seat(Turn):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if state is State.DECIDING and step.config.decide_timeout is not None:
-            self._timer = PausableTimer(step.loop, step.config.decide_timeout, self._time_is_up)
+        if state is State.DECIDING and self.decides and step.config.decide_timeout is not None:
+            self._timer = PausableTimer(
+                step.loop, step.config.decide_timeout, self._time_is_up, uncounted=step.seconds_acted
+            )
         now = step.clock() - step.began
+        if self.state is State.ACTING:
+            step.acted_s += now - self._since
         if (phase := self.state.phase) is not None:
             self.spans += (Span(phase, self._since, now),)
         self._since = now
@@ -335,7 +355,20 @@ class Seat(Turn):
 
     def _reached(self) -> None:
         """The agent waits for a model, is at its turn point or has ended: the next one may start."""
-        self.past_start = True
+        if not self.past_start:
+            self.past_start = True
+            if self._start_awaited is not None:
+                self._on_loop(self._started)
+
+    def _started(self) -> None:
+        if self._start_awaited is not None and not self._start_awaited.done():
+            self._start_awaited.set_result(None)
+
+    async def _until_past_start(self) -> None:
+        self._start_awaited = self.step.loop.create_future()
+        if self.past_start:  # meanwhile, on another thread
+            return
+        await self._start_awaited
 
     def _has_answer(self) -> None:
         """A call to a model has ended, on the thread of the agent."""
@@ -349,9 +382,10 @@ class Seat(Turn):
             return
         if isinstance(error, asyncio.CancelledError):
             error = MesaLLMError(f"{name_of(self.agent)} was cancelled from within its own step.")
+        self.was_alone = not self.past_start
         if not self.called_off:
             self.error = error
-            self.failed_acting = error is not None and self.acting
+            self.failed_acting = error is not None and (self.acting or not self.decides)
             if error is None and self.past_start and self.state is State.DECIDING and not self.acted:
                 self.step.ended_without_turn(self)
         self._end()
@@ -370,6 +404,19 @@ class Seat(Turn):
     @abstractmethod
     async def wait_until_started(self) -> None:
         """Wait until the agent waits for a model, is at its turn point, or has ended."""
+
+    def others_start(self) -> Callable[[], None]:
+        """Called when the agent has started and others are to: what that takes is not its time to decide.
+
+        Returns:
+            What is to be called when all have started.
+        """
+        return _nothing
+
+    @property
+    def seconds_acting(self) -> float:
+        """How long the agent has been acting; 0 if it is not."""
+        return self.step.clock() - self.step.began - self._since if self.acting else 0.0
 
     @property
     def is_in_call(self) -> bool:
@@ -401,7 +448,7 @@ class Seat(Turn):
 
     def decide_again(self) -> None:
         """Let an agent that gave its turn back make its next decision."""
-        self.past_start = False
+        self.past_start = self._starts_in_thread = False
         self._enter(State.DECIDING)
         resumed, self._gave_back = self._gave_back, ()
         for waiter in resumed:
@@ -437,6 +484,20 @@ class Seat(Turn):
         self._abort_waiting()
         for call in tuple(self._open_calls):
             call.cancel()
+        for step in self._nested:
+            step.cancel()
+
+    def nest(self, step: ParallelStep) -> None:
+        """The agent has begun a step of others; it is called off with the agent."""
+        self._nested += (step,)
+
+    def unnest(self, step: ParallelStep) -> None:
+        """That step has ended."""
+        self._nested = tuple(nested for nested in self._nested if nested is not step)
+
+
+def _nothing() -> None:
+    """Nothing is to be done."""
 
 
 def _wake(waiter: Waiter, error: BaseException | None = None) -> None:
