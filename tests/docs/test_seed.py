@@ -8,7 +8,7 @@ from mesa import Model
 
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping, manual
-from mesa_llm.parallel_stepping.patch import current_config
+from mesa_llm.parallel_stepping.patch import config_of
 from mesa_llm.reasoning import CoTReasoning
 from mesa_llm.testing import ScriptedLLM
 
@@ -86,5 +86,5 @@ def test_stepping_by_hand():
 
 def test_choosing_the_mode():
     run(BLOCKS[3])
-    assert current_config().mode == "threading"
-    assert manual.patch.current_config() is current_config()
+    assert config_of([]).mode == "threading"
+    assert manual.patch.config_of is config_of

@@ -1,9 +1,9 @@
 """What does not run in parallel, does not get on, or is not reproducible, is said: once, with the reason."""
 
 import asyncio
-import logging
 import threading
 import warnings
+from types import SimpleNamespace
 
 import mesa
 import pytest
@@ -13,7 +13,6 @@ from mesa_llm.activation import model_call
 from mesa_llm.errors import NotParallelWarning, ReproducibilityWarning
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import (
-    ParallelStepping,
     enable_automatic_parallel_stepping,
     my_turn,
     step_agents_parallel,
@@ -218,103 +217,76 @@ def test_eager_steps_are_not_watched(mode):
     SpeakersModel(2, ScriptedLLM("hello"), made(draws("between", "random"))).step()
 
 
-def stuck(lock):
+@pytest.fixture
+def look(monkeypatch):
+    """Makes the watchdog look, instead of its timer."""
+    due = []
+
+    def call_later(seconds, look):
+        assert seconds == watchdog.STALL_S
+        due.append(look)
+        return lambda: None
+
+    monkeypatch.setattr(watchdog, "transport_loop", SimpleNamespace(call_later=call_later))
+
+    def look():
+        due[-1]()
+
+    return look
+
+
+def test_a_step_that_does_not_get_on_names_who_has_not_decided(look, caplog):
     class Stuck(LLMAgent):
         def step(self):
             if self.unique_id == 2:
-                lock.acquire()
+                look()
+                assert "nothing has happened" not in caplog.text, "it had got on since the last look"
+                look()
             wait_my_turn()
 
-    return Stuck
+    enable_automatic_parallel_stepping(mode="threading")
+    SpeakersModel(3, ScriptedLLM("hello"), made(Stuck)).agents.do("step")
+    assert "nothing has happened in this step for 10 s. Not decided: Stuck 2. Acting: nobody." in caplog.text
 
 
-def test_a_step_that_does_not_get_on_names_who_has_not_decided(monkeypatch, caplog):
-    monkeypatch.setattr(watchdog, "STALL_S", 0.05)
-    told = threading.Event()
-    lock = threading.Lock()
-    lock.acquire()
-
-    class Tells(logging.Handler):
-        def emit(self, record):
-            told.set()
-            lock.release()
-
-    handler = Tells()
-    logging.getLogger(watchdog.__name__).addHandler(handler)
-    try:
-        model = SpeakersModel(3, ScriptedLLM("hello"), made(stuck(lock)), parallel=ParallelStepping(mode="threading"))
-        enable_automatic_parallel_stepping()
-        model.agents.do("step")
-    finally:
-        logging.getLogger(watchdog.__name__).removeHandler(handler)
-    assert told.is_set()
-    assert "nothing has happened in this step for 0.05 s. Not decided: Stuck 2. Acting: nobody." in caplog.text
-
-
-def test_a_blocked_event_loop_is_noticed_and_the_acting_agent_named(monkeypatch, caplog):
-    monkeypatch.setattr(watchdog, "STALL_S", 0.05)
-    told = threading.Event()
-
-    class Tells(logging.Handler):
-        def emit(self, record):
-            told.set()
-
+def test_a_blocked_event_loop_is_noticed_and_the_acting_agent_named(look, caplog):
     class Blocks(Speaker):
         def say(self, plan):
-            assert told.wait(10)
+            for _ in range(2):
+                elsewhere = threading.Thread(target=look)
+                elsewhere.start()
+                elsewhere.join()
 
-    handler = Tells()
-    logging.getLogger(watchdog.__name__).addHandler(handler)
-    try:
-        enable_automatic_parallel_stepping()
-        SpeakersModel(1, ScriptedLLM("hello"), Blocks).step()
-    finally:
-        logging.getLogger(watchdog.__name__).removeHandler(handler)
+    enable_automatic_parallel_stepping()
+    SpeakersModel(1, ScriptedLLM("hello"), Blocks).step()
     assert "Not decided: nobody. Acting: Blocks 1." in caplog.text
 
 
-def test_who_waits_for_a_model_is_not_stuck(mode, monkeypatch, caplog):
-    """The model answers only when the watchdog has looked three times. Both run on the transport loop."""
-    monkeypatch.setattr(watchdog, "STALL_S", 0.01)
-    looks = []
-    enough = asyncio.Event()
-    look = watchdog.Watchdog._look
-
-    def looks_and_counts(self):
-        looks.append(self)
-        if len(looks) == 3:
-            enough.set()
-        look(self)
-
-    monkeypatch.setattr(watchdog.Watchdog, "_look", looks_and_counts)
+def test_who_waits_for_a_model_is_not_stuck(mode, look, caplog):
+    """Looks when the second agent asks: by then the first one waits for its answer."""
+    asked = []
+    both_ask = asyncio.Event()
 
     async def answer(request):
-        await enough.wait()
+        asked.append(request)
+        if len(asked) == 2:
+            for _ in range(3):
+                look()
+            both_ask.set()
+        await both_ask.wait()
         return "hello"
 
     SpeakersModel(2, ScriptedLLM(answer)).step()
-    assert len(looks) >= 3
+    assert len(asked) == 2
     assert "No model is being asked" not in caplog.text
 
 
-def test_who_marks_calls_of_its_own_is_not_stuck(monkeypatch, caplog):
-    monkeypatch.setattr(watchdog, "STALL_S", 0.01)
-    looked_three_times = threading.Event()
-    look = watchdog.Watchdog._look
-    looks = []
-
-    def looks_and_counts(self):
-        looks.append(self)
-        if len(looks) == 3:
-            looked_three_times.set()
-        look(self)
-
-    monkeypatch.setattr(watchdog.Watchdog, "_look", looks_and_counts)
-
+def test_who_marks_calls_of_its_own_is_not_stuck(look, caplog):
     class AsksByItself(LLMAgent):
         def step(self):
             with model_call():
-                assert looked_three_times.wait(10)
+                for _ in range(3):
+                    look()
             wait_my_turn()
 
     enable_automatic_parallel_stepping(mode="threading")

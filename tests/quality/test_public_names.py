@@ -20,6 +20,7 @@ PUBLIC = {
             "current_turn",
             "decide",
             "entered",
+            "in_thread",
             "is_claimed",
             "mark_installed",
             "model_call",
