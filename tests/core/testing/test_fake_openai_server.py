@@ -1,13 +1,15 @@
 import asyncio
 import json
+import ssl
 import threading
 import time
 import urllib.error
 import urllib.request
-from http.client import RemoteDisconnected
+from http.client import IncompleteRead, RemoteDisconnected
 
 import aiohttp
 import pytest
+import trustme
 
 from mesa_llm.clients import tool_call
 from mesa_llm.testing import FakeOpenAIServer, Fault
@@ -87,6 +89,55 @@ def test_malformed_and_wrong_content_type():
         for _ in range(2):
             with pytest.raises(json.JSONDecodeError):
                 post(server)
+
+
+def test_headers_and_raw_bodies():
+    faults = [Fault(status=308, headers={"Location": "/x"}, body=b"moved"), Fault(status=200, body=b"[1]")]
+    with FakeOpenAIServer(faults) as server:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            post(server)
+        with caught.value as error:
+            assert (error.code, error.headers["Location"], error.read()) == (308, "/x", b"moved")
+        assert post(server) == [1]
+
+
+def test_half_a_body():
+    with FakeOpenAIServer(Fault.half()) as server, pytest.raises(IncompleteRead) as caught:
+        post(server)
+    assert caught.value.partial == b'{"choices": [{"mess'
+
+
+@pytest.mark.parametrize("fault", [Fault.endless(), Fault.slow_loris(0.001)], ids=["endless", "slow"])
+async def test_a_body_that_never_ends(fault):
+    with FakeOpenAIServer(fault) as server:
+        async with aiohttp.ClientSession() as session, session.post(f"{server.url}/chat/completions", json=BODY) as got:
+            assert got.status == 200
+            pieces = [await got.content.readany() for _ in range(5)]
+    assert all(pieces)
+    assert (max(map(len, pieces)) > 1_000) == (fault.interval == 0)
+
+
+def test_https():
+    authority = trustme.CA()
+    served, asked = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(served)
+    authority.configure_trust(asked)
+    with FakeOpenAIServer(tls=served) as server:
+        assert server.url.startswith("https://127.0.0.1:")
+        with urllib.request.urlopen(f"{server.url}/models", timeout=10, context=asked) as response:
+            assert response.status == 200
+
+
+def test_down_and_up_again_at_the_same_address():
+    server = FakeOpenAIServer()
+    with server:
+        url = server.url
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        post(server)
+    with server:
+        assert server.url == url
+        post(server)
+    assert len(server.requests) == 1
 
 
 def test_error_of_the_script_is_told():

@@ -15,6 +15,8 @@ from mesa_llm.testing.gate import Gate
 from mesa_llm.testing.script import Script, ScriptReader
 
 if TYPE_CHECKING:
+    import ssl
+
     from aiohttp import web
 
 type ServerAnswer = Answer | dict[str, Any] | Fault
@@ -36,7 +38,8 @@ class ServedRequest:
 class FakeOpenAIServer:
     """Serves `POST /v1/chat/completions` and `GET /v1/models` on the loopback, while its `with` block runs.
 
-    Runs on a thread and an event loop of its own, so that a blocked test does not block it.
+    Runs on a thread and an event loop of its own, so that a blocked test does not block it. Entered again, it serves
+    at the same address: a server that was down, and is back.
 
     Args:
         answer: the script: a function of the request's JSON, plain or async; a list of answers, given in order of
@@ -46,6 +49,7 @@ class FakeOpenAIServer:
         hold_until: holds all answers until this many requests are being served at once; then the next batch.
         patience: seconds after which a held batch that is not complete is answered by a 500 that says so.
         models: the names that `GET /v1/models` lists.
+        tls: a context with the server's certificate; makes it serve HTTPS.
 
     Attributes:
         requests: the requests for completions, in order of arrival.
@@ -65,6 +69,7 @@ class FakeOpenAIServer:
         hold_until: int | None = None,
         patience: float = 10.0,
         models: tuple[str, ...] = ("fake-model",),
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.requests: list[ServedRequest] = []
         self.connections_opened = 0
@@ -74,13 +79,14 @@ class FakeOpenAIServer:
         self._latency = check_latency(latency)
         self._gate = Gate(hold_until, patience)
         self._models = models
+        self._tls = tls
         self._port = 0
         self._thread: LoopThread | None = None
 
     @property
     def url(self) -> str:
         """The base URL, as for `api_base`."""
-        return f"http://127.0.0.1:{self._port}/v1"
+        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self._port}/v1"
 
     def __enter__(self) -> Self:
         self._thread = LoopThread("fake-openai-server")
@@ -98,13 +104,19 @@ class FakeOpenAIServer:
         from aiohttp import web  # noqa: PLC0415
 
         self._http = web.Server(self._serve, access_log=None, handler_cancellation=True)
-        self._listener = await asyncio.get_running_loop().create_server(self._connection_made, "127.0.0.1", 0)
+        self._listener = await asyncio.get_running_loop().create_server(
+            self._connection_made, "127.0.0.1", self._port, ssl=self._tls
+        )
         self._port = self._listener.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:
         self._listener.close()
+        transports = [connection.transport for connection in self._http.connections]
         self._http.pre_shutdown()  # ends the connections that idle
         await self._http.shutdown(timeout=0.01)  # cancels the rest; zero would mean to wait for ever
+        for transport in transports:
+            if transport is not None:
+                transport.abort()  # else it would wait until the client has read what is left of a large answer
 
     def _connection_made(self) -> asyncio.Protocol:
         self.connections_opened += 1
@@ -118,8 +130,9 @@ class FakeOpenAIServer:
         if (request.method, request.path) == ("GET", "/v1/models"):
             listed = [{"id": name, "object": "model", "created": 0, "owned_by": "nobody"} for name in self._models]
             return web.json_response({"object": "list", "data": listed})
-        fault = Fault(body=f"Nothing is served at {request.method} {request.path}.")
-        return web.json_response(fault.error_json(), status=404)
+        return await self._fail(
+            request, Fault(status=404, body=f"Nothing is served at {request.method} {request.path}.")
+        )
 
     async def _serve_completion(self, request: web.BaseRequest) -> web.StreamResponse:
         from aiohttp import web  # noqa: PLC0415
@@ -156,9 +169,23 @@ class FakeOpenAIServer:
                 return web.Response()  # goes nowhere
             case "hang":
                 await asyncio.Event().wait()
+            case "half":
+                cut = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "1000"})
+                await cut.prepare(request)
+                await cut.write(b'{"choices": [{"mess')
+                if request.transport is not None:
+                    request.transport.close()
+                return cut
+            case "endless":
+                endless = web.StreamResponse(headers={"Content-Type": "application/json"})
+                await endless.prepare(request)
+                while True:
+                    await endless.write(b" " if fault.interval else b" " * 65_536)
+                    await asyncio.sleep(fault.interval)
             case "malformed":
                 return web.Response(text='{"choices": [{"mess', content_type="application/json")
             case "wrong_content_type":
                 return web.Response(text="<html><body>Please log in</body></html>", content_type="text/html")
         headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
-        return web.json_response(fault.error_json(), status=fault.status, headers=headers)
+        headers = {"Content-Type": "application/json"} | headers | dict(fault.headers)
+        return web.Response(body=fault.error_body(), status=fault.status, headers=headers)
