@@ -72,6 +72,13 @@ def test_conversation_with_a_tool_result():
     assert response.usage == Usage(prompt_tokens=3, completion_tokens=1)
 
 
+@pytest.mark.parametrize("model", ["openai/fake", "hosted_vllm/fake"])
+def test_reasoning_of_the_model(model):
+    with FakeOpenAIServer({"content": "north", "reasoning_content": "It is cold."}) as server:
+        response = LiteLLMClient(api_base=server.url).generate(request(model))
+    assert (response.message.content, response.reasoning) == ("north", "It is cold.")
+
+
 def test_key_is_sent():
     with FakeOpenAIServer() as server:
         LiteLLMClient(api_base=server.url, api_key="sk-mine-12345").generate(request())

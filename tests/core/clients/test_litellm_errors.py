@@ -1,5 +1,7 @@
 import os
+import socket
 import traceback
+from email.utils import formatdate
 
 import pytest
 
@@ -67,9 +69,30 @@ def test_fault_becomes_one_of_our_errors(fault, model):
     assert len(server.requests) == 1, "a failure is not retried"
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whether_it_may_pass(fault):
+    answer, *_ = FAULTS[fault]
+    with FakeOpenAIServer(answer) as server:
+        timeout = 0.2 if fault == "hang" else 20.0
+        error = failure_of(LiteLLMClient(api_base=server.url, timeout=timeout), "hosted_vllm/fake")
+    assert error.is_transient == (fault not in {"unknown", "bad", "forbidden", "html"})
+
+
 def test_retry_after_is_passed_on():
-    with FakeOpenAIServer(Fault(status=429, retry_after=1.5)) as server:
-        assert "next in 1.5 s" in str(failure_of(LiteLLMClient(api_base=server.url)))
+    faults = [Fault(status=429, retry_after=1.5), Fault(status=503, headers={"Retry-After": formatdate(4e9)})]
+    with FakeOpenAIServer(faults) as server:
+        first, second = (failure_of(LiteLLMClient(api_base=server.url)) for _ in faults)
+    assert "next in 1.5 s" in str(first)
+    assert first.retry_after == 1.5
+    assert second.retry_after > 1e6
+
+
+def test_an_exhausted_quota_does_not_pass():
+    quota = {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}
+    with FakeOpenAIServer(Fault(status=429, body=quota)) as server:
+        error = failure_of(LiteLLMClient(api_base=server.url))
+    assert (type(error), error.is_transient) == (RateLimitedError, False)
+    assert "Check the account's plan and balance" in str(error)
 
 
 @pytest.mark.parametrize("model", ["openai/fake", "hosted_vllm/fake"])
@@ -96,6 +119,7 @@ def test_nobody_at_the_address(model, unused_tcp_port):
     assert error.status is None
     assert f"{model} at {endpoint} cannot be reached" in str(error)
     assert "ssl" not in str(error)
+    assert error.is_transient
 
 
 @pytest.mark.parametrize(
@@ -139,4 +163,14 @@ def test_programming_error_is_no_unreachable_endpoint():
     assert type(error) is ModelCallError
     assert "TypeError: Object of type object is not JSON serializable" in str(error)
     assert isinstance(error.__cause__, TypeError)
+    assert not error.is_transient
     assert server.requests == []
+
+
+def test_a_name_that_is_not_known_does_not_pass(monkeypatch):
+    def fail(*args, **kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    error = failure_of(LiteLLMClient(api_base="http://model.test/v1"))
+    assert (type(error), error.is_transient) == (EndpointUnreachableError, False)

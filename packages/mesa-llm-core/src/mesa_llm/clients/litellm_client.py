@@ -6,10 +6,11 @@ import os
 from typing import Any
 
 from mesa_llm.clients.client import AsyncClient
+from mesa_llm.clients.failures import FailedCall
 from mesa_llm.clients.litellm_errors import translate
 from mesa_llm.clients.litellm_module import load_litellm
 from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, ToolCall, Usage
-from mesa_llm.errors import ConfigurationError, ModelCallError
+from mesa_llm.errors import ConfigurationError
 
 # Providers that stand for "a server that speaks OpenAI's API", which may well want no key.
 _OPENAI_LIKE = frozenset({"openai", "text-completion-openai", "custom_openai", "openai_like"})
@@ -87,12 +88,8 @@ class LiteLLMClient(AsyncClient):
 
     def _read(self, answer: Any, request: LLMRequest) -> LLMResponse:
         if not answer.choices:
-            where = f" at {self.api_base}" if self.api_base else ""
-            raise ModelCallError(
-                f"{request.model}{where} sent a completion without choices.",
-                model=request.model,
-                endpoint=self.api_base,
-            )
+            call = FailedCall(model=request.model, endpoint=self.api_base)
+            raise call.unusable("sent a completion without choices", is_transient=True)
         choice = answer.choices[0]
         calls = tuple(
             ToolCall(id=call.id or f"call_{number}", name=call.function.name or "", arguments=call.function.arguments)
@@ -105,4 +102,5 @@ class LiteLLMClient(AsyncClient):
             usage=Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else Usage(),
             finish_reason=choice.finish_reason or "stop",
             cost=getattr(answer, "_hidden_params", {}).get("response_cost"),
+            reasoning=getattr(choice.message, "reasoning_content", None) or "",
         )

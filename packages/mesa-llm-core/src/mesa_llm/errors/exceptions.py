@@ -26,7 +26,7 @@ class ModelCallError(MesaLLMError):
 
     Attributes:
         model: the model's name, as `provider/model`.
-        endpoint: the base URL that was called, `None` for the provider's own.
+        endpoint: the base URL that was called; `None` where that is litellm's knowledge alone.
         status: the HTTP status, `None` if there was no answer.
         retry_after: seconds after which the server wants to be asked again; `None` if it does not say.
         is_transient: whether the same request may well succeed later: the server was busy, slow or not there. A wrong
