@@ -40,6 +40,7 @@ PUBLIC = {
             "Answer",
             "AsyncClient",
             "CallCounts",
+            "DirectClient",
             "LLMClient",
             "LLMRequest",
             "LLMResponse",

@@ -3,6 +3,7 @@
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.clients.answers import Answer, tool_call
 from mesa_llm.clients.client import AsyncClient, LLMClient
+from mesa_llm.clients.direct_client import DirectClient
 from mesa_llm.clients.litellm_client import LiteLLMClient
 from mesa_llm.clients.messages import (
     LLMRequest,
@@ -22,6 +23,7 @@ __all__ = [
     "Answer",
     "AsyncClient",
     "CallCounts",
+    "DirectClient",
     "LLMClient",
     "LLMRequest",
     "LLMResponse",

@@ -1,0 +1,183 @@
+"""Who speaks OpenAI's chat completions API: where they are, and where their keys are looked for.
+
+The names are litellm's, so that the same `provider/model` works with either transport; `llama_cpp` and `sglang`, which
+litellm has no name for, work with the direct one alone.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from mesa_llm.clients.failures import set_key
+from mesa_llm.errors import ConfigurationError, MissingAPIKeyError, UnknownModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A provider, or a kind of server.
+
+    Attributes:
+        api_base: its base URL; for a server of one's own the one that it has by default; `None` if there is none.
+        key_variables: environment variables in which its key is looked for, the usual one first.
+        base_variables: environment variables in which its base URL is looked for.
+        needs_key: whether its own address wants a key. An address that is given may always do without.
+    """
+
+    api_base: str | None
+    key_variables: tuple[str, ...]
+    base_variables: tuple[str, ...] = ()
+    needs_key: bool = True
+
+
+def _server(api_base: str | None, *names: str) -> Provider:
+    return Provider(
+        api_base, tuple(f"{name}_API_KEY" for name in names), tuple(f"{name}_API_BASE" for name in names), False
+    )
+
+
+PROVIDERS = {
+    "cerebras": Provider("https://api.cerebras.ai/v1", ("CEREBRAS_API_KEY",)),
+    "deepinfra": Provider("https://api.deepinfra.com/v1/openai", ("DEEPINFRA_API_KEY",)),
+    "deepseek": Provider("https://api.deepseek.com/v1", ("DEEPSEEK_API_KEY",), ("DEEPSEEK_API_BASE",)),
+    "fireworks_ai": Provider(
+        "https://api.fireworks.ai/inference/v1", ("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY"), ("FIREWORKS_API_BASE",)
+    ),
+    "groq": Provider("https://api.groq.com/openai/v1", ("GROQ_API_KEY",), ("GROQ_API_BASE",)),
+    "hyperbolic": Provider("https://api.hyperbolic.xyz/v1", ("HYPERBOLIC_API_KEY",)),
+    "mistral": Provider("https://api.mistral.ai/v1", ("MISTRAL_API_KEY",), ("MISTRAL_API_BASE",)),
+    "moonshot": Provider("https://api.moonshot.ai/v1", ("MOONSHOT_API_KEY",), ("MOONSHOT_API_BASE",)),
+    "nebius": Provider("https://api.studio.nebius.ai/v1", ("NEBIUS_API_KEY",), ("NEBIUS_API_BASE",)),
+    "novita": Provider("https://api.novita.ai/v3/openai", ("NOVITA_API_KEY",), ("NOVITA_API_BASE",)),
+    "nvidia_nim": Provider("https://integrate.api.nvidia.com/v1", ("NVIDIA_NIM_API_KEY",), ("NVIDIA_NIM_API_BASE",)),
+    "openai": Provider("https://api.openai.com/v1", ("OPENAI_API_KEY",), ("OPENAI_BASE_URL", "OPENAI_API_BASE")),
+    "openrouter": Provider("https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",), ("OPENROUTER_API_BASE",)),
+    "perplexity": Provider("https://api.perplexity.ai", ("PERPLEXITYAI_API_KEY", "PERPLEXITY_API_KEY")),
+    "sambanova": Provider("https://api.sambanova.ai/v1", ("SAMBANOVA_API_KEY",), ("SAMBANOVA_API_BASE",)),
+    "together_ai": Provider(
+        "https://api.together.ai/v1",
+        ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY", "TOGETHER_AI_API_KEY"),
+        ("TOGETHER_AI_API_BASE",),
+    ),
+    "xai": Provider("https://api.x.ai/v1", ("XAI_API_KEY",), ("XAI_API_BASE",)),
+    # Servers of one's own.
+    "custom_openai": _server(None, "CUSTOM_OPENAI"),
+    "hosted_vllm": _server("http://localhost:8000/v1", "HOSTED_VLLM"),
+    "litellm_proxy": _server(None, "LITELLM_PROXY"),
+    "llama_cpp": _server("http://localhost:8080/v1", "LLAMA_CPP"),
+    "llamafile": _server("http://localhost:8080/v1", "LLAMAFILE"),
+    "lm_studio": _server("http://localhost:1234/v1", "LM_STUDIO"),
+    "ollama": _server("http://localhost:11434/v1", "OLLAMA"),
+    "ollama_chat": _server("http://localhost:11434/v1", "OLLAMA"),
+    "openai_like": _server(None, "OPENAI_LIKE"),
+    "sglang": _server("http://localhost:30000/v1", "SGLANG"),
+    "vllm": _server("http://localhost:8000/v1", "VLLM", "HOSTED_VLLM"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectSettings:
+    """Where a model is asked.
+
+    Attributes:
+        model: its name there, without the provider.
+        api_base: the base URL.
+        api_key: the key; `None` where there is none, and none is needed.
+        key_variables: where the key is looked for if none is given.
+        is_own_server: whether the address is of the user's own choice, and so may be wrong.
+    """
+
+    model: str
+    api_base: str
+    api_key: str | None
+    key_variables: tuple[str, ...]
+    is_own_server: bool
+
+    @property
+    def url(self) -> str:
+        """Where requests go. A query in the base URL stays at the end."""
+        parts = urlsplit(self.api_base)
+        return parts._replace(path=f"{parts.path.rstrip('/')}/chat/completions").geturl()
+
+
+def is_openai_compatible(provider: str) -> bool:
+    """Whether the direct transport knows how to ask a provider.
+
+    Args:
+        provider: its name as litellm spells it, e.g. `hosted_vllm`.
+    """
+    return provider in PROVIDERS
+
+
+def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | None = None) -> DirectSettings:
+    """Where the direct transport asks a model.
+
+    Args:
+        llm_model: the model, as `provider/model`.
+        api_base: the base URL; `None` for the provider's usual variable, or else its own address.
+        api_key: the key; `None` for the provider's usual variable. A provider's own address wants one, an address that
+            is given and a server of one's own do not.
+
+    Raises:
+        UnknownModelError: if the name has no provider in it, or one that does not speak OpenAI's API.
+        MissingAPIKeyError: if a key is needed and there is none.
+        ConfigurationError: if there is no address, or it or the key cannot be used.
+    """
+    name, _, model = llm_model.partition("/")
+    provider = PROVIDERS.get(name)
+    if provider is None or not model:
+        raise UnknownModelError(
+            f"{llm_model}: {name!r} is no provider that speaks OpenAI's API. Write 'provider/model' with one of "
+            f"{', '.join(PROVIDERS)}; or ask it through litellm.",
+            model=llm_model,
+            endpoint=api_base,
+        )
+    given = api_base or _first_of(provider.base_variables)
+    base = given or provider.api_base
+    if base is None:
+        raise ConfigurationError(f"{llm_model} has no address of its own: give api_base.")
+    has_password = "@" in urlsplit(base).netloc  # goes where the key would go
+    if has_password and api_key:
+        raise ConfigurationError(
+            "A password in api_base and an api_key cannot both be sent: there is one header for both."
+        )
+    key = None if has_password else api_key or _first_of(provider.key_variables)
+    is_own_server = given is not None or not provider.needs_key
+    if key is None and not is_own_server:
+        raise MissingAPIKeyError(
+            f"{llm_model} needs an API key, and there is none. {set_key(provider.key_variables)}",
+            model=llm_model,
+        )
+    return DirectSettings(
+        model=model,
+        api_base=_base_of(base, name),
+        api_key=key and _usable(key),
+        key_variables=provider.key_variables,
+        is_own_server=is_own_server,
+    )
+
+
+def _first_of(variables: tuple[str, ...]) -> str | None:
+    for name in variables:
+        if value := os.environ.get(name):
+            return value
+    return None
+
+
+def _base_of(base: str, provider: str) -> str:
+    """The base URL without a slash at its end. Ollama's is often given without the `/v1` of its second API."""
+    parts = urlsplit(base)
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        raise ConfigurationError(
+            f"api_base must be an http or https URL, e.g. 'http://localhost:8000/v1', got {base!r}."
+        )
+    base = base.rstrip("/")
+    return f"{base}/v1" if provider in {"ollama", "ollama_chat"} and parts.path in {"", "/"} else base
+
+
+def _usable(key: str) -> str:
+    key = key.strip()  # a newline at the end, from a file
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigurationError("api_key must be printable ASCII: it goes into an HTTP header. It is not shown here.")
+    return key
