@@ -2,8 +2,8 @@
 
     uv run python benchmarks/transport.py [calls in flight] [rounds]
 
-The server runs in a process of its own. Each round asks through all three in turn, all calls at once, so that a noisy
-machine is noisy for all; the table gives medians of the CPU time of this process per call, in all its threads. Bare
+The server runs in a process of its own. Each round asks through all in turn, all calls at once, so that a noisy machine
+is noisy for all; the table gives medians of the CPU time of this process per call, in all its threads. Bare
 aiohttp asks on one event loop; "prepared" is the least that it can cost, with the JSON written before and the answer's
 not read. The clients are asked as agents ask: on a loop of the caller's, while the connections belong to the transport
 loop in another thread. Before that, 50 steps of 50 calls: the connections opened must not grow.
@@ -105,19 +105,23 @@ async def milliseconds(ask: Round, calls: int) -> float:
 async def compare(url: str, calls: int, rounds: int) -> None:
     """Measure and print what a call costs."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        peers = {
-            "bare aiohttp": through_bare_aiohttp(url, session),
-            "aiohttp prepared": through_prepared_aiohttp(url, session),
-            "DirectClient": through(DirectClient(api_base=url)),
-            "LiteLLMClient": through(LiteLLMClient(api_base=url)),
-        }
-        for ask in peers.values():
-            await ask(calls)  # imports, and opens the connections
-        measured = [[await milliseconds(ask, calls) for ask in peers.values()] for _ in range(rounds)]
-    bare = [row[0] for row in measured]
-    for name, column in zip(peers, zip(*measured, strict=True), strict=True):
-        ratio = statistics.median(mine / its for mine, its in zip(column, bare, strict=True))
-        print(f"{name:<18}{statistics.median(column):>8.3f} ms/call{ratio:>8.2f} x bare")
+        bare, prepared = through_bare_aiohttp(url, session), through_prepared_aiohttp(url, session)
+        direct, litellm = through(DirectClient(api_base=url)), through(LiteLLMClient(api_base=url))
+        measured = {"bare aiohttp": bare, "aiohttp prepared": prepared, "DirectClient": direct}
+        columns = await in_turn(list(measured.values()), calls, rounds)
+        # By itself and last: it goes on working after its calls have ended.
+        columns += await in_turn([litellm], calls, rounds)
+    for name, column in zip([*measured, "LiteLLMClient"], columns, strict=True):
+        mine, bare_ms, prepared_ms = (statistics.median(each) for each in (column, columns[0], columns[1]))
+        print(f"{name:<18}{mine:>8.3f} ms/call{mine / bare_ms:>8.2f} x bare{mine / prepared_ms:>8.2f} x prepared")
+
+
+async def in_turn(peers: list[Round], calls: int, rounds: int) -> list[list[float]]:
+    """What each costs, round by round."""
+    for ask in peers:
+        await ask(calls)  # imports, and opens the connections
+    measured = [[await milliseconds(ask, calls) for ask in peers] for _ in range(rounds)]
+    return [list(column) for column in zip(*measured, strict=True)]
 
 
 def main(calls: int = 300, rounds: int = 9) -> None:

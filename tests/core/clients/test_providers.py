@@ -1,11 +1,15 @@
 """Where the direct transport finds providers, and their keys."""
 
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
 import pytest
 from helpers.environment import without_keys_and_proxies
 
-from mesa_llm.clients.litellm_module import load_litellm
 from mesa_llm.clients.providers import PROVIDERS, direct_settings, is_openai_compatible
-from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import ConfigurationError, MissingAPIKeyError, UnknownModelError
 
 OWN_NAMES = {"llama_cpp", "sglang"}
@@ -19,12 +23,29 @@ def _environment(monkeypatch):
 
 @pytest.fixture(scope="module")
 def litellm():
-    return transport_loop.submit(load_litellm()).result()
+    """What litellm says of each provider. In a process of its own: being asked first for this changes how it loads."""
+    code = """
+        import json, litellm, sys
+        print(json.dumps({
+            name: [litellm.get_llm_provider(f"{name}/org/name"), litellm.validate_environment(f"{name}/m")["missing_keys"]]
+            for name in sys.argv[1:]
+        }))
+    """
+    names = sorted(PROVIDERS.keys() - OWN_NAMES)
+    environment = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_BASE"))}
+    said = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *names],
+        env=environment,
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    return json.loads(said.stdout)
 
 
 @pytest.mark.parametrize("name", sorted(PROVIDERS.keys() - OWN_NAMES))
 def test_litellm_knows_the_name_and_means_the_same_by_it(name, litellm):
-    model, provider, _, base = litellm.get_llm_provider(f"{name}/org/name")
+    model, provider, _, base = litellm[name][0]
     assert (provider, model) == (name, "org/name")
     settings = direct_settings(f"{name}/org/name", None if PROVIDERS[name].api_base else "http://localhost/v1", "k")
     assert settings.model == "org/name"
@@ -50,7 +71,7 @@ def test_a_providers_own_address_wants_a_key(name, monkeypatch):
 
 @pytest.mark.parametrize("name", sorted(PROVIDERS.keys() - OWN_SERVERS))
 def test_litellm_looks_for_the_key_in_one_of_the_same_variables(name, litellm):
-    missing = litellm.validate_environment(f"{name}/m")["missing_keys"]
+    missing = litellm[name][1]
     assert not missing or set(missing) & set(PROVIDERS[name].key_variables)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
 from mesa_llm.activation import ModelCall, model_call, numbered_call
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
-from mesa_llm.concurrency import transport_loop
+from mesa_llm.concurrency import hand_over, transport_loop
 from mesa_llm.errors import TurnError
 
 
@@ -74,7 +73,7 @@ class AsyncClient(ABC):
         call, marked = self._sent(request)
         try:
             with model_call(marked):
-                marked.response = response = await asyncio.wrap_future(call)
+                marked.response = response = await hand_over.outcome(call)
                 return response
         except BaseException:
             call.cancel()

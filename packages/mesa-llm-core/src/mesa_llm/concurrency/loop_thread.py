@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, override
 
 from mesa_llm.concurrency import worker_thread
+from mesa_llm.concurrency.hand_over import Call, Mailbox
 
 
 class _ThreadPerCall(ThreadPoolExecutor):
@@ -40,6 +41,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = new_event_loop()
+        self._mailbox = Mailbox(self.loop)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -58,7 +60,13 @@ class LoopThread:
 
     def submit[T](self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine here, with the caller's context variables. Cancelling the future cancels it."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        call = Call(coroutine, self.loop)
+        try:
+            self._mailbox.put(call.start)
+        except BaseException:  # Ctrl-C, say: nobody will wait for it
+            call.cancel()
+            raise
+        return call
 
     def close(self, timeout: float | None = None) -> bool:
         """Cancel what still runs, stop the loop and wait for its thread to end.

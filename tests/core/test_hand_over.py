@@ -1,0 +1,232 @@
+"""Work and results that go from thread to loop and back: in order, together, and never lost."""
+
+import asyncio
+import contextvars
+import gc
+import threading
+from concurrent.futures import CancelledError, Future
+
+import pytest
+
+from mesa_llm.concurrency import hand_over
+from mesa_llm.concurrency.loop_thread import LoopThread
+
+variable = contextvars.ContextVar("variable", default="unset")
+
+
+@pytest.fixture
+def helper():
+    thread = LoopThread("helper")
+    yield thread
+    thread.close()
+
+
+class Wakings:
+    """Counts how often a loop is woken up from outside."""
+
+    def __init__(self, loop, monkeypatch):
+        self.count = 0
+        wake = loop.call_soon_threadsafe
+
+        def counted(*args, **kwargs):
+            self.count += 1
+            return wake(*args, **kwargs)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+
+
+def block(helper):
+    """Stop a loop until the event that this returns is set."""
+    blocked, go_on = threading.Event(), threading.Event()
+
+    def stand_still():
+        blocked.set()
+        go_on.wait(10)
+
+    helper.loop.call_soon_threadsafe(stand_still)
+    assert blocked.wait(10)
+    return go_on
+
+
+async def value(x):
+    return x
+
+
+def test_calls_that_set_out_together_wake_the_loop_once_and_start_in_order(helper, monkeypatch):
+    started = []
+
+    async def start(n):
+        started.append(n)
+        return n
+
+    go_on = block(helper)
+    wakings = Wakings(helper.loop, monkeypatch)
+    calls = [helper.submit(start(n)) for n in range(20)]
+    go_on.set()
+    assert [call.result(10) for call in calls] == started == list(range(20))
+    assert wakings.count == 1
+    assert helper.submit(value("later")).result(10) == "later"
+    assert wakings.count == 2
+
+
+async def test_answers_that_come_together_wake_the_loop_once_and_arrive_in_order(helper, monkeypatch):
+    arrived = []
+
+    async def listen(call):
+        arrived.append(await hand_over.outcome(call))
+
+    go_on = block(helper)
+    listening = [asyncio.create_task(listen(helper.submit(value(n)))) for n in range(20)]
+    await asyncio.sleep(0)  # all of them listen
+    wakings = Wakings(asyncio.get_running_loop(), monkeypatch)
+    go_on.set()
+    helper.submit(asyncio.sleep(0)).result(10)  # stands still here, while they all come back
+    await asyncio.gather(*listening)
+    assert arrived == list(range(20))
+    assert wakings.count == 1
+
+
+async def test_an_answer_that_is_there_already(helper):
+    call = helper.submit(value(3))
+    call.result(10)
+    assert await hand_over.outcome(call) == 3
+
+
+async def test_errors_arrive(helper):
+    async def fail():
+        raise KeyError("mood")
+
+    with pytest.raises(KeyError, match="mood"):
+        await hand_over.outcome(helper.submit(fail()))
+    with pytest.raises(KeyError, match="mood"):
+        helper.submit(fail()).result(10)
+
+
+async def test_a_coroutine_that_is_cancelled_where_it_runs(helper):
+    async def give_up():
+        raise asyncio.CancelledError
+
+    call = helper.submit(give_up())
+    with pytest.raises(asyncio.CancelledError):
+        await hand_over.outcome(call)
+    with pytest.raises(CancelledError):
+        call.result(10)
+
+
+def test_it_runs_with_the_context_variables_of_who_made_it(helper):
+    async def look():
+        return variable.get()
+
+    variable.set("mine")
+    assert helper.submit(look()).result(10) == "mine"
+    assert contextvars.Context().run(lambda: helper.submit(look())).result(10) == "unset"
+
+
+def test_cancelled_before_it_could_begin(helper):
+    begun = []
+
+    async def begin():
+        begun.append(True)
+
+    go_on = block(helper)
+    call = helper.submit(begin())
+    assert call.cancel()
+    go_on.set()
+    helper.submit(value(0)).result(10)
+    assert begun == []
+
+
+def test_cancelling_twice_does_not_interrupt_how_it_ends(helper):
+    running, ended = threading.Event(), Future()
+
+    async def ends_slowly():
+        try:
+            running.set()
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            ended.set_result("in peace")
+
+    call = helper.submit(ends_slowly())
+    assert running.wait(10)
+    go_on = block(helper)
+    assert call.cancel()
+    assert call.cancel()
+    go_on.set()
+    assert ended.result(10) == "in peace"
+
+
+def test_a_call_that_has_ended_cannot_be_cancelled(helper):
+    call = helper.submit(value(1))
+    call.result(10)
+    assert not call.cancel()
+    assert call.result() == 1
+
+
+async def test_cancelling_who_waits_cancels_the_call(helper):
+    running, ended = threading.Event(), threading.Event()
+
+    async def wait():
+        try:
+            running.set()
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    waiting = asyncio.create_task(hand_over.outcome(helper.submit(wait())))
+    await asyncio.to_thread(running.wait, 10)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await asyncio.to_thread(ended.wait, 10)
+
+
+def test_an_interrupt_while_handing_over_loses_nothing_that_comes_later(helper, monkeypatch):
+    """Ctrl-C can come in the middle: that call never runs, and the next one still wakes the loop up."""
+    begun = []
+
+    async def begin(name):
+        begun.append(name)
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(helper.loop, "call_soon_threadsafe", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            helper.submit(begin("interrupted"))
+    helper.submit(begin("next")).result(10)
+    assert begun == ["next"]
+
+
+def test_who_waited_on_a_loop_that_is_closed_is_left_alone(helper, caplog):
+    go_on = block(helper)
+    call = helper.submit(value(1))
+    loop = asyncio.new_event_loop()
+    waiting = hand_over.outcome(call)
+    loop.run_until_complete(_first_step(waiting))
+    loop.close()
+    go_on.set()
+    assert call.result(10) == 1
+    helper.submit(value(0)).result(10)
+    waiting.close()
+    assert caplog.records == []
+
+
+async def _first_step(coroutine):
+    coroutine.send(None)
+
+
+def test_mailboxes_do_not_keep_loops_alive():
+    before = len(hand_over._mailboxes)
+
+    async def listen():
+        future = Future()
+        future.set_result(1)
+        return await hand_over.outcome(future)
+
+    assert [asyncio.run(listen()) for _ in range(5)] == [1] * 5
+
+    gc.collect()
+    assert len(hand_over._mailboxes) <= before
