@@ -253,6 +253,20 @@ def test_tls_with_an_authority_that_nobody_knows(tls):
     assert server.requests == []
 
 
+def test_tls_with_the_authorities_of_the_environment(monkeypatch, tls, ca_file):
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
+    ran = run_python(EXITS, tls=tls)
+    assert (ran.stdout, ran.stderr) == ("10 ok\nclosed\n", "")
+
+
+def test_a_connection_that_does_not_come_about_in_time():
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # takes connections, and never answers to TLS
+        client = DirectClient(api_base=f"https://127.0.0.1:{deaf.getsockname()[1]}/v1", connect_timeout=0.1, timeout=30)
+        with pytest.raises(EndpointUnreachableError, match="Connection timeout") as caught:
+            ask(client)
+    assert caught.value.is_transient
+
+
 def test_a_file_without_certificates(tmp_path):
     (tmp_path / "ca.pem").write_text("nothing\n")
     with pytest.raises(ConfigurationError, match="holds no certificates that can be read"):

@@ -54,10 +54,10 @@ class DirectClient(AsyncClient):
         api_key: the key; `None` leaves it to the provider's environment variable, e.g. `OPENAI_API_KEY`. A server of
             your own needs none.
         timeout: seconds that a call may take as a whole, from its start to the last byte of the answer.
-        connect_timeout: seconds of these that it may take until there is a connection.
+        connect_timeout: seconds of these that it may take until there is a connection, with TLS.
         headers: HTTP headers to send as well; they replace those that the client would send.
         verify: how the server's TLS certificate is checked: `True` against the system's authorities (and those in the
-            file that `SSL_CERT_FILE` names), a path against those in that file or folder, an `ssl.SSLContext` as that
+            file that `SSL_CERT_FILE` names), a path against those in that file alone, an `ssl.SSLContext` as that
             says, `False` not at all.
         proxy: the URL of an HTTP proxy, used for every address.
         trust_env: whether `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count where no `proxy` is given. They
@@ -190,7 +190,6 @@ def _tls(verify: Verify) -> bool | ssl.SSLContext:
 def _context(path: str) -> ssl.SSLContext:
     """One context for a path, since connections are shared among those who check in the same way."""
     try:
-        is_folder = os.path.isdir(path)
-        return ssl.create_default_context(cafile=None if is_folder else path, capath=path if is_folder else None)
+        return ssl.create_default_context(cafile=path)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"verify={path!r} holds no certificates that can be read: {error}.") from error
