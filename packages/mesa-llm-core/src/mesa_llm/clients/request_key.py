@@ -1,0 +1,30 @@
+"""What two requests have in common if they ask the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import NoReturn
+
+from mesa_llm.clients.messages import LLMRequest
+from mesa_llm.errors import ConfigurationError
+
+
+def request_key(request: LLMRequest) -> str:
+    """A hash of all that a request says: the same in every process and on every machine, whatever the order of keys.
+
+    It is the SHA-256 of the request as canonical JSON, in hexadecimal. No key and no address goes in, as no request
+    holds one.
+
+    Raises:
+        ConfigurationError: if the request holds what JSON cannot.
+    """
+    text = json.dumps(request.as_dict(), sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_refuse)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _refuse(value: object) -> NoReturn:
+    raise ConfigurationError(
+        f"A request holds {value!r} ({type(value).__name__}), which cannot be written as JSON. Give options, tools and "
+        "formats as plain values: str, int, float, bool, None, list, dict."
+    )
