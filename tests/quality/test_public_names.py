@@ -82,7 +82,20 @@ PUBLIC = {
         ]
     ),
     "mesa_llm.llm_agent": snapshot(["LLMAgent"]),
-    "mesa_llm.limits": snapshot(["LimitedClient"]),
+    "mesa_llm.limits": snapshot(
+        [
+            "AdaptiveConcurrency",
+            "AdaptiveLimit",
+            "Budget",
+            "BudgetClient",
+            "FallbackClient",
+            "LimitChange",
+            "LimitedClient",
+            "RateLimitedClient",
+            "RetryingClient",
+            "SingleFlightClient",
+        ]
+    ),
     "mesa_llm.memory": snapshot(["Memory", "MemoryEntry", "ShortTermMemory"]),
     "mesa_llm.module_llm": snapshot(["ModuleLLM"]),
     "mesa_llm.parallel_stepping": snapshot(

@@ -1,6 +1,37 @@
-"""Clients that bound what another client may be asked at once. They count calls, not agents."""
+"""Clients that bound what another client is asked: how much at once, how fast, how often, for how much.
+
+Each is a client itself and can be used alone. Stacked, the order is, from the outside in:
+
+    SingleFlightClient    identical requests that are in flight at the same time share one call
+    BudgetClient          stops before a budget is overrun
+    FallbackClient        asks another model when one has failed
+    RetryingClient        asks again after a failure that can pass; while it waits, it holds no place further in
+    RateLimitedClient     so many requests and tokens a minute
+    LimitedClient         so many calls at once: a fixed number, or as many as the endpoint takes
+
+They count calls, not agents, and change when answers come, not what they are.
+"""
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
+from mesa_llm.limits.adaptive import AdaptiveConcurrency, LimitChange
+from mesa_llm.limits.adaptive_limit import AdaptiveLimit
+from mesa_llm.limits.budget import Budget
+from mesa_llm.limits.budget_client import BudgetClient
 from mesa_llm.limits.concurrency import LimitedClient
+from mesa_llm.limits.fallback import FallbackClient
+from mesa_llm.limits.rates import RateLimitedClient
+from mesa_llm.limits.retries import RetryingClient
+from mesa_llm.limits.single_flight import SingleFlightClient
 
-__all__ = ["LimitedClient"]
+__all__ = [
+    "AdaptiveConcurrency",
+    "AdaptiveLimit",
+    "Budget",
+    "BudgetClient",
+    "FallbackClient",
+    "LimitChange",
+    "LimitedClient",
+    "RateLimitedClient",
+    "RetryingClient",
+    "SingleFlightClient",
+]

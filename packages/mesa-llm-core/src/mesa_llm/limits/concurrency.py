@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
+import logging
+import math
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
-from mesa_llm.activation import queued
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
-from mesa_llm.errors import ConfigurationError
+from mesa_llm.errors import EndpointUnreachableError, ModelCallError, ModelTimeoutError, RateLimitedError
+from mesa_llm.limits.adaptive import AdaptiveConcurrency, LimitChange
+from mesa_llm.limits.adaptive_limit import AdaptiveLimit, Outcome
+from mesa_llm.limits.checks import check_whole
+from mesa_llm.limits.line import Line
+from mesa_llm.limits.per_loop import PerLoop
+
+_logger = logging.getLogger(__name__)
 
 
 class LimitedClient(AsyncClient):
@@ -15,39 +24,151 @@ class LimitedClient(AsyncClient):
 
     It cannot change results, only when they come. Time that a call waits here does not count for `decide_timeout`.
 
+    With a limit that adapts, it finds the level by itself: see `AdaptiveLimit`. Each attempt is a call of its own here
+    as long as retries are made further out, where they belong; a client that retries further in hides refusals.
+
     Args:
         inner: the client that answers. Its `agenerate` is called on the transport loop.
-        max_concurrency: how many calls may be in flight at the same time, at least 1.
+        max_concurrency: how many calls may be in flight at the same time, at least 1; `"adaptive"` finds out how many
+            the endpoint takes, and `AdaptiveConcurrency` says how.
 
     Raises:
-        ConfigurationError: if `max_concurrency` is no whole number above zero.
+        ConfigurationError: if `max_concurrency` is none of these.
     """
 
-    def __init__(self, inner: LLMClient, *, max_concurrency: int) -> None:
-        if not isinstance(max_concurrency, int) or isinstance(max_concurrency, bool) or max_concurrency < 1:
-            raise ConfigurationError(
-                f"max_concurrency must be an integer >= 1, got {max_concurrency!r}. "
-                "Use the inner client itself for no limit."
+    def __init__(self, inner: LLMClient, *, max_concurrency: int | Literal["adaptive"] | AdaptiveConcurrency) -> None:
+        if max_concurrency == "adaptive":
+            max_concurrency = AdaptiveConcurrency()
+        if not isinstance(max_concurrency, AdaptiveConcurrency):
+            check_whole(
+                "max_concurrency",
+                max_concurrency,
+                way_out='Use "adaptive" to find out, or the inner client itself for no limit.',
             )
         self.inner = inner
         self.max_concurrency = max_concurrency
-        # A semaphore belongs to one loop, and a forked process has a transport loop of its own.
-        self._slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._places: PerLoop[_Places] = PerLoop()
+
+    @property
+    def limit(self) -> int:
+        """How many calls may be in flight now. May be read from any thread."""
+        return self._current().limit.limit
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are in flight now. May be read from any thread."""
+        return self._current().in_flight
+
+    @property
+    def limit_changes(self) -> tuple[LimitChange, ...]:
+        """The last changes of a limit that adapts, oldest first. May be read from any thread."""
+        return self._current().limit.changes
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Wait for a place, then have the inner client answer. Runs on the transport loop."""
-        slots = self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self.max_concurrency))
-        with queued():
-            await slots.acquire()
+        places = self._places.get(self._make_places)
+        place = _Place()
+        await places.line.enter(place)
+        outcome: Outcome = "unknown"
+        retry_after = None
         try:
-            return await self.inner.agenerate(request)
+            response = await self.inner.agenerate(request)
+            outcome = "unknown" if response.retries else "answered"
+            return response
+        except ModelCallError as error:
+            outcome, retry_after = _outcome_of(error), error.retry_after
+            raise
         finally:
-            slots.release()
+            places.leave(place, outcome, retry_after)
 
-    def __getstate__(self) -> dict[str, object]:
-        return vars(self) | {"_slots": None}
+    def _make_places(self) -> _Places:
+        settings = self.max_concurrency
+        return _Places(AdaptiveLimit(settings) if isinstance(settings, AdaptiveConcurrency) else _FixedLimit(settings))
 
-    def __setstate__(self, state: dict[str, object]) -> None:
-        vars(self).update(state | {"_slots": weakref.WeakKeyDictionary()})
+    def _current(self) -> _Places:
+        return self._places.latest or self._make_places()
+
+
+def _outcome_of(error: ModelCallError) -> Outcome:
+    """What a failure says about the capacity of the endpoint."""
+    if isinstance(error, RateLimitedError):
+        return "refused"
+    if error.is_transient or isinstance(error, EndpointUnreachableError | ModelTimeoutError):
+        return "failed"
+    return "unknown"
+
+
+class _Limit(Protocol):
+    @property
+    def limit(self) -> int: ...
+
+    @property
+    def changes(self) -> tuple[LimitChange, ...]: ...
+
+    def seconds_until_free(self, in_flight: int, now: float) -> float: ...
+
+    def sent(self, in_flight: int, now: float) -> int: ...
+
+    def ended(
+        self, call: int, outcome: Outcome, *, in_flight: int, now: float, retry_after: float | None = None
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _FixedLimit:
+    """A limit that learns nothing."""
+
+    limit: int
+    changes: tuple[LimitChange, ...] = ()
+
+    def seconds_until_free(self, in_flight: int, now: float) -> float:
+        return 0.0 if in_flight < self.limit else math.inf
+
+    def sent(self, in_flight: int, now: float) -> int:
+        return 0
+
+    def ended(
+        self, call: int, outcome: Outcome, *, in_flight: int, now: float, retry_after: float | None = None
+    ) -> None:
+        pass
+
+
+@dataclass(slots=True)
+class _Place:
+    """One call's place among those in flight."""
+
+    call: int = 0
+
+
+class _Places:
+    """The places of one event loop, and the line for them."""
+
+    def __init__(self, limit: _Limit) -> None:
+        self.limit = limit
+        self.in_flight = 0
+        self.line: Line[_Place] = Line(self._take, self._give_back)
+
+    def _take(self, place: _Place) -> float:
+        now = _now()
+        seconds = self.limit.seconds_until_free(self.in_flight, now)
+        if seconds <= 0:
+            self.in_flight += 1
+            place.call = self.limit.sent(self.in_flight, now)
+        return seconds
+
+    def leave(self, place: _Place, outcome: Outcome, retry_after: float | None) -> None:
+        before = self.limit.changes
+        self.limit.ended(place.call, outcome, in_flight=self.in_flight, now=_now(), retry_after=retry_after)
+        self.in_flight -= 1
+        if self.limit.changes is not before:
+            change = self.limit.changes[-1]
+            _logger.debug("max_concurrency: from %d to %d (%s)", change.before, change.after, change.reason)
+        self.line.move()
+
+    def _give_back(self, place: _Place) -> None:
+        self.limit.ended(place.call, "unknown", in_flight=self.in_flight, now=_now())
+        self.in_flight -= 1
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

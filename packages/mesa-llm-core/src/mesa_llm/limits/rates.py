@@ -1,0 +1,123 @@
+"""How many requests and tokens may go in a minute."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
+from mesa_llm.errors import ConfigurationError
+from mesa_llm.limits.checks import check_number
+from mesa_llm.limits.line import Line
+from mesa_llm.limits.per_loop import PerLoop
+from mesa_llm.limits.token_bucket import TokenBucket
+from mesa_llm.limits.token_estimate import TokenEstimator
+
+
+class RateLimitedClient(AsyncClient):
+    """Passes calls on to another client, so many requests and tokens a minute on average; the others wait in order.
+
+    Each rate is a token bucket (see `TokenBucket`), which is also how providers describe theirs: after a rest, what
+    `burst_seconds` bring may go at once. So within one minute at most that much more goes than the rate says.
+
+    Tokens are estimated before a request is sent, and settled when its answer tells what it took: the difference is
+    given back, or is a debt that the next calls wait for. An answer that does not tell, and a call that fails, took
+    what was estimated. A request that is larger than the whole bucket waits until that is full, and leaves a debt.
+
+    It cannot change results, only when they come. Time that a call waits here does not count for `decide_timeout`.
+
+    Args:
+        inner: the client that answers. Its `agenerate` is called on the transport loop.
+        requests_per_minute: above 0; `None` for no limit.
+        tokens_per_minute: of prompts and completions together, above 0; `None` for no limit.
+        burst_seconds: how many seconds' worth may go at once after a rest. Less than a minute for a provider that
+            counts over shorter times; one request may always go.
+
+    Raises:
+        ConfigurationError: if neither rate is given, or a number is not above 0.
+    """
+
+    def __init__(
+        self,
+        inner: LLMClient,
+        *,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        burst_seconds: float = 60.0,
+    ) -> None:
+        if requests_per_minute is None and tokens_per_minute is None:
+            raise ConfigurationError(
+                "RateLimitedClient needs requests_per_minute, tokens_per_minute or both. "
+                "Use the inner client itself for no limit."
+            )
+        for name, rate in (("requests_per_minute", requests_per_minute), ("tokens_per_minute", tokens_per_minute)):
+            if rate is not None:
+                check_number(name, rate, way_out="Use None for no limit.")
+        check_number("burst_seconds", burst_seconds, unit="seconds")
+        self.inner = inner
+        self.requests_per_minute = requests_per_minute
+        self.tokens_per_minute = tokens_per_minute
+        self.burst_seconds = burst_seconds
+        self._estimator = TokenEstimator()
+        self._meters: PerLoop[_Meters] = PerLoop()
+
+    async def complete(self, request: LLMRequest) -> LLMResponse:
+        """Wait until the rates allow it, then have the inner client answer. Runs on the transport loop."""
+        meters = self._meters.get(self._make_meters)
+        load = _Load(self._estimator.estimate(request).total_tokens if meters.tokens else 0)
+        await meters.line.enter(load)
+        response = await self.inner.agenerate(request)
+        if response.usage.total_tokens:
+            self._estimator.learn(request, response.usage)
+            meters.settle(load, response.usage.total_tokens)
+        return response
+
+    def _make_meters(self) -> _Meters:
+        return _Meters(self._bucket(self.requests_per_minute, least=1.0), self._bucket(self.tokens_per_minute))
+
+    def _bucket(self, per_minute: float | None, *, least: float = 0.0) -> TokenBucket | None:
+        if per_minute is None:
+            return None
+        per_second = per_minute / 60
+        return TokenBucket(per_second=per_second, capacity=max(least, per_second * self.burst_seconds), now=_now())
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What one call takes from the buckets, besides one request."""
+
+    tokens: int
+
+
+class _Meters:
+    """The buckets of one event loop, and the line for them."""
+
+    def __init__(self, requests: TokenBucket | None, tokens: TokenBucket | None) -> None:
+        self.requests = requests
+        self.tokens = tokens
+        self.line: Line[_Load] = Line(self._take, self._give_back)
+
+    def _take(self, load: _Load) -> float:
+        now = _now()
+        seconds = max(bucket.seconds_until(amount, now) for bucket, amount in self._amounts(load))
+        if seconds <= 0:
+            for bucket, amount in self._amounts(load):
+                bucket.take(amount, now)
+        return seconds
+
+    def _give_back(self, load: _Load) -> None:
+        for bucket, amount in self._amounts(load):
+            bucket.take(-amount, _now())
+
+    def settle(self, load: _Load, used: int) -> None:
+        if self.tokens is not None:
+            self.tokens.take(used - load.tokens, _now())
+            self.line.move()
+
+    def _amounts(self, load: _Load) -> list[tuple[TokenBucket, int]]:
+        amounts = ((self.requests, 1), (self.tokens, load.tokens))
+        return [(bucket, amount) for bucket, amount in amounts if bucket is not None]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

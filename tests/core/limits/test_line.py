@@ -1,0 +1,158 @@
+"""A line: first come, first served, and nothing lost."""
+
+import asyncio
+import math
+
+import pytest
+from helpers.virtual_time import now, run_in_virtual_time
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mesa_llm.limits.line import Line
+
+
+class Store:
+    """Holds so many of something; items are how many are wanted."""
+
+    def __init__(self, held):
+        self.held = held
+        self.line = Line(self.take, self.put)
+
+    def take(self, wanted):
+        if wanted > self.held:
+            return math.inf
+        self.held -= wanted
+        return 0.0
+
+    def put(self, amount):
+        self.held += amount
+
+
+def test_who_is_first_is_not_overtaken_by_who_wants_less():
+    async def main():
+        store, served = Store(1), []
+
+        async def want(n):
+            await store.line.enter(n)
+            served.append(n)
+
+        waiting = [asyncio.create_task(want(n)) for n in (3, 1, 2)]
+        await asyncio.sleep(0)
+        assert served == []
+        for _ in range(3):
+            store.put(2)
+            store.line.move()
+            await asyncio.sleep(0)
+        await asyncio.gather(*waiting)
+        return served
+
+    assert run_in_virtual_time(main()) == [3, 1, 2]
+
+
+def test_it_tries_again_when_it_was_told_to():
+    async def main():
+        line = Line(lambda opens: max(0.0, opens - now()), lambda item: None)
+        await asyncio.gather(line.enter(3.0), line.enter(2.0), line.enter(5.0))
+        return now()
+
+    assert run_in_virtual_time(main()) == 5.0
+
+
+def test_a_failure_to_take_is_the_callers_and_the_next_one_goes_on():
+    def take(item):
+        if item == "bad" and now() > 0:
+            raise LookupError(item)
+        return max(0.0, 1.0 - now())
+
+    async def main():
+        line = Line(take, lambda item: None)
+        return await asyncio.gather(*map(line.enter, ("good", "bad", "good")), return_exceptions=True)
+
+    first, second, third = run_in_virtual_time(main())
+    assert (first, str(second), third) == (None, "bad", None)
+
+
+def test_a_place_that_is_given_in_the_moment_of_cancellation_goes_to_the_next():
+    async def main():
+        store = Store(0)
+        first, second = (asyncio.create_task(store.line.enter(1)) for _ in range(2))
+        await asyncio.sleep(0)
+        store.put(1)
+        store.line.move()
+        first.cancel()
+        await second
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        return store.held
+
+    assert run_in_virtual_time(main()) == 0
+
+
+def test_a_failure_in_the_moment_of_cancellation_is_nobodys():
+    def take(item):
+        if failing:
+            raise LookupError
+        return math.inf
+
+    async def main():
+        line = Line(take, lambda item: pytest.fail("it has taken nothing"))
+        waiting = asyncio.create_task(line.enter(1))
+        await asyncio.sleep(0)
+        failing.append(True)
+        line.move()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    failing = []
+    run_in_virtual_time(main())
+
+
+def test_when_the_first_gives_up_the_next_is_tried():
+    async def main():
+        store = Store(1)
+        big, small = asyncio.create_task(store.line.enter(5)), asyncio.create_task(store.line.enter(1))
+        await asyncio.sleep(0)
+        big.cancel()
+        await small
+
+    run_in_virtual_time(main())
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(st.tuples(st.floats(0, 5), st.integers(1, 3), st.floats(0, 4), st.none() | st.floats(0, 6)), max_size=30),
+    st.integers(3, 5),
+)
+def test_whoever_comes_and_gives_up_nothing_is_lost_and_the_order_is_kept(visits, size):
+    """Each comes at some time, wants so many, keeps them for so long; some are cancelled at some time."""
+    came, served = [], []
+
+    async def visit(store, number, arrival, wanted, kept):
+        await asyncio.sleep(arrival)
+        came.append(number)
+        await store.line.enter(wanted)
+        served.append(number)
+        assert store.held >= 0
+        try:
+            await asyncio.sleep(kept)
+        finally:
+            store.put(wanted)
+            store.line.move()
+
+    async def main():
+        store = Store(size)
+        tasks = []
+        for number, (arrival, wanted, kept, until) in enumerate(visits):
+            tasks.append(asyncio.create_task(visit(store, number, arrival, wanted, kept)))
+            if until is not None:
+                asyncio.get_running_loop().call_later(until, tasks[-1].cancel)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert store.held == size
+        return results
+
+    results = run_in_virtual_time(main())
+    assert [number for number in came if number in served] == served
+    for number, (_, _, _, until) in enumerate(visits):
+        assert number in served or until is not None
+        assert isinstance(results[number], asyncio.CancelledError | None)
