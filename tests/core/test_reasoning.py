@@ -205,8 +205,9 @@ def test_react_reads_json_with_anything_around_it(answer):
 def test_react_asks_again_once_with_what_is_wrong(bad):
     agent = agent_with(ReActReasoning, [bad, '{"reasoning": "r", "action": "sail"}', CALLS])
     agent.reasoning.plan()
-    again = agent.llm.client.requests[1].messages[-1].content
-    assert repr(bad) in again
+    answered, complaint = agent.llm.client.requests[1].messages[-2:]
+    assert (answered.role, answered.content) == ("assistant", bad or "(nothing)")
+    assert complaint.content.startswith("Your answer cannot be read: ")
     agent = agent_with(ReActReasoning, [bad, bad])
     with pytest.raises(DecisionError, match="LLMAgent 1: the model's answer is not the JSON asked for"):
         agent.reasoning.plan()

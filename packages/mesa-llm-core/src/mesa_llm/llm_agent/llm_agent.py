@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from mesa import Agent
 
@@ -11,7 +11,7 @@ from mesa_llm.activation import my_turn, turn_in, wait_my_turn
 from mesa_llm.llm_agent import step_hooks
 from mesa_llm.llm_agent.observe import observe
 from mesa_llm.memory import Memory, ShortTermMemory
-from mesa_llm.module_llm import ModuleLLM
+from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
 from mesa_llm.reasoning import Observation, Plan, Reasoning
 from mesa_llm.tools import ToolManager
 
@@ -43,6 +43,14 @@ class LLMAgent(Agent):
         client: the way to the model; by default one that reaches any provider, shared by all agents.
         tools: the tools it may use; by default all that are declared with a plain `@tool`.
         memory: makes its memory, given the agent; by default the last five steps.
+        api_key: the key; by default that of the provider's environment variable.
+        tool_mode: how it calls tools: `native`, `json_schema` for models that have no tool calling, or `auto`.
+        **sampling: `temperature`, `top_p`, `max_tokens`, `seed`, `stop`, `extra_body`: sent with every request; see
+            `SamplingOptions`.
+
+    Raises:
+        ConfigurationError: if `llm_model`, `tool_mode` or a sampling argument cannot work.
+        TypeError: if there is no such argument.
     """
 
     def __init__(
@@ -59,9 +67,22 @@ class LLMAgent(Agent):
         client: LLMClient | None = None,
         tools: Iterable[Callable[..., Any]] | None = None,
         memory: Callable[[LLMAgent], Memory] = ShortTermMemory,
+        api_key: str | None = None,
+        tool_mode: ToolMode = "auto",
+        **sampling: Unpack[SamplingOptions],
     ) -> None:
+        if unknown := sampling.keys() - SamplingOptions.__annotations__.keys():
+            raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {min(unknown)!r}")
         super().__init__(model=model)
-        self.llm = ModuleLLM(llm_model, api_base=api_base, system_prompt=system_prompt, client=client)
+        self.llm = ModuleLLM(
+            llm_model,
+            api_base=api_base,
+            system_prompt=system_prompt,
+            client=client,
+            api_key=api_key,
+            tool_mode=tool_mode,
+            **sampling,
+        )
         self.memory = memory(self)
         self.tool_manager = ToolManager(tools)
         self.vision = vision

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, cast, get_args
 
 from mesa_llm.activation import model_call
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Message, ToolChoice, shared_client
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.module_llm.dialogue import aconverse, converse
+from mesa_llm.module_llm.sampling import SamplingOptions, sampling_options
 from mesa_llm.module_llm.schemas import AnyFormat, AnyTool, response_format_fields, tool_specs
+from mesa_llm.module_llm.tool_modes import ToolMode, ask_in_mode, check_tool_mode
 
 _OLLAMA = "http://localhost:11434"
 
@@ -27,10 +30,18 @@ class ModuleLLM:
         system_prompt: goes before every prompt.
         client: the way to the model. By default litellm, with one client for each `api_base` and `api_key`.
         api_key: the key; `None` leaves it to the provider's environment variable.
-        **options: sampling arguments (`temperature`, `max_tokens`, `seed`, …), sent with every request.
+        tool_mode: how tools are called: `native`, as the API has it; `json_schema`, for models that have no tool
+            calling; `auto`, natively where the model and the server have it, and otherwise with a schema.
+        temperature: how much chance has a part in the answers, at least 0; `None`, as for all that follow: not sent.
+        top_p: the share of the probability that tokens are drawn from, above 0, up to 1.
+        max_tokens: the length of an answer, at least 1 token.
+        seed: the same seed gives the same answer, where the provider holds to it.
+        stop: texts at which an answer ends.
+        extra_body: what else goes into the body of each request, for servers that know more than the API.
+        **options: any other argument of the API, sent with every request.
 
     Raises:
-        ConfigurationError: if `llm_model` names no provider and no client is given.
+        ConfigurationError: if `llm_model` names no provider and no client is given, or a value cannot work.
     """
 
     def __init__(
@@ -41,6 +52,13 @@ class ModuleLLM:
         *,
         client: LLMClient | None = None,
         api_key: str | None = None,
+        tool_mode: ToolMode = "auto",
+        temperature: float | None = None,
+        top_p: float | None = None,
+        max_tokens: int | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         provider, slash, name = llm_model.partition("/")
@@ -55,7 +73,16 @@ class ModuleLLM:
         self.api_base = api_base
         self.system_prompt = system_prompt
         self.api_key = api_key
-        self.options = options
+        self.tool_mode = check_tool_mode(tool_mode)
+        sampling = SamplingOptions(
+            temperature=temperature,
+            top_p=top_p,
+            max_tokens=max_tokens,
+            seed=seed,
+            stop=stop,
+            extra_body=extra_body,
+        )
+        self.options = sampling_options({**sampling, **options})
         self._client = client
 
     @property
@@ -70,6 +97,7 @@ class ModuleLLM:
         tool_choice: str | None = "auto",
         response_format: AnyFormat | None = None,
         system_prompt: str | None = None,
+        **options: Any,
     ) -> LLMRequest:
         """The request that `generate` would send.
 
@@ -80,9 +108,11 @@ class ModuleLLM:
                 provider's own choice.
             response_format: what the answer must look like: a pydantic model, a JSON schema, or a `ResponseFormat`.
             system_prompt: replaces the own system prompt in this request.
+            **options: sampling arguments (`temperature`, `max_tokens`, `seed`, …) for this request, in the place of
+                the own ones; `None` leaves one out.
 
         Raises:
-            ConfigurationError: if tools, tool choice or response format cannot be understood.
+            ConfigurationError: if tools, tool choice or response format cannot be understood, or an option cannot work.
             TypeError: if the prompt is no text.
         """
         if tool_choice is not None and tool_choice not in get_args(ToolChoice.__value__):
@@ -97,7 +127,7 @@ class ModuleLLM:
             tools=tools,
             tool_choice=cast("ToolChoice", tool_choice) if tools else None,
             response_format=fields.get("response_format"),
-            options=self.options | fields.get("options", {}),
+            options=sampling_options(self.options | options) | fields.get("options", {}),
         )
 
     def generate(
@@ -107,13 +137,15 @@ class ModuleLLM:
         tool_choice: str | None = "auto",
         response_format: AnyFormat | None = None,
         system_prompt: str | None = None,
+        **options: Any,
     ) -> LLMResponse:
         """Ask the model; blocks the calling thread. The arguments are those of `request`.
 
         Raises:
             ModelCallError: if the model could not be asked.
         """
-        return self.complete(self.request(prompt, tool_schema, tool_choice, response_format, system_prompt))
+        request = self.request(prompt, tool_schema, tool_choice, response_format, system_prompt, **options)
+        return self.complete(request)
 
     async def agenerate(
         self,
@@ -122,16 +154,32 @@ class ModuleLLM:
         tool_choice: str | None = "auto",
         response_format: AnyFormat | None = None,
         system_prompt: str | None = None,
+        **options: Any,
     ) -> LLMResponse:
         """Ask the model. The arguments are those of `request`. Cancelling the caller cancels the call.
 
         Raises:
             ModelCallError: if the model could not be asked.
         """
-        return await self.acomplete(self.request(prompt, tool_schema, tool_choice, response_format, system_prompt))
+        request = self.request(prompt, tool_schema, tool_choice, response_format, system_prompt, **options)
+        return await self.acomplete(request)
 
     def complete(self, request: LLMRequest) -> LLMResponse:
-        """Send a request as it is; blocks the calling thread."""
+        """Send a ready request; blocks the calling thread.
+
+        It goes out as it is, unless it has tools and they are called by means of a schema: see `tool_mode`.
+
+        Raises:
+            ModelCallError: if the model could not be asked.
+            DecisionError: if tool calls as JSON could not be read, asked again once.
+        """
+        return converse(ask_in_mode(request, self.tool_mode), self._send)
+
+    async def acomplete(self, request: LLMRequest) -> LLMResponse:
+        """Like `complete`. Cancelling the caller cancels the call."""
+        return await aconverse(ask_in_mode(request, self.tool_mode), self._asend)
+
+    def _send(self, request: LLMRequest) -> LLMResponse:
         client = self.client
         if isinstance(client, AsyncClient):  # it marks its calls itself, and more precisely
             return client.generate(request)
@@ -139,8 +187,7 @@ class ModuleLLM:
             call.response = response = client.generate(request)
             return response
 
-    async def acomplete(self, request: LLMRequest) -> LLMResponse:
-        """Send a request as it is. Cancelling the caller cancels the call."""
+    async def _asend(self, request: LLMRequest) -> LLMResponse:
         client = self.client
         if isinstance(client, AsyncClient):
             return await client.agenerate(request)

@@ -41,7 +41,7 @@ class CoTReasoning(Reasoning):
         agent = self.agent
         response = yield agent.llm.request(
             prompt=user_prompt(agent.memory.get_prompt_ready(), obs, prompt),
-            tool_schema=agent.tool_manager.specs(selected_tools),
+            tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
             tool_choice="none",
             system_prompt=system_prompt(_INSTRUCTIONS, agent.system_prompt),
         )
@@ -49,6 +49,6 @@ class CoTReasoning(Reasoning):
         agent.memory.add_to_memory("plan", {"content": thoughts})
         return (
             yield from tool_calls_for(
-                agent, thoughts, step=obs.step, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls
+                agent, thoughts, obs, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls
             )
         )

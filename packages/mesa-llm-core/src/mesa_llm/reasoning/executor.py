@@ -10,6 +10,7 @@ from mesa_llm.reasoning.reasoning import Plan, Thinking
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
     from mesa_llm.llm_agent import LLMAgent
+    from mesa_llm.reasoning.observation import Observation
 
 _INSTRUCTIONS = (
     "You carry out the decision of an agent in a simulation by calling tools. Call exactly the tools that the decision "
@@ -20,8 +21,8 @@ _INSTRUCTIONS = (
 def tool_calls_for(
     agent: LLMAgent,
     decision: str,
+    obs: Observation,
     *,
-    step: int,
     ttl: int,
     selected_tools: list[str] | None,
     tool_calls: ToolChoice | None,
@@ -31,17 +32,17 @@ def tool_calls_for(
     Args:
         agent: who decides.
         decision: the decision in words.
-        step: the model's step.
+        obs: what the agent sees.
         ttl: for how many steps the plan holds.
         selected_tools: names of the tools on offer, `None` for all.
         tool_calls: whether tools may, must not or must be called.
     """
     response = yield agent.llm.request(
         prompt=decision,
-        tool_schema=agent.tool_manager.specs(selected_tools),
+        tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
         tool_choice=tool_calls,
         system_prompt=system_prompt(_INSTRUCTIONS, agent.system_prompt),
     )
-    plan = Plan(step=step, llm_plan=response.message, ttl=ttl)
+    plan = Plan(step=obs.step, llm_plan=response.message, ttl=ttl)
     agent.memory.add_to_memory("plan_execution", {"content": str(plan)})
     return plan

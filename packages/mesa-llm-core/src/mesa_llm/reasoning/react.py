@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
-from mesa_llm.errors import DecisionError
+from mesa_llm.module_llm import ask_structured
 from mesa_llm.reasoning.executor import tool_calls_for
 from mesa_llm.reasoning.prompts import system_prompt, user_prompt
 from mesa_llm.reasoning.reasoning import Reasoning, Thinking
@@ -52,37 +52,17 @@ class ReActReasoning(Reasoning):
             DecisionError: if the second answer cannot be read either.
         """
         agent = self.agent
-        task = user_prompt(agent.memory.get_prompt_ready(), obs, prompt)
-        questions = [task]
-        for attempt in (1, 2):
-            response = yield agent.llm.request(
-                prompt=questions,
-                tool_schema=agent.tool_manager.specs(selected_tools),
-                tool_choice="none",
-                response_format=ReActOutput,
-                system_prompt=system_prompt(_INSTRUCTIONS, agent.system_prompt),
-            )
-            answer = response.message.content
-            try:
-                output = ReActOutput.model_validate_json(_json_object_in(answer))
-                break
-            except ValidationError as error:
-                problem = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'answer'}: {e['msg']}" for e in error.errors())
-                if attempt == 2:
-                    raise DecisionError(
-                        f"{type(agent).__name__} {agent.unique_id}: the model's answer is not the JSON asked for "
-                        f"({problem}): {answer[:200]!r}"
-                    ) from error
-                questions = [task, f"Your last answer was {answer!r}. It cannot be read: {problem}. Answer again."]
+        request = agent.llm.request(
+            prompt=user_prompt(agent.memory.get_prompt_ready(), obs, prompt),
+            tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
+            tool_choice="none",
+            response_format=ReActOutput,
+            system_prompt=system_prompt(_INSTRUCTIONS, agent.system_prompt),
+        )
+        output = yield from ask_structured(request, ReActOutput, asker=agent)
         agent.memory.add_to_memory("plan", output.model_dump())
         return (
             yield from tool_calls_for(
-                agent, output.action, step=obs.step, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls
+                agent, output.action, obs, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls
             )
         )
-
-
-def _json_object_in(answer: str) -> str:
-    """The JSON object in an answer that may be fenced or have text around it."""
-    start, end = answer.find("{"), answer.rfind("}")
-    return answer[start : end + 1] if 0 <= start < end else answer

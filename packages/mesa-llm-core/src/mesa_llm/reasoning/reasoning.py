@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate
 
 from mesa_llm.activation import adecide, decide, in_thread, nearer_method
-from mesa_llm.clients import LLMRequest, LLMResponse, Message, ToolChoice
+from mesa_llm.clients import Message, ToolChoice
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.module_llm import Dialogue, aconverse, converse
 from mesa_llm.reasoning.observation import Observation
 
 if TYPE_CHECKING:
     from mesa_llm.llm_agent import LLMAgent
 
-type Thinking = Generator[LLMRequest, LLMResponse, Plan]
+type Thinking = Dialogue[Plan]
 """A decision in the making: yields each request to the model, is sent its response, returns the plan."""
 
 
@@ -74,7 +75,7 @@ class Reasoning:
             def decide(self, prompt, obs, *, ttl, selected_tools, tool_calls):
                 request = self.agent.llm.request(
                     prompt=[str(obs), prompt],
-                    tool_schema=self.agent.tool_manager.specs(selected_tools),
+                    tool_schema=self.agent.tool_manager.specs(selected_tools, agent=self.agent, seen=obs),
                     tool_choice=tool_calls,
                 )
                 response = yield request
@@ -154,7 +155,7 @@ class Reasoning:
         if obs is None:
             obs = self.agent.generate_obs()
         thinking = self.decide(task, obs, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls)
-        return _think(thinking, self.agent.llm.complete)
+        return converse(thinking, self.agent.llm.complete)
 
     @_adecision
     async def aplan(
@@ -175,7 +176,7 @@ class Reasoning:
         if obs is None:
             obs = await self.agent.agenerate_obs()
         thinking = self.decide(task, obs, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls)
-        return await _athink(thinking, self.agent.llm.acomplete)
+        return await aconverse(thinking, self.agent.llm.acomplete)
 
     def _means(self, name: str) -> bool:
         """Whether the strategy consists of this method alone, and the base has been asked for its twin."""
@@ -189,25 +190,3 @@ class Reasoning:
                 "the agent a step_prompt."
             )
         return prompt
-
-
-async def _athink(thinking: Thinking, ask: Callable[[LLMRequest], Awaitable[LLMResponse]]) -> Plan:
-    try:
-        request = next(thinking)
-        while True:
-            try:
-                response = await ask(request)
-            except Exception as error:
-                request = thinking.throw(error)
-            else:
-                request = thinking.send(response)
-    except StopIteration as end:
-        plan: Plan = end.value
-        return plan
-
-
-def _think(thinking: Thinking, ask: Callable[[LLMRequest], LLMResponse]) -> Plan:
-    async def ask_and_block(request: LLMRequest) -> LLMResponse:
-        return ask(request)
-
-    return calling_loop.run_unsuspended(_athink(thinking, ask_and_block))

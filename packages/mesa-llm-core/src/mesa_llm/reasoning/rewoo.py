@@ -61,7 +61,7 @@ class ReWOOReasoning(Reasoning):
         agent = self.agent
         response = yield agent.llm.request(
             prompt=user_prompt(agent.memory.get_prompt_ready(), obs, prompt),
-            tool_schema=agent.tool_manager.specs(selected_tools),
+            tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
             tool_choice="none",
             system_prompt=system_prompt(_INSTRUCTIONS, agent.system_prompt),
         )
@@ -69,7 +69,7 @@ class ReWOOReasoning(Reasoning):
         plan = yield from tool_calls_for(
             agent,
             response.message.content,
-            step=obs.step,
+            obs,
             ttl=ttl,
             selected_tools=selected_tools,
             tool_calls=tool_calls,

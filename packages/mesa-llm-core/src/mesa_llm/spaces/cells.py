@@ -36,8 +36,14 @@ class Cells(Space):
 
     @override
     def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
-        cells = reach(_cell_of(agent), lambda cell: cell.connections.values(), radius)
-        return [other for cell in cells for other in cell.agents]
+        return [other for cell in self._cells_within(agent, radius) for other in cell.agents]
+
+    @override
+    def places(self, agent: Agent, radius: float) -> Iterable[Position]:
+        return [plain(cell.coordinate) for cell in self._cells_within(agent, radius)]
+
+    def _cells_within(self, agent: Agent, radius: float) -> list[Cell]:
+        return reach(_cell_of(agent), lambda cell: cell.connections.values(), radius)
 
     @override
     def steps(self, agent: Agent) -> dict[str, Position]:

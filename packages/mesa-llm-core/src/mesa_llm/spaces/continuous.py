@@ -22,6 +22,10 @@ class ContinuousSpace(Space):
         self._space = space
 
     @override
+    def places(self, agent: Agent, radius: float) -> None:
+        return None
+
+    @override
     def steps(self, agent: Agent) -> dict[str, Position]:
         here = self._point(agent)
         steps: dict[str, Position] = {}

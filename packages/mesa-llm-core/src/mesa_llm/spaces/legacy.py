@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, override
 
@@ -45,10 +45,14 @@ class LegacyGrid(_LegacySpace):
 
     @override
     def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
+        return list(self._space.iter_cell_list_contents(self.places(agent, radius)))
+
+    @override
+    def places(self, agent: Agent, radius: float) -> list[Position]:
         x, y = agent.pos
         columns = self._span(x, radius, self._space.width)
         rows = self._span(y, radius, self._space.height)
-        return list(self._space.iter_cell_list_contents([(column, row) for column in columns for row in rows]))
+        return [(column, row) for column in columns for row in rows]
 
     @override
     def steps(self, agent: Agent) -> dict[str, Position]:
@@ -96,9 +100,8 @@ class LegacyHexGrid(LegacyGrid):
     """`HexSingleGrid` and `HexMultiGrid`."""
 
     @override
-    def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
-        cells = reach(agent.pos, lambda pos: self._space.get_neighborhood(pos, radius=1), radius)
-        return list(self._space.iter_cell_list_contents(cells))
+    def places(self, agent: Agent, radius: float) -> list[Position]:
+        return reach(agent.pos, lambda pos: self._space.get_neighborhood(pos, radius=1), radius)
 
     def _compass(self, x: int) -> compass.Compass:
         return compass.hex_columns(x)
@@ -114,8 +117,11 @@ class LegacyNetwork(_LegacySpace):
 
     @override
     def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
-        nodes: list[Hashable] = reach(agent.pos, self._space.G.neighbors, radius)
-        return list(self._space.iter_cell_list_contents(nodes))
+        return list(self._space.iter_cell_list_contents(self.places(agent, radius)))
+
+    @override
+    def places(self, agent: Agent, radius: float) -> list[Position]:
+        return reach(agent.pos, self._space.G.neighbors, radius)
 
     @override
     def steps(self, agent: Agent) -> dict[str, Position]:

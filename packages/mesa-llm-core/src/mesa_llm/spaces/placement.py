@@ -51,6 +51,27 @@ def neighbors_of(agent: Agent, radius: float) -> list[Agent]:
     return sorted(others, key=lambda other: other.unique_id)
 
 
+def free_places_around(agent: Agent, radius: float) -> list[Position] | None:
+    """The places within a radius that have room, without the agent's own.
+
+    Args:
+        agent: the agent in the middle.
+        radius: at least 0, measured as for `neighbors_of`.
+
+    Returns:
+        The places, nearest first where the space knows; nothing if the agent is nowhere. `None` on continuous spaces,
+        which have no end of them.
+    """
+    space = space_of(agent)
+    if space is None:
+        return []
+    places = space.places(agent, radius)
+    if places is None:
+        return None
+    here = position_of(agent)
+    return [place for place in places if place != here and space.obstacle(place) is None]
+
+
 def directions_from(agent: Agent, *, free_only: bool = False) -> dict[str, Position]:
     """The steps that the agent can take from where it is.
 

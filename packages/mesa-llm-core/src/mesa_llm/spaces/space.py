@@ -29,6 +29,10 @@ class Space(ABC):
         """The agents at most `radius` away from an agent that is here; it may be among them."""
 
     @abstractmethod
+    def places(self, agent: Agent, radius: float) -> Iterable[Position] | None:
+        """The places at most `radius` away from an agent that is here; `None` where they cannot be counted."""
+
+    @abstractmethod
     def steps(self, agent: Agent) -> dict[str, Position]:
         """Where one step takes an agent that is here, by the name of the step; full cells included."""
 

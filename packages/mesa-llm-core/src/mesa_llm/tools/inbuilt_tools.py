@@ -11,6 +11,7 @@ from mesa_llm.errors import ToolError
 from mesa_llm.spaces import directions_from, move_to, position_of
 from mesa_llm.spaces.coordinates import listed, shortened
 from mesa_llm.tools.tool_decorator import tool
+from mesa_llm.tools.visible import VisibleAgentId, VisibleCell
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -41,7 +42,7 @@ def move_one_step(agent: LLMAgent, direction: str) -> str:
 
 
 @tool
-def teleport_to_location(agent: LLMAgent, target_coordinates: list[int | float] | int | str) -> str:
+def teleport_to_location(agent: LLMAgent, target_coordinates: VisibleCell) -> str:
     """Move at once to any place in the space.
 
     Args:
@@ -59,7 +60,7 @@ def teleport_to_location(agent: LLMAgent, target_coordinates: list[int | float] 
 
 
 @tool
-def speak_to(agent: LLMAgent, listener_agents_unique_ids: list[int], message: str) -> str:
+def speak_to(agent: LLMAgent, listener_agents_unique_ids: list[VisibleAgentId], message: str) -> str:
     """Send a message to other agents. They remember it.
 
     Args:

@@ -11,7 +11,7 @@ import typing
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NotRequired, Optional
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -21,6 +21,7 @@ from mesa_llm.clients.messages import ToolSpec
 from mesa_llm.errors import ConfigurationError, ToolError
 from mesa_llm.tools import argument_errors, tool_docstring
 from mesa_llm.tools.json_schema import parameters_schema
+from mesa_llm.tools.visible import Seen, is_marked, narrowed, without_marks
 
 # Numbers become text where text is wanted, and text becomes numbers; never where something would get lost.
 _CONFIG = ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
@@ -39,6 +40,7 @@ class ToolDefinition:
     spec: ToolSpec
     injects_agent: bool
     _arguments: TypeAdapter[dict[str, Any]]
+    _marked_parameters: Mapping[str, Any] | None = None
     _renamed: dict[str, ToolSpec] = field(default_factory=dict)
 
     def spec_as(self, name: str) -> ToolSpec:
@@ -46,6 +48,14 @@ class ToolDefinition:
         if name == self.spec.name:
             return self.spec
         return self._renamed.setdefault(name, ToolSpec(name, self.spec.description, self.spec.parameters))
+
+    def spec_for(self, name: str, agent: Any, seen: Seen) -> ToolSpec:
+        """The tool as offered to an agent: with what it can choose now, if that depends on what it sees."""
+        spec = self.spec_as(name)
+        if self._marked_parameters is None:
+            return spec
+        choices = narrowed(self._marked_parameters, agent, seen)
+        return replace(spec, choices=choices, has_choices=choices is not None)
 
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Check what a model sent, and convert it to what the function's annotations ask for.
@@ -118,8 +128,12 @@ def define(
     arguments = typed_dict(name, fields)
     arguments.__pydantic_config__ = _CONFIG
     adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(arguments)
+    marked = parameters_schema(adapter)
     definition = ToolDefinition(
-        ToolSpec(name, docstring.description, parameters_schema(adapter)), injects_agent, adapter
+        ToolSpec(name, docstring.description, without_marks(marked)),
+        injects_agent,
+        adapter,
+        marked if is_marked(marked) else None,
     )
     _warn_of_gaps(function, definition.spec)
     _definitions[function] = definition

@@ -15,6 +15,7 @@ from mesa_llm.tools import tool_calls
 from mesa_llm.tools.tool_definition import check_name, definition_of
 from mesa_llm.tools.tool_result import ToolResult
 from mesa_llm.tools.tool_table import ToolTable
+from mesa_llm.tools.visible import Seen
 
 logger = logging.getLogger(__name__)
 
@@ -60,11 +61,18 @@ class ToolManager:
         """Whether there is a tool of this name."""
         return name in self.tools
 
-    def specs(self, selected_tools: Iterable[str] | None = None) -> tuple[ToolSpec, ...]:
+    def specs(
+        self, selected_tools: Iterable[str] | None = None, *, agent: Any = None, seen: Seen | None = None
+    ) -> tuple[ToolSpec, ...]:
         """The tools as they are offered to a model; of a tool always the same object.
+
+        For an agent and what it sees, a tool that asks for agents or cells in sight (`VisibleAgentId`, `VisibleCell`)
+        also says which there are. What is sent along with the tool stays the same.
 
         Args:
             selected_tools: the names of those wanted, in the order wanted; `None` for all, `[]` for none.
+            agent: who is to call them.
+            seen: what it sees, an `Observation`.
 
         Raises:
             ConfigurationError: if a name is unknown.
@@ -73,7 +81,10 @@ class ToolManager:
         names = list(table) if selected_tools is None else list(selected_tools)
         if unknown := [name for name in names if name not in table]:
             raise ConfigurationError(f"Unknown tool name(s) {unknown}. Available tools: {sorted(table)}.")
-        return tuple(definition_of(table[name], name).spec_as(name) for name in names)
+        definitions = [(definition_of(table[name], name), name) for name in names]
+        if seen is None:
+            return tuple(definition.spec_as(name) for definition, name in definitions)
+        return tuple(definition.spec_for(name, agent, seen) for definition, name in definitions)
 
     def get_all_tools_schema(self, selected_tools: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """Like `specs`, as JSON of the chat completions API."""

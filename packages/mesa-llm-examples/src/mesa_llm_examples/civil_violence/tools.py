@@ -6,10 +6,11 @@ every agent of every model.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from mesa_llm.activation import claim, is_claimed
 from mesa_llm.errors import ConflictError, ToolError
+from mesa_llm.tools import VisibleAgent
 
 if TYPE_CHECKING:
     from mesa_llm_examples.civil_violence.agents import Citizen, Cop
@@ -34,7 +35,7 @@ def change_state(agent: Citizen, state: Literal["active", "quiet"]) -> str:
     return f"You are {state}."
 
 
-def arrest_citizen(agent: Cop, citizen_id: int) -> str:
+def arrest_citizen(agent: Cop, citizen_id: Annotated[int, VisibleAgent("Citizen")]) -> str:
     """Arrest a citizen in your sight who is active. The citizen goes to jail for some steps.
 
     Args:

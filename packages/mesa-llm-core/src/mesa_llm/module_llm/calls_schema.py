@@ -1,0 +1,200 @@
+"""Tool calls as JSON in the answer's text, for models that have no tool calling.
+
+The tools become one schema, which the server holds the answer to (llama.cpp, vLLM, SGLang, Ollama, LM Studio; OpenAI
+follows it without `strict`, whose rules most tools break). So the schema keeps to what their converters have in common:
+`anyOf` and not `oneOf`, definitions at the root, and bounds on whatever could go on for ever, which a small model would
+make use of. The server does not tell the model what the schema says, so the prompt does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from mesa_llm.clients import LLMRequest, LLMResponse, Message, ResponseFormat, ToolCall, ToolSpec, tool_call
+from mesa_llm.clients.answers import to_response
+from mesa_llm.clients.messages import JSONSchema
+from mesa_llm.errors import ConfigurationError
+from mesa_llm.module_llm.structured import UnreadableAnswerError, read_object
+
+MOST_CALLS = 5
+"""How many tools one answer can call."""
+LONGEST_TEXT = 500
+"""The length of a text argument in characters, where the tool itself has no bound. llama.cpp takes up to 2000."""
+MOST_ITEMS = 16
+"""The length of a list argument, where the tool itself has no bound."""
+
+_FORM = """\
+Call tools by answering with one JSON object and nothing else:
+{"calls": [{"tool": "name of the tool", "arguments": {"name of the argument": value}}]}
+The calls are made in the order of the list."""
+_HOW_MANY = {
+    "none": "Do not call a tool yet. Answer in words.",
+    "required": f"Call at least one tool, and at most {MOST_CALLS}.",
+    "auto": f"Call at most {MOST_CALLS}. To call none, give an empty list.",
+}
+_NAMED_SCHEMAS = {"$defs", "properties"}
+_DATA = {"const", "default", "enum", "examples", "required"}
+
+
+class _Call(BaseModel):
+    tool: str
+    arguments: dict[str, Any] = {}
+
+
+class _Calls(BaseModel):
+    calls: list[_Call]
+
+
+def request_with_schema(request: LLMRequest) -> LLMRequest:
+    """A request for tool calls as one that asks for the same calls as JSON.
+
+    Tools that have nothing to choose from are in the prompt, which so stays the same for all agents, and not in the
+    schema. If there is no other tool, or no tool may be called, the request asks for words.
+
+    Raises:
+        ConfigurationError: if it asks for tool calls and for a form of the answer, which would be two forms.
+    """
+    callable_tools = () if request.tool_choice == "none" else tuple(tool for tool in request.tools if tool.has_choices)
+    asked_for = request
+    if callable_tools:
+        if has_form(request):
+            raise ConfigurationError(
+                "A request with a response_format cannot ask for tool calls as JSON too. Give it tool_choice='none', "
+                "or ask twice."
+            )
+        form = ResponseFormat("tool_calls", _schema(callable_tools, at_least=int(request.tool_choice == "required")))
+        asked_for = replace(request, response_format=form)
+    choice = (request.tool_choice or "auto") if callable_tools else "none"
+    return replace(asked_for, messages=_messages(request, choice), tools=(), tool_choice=None)
+
+
+def has_form(request: LLMRequest) -> bool:
+    """Whether a request asks for a form of the answer's text already."""
+    return request.response_format is not None or "response_format" in request.options
+
+
+def read_calls(message: Message, request: LLMRequest) -> tuple[ToolCall, ...]:
+    """The tool calls in an answer. Their ids follow from name and arguments; native calls are taken as they are.
+
+    Args:
+        message: the answer.
+        request: the request, as it was before `request_with_schema`.
+
+    Raises:
+        UnreadableAnswerError: if there are none that can be read, or the number or a name is not what was asked for.
+    """
+    if message.tool_calls:
+        return message.tool_calls
+    names = [tool.name for tool in request.tools]
+
+    def accept(value: dict[str, Any]) -> tuple[ToolCall, ...]:
+        try:
+            calls = _Calls.model_validate(value).calls
+            made = [tool_call(call.tool, **call.arguments) for call in calls]
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise UnreadableAnswerError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
+        except (ValueError, RecursionError) as error:
+            raise UnreadableAnswerError("it holds a number too long, or values nested too deep") from error
+        if unknown := [call.name for call in made if call.name not in names]:
+            raise UnreadableAnswerError(f"there is no tool {unknown[0][:100]!r}; there are: {', '.join(names)}")
+        if request.tool_choice == "required" and not made:
+            raise UnreadableAnswerError("it calls no tool, and at least one must be called")
+        return to_response(made, model=request.model).message.tool_calls if made else ()
+
+    return read_object(message.content, accept, [{"calls"}])
+
+
+def response_with_calls(response: LLMResponse, calls: tuple[ToolCall, ...]) -> LLMResponse:
+    """The response as if the model had called the tools natively."""
+    message = Message("assistant", tool_calls=calls)
+    return replace(response, message=message, finish_reason="tool_calls" if calls else response.finish_reason)
+
+
+def _messages(request: LLMRequest, choice: str) -> tuple[Message, ...]:
+    """The conversation in words, headed by the tools: they are the same for all agents that have them."""
+    listed = [
+        json.dumps({"tool": tool.name, "description": tool.description, "arguments": _told(tool.parameters)})
+        for tool in request.tools
+    ]
+    how = [_HOW_MANY[choice]] if choice == "none" else [_FORM, _HOW_MANY[choice]]
+    about_tools = "\n".join(["# Tools", *listed, "", *how])
+    messages = tuple(_in_words(request.messages))
+    if messages and messages[0].role == "system":
+        first, *rest = messages
+        return (replace(first, content=f"{about_tools}\n\n{first.content}".rstrip()), *rest)
+    return (Message("system", about_tools), *messages)
+
+
+def _told(parameters: JSONSchema) -> JSONSchema:
+    """What the model is told of a tool's arguments: each with its own schema, as short as that can be."""
+    told = parameters if "$defs" in parameters else parameters.get("properties", {})
+    return dict(told)
+
+
+def _in_words(messages: Iterable[Message]) -> Iterator[Message]:
+    """Earlier tool calls and their results as text; results that follow each other as one message."""
+    results: list[str] = []
+    for message in messages:
+        if message.role == "tool":
+            results.append(f"Result of call {message.tool_call_id}: {message.content}")
+            continue
+        if results:
+            yield Message("user", "\n".join(results))
+            results = []
+        if not message.tool_calls:
+            yield message
+            continue
+        calls = [{"tool": call.name, "arguments": call.arguments, "id": call.id} for call in message.tool_calls]
+        yield Message(message.role, f"{message.content}\n{json.dumps({'calls': calls})}".strip())
+    if results:
+        yield Message("user", "\n".join(results))
+
+
+def _schema(tools: Sequence[ToolSpec], *, at_least: int) -> dict[str, Any]:
+    definitions: dict[str, Any] = {}
+    alternatives = []
+    for tool in tools:
+        arguments = _fitted(tool.choices or tool.parameters, tool.name)
+        for name, definition in arguments.pop("$defs", {}).items():
+            definitions[f"{tool.name}-{name}"] = definition
+        alternatives.append(_object({"tool": {"type": "string", "enum": [tool.name]}, "arguments": arguments}))
+    calls = {"type": "array", "items": {"anyOf": alternatives}, "minItems": at_least, "maxItems": MOST_CALLS}
+    return _object({"calls": calls}) | ({"$defs": definitions} if definitions else {})
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _fitted(schema: Mapping[str, Any], tool: str) -> dict[str, Any]:
+    """A tool's schema as a part of a larger one: texts and lists bounded, references led to the root."""
+    fitted: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key == "$ref" and isinstance(value, str) and value.startswith("#/$defs/"):
+            fitted[key] = f"#/$defs/{tool}-{value.removeprefix('#/$defs/')}"
+        elif key in _NAMED_SCHEMAS:
+            fitted[key] = {name: _fitted_value(part, tool) for name, part in value.items()}
+        else:
+            fitted["anyOf" if key == "oneOf" else key] = value if key in _DATA else _fitted_value(value, tool)
+    if fitted.get("type") == "string" and not fitted.keys() & {"enum", "const", "pattern", "format"}:
+        fitted["maxLength"] = min(fitted.get("maxLength", LONGEST_TEXT), 2000)
+    if fitted.get("type") == "array":
+        fitted.setdefault("maxItems", max(MOST_ITEMS, fitted.get("minItems", 0)))
+    return fitted
+
+
+def _fitted_value(value: Any, tool: str) -> Any:
+    if isinstance(value, Mapping):
+        return _fitted(value, tool)
+    return [_fitted_value(item, tool) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,78 @@
+"""How a model is asked for tool calls: by the API's own means, or as JSON in its text."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from mesa_llm.activation import current_activation
+from mesa_llm.clients import LLMRequest, LLMResponse
+from mesa_llm.errors import ConfigurationError, ModelCallError
+from mesa_llm.module_llm.calls_schema import has_form, read_calls, request_with_schema, response_with_calls
+from mesa_llm.module_llm.dialogue import Dialogue
+from mesa_llm.module_llm.structured import ask_until_read
+from mesa_llm.module_llm.tool_support import calls_no_tools, refuses_tools
+
+type ToolMode = Literal["native", "json_schema", "auto"]
+"""How tools are called.
+
+`native`: as the API has it. `json_schema`: as JSON that a schema describes, for models that have no tool calling.
+`auto`: natively, unless the model is known to have no tool calling; and if the server refuses the tools, or the answer
+calls none although one must be called, this one call is made again with a schema. Nothing is remembered from call to
+call, so that what comes of a call depends on nothing but its answers.
+"""
+
+
+def check_tool_mode(mode: str) -> ToolMode:
+    """Return the mode if there is such a one.
+
+    Raises:
+        ConfigurationError: otherwise.
+    """
+    for known in get_args(ToolMode.__value__):
+        if mode == known:
+            return known  # type: ignore[no-any-return]
+    raise ConfigurationError(
+        f"tool_mode must be 'native', 'json_schema' or 'auto', got {mode!r}. Use 'json_schema' for a model that has no "
+        "tool calling."
+    )
+
+
+def ask_in_mode(request: LLMRequest, mode: ToolMode) -> Dialogue[LLMResponse]:
+    """Have a request answered, with its tools called in this mode.
+
+    Args:
+        request: the request; without tools it is sent as it is.
+        mode: how tools are called.
+
+    Returns:
+        The response, with tool calls as if they had been made natively.
+
+    Raises:
+        ModelCallError: if the model could not be asked.
+        DecisionError: if calls as JSON could not be read, asked again once.
+        ConfigurationError: if calls as JSON are to go with a response format.
+    """
+    if not request.tools or mode == "native":
+        return (yield request)
+    if mode == "json_schema" or calls_no_tools(request.model):
+        return (yield from _ask_with_schema(request))
+    may_be_text = request.tool_choice != "required" or has_form(request)
+    try:
+        response = yield request
+    except ModelCallError as error:
+        if not refuses_tools(error):
+            raise
+    else:
+        if may_be_text or response.message.tool_calls:
+            return response
+    return (yield from _ask_with_schema(request))
+
+
+def _ask_with_schema(request: LLMRequest) -> Dialogue[LLMResponse]:
+    with_schema = request_with_schema(request)
+    if with_schema.response_format is request.response_format:  # it asks for words
+        return (yield with_schema)
+    activation = current_activation()
+    asker = request.model if activation is None else activation.agent
+    calls, response = yield from ask_until_read(with_schema, lambda message: read_calls(message, request), asker=asker)
+    return response_with_calls(response, calls)

@@ -1,0 +1,177 @@
+"""Arguments of a tool that stand for what the calling agent sees: an agent, or a cell to go to."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
+
+from pydantic import AfterValidator, BeforeValidator, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, from_json
+
+from mesa_llm.spaces import free_places_around
+
+MARK = "x-visible"
+"""The key under which a schema says, until it is sent, what its value stands for."""
+MOST_CHOICES = 500
+"""The longest enum that is made. Where there is more to choose from, the argument is left open."""
+
+_EVERYWHERE = -1
+
+
+class Seen(Protocol):
+    """What an agent sees: an `Observation`."""
+
+    @property
+    def local_state(self) -> Mapping[str, Any]:
+        """What it sees of each agent, by class name and id: `"Citizen 3"`."""
+        ...
+
+
+class Mark(Protocol):
+    """Says which values a marked argument can have at this moment."""
+
+    def choices(self, agent: Any, seen: Seen) -> list[Any] | None:
+        """The values, as JSON; `None` if they cannot be counted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class VisibleAgent:
+    """Marks a number as the `unique_id` of an agent in sight: `Annotated[int, VisibleAgent(Citizen)]`.
+
+    The model is told the same as of any number. Where a schema constrains its answer (`tool_mode="json_schema"`), it
+    can choose nothing but the ids of agents that the calling agent sees, and the tool cannot be called if there is
+    none. The tool itself still has to check the id: the world may have changed until it runs.
+
+    Attributes:
+        of: the class that the agent must be of, subclasses included, or its name; `None` for any.
+    """
+
+    of: type | str | None = None
+
+    def choices(self, agent: Any, seen: Seen) -> list[int]:
+        """The ids of such agents in an observation."""
+        names = None if self.of is None else {self.of} if isinstance(self.of, str) else set(_names(self.of))
+        found = (name.rpartition(" ") for name in seen.local_state)
+        return [int(number) for kind, _, number in found if number.isdecimal() and (names is None or kind in names)]
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(schema) | {MARK: self}
+
+
+@dataclass(frozen=True, slots=True)
+class _VisibleCellMark:
+    def choices(self, agent: Any, seen: Seen) -> list[Any] | None:
+        vision = getattr(agent, "vision", None) or 0
+        places = free_places_around(agent, math.inf if vision == _EVERYWHERE else vision)
+        return None if places is None else [_written(place) for place in places]
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(schema) | {MARK: self}
+
+
+def _names(of: type[Any]) -> Iterator[str]:
+    yield of.__name__
+    subclasses: list[type[Any]] = of.__subclasses__()
+    for subclass in subclasses:
+        yield from _names(subclass)
+
+
+def _written(place: Any) -> Any:
+    """A place as a model writes it. Coordinates as text, since an enum of lists is beyond some servers."""
+    if isinstance(place, tuple):
+        return json.dumps(place, default=str)
+    return place if isinstance(place, int | float | str) else str(place)
+
+
+def _unwritten(place: Any) -> Any:
+    """Coordinates that come as text: "[3, 4]" or "(3, 4)"."""
+    text = place.strip() if isinstance(place, str) else ""
+    if text[:1] in {"[", "("}:
+        try:
+            return from_json(f"[{text[1:-1]}]")
+        except ValueError:
+            pass
+    return place
+
+
+def _hashable(place: Any) -> Any:
+    return tuple(place) if isinstance(place, list) else place
+
+
+VisibleAgentId = Annotated[int, VisibleAgent()]
+"""The `unique_id` of an agent in sight, see `VisibleAgent`."""
+
+VisibleCell = Annotated[
+    list[int | float] | int | str, BeforeValidator(_unwritten), AfterValidator(_hashable), _VisibleCellMark()
+]
+"""A place with room in the calling agent's vision. The tool gets a tuple of coordinates, or the name of a node.
+
+The model may write coordinates as a list or as text. Where a schema constrains its answer, it can choose nothing but
+places that the calling agent sees and that have room; on continuous spaces any.
+"""
+
+
+def without_marks(schema: Any) -> Any:
+    """A schema as it is sent: without marks."""
+    return _replaced(schema, lambda node, mark: {key: value for key, value in node.items() if key != MARK})
+
+
+def is_marked(schema: Any) -> bool:
+    """Whether there is a mark in a schema."""
+    if isinstance(schema, dict):
+        return MARK in schema or any(map(is_marked, schema.values()))
+    return isinstance(schema, list) and any(map(is_marked, schema))
+
+
+def narrowed(schema: Mapping[str, Any], agent: Any, seen: Seen) -> dict[str, Any] | None:
+    """The schema of a tool's arguments with an enum of what can be chosen now in the place of each mark.
+
+    An optional argument that has nothing to choose from is left out.
+
+    Args:
+        schema: the schema with its marks.
+        agent: who is to call the tool.
+        seen: what the agent sees.
+
+    Returns:
+        The schema; `None` if a required argument has nothing to choose from.
+    """
+    properties: dict[str, Any] = {}
+    for name, argument in schema["properties"].items():
+        try:
+            properties[name] = _replaced(argument, lambda node, mark: _with_choices(node, mark.choices(agent, seen)))
+        except _NothingToChooseError:
+            if name in schema["required"]:
+                return None
+    rest = {key: value for key, value in schema.items() if key != "properties"}
+    return {"type": "object", "properties": properties, **without_marks(rest)}
+
+
+class _NothingToChooseError(Exception):
+    """An argument has no possible value now."""
+
+
+def _with_choices(node: dict[str, Any], choices: list[Any] | None) -> dict[str, Any]:
+    plain = {key: value for key, value in node.items() if key != MARK}
+    if choices is None or len(choices) > MOST_CHOICES:
+        return plain
+    if not choices:
+        raise _NothingToChooseError
+    kinds = {"string" if isinstance(choice, str) else "integer" for choice in choices}
+    kept = {key: value for key, value in plain.items() if key == "description"}
+    return {**({"type": kinds.pop()} if len(kinds) == 1 else {}), "enum": choices, **kept}
+
+
+def _replaced(node: Any, replace: Callable[[dict[str, Any], Mark], dict[str, Any]]) -> Any:
+    if isinstance(node, list):
+        return [_replaced(item, replace) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if MARK in node:
+        node = replace(node, node[MARK])
+    return {key: _replaced(value, replace) for key, value in node.items()}
