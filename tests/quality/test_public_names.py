@@ -97,7 +97,7 @@ PUBLIC = {
         ]
     ),
     "mesa_llm.memory": snapshot(["Memory", "MemoryEntry", "ShortTermMemory"]),
-    "mesa_llm.module_llm": snapshot(["ModuleLLM"]),
+    "mesa_llm.module_llm": snapshot(["Dialogue", "ModuleLLM", "OfferedTool", "SamplingOptions", "ToolMode", "aconverse", "ask_structured", "converse", "read_structured"]),
     "mesa_llm.parallel_stepping": snapshot(
         [
             "AgentReport",
@@ -128,13 +128,11 @@ PUBLIC = {
             "ReActReasoning",
             "ReWOOReasoning",
             "Reasoning",
-            "Thinking",
-            "read_observation",
-        ]
+            "Thinking", "ask_structured", "read_observation", "read_structured"]
     ),
-    "mesa_llm.spaces": snapshot(["Position", "directions_from", "move_to", "neighbors_of", "position_of"]),
+    "mesa_llm.spaces": snapshot(["Position", "directions_from", "free_places_around", "move_to", "neighbors_of", "position_of"]),
     "mesa_llm.testing": snapshot(["FakeOpenAIServer", "Fault", "ScriptedLLM", "ServedRequest"]),
-    "mesa_llm.tools": snapshot(["ToolManager", "ToolResult", "tool"]),
+    "mesa_llm.tools": snapshot(["FreeDirection", "ToolManager", "ToolResult", "VisibleAgent", "VisibleAgentId", "VisibleCell", "tool"]),
 }
 
 

@@ -67,16 +67,11 @@ class ToolSpec:
         name: the name that the model calls it by.
         description: what it does and what it returns.
         parameters: JSON schema (an object) of its arguments.
-        choices: the same schema with what can be chosen at this moment as enums, for answers that a schema constrains;
-            `None` if it would be no narrower. Not sent along with the tool, so that the prompt stays the same.
-        has_choices: whether there is anything to choose. If not, such answers cannot call the tool.
     """
 
     name: str
     description: str
     parameters: JSONSchema
-    choices: JSONSchema | None = None
-    has_choices: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """The tool as JSON of the chat completions API."""

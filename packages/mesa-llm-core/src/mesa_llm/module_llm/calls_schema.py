@@ -9,7 +9,7 @@ make use of. The server does not tell the model what the schema says, so the pro
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from mesa_llm.clients import LLMRequest, LLMResponse, Message, ResponseFormat, T
 from mesa_llm.clients.answers import to_response
 from mesa_llm.clients.messages import JSONSchema
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.module_llm.offered_tool import narrowed_parameters
 from mesa_llm.module_llm.structured import UnreadableAnswerError, read_object
 
 MOST_CALLS = 5
@@ -59,17 +60,17 @@ def request_with_schema(request: LLMRequest) -> LLMRequest:
     Raises:
         ConfigurationError: if it asks for tool calls and for a form of the answer, which would be two forms.
     """
-    callable_tools = () if request.tool_choice == "none" else tuple(tool for tool in request.tools if tool.has_choices)
+    arguments = {} if request.tool_choice == "none" else _arguments(request.tools)
     asked_for = request
-    if callable_tools:
+    if arguments:
         if has_form(request):
             raise ConfigurationError(
                 "A request with a response_format cannot ask for tool calls as JSON too. Give it tool_choice='none', "
                 "or ask twice."
             )
-        form = ResponseFormat("tool_calls", _schema(callable_tools, at_least=int(request.tool_choice == "required")))
+        form = ResponseFormat("tool_calls", _schema(arguments, at_least=int(request.tool_choice == "required")))
         asked_for = replace(request, response_format=form)
-    choice = (request.tool_choice or "auto") if callable_tools else "none"
+    choice = (request.tool_choice or "auto") if arguments else "none"
     return replace(asked_for, messages=_messages(request, choice), tools=(), tool_choice=None)
 
 
@@ -156,14 +157,20 @@ def _in_words(messages: Iterable[Message]) -> Iterator[Message]:
         yield Message("user", "\n".join(results))
 
 
-def _schema(tools: Sequence[ToolSpec], *, at_least: int) -> dict[str, Any]:
+def _arguments(tools: Iterable[ToolSpec]) -> dict[str, JSONSchema]:
+    """The schema of the arguments of each tool that can be called."""
+    schemas = {tool.name: narrowed_parameters(tool) for tool in tools}
+    return {name: schema for name, schema in schemas.items() if schema is not None}
+
+
+def _schema(tools: Mapping[str, JSONSchema], *, at_least: int) -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     alternatives = []
-    for tool in tools:
-        arguments = _fitted(tool.choices or tool.parameters, tool.name)
+    for tool, parameters in tools.items():
+        arguments = _fitted(parameters, tool)
         for name, definition in arguments.pop("$defs", {}).items():
-            definitions[f"{tool.name}-{name}"] = definition
-        alternatives.append(_object({"tool": {"type": "string", "enum": [tool.name]}, "arguments": arguments}))
+            definitions[f"{tool}-{name}"] = definition
+        alternatives.append(_object({"tool": {"type": "string", "enum": [tool]}, "arguments": arguments}))
     calls = {"type": "array", "items": {"anyOf": alternatives}, "minItems": at_least, "maxItems": MOST_CALLS}
     return _object({"calls": calls}) | ({"$defs": definitions} if definitions else {})
 

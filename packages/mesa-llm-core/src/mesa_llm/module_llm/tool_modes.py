@@ -9,6 +9,7 @@ from mesa_llm.clients import LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, ModelCallError
 from mesa_llm.module_llm.calls_schema import has_form, read_calls, request_with_schema, response_with_calls
 from mesa_llm.module_llm.dialogue import Dialogue
+from mesa_llm.module_llm.offered_tool import with_plain_tools
 from mesa_llm.module_llm.structured import ask_until_read
 from mesa_llm.module_llm.tool_support import calls_no_tools, refuses_tools
 
@@ -52,13 +53,14 @@ def ask_in_mode(request: LLMRequest, mode: ToolMode) -> Dialogue[LLMResponse]:
         DecisionError: if calls as JSON could not be read, asked again once.
         ConfigurationError: if calls as JSON are to go with a response format.
     """
+    plain = with_plain_tools(request)
     if not request.tools or mode == "native":
-        return (yield request)
+        return (yield plain)
     if mode == "json_schema" or calls_no_tools(request.model):
         return (yield from _ask_with_schema(request))
     may_be_text = request.tool_choice != "required" or has_form(request)
     try:
-        response = yield request
+        response = yield plain
     except ModelCallError as error:
         if not refuses_tools(error):
             raise

@@ -5,6 +5,6 @@ from mesa_llm.tools import inbuilt_tools  # noqa: F401 - its tools are global
 from mesa_llm.tools.tool_decorator import tool
 from mesa_llm.tools.tool_manager import ToolManager
 from mesa_llm.tools.tool_result import ToolResult
-from mesa_llm.tools.visible import VisibleAgent, VisibleAgentId, VisibleCell
+from mesa_llm.tools.visible import FreeDirection, VisibleAgent, VisibleAgentId, VisibleCell
 
-__all__ = ["ToolManager", "ToolResult", "VisibleAgent", "VisibleAgentId", "VisibleCell", "tool"]
+__all__ = ["FreeDirection", "ToolManager", "ToolResult", "VisibleAgent", "VisibleAgentId", "VisibleCell", "tool"]

@@ -11,7 +11,7 @@ from mesa_llm.errors import ToolError
 from mesa_llm.spaces import directions_from, move_to, position_of
 from mesa_llm.spaces.coordinates import listed, shortened
 from mesa_llm.tools.tool_decorator import tool
-from mesa_llm.tools.visible import VisibleAgentId, VisibleCell
+from mesa_llm.tools.visible import FreeDirection, VisibleAgentId, VisibleCell
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @tool
-def move_one_step(agent: LLMAgent, direction: str) -> str:
+def move_one_step(agent: LLMAgent, direction: FreeDirection) -> str:
     """Move one step in a direction from where you are.
 
     Args:

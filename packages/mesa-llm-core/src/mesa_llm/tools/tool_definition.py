@@ -11,7 +11,7 @@ import typing
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, NotRequired, Optional
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -19,6 +19,7 @@ from pydantic_core import from_json, to_json, to_jsonable_python
 
 from mesa_llm.clients.messages import ToolSpec
 from mesa_llm.errors import ConfigurationError, ToolError
+from mesa_llm.module_llm import OfferedTool
 from mesa_llm.tools import argument_errors, tool_docstring
 from mesa_llm.tools.json_schema import parameters_schema
 from mesa_llm.tools.visible import Seen, is_marked, narrowed, without_marks
@@ -54,8 +55,7 @@ class ToolDefinition:
         spec = self.spec_as(name)
         if self._marked_parameters is None:
             return spec
-        choices = narrowed(self._marked_parameters, agent, seen)
-        return replace(spec, choices=choices, has_choices=choices is not None)
+        return OfferedTool.of(spec, functools.partial(narrowed, self._marked_parameters, agent, seen))
 
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Check what a model sent, and convert it to what the function's annotations ask for.

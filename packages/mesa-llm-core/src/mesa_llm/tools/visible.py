@@ -1,4 +1,4 @@
-"""Arguments of a tool that stand for what the calling agent sees: an agent, or a cell to go to."""
+"""Arguments of a tool that stand for what the calling agent has before it: an agent, a cell, a way to go."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, from_json
 
-from mesa_llm.spaces import free_places_around
+from mesa_llm.spaces import directions_from, free_places_around
 
 MARK = "x-visible"
 """The key under which a schema says, until it is sent, what its value stands for."""
@@ -39,8 +39,17 @@ class Mark(Protocol):
         ...
 
 
+class _Marking:
+    """Puts itself into the schema of what it annotates."""
+
+    __slots__ = ()
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(schema) | {MARK: self}
+
+
 @dataclass(frozen=True, slots=True)
-class VisibleAgent:
+class VisibleAgent(_Marking):
     """Marks a number as the `unique_id` of an agent in sight: `Annotated[int, VisibleAgent(Citizen)]`.
 
     The model is told the same as of any number. Where a schema constrains its answer (`tool_mode="json_schema"`), it
@@ -59,19 +68,17 @@ class VisibleAgent:
         found = (name.rpartition(" ") for name in seen.local_state)
         return [int(number) for kind, _, number in found if number.isdecimal() and (names is None or kind in names)]
 
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return handler(schema) | {MARK: self}
 
-
-@dataclass(frozen=True, slots=True)
-class _VisibleCellMark:
+class _InSight(_Marking):
     def choices(self, agent: Any, seen: Seen) -> list[Any] | None:
         vision = getattr(agent, "vision", None) or 0
         places = free_places_around(agent, math.inf if vision == _EVERYWHERE else vision)
         return None if places is None else [_written(place) for place in places]
 
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return handler(schema) | {MARK: self}
+
+class _OneStepAway(_Marking):
+    def choices(self, agent: Any, seen: Seen) -> list[Any]:
+        return list(directions_from(agent, free_only=True))
 
 
 def _names(of: type[Any]) -> Iterator[str]:
@@ -91,7 +98,7 @@ def _written(place: Any) -> Any:
 def _unwritten(place: Any) -> Any:
     """Coordinates that come as text: "[3, 4]" or "(3, 4)"."""
     text = place.strip() if isinstance(place, str) else ""
-    if text[:1] in {"[", "("}:
+    if text[:1] + text[-1:] in {"[]", "()"}:
         try:
             return from_json(f"[{text[1:-1]}]")
         except ValueError:
@@ -107,12 +114,19 @@ VisibleAgentId = Annotated[int, VisibleAgent()]
 """The `unique_id` of an agent in sight, see `VisibleAgent`."""
 
 VisibleCell = Annotated[
-    list[int | float] | int | str, BeforeValidator(_unwritten), AfterValidator(_hashable), _VisibleCellMark()
+    list[int | float] | int | str, BeforeValidator(_unwritten), AfterValidator(_hashable), _InSight()
 ]
 """A place with room in the calling agent's vision. The tool gets a tuple of coordinates, or the name of a node.
 
 The model may write coordinates as a list or as text. Where a schema constrains its answer, it can choose nothing but
 places that the calling agent sees and that have room; on continuous spaces any.
+"""
+
+
+FreeDirection = Annotated[str, _OneStepAway()]
+"""The name of a step that the calling agent can take, see `mesa_llm.spaces.directions_from`.
+
+Where a schema constrains the model's answer, it can choose nothing but steps into places that have room.
 """
 
 

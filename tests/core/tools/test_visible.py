@@ -1,0 +1,226 @@
+"""Arguments that stand for what the calling agent has before it."""
+
+import copy
+import json
+from typing import Annotated
+
+import mesa
+import networkx as nx
+import pytest
+from mesa.discrete_space import CellAgent, Network, OrthogonalMooreGrid
+from mesa.experimental.continuous_space import ContinuousSpace, ContinuousSpaceAgent
+
+from mesa_llm.clients import ToolCall
+from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.module_llm import OfferedTool
+from mesa_llm.reasoning import CoTReasoning, ReActReasoning, ReWOOReasoning
+from mesa_llm.spaces import free_places_around, position_of
+from mesa_llm.testing import ScriptedLLM
+from mesa_llm.tools import FreeDirection, ToolManager, VisibleAgent, VisibleAgentId, VisibleCell
+from mesa_llm.tools.inbuilt_tools import move_one_step, speak_to, teleport_to_location
+
+
+class Walker(LLMAgent, CellAgent):
+    pass
+
+
+class Cook(Walker):
+    pass
+
+
+class PastryCook(Cook):
+    pass
+
+
+@pytest.fixture
+def model():
+    model = mesa.Model(rng=1)
+    model.grid = OrthogonalMooreGrid((5, 5), capacity=1, random=model.random)
+    return model
+
+
+def walker(model, cell, of=Walker, vision=1, **kwargs):
+    agent = of(model, CoTReasoning, client=ScriptedLLM("ok"), vision=vision, step_prompt="?", **kwargs)
+    agent.cell = model.grid[cell]
+    return agent
+
+
+def narrowed(agent, tool):
+    (spec,) = ToolManager([tool]).specs(agent=agent, seen=agent.generate_obs())
+    assert isinstance(spec, OfferedTool)
+    return spec.narrow()
+
+
+def argument(agent, annotation, default=...):
+    """The narrowed schema of a tool's only argument; `None` if there is nothing to choose."""
+
+    def probe(x):
+        """Probe.
+
+        Args:
+            x: it.
+        """
+
+    probe.__annotations__["x"] = annotation
+    if default is not ...:
+        probe.__defaults__ = (default,)
+    schema = narrowed(agent, probe)
+    return schema and schema["properties"].get("x")
+
+
+def test_ids_of_agents_in_sight(model):
+    agent = walker(model, (2, 2))
+    near, far, cook = walker(model, (1, 1)), walker(model, (4, 4)), walker(model, (2, 3), PastryCook)
+    ids = {"type": "integer", "description": "it."}
+    assert argument(agent, VisibleAgentId) == ids | {"enum": [near.unique_id, cook.unique_id]}
+    assert argument(agent, Annotated[int, VisibleAgent(Cook)]) == ids | {"enum": [cook.unique_id]}
+    assert argument(agent, Annotated[int, VisibleAgent("PastryCook")]) == ids | {"enum": [cook.unique_id]}
+    assert argument(agent, Annotated[int, VisibleAgent("Cook")]) is None
+    assert argument(far, VisibleAgentId) is None
+
+
+def test_marks_inside_of_lists_and_optional_arguments(model):
+    agent = walker(model, (2, 2))
+    assert argument(agent, VisibleAgentId | None, None) is None
+    assert argument(agent, list[VisibleAgentId]) is None
+    other = walker(model, (1, 1))
+    ids = {"type": "integer", "enum": [other.unique_id]}
+    assert argument(agent, list[VisibleAgentId]) == {"type": "array", "items": ids, "description": "it."}
+    assert argument(agent, VisibleAgentId | None, None) == {
+        "anyOf": [ids, {"type": "null"}],
+        "default": None,
+        "description": "it.",
+    }
+
+
+def test_an_optional_argument_without_choices_is_left_out_and_the_tool_stays(model):
+    def look(at: VisibleAgentId = 0, how: str = "well"):
+        """Look.
+
+        Args:
+            at: whom.
+            how: how.
+        """
+
+    assert list(narrowed(walker(model, (2, 2)), look)["properties"]) == ["how"]
+
+
+def test_cells_in_sight_that_have_room(model):
+    agent = walker(model, (0, 0))
+    walker(model, (1, 1))
+    assert argument(agent, VisibleCell) == {"type": "string", "enum": ["[0, 1]", "[1, 0]"], "description": "it."}
+    agent.vision = 0
+    assert argument(agent, VisibleCell) is None
+    agent.vision = -1
+    assert len(argument(agent, VisibleCell)["enum"]) == 23
+
+
+def test_nodes_in_sight():
+    model = mesa.Model(rng=1)
+    model.grid = Network(nx.path_graph(5), random=model.random)
+    assert argument(walker(model, 2), VisibleCell) == {"type": "integer", "enum": [1, 3], "description": "it."}
+
+
+def test_continuous_spaces_leave_it_open():
+    model = mesa.Model(rng=1)
+    model.space = ContinuousSpace([[0, 9], [0, 9]], random=model.random)
+    agent = ContinuousSpaceAgent(model.space, model)
+    agent.position = (4, 4)
+    assert free_places_around(agent, 3) is None
+    seen = Walker(model, CoTReasoning, client=ScriptedLLM("ok")).generate_obs()
+    (spec,) = ToolManager([teleport_to_location]).specs(agent=agent, seen=seen)
+    assert spec.narrow() == spec.parameters
+
+
+def test_more_than_an_enum_can_hold_is_left_open(model):
+    agent = walker(model, (2, 2), vision=-1)
+    for _ in range(501):
+        mesa.Agent(model)
+    assert argument(agent, VisibleAgentId) == {"type": "integer", "description": "it."}
+
+
+def test_free_directions(model):
+    agent = walker(model, (0, 0))
+    walker(model, (1, 1))
+    assert argument(agent, FreeDirection) == {"type": "string", "enum": ["South", "East"], "description": "it."}
+
+
+def test_a_free_place_is_the_own_cell_never_and_nothing_for_an_agent_that_is_nowhere(model):
+    assert free_places_around(walker(model, (2, 2)), 0) == []
+    assert free_places_around(CellAgent(model), 3) == []
+
+
+@pytest.mark.parametrize("written", [[3, 4], "[3, 4]", "(3, 4)", " (3,4) "])
+def test_a_tool_takes_coordinates_in_both_forms(model, written):
+    seen = []
+
+    def go(to: VisibleCell):
+        """Go.
+
+        Args:
+            to: where.
+        """
+        seen.append(to)
+
+    (result,) = ToolManager([go]).execute(None, [ToolCall("1", "go", json.dumps({"to": written}))])
+    assert (result.ok, seen) == (True, [(3, 4)])
+
+
+@pytest.mark.parametrize("name", ["[x", "hall", 7, "7"])
+def test_a_tool_takes_names_of_nodes(name):
+    def go(to: VisibleCell):
+        """Go.
+
+        Args:
+            to: where.
+        """
+        return repr(to)
+
+    (result,) = ToolManager([go]).execute(None, [ToolCall("1", "go", json.dumps({"to": name}))])
+    assert result.response == repr(name)
+
+
+def test_every_choice_of_the_built_in_tools_can_be_made(model):
+    agent, other = walker(model, (2, 2)), walker(model, (2, 1))
+    for tool, name, fixed in (
+        (move_one_step, "direction", {}),
+        (teleport_to_location, "target_coordinates", {}),
+        (speak_to, "listener_agents_unique_ids", {"message": "hi"}),
+    ):
+        agent.cell = model.grid[2, 2]
+        schema = narrowed(agent, tool)["properties"][name]
+        choices = schema["enum"] if "enum" in schema else [[value] for value in schema["items"]["enum"]]
+        assert choices
+        for choice in choices:
+            agent.cell = model.grid[2, 2]
+            call = ToolCall("1", tool.__name__, json.dumps({name: choice} | fixed))
+            (result,) = ToolManager([tool]).execute(agent, [call])
+            assert result.ok, result.response
+            assert tool is speak_to or position_of(agent) != (2, 2)
+    assert other.memory.entries[-1].content["message"] == "hi"
+
+
+def test_the_tool_as_it_is_sent_stays_the_same(model):
+    agent = walker(model, (2, 2))
+    manager = ToolManager([speak_to, move_one_step])
+    plain = manager.specs()
+    walker(model, (2, 1))
+    offered = manager.specs(agent=agent, seen=agent.generate_obs())
+    assert [tool.plain for tool in offered] == list(plain)
+    assert all(tool.plain is spec for tool, spec in zip(offered, plain, strict=True))
+    assert all(tool.as_dict() == spec.as_dict() for tool, spec in zip(offered, plain, strict=True))
+    assert "x-visible" not in str([tool.as_dict() for tool in offered])
+    assert copy.deepcopy(plain) == plain
+
+
+@pytest.mark.parametrize("reasoning", [CoTReasoning, ReActReasoning, ReWOOReasoning])
+def test_every_strategy_offers_what_its_agent_sees(model, reasoning):
+    def answer(request):
+        return '{"reasoning": "r", "action": "a"}' if "tool yet" in request.messages[0].content else '{"calls": []}'
+
+    llm = ScriptedLLM(answer)
+    agent = Walker(model, reasoning, client=llm, vision=1, step_prompt="?", tools=[speak_to], tool_mode="json_schema")
+    agent.cell = model.grid[2, 2]
+    other = walker(model, (2, 1))
+    agent.reasoning.plan()
+    assert f"'enum': [{other.unique_id}]" in str(llm.requests[-1].response_format.schema)
