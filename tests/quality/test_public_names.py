@@ -97,7 +97,19 @@ PUBLIC = {
         ]
     ),
     "mesa_llm.memory": snapshot(["Memory", "MemoryEntry", "ShortTermMemory"]),
-    "mesa_llm.module_llm": snapshot(["Dialogue", "ModuleLLM", "OfferedTool", "SamplingOptions", "ToolMode", "aconverse", "ask_structured", "converse", "read_structured"]),
+    "mesa_llm.module_llm": snapshot(
+        [
+            "Dialogue",
+            "ModuleLLM",
+            "OfferedTool",
+            "SamplingOptions",
+            "ToolMode",
+            "aconverse",
+            "ask_structured",
+            "converse",
+            "read_structured",
+        ]
+    ),
     "mesa_llm.parallel_stepping": snapshot(
         [
             "AgentReport",
@@ -128,11 +140,19 @@ PUBLIC = {
             "ReActReasoning",
             "ReWOOReasoning",
             "Reasoning",
-            "Thinking", "ask_structured", "read_observation", "read_structured"]
+            "Thinking",
+            "ask_structured",
+            "read_observation",
+            "read_structured",
+        ]
     ),
-    "mesa_llm.spaces": snapshot(["Position", "directions_from", "free_places_around", "move_to", "neighbors_of", "position_of"]),
+    "mesa_llm.spaces": snapshot(
+        ["Position", "directions_from", "free_places_around", "move_to", "neighbors_of", "position_of"]
+    ),
     "mesa_llm.testing": snapshot(["FakeOpenAIServer", "Fault", "ScriptedLLM", "ServedRequest"]),
-    "mesa_llm.tools": snapshot(["FreeDirection", "ToolManager", "ToolResult", "VisibleAgent", "VisibleAgentId", "VisibleCell", "tool"]),
+    "mesa_llm.tools": snapshot(
+        ["FreeDirection", "ToolManager", "ToolResult", "VisibleAgent", "VisibleAgentId", "VisibleCell", "tool"]
+    ),
 }
 
 
