@@ -233,10 +233,14 @@ def test_a_conversation_with_calls_is_told_in_words():
         messages=(
             Message("user", "Where to?"),
             Message(
-                "assistant", "Off!", tool_calls=(ToolCall("1", "go", '{"where": "n"}'), ToolCall("2", "wait", "{}"))
+                "assistant", "Off!", tool_calls=(ToolCall("1", "go", '{"where": "n"}'), ToolCall("2", "wait", "{"))
             ),
             Message("tool", "Arrived.", tool_call_id="1"),
             Message("tool", "Waited.", tool_call_id="2"),
+            Message("user", "And now?"),
+            Message("assistant", tool_calls=(ToolCall("3", "wait", "{}"),)),
+            Message("tool", "Waited.", tool_call_id="3"),
+            Message("assistant", "Hm."),
         ),
         tools=(GO, WAIT),
     )
@@ -248,10 +252,13 @@ def test_a_conversation_with_calls_is_told_in_words():
         ("user", "Where to?"),
         (
             "assistant",
-            'Off!\n{"calls": [{"tool": "go", "arguments": "{\\"where\\": \\"n\\"}", "id": "1"}, '
-            '{"tool": "wait", "arguments": "{}", "id": "2"}]}',
+            'Off!\n{"calls": [{"tool": "go", "arguments": {"where": "n"}, "id": "1"}, '
+            '{"tool": "wait", "arguments": "{", "id": "2"}]}',
         ),
-        ("user", "Result of call 1: Arrived.\nResult of call 2: Waited."),
+        ("user", "Result of call 1: Arrived.\nResult of call 2: Waited.\n\nAnd now?"),
+        ("assistant", '{"calls": [{"tool": "wait", "arguments": {}, "id": "3"}]}'),
+        ("user", "Result of call 3: Waited."),
+        ("assistant", "Hm."),
     ]
 
 

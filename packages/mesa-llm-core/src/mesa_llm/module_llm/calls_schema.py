@@ -20,7 +20,7 @@ from mesa_llm.clients.answers import to_response
 from mesa_llm.clients.messages import JSONSchema
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.module_llm.offered_tool import narrowed_parameters
-from mesa_llm.module_llm.structured import UnreadableAnswerError, read_object
+from mesa_llm.module_llm.structured import UnreadableAnswerError, has_form, read_object
 
 MOST_CALLS = 5
 """How many tools one answer can call."""
@@ -74,11 +74,6 @@ def request_with_schema(request: LLMRequest) -> LLMRequest:
     return replace(asked_for, messages=_messages(request, choice), tools=(), tool_choice=None)
 
 
-def has_form(request: LLMRequest) -> bool:
-    """Whether a request asks for a form of the answer's text already."""
-    return request.response_format is not None or "response_format" in request.options
-
-
 def read_calls(message: Message, request: LLMRequest) -> tuple[ToolCall, ...]:
     """The tool calls in an answer. Their ids follow from name and arguments; native calls are taken as they are.
 
@@ -120,7 +115,10 @@ def response_with_calls(response: LLMResponse, calls: tuple[ToolCall, ...]) -> L
 def _messages(request: LLMRequest, choice: str) -> tuple[Message, ...]:
     """The conversation in words, headed by the tools: they are the same for all agents that have them."""
     listed = [
-        json.dumps({"tool": tool.name, "description": tool.description, "arguments": _told(tool.parameters)})
+        json.dumps(
+            {"tool": tool.name, "description": tool.description, "arguments": _told(tool.parameters)},
+            ensure_ascii=False,
+        )
         for tool in request.tools
     ]
     how = [_HOW_MANY[choice]] if choice == "none" else [_FORM, _HOW_MANY[choice]]
@@ -145,16 +143,28 @@ def _in_words(messages: Iterable[Message]) -> Iterator[Message]:
         if message.role == "tool":
             results.append(f"Result of call {message.tool_call_id}: {message.content}")
             continue
-        if results:
-            yield Message("user", "\n".join(results))
-            results = []
-        if not message.tool_calls:
-            yield message
-            continue
-        calls = [{"tool": call.name, "arguments": call.arguments, "id": call.id} for call in message.tool_calls]
-        yield Message(message.role, f"{message.content}\n{json.dumps({'calls': calls})}".strip())
+        if results and message.role == "user":  # in one message, since many models want the roles to alternate
+            yield Message("user", "\n".join([*results, "", message.content]))
+        else:
+            if results:
+                yield Message("user", "\n".join(results))
+            yield _with_calls_as_text(message) if message.tool_calls else message
+        results = []
     if results:
         yield Message("user", "\n".join(results))
+
+
+def _with_calls_as_text(message: Message) -> Message:
+    calls = [{"tool": call.name, "arguments": _parsed(call.arguments), "id": call.id} for call in message.tool_calls]
+    text = json.dumps({"calls": calls}, ensure_ascii=False)
+    return Message(message.role, f"{message.content}\n{text}".strip())
+
+
+def _parsed(arguments: str) -> Any:
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return arguments
 
 
 def _arguments(tools: Iterable[ToolSpec]) -> dict[str, JSONSchema]:

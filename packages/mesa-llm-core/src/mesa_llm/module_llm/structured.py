@@ -83,7 +83,7 @@ def ask_structured(request: LLMRequest, form: Form, *, asker: object) -> Any:
         DecisionError: if the second answer cannot be read either.
         ConfigurationError: if the form is not one of an object.
     """
-    if request.response_format is None:
+    if not has_form(request):
         request = replace(request, response_format=_response_format(form))
     read = _reader(form)
     return _first_of(ask_until_read(request, lambda message: read(message.content), asker=asker))
@@ -114,13 +114,19 @@ def ask_until_read[T](
     try:
         return read(response.message), response
     except UnreadableAnswerError as error:
-        response = yield _asked_again(request, response, error)
+        again = _asked_again(request, response, error)
+    response = yield again
     try:
         return read(response.message), response
     except UnreadableAnswerError as error:
         problem = _cause(request, response) or str(error)
         shown = _shown(response.message.content)
         raise DecisionError(f"{asker}: the model's answer is not the JSON asked for ({problem}): {shown}") from error
+
+
+def has_form(request: LLMRequest) -> bool:
+    """Whether a request asks for a form of the answer's text already."""
+    return request.response_format is not None or "response_format" in request.options
 
 
 def _asked_again(request: LLMRequest, response: LLMResponse, error: UnreadableAnswerError) -> LLMRequest:

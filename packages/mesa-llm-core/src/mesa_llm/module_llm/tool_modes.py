@@ -7,10 +7,10 @@ from typing import Literal, get_args
 from mesa_llm.activation import current_activation
 from mesa_llm.clients import LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, ModelCallError
-from mesa_llm.module_llm.calls_schema import has_form, read_calls, request_with_schema, response_with_calls
+from mesa_llm.module_llm.calls_schema import read_calls, request_with_schema, response_with_calls
 from mesa_llm.module_llm.dialogue import Dialogue
 from mesa_llm.module_llm.offered_tool import with_plain_tools
-from mesa_llm.module_llm.structured import ask_until_read
+from mesa_llm.module_llm.structured import ask_until_read, has_form
 from mesa_llm.module_llm.tool_support import calls_no_tools, refuses_tools
 
 type ToolMode = Literal["native", "json_schema", "auto"]
