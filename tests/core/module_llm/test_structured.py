@@ -76,6 +76,8 @@ def test_what_is_read(text):
         ('{"reason": "r", "steps": 3', "it breaks off"),
         (TEXT[: TEXT.index('"tags"')], "it breaks off"),
         ('{"tags": [], "toward": "south", "reason": "r", "steps": 3', "it breaks off"),
+        (TEXT[:-1] + ', "steps": 1', "it breaks off"),
+        ('{"reason": "r"} {"steps": 3}', "steps: Field required"),
         ("{'reason': 'r', 'steps': {\"reason\": \"r\", \"steps\": 3}", "there is no JSON object in it"),
         ('{"reason": "r", "steps": ' + "9" * 5000 + "}", "there is no JSON object in it"),
         ("[" * 100_000, "it is a JSON array, not an object|there is no JSON object"),
@@ -86,6 +88,10 @@ def test_what_is_not_read(text, problem):
     with pytest.raises(DecisionError, match=f"The answer is not the JSON asked for .*({problem})") as refusal:
         read_structured(text, Move)
     assert len(str(refusal.value)) < 600
+
+
+def test_a_line_break_inside_of_a_text():
+    assert read_structured('Here: {"reason": "first\nsecond", "steps": 3}', Move).reason == "first\nsecond"
 
 
 def test_a_schema_says_what_is_wrong():

@@ -17,7 +17,7 @@ import json5
 from pydantic_core import from_json
 
 _OPENING = re.compile(r"[{\[]")
-_THOUGHT = re.compile(r"\s*<(think|thinking|thought|reasoning)>(?:.*?</\1>|(?P<unended>.*))", re.DOTALL | re.IGNORECASE)
+_THOUGHT = re.compile(r"\s*<(think|thinking|thought|reasoning)>(?:.*?</\1>|.*)", re.DOTALL | re.IGNORECASE)
 _END_OF_THOUGHT = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 _SPACE = re.compile(r"\s*")
 _MOST_OPENINGS = 100  # each may be read to the end of the text, which a hostile text would make expensive
@@ -61,8 +61,6 @@ def found_in(text: str) -> list[FoundJSON]:
 
 def _without_thoughts(text: str) -> str:
     while thought := _THOUGHT.match(text):
-        if thought["unended"] is not None:
-            return ""
         text = text[thought.end() :]
     return text
 

@@ -163,7 +163,7 @@ def read_object[T](text: str, accept: Callable[[Any], T], expected: Collection[C
     problem: UnreadableAnswerError | None = None
     for found in found_in(text):
         value = found.value
-        if isinstance(value, list) and len(value) == 1 and found.is_complete:
+        if isinstance(value, list) and len(value) == 1:  # never of an array that breaks off
             (value,) = value
         try:
             if not isinstance(value, dict):
