@@ -52,8 +52,9 @@ PUBLIC = {
             "ToolCall",
             "ToolChoice",
             "ToolSpec",
+            "Transport",
+            "TransportClient",
             "Usage",
-            "shared_client",
             "tool_call",
         ]
     ),
@@ -106,8 +107,10 @@ PUBLIC = {
             "ToolMode",
             "aconverse",
             "ask_structured",
+            "connect",
             "converse",
             "read_structured",
+            "shared_client",
         ]
     ),
     "mesa_llm.parallel_stepping": snapshot(

@@ -15,9 +15,9 @@ from mesa_llm.clients.messages import (
     ToolSpec,
     Usage,
 )
-from mesa_llm.clients.registry import shared_client
 from mesa_llm.clients.rule_based import RuleBasedClient
 from mesa_llm.clients.statistics import CallCounts, MeteredClient
+from mesa_llm.clients.transport import Transport, TransportClient
 
 __all__ = [
     "Answer",
@@ -35,7 +35,8 @@ __all__ = [
     "ToolCall",
     "ToolChoice",
     "ToolSpec",
+    "Transport",
+    "TransportClient",
     "Usage",
-    "shared_client",
     "tool_call",
 ]

@@ -18,7 +18,7 @@ from mesa_llm.tools import ToolManager
 if TYPE_CHECKING:
     from mesa import Model
 
-    from mesa_llm.clients import LLMClient
+    from mesa_llm.clients import LLMClient, Transport
     from mesa_llm.tools import ToolResult
 
 
@@ -40,10 +40,11 @@ class LLMAgent(Agent):
             is see it too, except for entries whose name begins with an underscore.
         step_prompt: what it is to decide in each step.
         api_base: the base URL of the model's server, if it is not the provider's own.
-        client: the way to the model; by default one that reaches any provider, shared by all agents.
+        client: the way to the model, see `connect`; by default one that reaches any provider, shared by all agents.
         tools: the tools it may use; by default all that are declared with a plain `@tool`.
         memory: makes its memory, given the agent; by default the last five steps.
         api_key: the key; by default that of the provider's environment variable.
+        transport: how the default client reaches the model: `direct`, `litellm` or `auto`.
         tool_mode: how it calls tools: `native`, `json_schema` for models that have no tool calling, or `auto`.
         **sampling: `temperature`, `top_p`, `max_tokens`, `seed`, `stop`, `extra_body`: sent with every request; see
             `SamplingOptions`.
@@ -68,6 +69,7 @@ class LLMAgent(Agent):
         tools: Iterable[Callable[..., Any]] | None = None,
         memory: Callable[[LLMAgent], Memory] = ShortTermMemory,
         api_key: str | None = None,
+        transport: Transport = "auto",
         tool_mode: ToolMode = "auto",
         **sampling: Unpack[SamplingOptions],
     ) -> None:
@@ -80,6 +82,7 @@ class LLMAgent(Agent):
             system_prompt=system_prompt,
             client=client,
             api_key=api_key,
+            transport=transport,
             tool_mode=tool_mode,
             **sampling,
         )

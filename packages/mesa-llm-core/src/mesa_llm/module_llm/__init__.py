@@ -1,6 +1,7 @@
 """One agent's handle on a language model."""
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
+from mesa_llm.module_llm.connect import connect, shared_client
 from mesa_llm.module_llm.dialogue import Dialogue, aconverse, converse
 from mesa_llm.module_llm.module_llm import ModuleLLM
 from mesa_llm.module_llm.offered_tool import OfferedTool
@@ -16,6 +17,8 @@ __all__ = [
     "ToolMode",
     "aconverse",
     "ask_structured",
+    "connect",
     "converse",
     "read_structured",
+    "shared_client",
 ]

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, cast, get_args
 
 from mesa_llm.activation import model_call
-from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Message, ToolChoice, shared_client
+from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Message, ToolChoice, Transport
+from mesa_llm.clients.transport import check_transport
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.module_llm.connect import shared_client
 from mesa_llm.module_llm.dialogue import aconverse, converse
 from mesa_llm.module_llm.sampling import SamplingOptions, sampling_options
 from mesa_llm.module_llm.schemas import AnyFormat, AnyTool, response_format_fields, tool_specs
@@ -28,8 +30,11 @@ class ModuleLLM:
         llm_model: the model, as `provider/model`. With a client of one's own any name will do.
         api_base: the base URL of the server; `None` for the provider's own, which for Ollama is this machine.
         system_prompt: goes before every prompt.
-        client: the way to the model. By default litellm, with one client for each `api_base` and `api_key`.
+        client: the way to the model, see `connect`. By default one for each `api_base`, `api_key` and `transport`,
+            shared by all agents: it retries, and limits how many calls are in flight once the endpoint has refused one.
         api_key: the key; `None` leaves it to the provider's environment variable.
+        transport: how the shared client reaches the model: `direct`, for servers that speak OpenAI's API; `litellm`,
+            for any provider; `auto` goes directly where an `api_base` is given and the provider is known to.
         tool_mode: how tools are called: `native`, as the API has it; `json_schema`, for models that have no tool
             calling; `auto`, natively where the model and the server have it, and otherwise with a schema.
         temperature: how much chance has a part in the answers, at least 0; `None`, as for all that follow: not sent.
@@ -52,6 +57,7 @@ class ModuleLLM:
         *,
         client: LLMClient | None = None,
         api_key: str | None = None,
+        transport: Transport = "auto",
         tool_mode: ToolMode = "auto",
         temperature: float | None = None,
         top_p: float | None = None,
@@ -73,6 +79,7 @@ class ModuleLLM:
         self.api_base = api_base
         self.system_prompt = system_prompt
         self.api_key = api_key
+        self.transport = check_transport(transport)
         self.tool_mode = check_tool_mode(tool_mode)
         sampling = SamplingOptions(
             temperature=temperature,
@@ -87,8 +94,8 @@ class ModuleLLM:
 
     @property
     def client(self) -> LLMClient:
-        """The way to the model: the client that was given, or the shared one for this address and key."""
-        return self._client if self._client is not None else shared_client(self.api_base, self.api_key)
+        """The way to the model: the client that was given, or the shared one for this address, key and transport."""
+        return self._client if self._client is not None else shared_client(self.api_base, self.api_key, self.transport)
 
     def request(
         self,

@@ -1,0 +1,90 @@
+"""A way to a model with all that belongs to it, put together in the one order that works."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mesa_llm.clients import LLMClient
+from mesa_llm.clients.transport import Transport, TransportClient, check_transport
+from mesa_llm.limits import (
+    AdaptiveConcurrency,
+    Budget,
+    BudgetClient,
+    LimitedClient,
+    RateLimitedClient,
+    RetryingClient,
+    SingleFlightClient,
+)
+
+UNTIL_REFUSED = AdaptiveConcurrency(start=1000, ceiling=1000)
+"""No limit to speak of, until the endpoint has answered 429; from then on, as many calls at once as it takes."""
+
+
+def connect(
+    *,
+    api_base: str | None = None,
+    api_key: str | None = None,
+    transport: Transport = "auto",
+    timeout: float = 60.0,
+    max_concurrency: int | Literal["adaptive"] | AdaptiveConcurrency | None = UNTIL_REFUSED,
+    requests_per_minute: float | None = None,
+    tokens_per_minute: float | None = None,
+    max_attempts: int = 6,
+    max_elapsed: float = 120.0,
+    budget: Budget | None = None,
+    single_flight: bool = False,
+) -> LLMClient:
+    """A way to models at one endpoint. Give it to all agents that are to share its limits.
+
+    Agents that are given no client share one with these defaults, for each `api_base`, `api_key` and `transport`.
+
+    Args:
+        api_base: the base URL of the server; `None` for the provider's own.
+        api_key: the key; `None` for the provider's environment variable.
+        transport: `direct`, `litellm` or `auto`, see `TransportClient`.
+        timeout: seconds after which one attempt fails.
+        max_concurrency: how many calls may be in flight at once: a number; `adaptive`, beginning with 20; settings of
+            one's own; `None` for no limit. By default there is none until the endpoint refuses a call (429), and then
+            as many as it takes.
+        requests_per_minute: how many requests may be sent in a minute.
+        tokens_per_minute: how many tokens they may take in a minute, as far as that can be told before.
+        max_attempts: how often a request is sent at most; 1 for no retries.
+        max_elapsed: seconds after which it is not sent again.
+        budget: what all calls may take, see `Budget`.
+        single_flight: whether identical deterministic requests that are in flight at the same time share one call.
+
+    Raises:
+        ConfigurationError: if a value cannot work.
+    """
+    client: LLMClient = TransportClient(api_base=api_base, api_key=api_key, transport=transport, timeout=timeout)
+    if max_concurrency is not None:
+        client = LimitedClient(client, max_concurrency=max_concurrency)
+    if requests_per_minute is not None or tokens_per_minute is not None:
+        client = RateLimitedClient(client, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute)
+    if max_attempts != 1:
+        client = RetryingClient(client, max_attempts=max_attempts, max_elapsed=max_elapsed)
+    if budget is not None:
+        client = BudgetClient(client, budget)
+    return SingleFlightClient(client) if single_flight else client
+
+
+_shared: dict[tuple[str | None, str | None, Transport], LLMClient] = {}
+
+
+def shared_client(api_base: str | None = None, api_key: str | None = None, transport: Transport = "auto") -> LLMClient:
+    """The one client for an address, a key and a transport, made when it is first asked for. Safe from any thread.
+
+    Args:
+        api_base: the base URL, `None` for the provider's own.
+        api_key: the key, `None` for the provider's environment variable.
+        transport: `direct`, `litellm` or `auto`.
+
+    Raises:
+        ConfigurationError: if a value cannot work.
+    """
+    key = api_base, api_key, check_transport(transport)
+    client = _shared.get(key)
+    if client is None:
+        # Atomic: of two threads that come at once, both get the same.
+        client = _shared.setdefault(key, connect(api_base=api_base, api_key=api_key, transport=transport))
+    return client
