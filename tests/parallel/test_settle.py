@@ -1,8 +1,9 @@
 """After the acts, all memories that owe themselves something ask the model together; a failure undoes nothing."""
 
 import pytest
-from helpers.speakers import Speaker, SpeakersModel
+from helpers.speakers import Speaker, SpeakersModel, seen_by
 
+from mesa_llm.errors import JournalMissError
 from mesa_llm.memory import ShortTermMemory
 from mesa_llm.parallel_stepping import ParallelStepError, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
@@ -183,3 +184,28 @@ def test_a_memory_that_cannot_settle_by_itself_says_so_and_tries_again(caplog):
     assert "Rememberer 1 could not settle" in caplog.text
     assert len(model.log) == 2
     assert model.agents[0].memory.summaries == ["hello"]
+
+
+def test_what_a_journal_misses_is_no_failure_to_be_tried_again(mode):
+    """It would be another run without it. The others settle, those who acted have acted, and nobody is asked twice."""
+
+    def answer(request):
+        if is_summing_up(request) and "I am 2" in request.messages[-1].content:
+            raise JournalMissError("not recorded")
+        return "summary" if is_summing_up(request) else f"I am {seen_by(request)}"
+
+    model = rememberers(answer)
+    with pytest.raises(JournalMissError, match="not recorded"):
+        model.step()
+    assert len(model.log) == N
+    assert sorted(model.settled) == [1, 3, 4]
+    assert model.parallel_reports[0].settle_failures == 1
+    (client,) = {agent.llm.client for agent in model.agents}
+    assert len(client.requests) == 2 * N
+
+
+def test_nor_for_an_agent_that_steps_by_itself():
+    model = rememberers(lambda request: JournalMissError("not recorded") if is_summing_up(request) else "hello", n=1)
+    model.parallel_stepping = False
+    with pytest.raises(JournalMissError):
+        model.step()

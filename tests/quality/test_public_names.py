@@ -82,6 +82,9 @@ PUBLIC = {
             "UnknownModelError",
         ]
     ),
+    "mesa_llm.journal": snapshot(
+        ["Journal", "JournalMode", "JournaledClient", "RecordedCall", "RecordedError", "RecordedRun"]
+    ),
     "mesa_llm.llm_agent": snapshot(["LLMAgent"]),
     "mesa_llm.limits": snapshot(
         [

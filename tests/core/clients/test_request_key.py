@@ -1,47 +1,71 @@
-"""The hash of a request says what it asks, and nothing else."""
+"""Equal requests have equal keys, in every process; whatever goes to the model is part of the key."""
 
 import hashlib
-import json
+import subprocess
+import sys
+from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
-from mesa_llm.clients import LLMRequest, Message, ResponseFormat, ToolSpec
+from mesa_llm.clients import LLMRequest, Message, ResponseFormat, ToolSpec, tool_call
 from mesa_llm.clients.request_key import request_key
 from mesa_llm.errors import ConfigurationError
 
+TOOL = ToolSpec("move", "Moves.", {"type": "object", "properties": {"to": {"type": "string"}}})
+REQUEST = LLMRequest(
+    model="a/b",
+    messages=(Message("system", "Be brief."), Message("user", "Wie geht's? ☺")),
+    tools=(TOOL,),
+    tool_choice="auto",
+    response_format=ResponseFormat("answer", {"type": "object"}),
+    options={"temperature": 0.0, "seed": 1},
+)
 
-def request(**fields):
-    return LLMRequest(**({"model": "a/b", "messages": (Message("user", "Grüße 字"),)} | fields))
+
+def test_the_order_of_options_does_not_matter():
+    turned = replace(REQUEST, options=MappingProxyType({"seed": 1, "temperature": 0.0}))
+    assert request_key(turned) == request_key(REQUEST)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "a/c"},
+        {"messages": REQUEST.messages[::-1]},
+        {"messages": (*REQUEST.messages, Message("assistant", tool_calls=(tool_call("move", to="x"),)))},
+        {"tools": ()},
+        {"tools": (replace(TOOL, description="Walks."),)},
+        {"tool_choice": "none"},
+        {"response_format": None},
+        {"options": {"temperature": 0.0, "seed": 2}},
+    ],
+    ids=str,
+)
+def test_whatever_goes_to_the_model_matters(change):
+    assert request_key(replace(REQUEST, **change)) != request_key(REQUEST)
+
+
+def test_it_is_the_same_in_another_process():
+    code = (
+        "from mesa_llm.clients import LLMRequest, Message; from mesa_llm.clients.request_key import request_key; "
+        "print(request_key(LLMRequest(model='a/b', messages=(Message('user', 'hello'),))))"
+    )
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert there == request_key(LLMRequest(model="a/b", messages=(Message("user", "hello"),)))
+    assert len(there) == 64
+
+
+def test_half_a_surrogate_pair_has_a_key():
+    assert request_key(replace(REQUEST, messages=(Message("user", "\ud83d"),))) != request_key(REQUEST)
+
+
+def test_an_option_without_a_form_in_json_is_refused():
+    with pytest.raises(ConfigurationError, match=r"A request holds \{1\} \(set\), which cannot be written as JSON"):
+        request_key(replace(REQUEST, options={"stop": {1}}))
 
 
 def test_it_is_the_sha256_of_canonical_json():
+    request = LLMRequest(model="a/b", messages=(Message("user", "Grüße 字"),), options={"seed": 1})
     text = '{"messages":[{"content":"Grüße 字","role":"user"}],"model":"a/b","seed":1}'
-    assert json.loads(text)
-    assert request_key(request(options={"seed": 1})) == hashlib.sha256(text.encode()).hexdigest()
-
-
-def test_the_order_of_keys_does_not_matter():
-    one = request(options={"seed": 1, "extra_body": {"a": 1, "b": 2}})
-    other = request(options={"extra_body": {"b": 2, "a": 1}, "seed": 1})
-    assert request_key(one) == request_key(other)
-
-
-def test_everything_that_is_asked_does():
-    tool = ToolSpec("move", "Move.", {"type": "object"})
-    requests = [
-        request(),
-        request(model="a/c"),
-        request(messages=(Message("system", "Grüße 字"),)),
-        request(messages=(Message("user", "Grüße"),)),
-        request(tools=(tool,)),
-        request(tools=(tool,), tool_choice="required"),
-        request(response_format=ResponseFormat("x", {"type": "object"})),
-        request(options={"temperature": 0}),
-        request(options={"temperature": 1}),
-    ]
-    assert len({request_key(one) for one in requests}) == len(requests)
-
-
-def test_what_json_cannot_hold_is_named():
-    with pytest.raises(ConfigurationError, match=r"A request holds \{1\} \(set\), which cannot be written as JSON"):
-        request_key(request(options={"stop": {1}}))
+    assert request_key(request) == hashlib.sha256(text.encode()).hexdigest()

@@ -8,18 +8,37 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
 from mesa_llm.errors import ConfigurationError, MesaLLMError
-from mesa_llm_examples.failures import RunInterruptedError, in_one_line
+from mesa_llm_examples.failures import RunInterruptedError, in_one_line, lines_below
+from mesa_llm_examples.journals import as_recorded, journal_setting
 from mesa_llm_examples.running import Mode, Setting, run
 
 NAME = "mesa-llm-examples"
 LATENCY = 0.05
 EXAMPLES = {"civil-violence": "Citizens rebel or keep quiet, cops arrest those who rebel (Epstein 2002)."}
+
+# The options of a run that show in its results, and how far and by which mode it went.
+_RECORDED = (
+    "citizens",
+    "cops",
+    "steps",
+    "seed",
+    "mode",
+    "model",
+    "legitimacy",
+    "citizen_vision",
+    "cop_vision",
+    "max_jail_term",
+    "width",
+    "height",
+    "movement",
+)
 
 # Typer comes with click inside, or stands on it, and exports nothing but this child of it.
 _UsageError: Any = typer.BadParameter.__base__
@@ -46,7 +65,10 @@ def _status(arguments: list[str]) -> int:
         where = error.ctx.command_path if error.ctx else NAME
         return _say(f"{error.format_message().rstrip('.')}. See: {where} --help", 2)
     except MesaLLMError as error:
-        return _say(in_one_line(error), 2)
+        status = _say(in_one_line(error), 2)
+        for line in lines_below(error):
+            print(line, file=sys.stderr)  # noqa: T201 - this is a command
+        return status
     except RunInterruptedError as error:
         return _say(str(error), 130)
     except (typer.Abort, KeyboardInterrupt):
@@ -70,6 +92,7 @@ def list_examples() -> None:
 
 @run_app.command("civil-violence", help=EXAMPLES["civil-violence"])
 def civil_violence(
+    context: typer.Context,
     *,
     citizens: Annotated[int, typer.Option(help="How many citizens.")] = 60,
     cops: Annotated[int, typer.Option(help="How many cops.")] = 12,
@@ -94,8 +117,38 @@ def civil_violence(
     width: Annotated[int | None, typer.Option(help="Width of the grid, in cells.", show_default="as needed")] = None,
     height: Annotated[int | None, typer.Option(help="Height of the grid, in cells.", show_default="as needed")] = None,
     movement: Annotated[bool, typer.Option(help="Whether anybody moves.")] = True,
+    journal: Annotated[
+        Path | None, typer.Option(help="File in which all model calls are recorded.", rich_help_panel="Journal")
+    ] = None,
+    replay: Annotated[
+        bool,
+        typer.Option("--replay", help="Repeat a recorded run; nobody is asked.", rich_help_panel="Journal"),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with a recorded run that broke off; what was answered is not asked again.",
+            rich_help_panel="Journal",
+        ),
+    ] = False,
+    run_name: Annotated[
+        str | None,
+        typer.Option(
+            "--run", help="Name of the run.", show_default="a new number; the newest run", rich_help_panel="Journal"
+        ),
+    ] = None,
 ) -> None:
     """Run civil violence."""
+    setting = journal_setting(journal, replay=replay, resume=resume, run=run_name)
+    options: dict[str, Any] = {name: context.params[name] for name in _RECORDED}
+    if setting is not None and setting.mode != "record":
+        given = [name for name in options if _is_given(context, name)]
+        options = as_recorded(setting, "civil-violence", options, given)
+    options["mode"] = mode = Mode(options["mode"])
+    if options["seed"] is None:
+        options["seed"] = random.randrange(2**32)
+    model, seed = options["model"], options["seed"]
     if model is not None and latency is not None:
         raise ConfigurationError("--latency is for runs without --model: a model takes the time it takes.")
     if model is None and api_base is not None:
@@ -104,36 +157,34 @@ def civil_violence(
         raise ConfigurationError("--timeout needs --model: without it nobody is waited for.")
     if max_workers is not None and mode is not Mode.THREADING:
         raise ConfigurationError("--max-workers needs --mode threading.")
-    seed = random.randrange(2**32) if seed is None else seed
     console = Console()
     with console.status("Loading Mesa ..."):
         from mesa_llm_examples.civil_violence import CivilViolence, policy  # noqa: PLC0415 - takes seconds
+    of_model = {name: value for name, value in options.items() if name not in {"model", "mode", "steps"}}
     run(
         console,
         Setting(
-            steps=steps,
+            steps=options["steps"],
             mode=mode,
             max_workers=max_workers,
             llm_model=model,
             api_base=api_base,
             timeout=60.0 if timeout is None else timeout,
             latency=LATENCY if latency is None else latency,
+            journal=setting,
+            metadata={"example": "civil-violence", "options": options},
         ),
         policy,
         lambda client: CivilViolence(
-            citizens,
-            cops,
-            width=width,
-            height=height,
-            citizen_vision=citizen_vision,
-            cop_vision=cop_vision,
-            legitimacy=legitimacy,
-            max_jail_term=max_jail_term,
-            movement=movement,
-            seed=seed,
+            **of_model,
             llm_model=model,
             client=client,
             parallel_stepping=mode is not Mode.OFF,
         ),
-        f"Civil violence (Epstein 2002): {citizens} citizens, {cops} cops, seed {seed}",
+        f"Civil violence (Epstein 2002): {options['citizens']} citizens, {options['cops']} cops, seed {seed}",
     )
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mesa_llm.errors import JournalMissError
+
 
 class RunInterruptedError(Exception):
     """Ctrl-C was pressed during a step."""
@@ -14,8 +16,17 @@ def in_one_line(error: BaseException) -> str:
         error: an error; of a group the first cause is named, since most often all agents fail for the same reason.
     """
     causes = _leaves(error)
-    text = " ".join(str(causes[0]).split()) or type(causes[0]).__name__
+    first = str(causes[0])
+    if isinstance(causes[0], JournalMissError):
+        first = first.partition("\n")[0]  # a diff follows
+    text = " ".join(first.split()) or type(causes[0]).__name__
     return text if len(causes) == 1 else f"{text} ({len(causes)} agents failed, this is the first one's error.)"
+
+
+def lines_below(error: BaseException) -> list[str]:
+    """What is worth more than one line: what a replay asks, beside what was recorded."""
+    cause = _leaves(error)[0]
+    return str(cause).splitlines()[1:] if isinstance(cause, JournalMissError) else []
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

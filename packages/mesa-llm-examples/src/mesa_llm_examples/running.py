@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,13 @@ from mesa_llm_examples.simulation import simulate
 from mesa_llm_examples.summary import print_summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from rich.console import Console
 
     from mesa_llm.clients import Answer, LLMClient, LLMRequest
+    from mesa_llm.journal import JournaledClient
+    from mesa_llm_examples.journals import JournalSetting
 
 
 class Mode(StrEnum):
@@ -40,6 +42,8 @@ class Setting:
         api_base: the base URL of the model's server; `None` for the provider's own.
         timeout: seconds to wait for an answer of the model.
         latency: seconds until the rule answers.
+        journal: where the calls are recorded, or come from; `None` for nowhere.
+        metadata: kept in the journal with a new run.
     """
 
     steps: int
@@ -49,6 +53,8 @@ class Setting:
     api_base: str | None
     timeout: float
     latency: float
+    journal: JournalSetting | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run(
@@ -78,19 +84,50 @@ def run(
         if setting.llm_model is None
         else LiteLLMClient(api_base=setting.api_base, timeout=setting.timeout)
     )
-    client = MeteredClient(inner)
-    model = make_model(client)
-    for line, style in ((headline, "bold"), (_who_decides(setting), "")):
-        console.print(line, style=style, highlight=False, soft_wrap=not console.is_terminal)
-    with _stepping(setting), StepProgress(console, client, setting.steps) as progress:
-        try:
-            run = simulate(model, client, setting.steps, on_step=progress.ended)
-        except KeyboardInterrupt:
-            raise RunInterruptedError(f"Interrupted in step {progress.step} of {setting.steps}.") from None
-    print_summary(console, run, in_parallel=setting.mode is not Mode.OFF)
+    with _journaled(inner, setting) as journaled:
+        client = MeteredClient(inner if journaled is None else journaled)
+        model = make_model(client)
+        for line, style in ((headline, "bold"), (_who_decides(setting), "")):
+            console.print(line, style=style, highlight=False, soft_wrap=not console.is_terminal)
+        with _stepping(setting), StepProgress(console, client, setting.steps) as progress:
+            try:
+                run = simulate(model, client, setting.steps, on_step=progress.ended)
+            except KeyboardInterrupt:
+                raise RunInterruptedError(_interrupted(setting, progress.step)) from None
+    print_summary(
+        console, run, in_parallel=setting.mode is not Mode.OFF, replayed=journaled.replayed if journaled else 0
+    )
+    if journaled is not None and setting.journal is not None and setting.journal.mode != "replay":
+        line = f"Recorded as run {journaled.run!r} in {setting.journal.path}. Repeat it with --replay."
+        console.print(line, highlight=False, soft_wrap=not console.is_terminal)
+
+
+@contextmanager
+def _journaled(inner: LLMClient, setting: Setting) -> Iterator[JournaledClient | None]:
+    if setting.journal is None:
+        yield None
+        return
+    from mesa_llm.journal import JournaledClient  # noqa: PLC0415 - imports Mesa
+
+    journal = setting.journal
+    with JournaledClient(
+        None if journal.mode == "replay" else inner,
+        journal.path,
+        mode=journal.mode,
+        run=journal.run,
+        metadata=setting.metadata,
+    ) as client:
+        yield client
+
+
+def _interrupted(setting: Setting, step: int) -> str:
+    resume = setting.journal is not None and setting.journal.mode != "replay"
+    return f"Interrupted in step {step} of {setting.steps}." + (" Go on with --resume." if resume else "")
 
 
 def _who_decides(setting: Setting) -> str:
+    if setting.journal is not None and setting.journal.mode == "replay":
+        return f"Decisions: those recorded in {setting.journal.path}. Nobody is asked."
     if setting.llm_model is None:
         return f"Decisions: rule-based policy, no model is asked. It answers each request after {setting.latency:g} s."
     return f"Decisions: {setting.llm_model}{f' at {setting.api_base}' if setting.api_base else ''}."

@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from mesa_llm_examples.simulation import Run
 
 
-def print_summary(console: Console, run: Run, *, in_parallel: bool) -> None:
+def print_summary(console: Console, run: Run, *, in_parallel: bool, replayed: int = 0) -> None:
     """Print a run.
 
     Args:
         console: where.
         run: the run.
         in_parallel: whether all agents of a step decided at the same time.
+        replayed: how many calls a journal has answered.
     """
     console.print(_table(run))
-    for line in _totals(run, in_parallel=in_parallel):
+    for line in _totals(run, in_parallel=in_parallel, replayed=replayed):
         console.print(line, highlight=False, soft_wrap=not console.is_terminal)
 
 
@@ -35,11 +36,20 @@ def _table(run: Run) -> Table:
     return table
 
 
-def _totals(run: Run, *, in_parallel: bool) -> list[str]:
+def _totals(run: Run, *, in_parallel: bool, replayed: int) -> list[str]:
     calls = run.calls
     tokens = calls.prompt_tokens + calls.completion_tokens
     used = f", {calls.prompt_tokens:,} tokens read and {calls.completion_tokens:,} written" if tokens else ""
     lines = ["", f"{calls.calls:,} model calls, up to {calls.peak_in_flight:,} at once{used}."]
+    if replayed:
+        asked = calls.calls - replayed
+        lines.append(
+            f"The journal had the answers to {replayed:,} of them; {asked:,} were asked."
+            if asked
+            else "The journal had the answers to all of them; nobody was asked."
+        )
+    if replayed == calls.calls:
+        return [*lines, f"{run.seconds:.1f} s in all."]
     took, waited = f"{run.seconds:.1f} s", f"{calls.waited_seconds:.1f} s"
     if not in_parallel:
         lines.append(f"One agent at a time: {took} in all, {waited} of it waiting for answers.")

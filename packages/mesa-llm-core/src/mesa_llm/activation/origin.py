@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ from mesa_llm.activation.turn import current_turn
 
 if TYPE_CHECKING:
     from mesa import Agent
+
+    from mesa_llm.errors import DecisionTimeoutError
 
 _ORDINAL = "_mesa_llm_ordinal"
 
@@ -34,25 +36,42 @@ class Activation:
     Args:
         agent: who steps.
         ordinal: which step of agents of its model it is, see `next_ordinal`.
+        around: the activation of the agent that makes this step, if one does.
+
+    Attributes:
+        outermost: the ordinal of the step within which it is made: its own, unless an agent of the same model steps
+            others while it acts.
     """
 
-    __slots__ = ("_numbers", "_within", "agent", "ordinal")
+    __slots__ = ("__weakref__", "_numbers", "_on_timeout", "_within", "agent", "ordinal", "outermost")
 
-    def __init__(self, agent: Agent, ordinal: int) -> None:
+    def __init__(self, agent: Agent, ordinal: int, *, around: Activation | None = None) -> None:
         self.agent = agent
         self.ordinal = ordinal
         self._within = current_turn()
+        self.outermost: int = ordinal if around is None or around.agent.model is not agent.model else around.outermost
         self._numbers = itertools.count(1)  # counting is atomic: an agent may ask from several threads
+        self._on_timeout: tuple[Callable[[DecisionTimeoutError], object], ...] = ()
 
     def next_call(self) -> CallOrigin:
         """The place of the next call."""
         return CallOrigin(
             step=self.ordinal,
+            outermost_step=self.outermost,
             agent_id=self.agent.unique_id,
             agent_class=type(self.agent).__name__,
             call=next(self._numbers),
             model=self.agent.model,
         )
+
+    def on_timeout(self, callback: Callable[[DecisionTimeoutError], object]) -> None:
+        """Have a client told if the agent's time to decide is up; on the thread of the step."""
+        self._on_timeout += (callback,)
+
+    def time_is_up(self, error: DecisionTimeoutError) -> None:
+        """Called by who runs the agent, before its calls are cancelled."""
+        for callback in self._on_timeout:
+            callback(error)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +80,7 @@ class CallOrigin:
 
     Attributes:
         step: which step of agents of its model it is; 1 for the first.
+        outermost_step: the step within which that one is made; itself, unless an agent steps others while it acts.
         agent_id: the agent's `unique_id`.
         agent_class: the name of its class.
         call: which call of the agent in this step it is; 1 for the first. Calls that an agent makes side by side are
@@ -69,6 +89,7 @@ class CallOrigin:
     """
 
     step: int
+    outermost_step: int
     agent_id: int
     agent_class: str
     call: int

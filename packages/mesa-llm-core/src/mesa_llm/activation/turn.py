@@ -46,12 +46,14 @@ class Turn(ABC):
     Attributes:
         agent: whose turn it is.
         error: what its decision has failed with, so far.
+        called_off: whether the agent's step has been ended from outside: the whole step was, or its time was up.
     """
 
     __slots__ = ()
 
     agent: Agent
     error: BaseException | None = None
+    called_off: bool = False
 
     @property
     def activation(self) -> Activation | None:

@@ -20,7 +20,8 @@ def request_key(request: LLMRequest) -> str:
         ConfigurationError: if the request holds what JSON cannot.
     """
     text = json.dumps(request.as_dict(), sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_refuse)
-    return hashlib.sha256(text.encode()).hexdigest()
+    # A model may write half of a surrogate pair, and its answer becomes part of the next prompt.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _refuse(value: object) -> NoReturn:

@@ -82,7 +82,7 @@ def _as_stepping(agent: LLMAgent) -> Iterator[bool]:
             warn_if_not_parallel(agent)
             activation = current_activation()
             if activation is None or activation.agent is not agent:  # nobody runs it in parallel
-                stack.enter_context(activated(Activation(agent, next_ordinal(agent.model))))
+                stack.enter_context(activated(Activation(agent, next_ordinal(agent.model), around=activation)))
         token = _stepping.set(agent)
         try:
             yield outermost

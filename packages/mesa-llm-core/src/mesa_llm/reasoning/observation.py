@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 
@@ -24,7 +24,9 @@ class Observation:
 
     def as_json(self) -> str:
         """The observation as one line of JSON; what JSON has no form for becomes text."""
-        return json.dumps(asdict(self), default=_plain, ensure_ascii=False)
+        # Not asdict(self), which would copy everything first: this is most of the time that a prompt takes.
+        fields = {"step": self.step, "self_state": self.self_state, "local_state": self.local_state}
+        return json.dumps(fields, default=_plain, ensure_ascii=False)
 
     def __str__(self) -> str:
         """The observation as it stands in a prompt."""
@@ -34,5 +36,7 @@ class Observation:
 def _plain(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(value, key=str)
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     to_python = getattr(value, "tolist", None)  # numpy's scalars and arrays
     return str(value) if to_python is None else to_python()

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
-from mesa_llm.errors import MesaLLMError
+from mesa_llm.errors import BudgetExhaustedError, JournalError, MesaLLMError
 
 if TYPE_CHECKING:
     from mesa import Agent
+
+ALWAYS_RAISED = (BudgetExhaustedError, JournalError)
+"""What ends a step whatever its `on_error` says: to go on without the agents would be another run."""
 
 
 class ParallelStepError(ExceptionGroup[Exception], MesaLLMError):

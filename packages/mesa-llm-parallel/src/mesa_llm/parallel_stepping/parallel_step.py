@@ -14,16 +14,16 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation import current_turn, next_ordinal, turn_in
+from mesa_llm.activation import Activation, current_activation, current_turn, next_ordinal, turn_in
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.concurrency.calling_loop import GRACE
 from mesa_llm.concurrency.loop_thread import LoopThread, close_all
-from mesa_llm.errors import BudgetExhaustedError
+from mesa_llm.errors import JournalError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import draws, rearm
 from mesa_llm.parallel_stepping.agent_kinds import is_plain, step_method
 from mesa_llm.parallel_stepping.asyncio_runner import InlineSeat, TaskSeat
-from mesa_llm.parallel_stepping.failures import ParallelStepError, add_note, name_of, told
+from mesa_llm.parallel_stepping.failures import ALWAYS_RAISED, ParallelStepError, add_note, name_of, told
 from mesa_llm.parallel_stepping.remarks import Remarks
 from mesa_llm.parallel_stepping.reporting import publish, report_of
 from mesa_llm.parallel_stepping.settle import settle
@@ -84,6 +84,8 @@ class ParallelStep:
         self._models = tuple({id(agent.model): agent.model for agent in self._agents}.values())
         self.ordinals: dict[int, int] = {}
         """Which step of agents of its model this is, by the model's `id`."""
+        self.around: Activation | None = None
+        """That of the agent that makes this step, if one does."""
         self._step_methods: dict[type, str] = {}
         self._in_place: list[Seat] = []
         self._plain_in_threads: list[Seat] = []
@@ -138,6 +140,7 @@ class ParallelStep:
         self.thread_id = threading.get_ident()
         self.began = self.clock()
         self._epoch = time.time()
+        self.around = current_activation()
         outer = current_turn()
         if isinstance(outer, Seat):
             outer.nest(self)
@@ -172,7 +175,7 @@ class ParallelStep:
             seat.leave_out()
         try:
             await self._until_ended()
-            if isinstance(error, Exception):
+            if isinstance(error, Exception) and not isinstance(error, JournalError):
                 await self._settle([seat for seat in self.seats if seat.acted])
         finally:
             if not self._anybody_has_acted():
@@ -310,7 +313,7 @@ class ParallelStep:
             elif seat.error is not None:
                 raise seat.error
         self._n_failures += len(failures)
-        must_raise = any(isinstance(error, BudgetExhaustedError) for _, error in failures)
+        must_raise = any(isinstance(error, ALWAYS_RAISED) for _, error in failures)
         if must_raise or (failures and not self.config.allows(self._n_failures, len(self._agents))):
             raise ParallelStepError.of(
                 failures,

@@ -147,7 +147,8 @@ class Seat(Turn):
         if self._activation is None:
             with _first_call:
                 if self._activation is None:
-                    self._activation = Activation(self.agent, self.step.ordinals[id(self.agent.model)])
+                    ordinal = self.step.ordinals[id(self.agent.model)]
+                    self._activation = Activation(self.agent, ordinal, around=self.step.around)
         return self._activation
 
     @activation.setter
@@ -342,9 +343,10 @@ class Seat(Turn):
             step.stopped_running(self)
 
     def _time_is_up(self) -> None:
-        self.error = DecisionTimeoutError(
+        self.error = error = DecisionTimeoutError(
             f"{name_of(self.agent)} has not decided within {self.step.config.decide_timeout:g} s (decide_timeout)."
         )
+        self.activation.time_is_up(error)
         self.call_off()
         self._end()
 

@@ -1,0 +1,78 @@
+"""What the journal costs while a run is recorded, and how fast a run is replayed.
+
+    uv run python benchmarks/journal.py [agents] [steps] [rounds]
+
+Citizens and cops decide by the offline policy, which answers after 20 ms: recorded, and not recorded, in turn, so that
+a noisy machine is noisy for both. Then the same run is replayed without any latency, beside a run in which a client
+answers at once from memory: what is left is the time of the engine, the agents and their prompts.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, RuleBasedClient
+from mesa_llm.clients.request_key import request_key
+from mesa_llm.journal import Journal, JournaledClient
+from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
+from mesa_llm_examples.civil_violence import CivilViolence, policy
+
+LATENCY = 0.02
+
+
+class FromMemory(AsyncClient):
+    """Answers at once: what it has been told before, by the request."""
+
+    def __init__(self, inner: LLMClient) -> None:
+        self.inner = inner
+        self.answers: dict[str, LLMResponse] = {}
+
+    async def complete(self, request: LLMRequest) -> LLMResponse:
+        """Answer a request. Runs on the transport loop."""
+        key = request_key(request)
+        if key not in self.answers:
+            self.answers[key] = await self.inner.agenerate(request)
+        return self.answers[key]
+
+
+def seconds_of(client: LLMClient, agents: int, steps: int) -> float:
+    """How long a run takes, without making the model."""
+    model = CivilViolence(agents * 5 // 6, agents - agents * 5 // 6, seed=1, client=client)
+    started = time.perf_counter()
+    for _ in range(steps):
+        model.step()
+    return time.perf_counter() - started
+
+
+def main(agents: int = 72, steps: int = 10, rounds: int = 5) -> None:
+    """Measure and print."""
+    enable_automatic_parallel_stepping()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.db"
+        bare = RuleBasedClient(policy, latency=LATENCY)
+        memory = FromMemory(RuleBasedClient(policy))
+        seconds_of(memory, agents, steps)
+        ratios, replayed, remembered = [], [], []
+        for _ in range(rounds):
+            without = seconds_of(bare, agents, steps)
+            with JournaledClient(bare, path) as client:
+                ratios.append(seconds_of(client, agents, steps) / without)
+            with JournaledClient(None, path, mode="replay") as client:
+                replayed.append(seconds_of(client, agents, steps))
+                calls = client.replayed
+            remembered.append(seconds_of(memory, agents, steps))
+        size = path.stat().st_size / calls / rounds
+        asked = sum(len(str(call.request)) for call in Journal(path).calls()) / calls
+    print(f"civil violence, {agents} agents, {steps} steps, {calls} calls a run, median of {rounds} rounds")
+    print(f"recorded / not recorded, at {LATENCY * 1e3:.0f} ms   {statistics.median(ratios):.3f}")
+    print(f"replayed                          {calls / statistics.median(replayed):,.0f} calls/s")
+    print(f"answered from memory              {calls / statistics.median(remembered):,.0f} calls/s")
+    print(f"in the file                       {size:,.0f} bytes a call (a request alone is {asked:,.0f} characters)")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

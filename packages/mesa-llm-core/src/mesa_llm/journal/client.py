@@ -1,0 +1,216 @@
+"""A client that records what another one answers, or answers in its place from what was recorded."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self, get_args
+
+from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
+from mesa_llm.errors import ConfigurationError, JournalError
+from mesa_llm.journal.recording import Recording
+from mesa_llm.journal.replay import Replay
+from mesa_llm.journal.resumption import Resumption
+from mesa_llm.journal.runs import RunId, create_run, find_run, names_of_runs
+from mesa_llm.journal.schema import connect
+
+type JournalMode = Literal["record", "replay", "resume", "off"]
+
+
+class _Session(Protocol):
+    """A run that is open in this process."""
+
+    run: RunId
+
+    @property
+    def replayed(self) -> int: ...
+
+    async def complete(self, request: LLMRequest, inner: Any) -> LLMResponse: ...
+
+    def close(self) -> None: ...
+
+
+class JournaledClient(AsyncClient):
+    """Records each call and its outcome in a file, so that the run can be replayed, or resumed if it breaks off.
+
+    A call is known by its place in the run and by what it asks: which step of its model's agents, which agent, the
+    request, and which of equal requests of that agent in that step. So it does not matter in which order answers come,
+    nor in which mode the agents step. It belongs outside of all other clients: retries and limits are not to be
+    replayed, only what came of them.
+
+    `record`
+        asks the inner client, in a new run. An answer is on disk before the agent has it.
+    `replay`
+        asks nobody. Failures and timeouts are raised again. What is not recorded is a `JournalMissError`, which shows
+        the nearest recorded request; a parallel step raises it whatever its `on_error` says.
+    `resume`
+        gives what is recorded, and asks the inner client from where the run was broken off, in the same run. A call
+        that was in flight then is asked again. A failure is raised again if the run had gone on to a later step, and
+        is asked again if it is what ended the run. In a step that the run had left behind, a request that is not
+        recorded is a `JournalMissError`, as in `replay`: the model is not the same. In the last recorded step it is
+        asked.
+    `off`
+        asks the inner client, and touches no file.
+
+    Outcomes are answers, errors of the model (`ModelCallError`, `DecisionError`) and of the system (`OSError`), and the
+    timeout of a decision, at its last call. An exhausted budget, a wrong configuration and programming errors are none.
+    A call that its agent has cancelled waits in a replay until it is cancelled again.
+
+    A run belongs to one Mesa model. A copied or unpickled client, as a copied model has, and one in a forked process,
+    goes on in a run of its own, named after the first one: `1.1`, `1.2`. The same copies find the same runs when they
+    are replayed or resumed; a copy without a run of its own replays the first one.
+
+    The file takes any number of runs, also from several processes at once; a run has one writer at a time. It is an
+    SQLite database in WAL mode: recorded calls survive the end of the process, however it ends.
+
+    Args:
+        inner: the client that answers. Its `agenerate` is called on the transport loop. `None` if nobody is to be
+            asked, in mode `replay`.
+        path: the file; made in mode `record` if it is not there.
+        mode: see above.
+        run: the run's name. By default a new number in mode `record`, and the newest run otherwise.
+        metadata: kept with a new run: what is needed to make the model again, such as its seed. As JSON.
+
+    Raises:
+        ConfigurationError: if mode, inner client, run or metadata cannot work.
+        JournalError: if the file is no journal or cannot be used, or the run is not there, taken, or being written.
+    """
+
+    def __init__(
+        self,
+        inner: LLMClient | None,
+        path: str | os.PathLike[str],
+        *,
+        mode: JournalMode = "record",
+        run: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        if mode not in get_args(JournalMode.__value__):
+            raise ConfigurationError(f"mode must be 'record', 'replay', 'resume' or 'off', got {mode!r}.")
+        if inner is None and mode != "replay":
+            raise ConfigurationError(f"mode={mode!r} needs a client to ask, got None. Only mode='replay' asks nobody.")
+        if run is not None and (not isinstance(run, str) or not run.strip()):
+            raise ConfigurationError(f"run must be a name, got {run!r}. Use None for a new number, or the newest run.")
+        self.inner = inner
+        self.path = Path(path)
+        self.mode = mode
+        self._metadata = dict(metadata or {})
+        self._runs: tuple[str, ...] = () if run is None else (run,)
+        """The run's name, and before it those of the runs that it is a copy of."""
+        self._is_copy = False
+        self._copies = 0
+        self._is_closed = False
+        self._session: _Session | None = None
+        self._process = os.getpid()
+        if mode != "off":
+            self._session = self._open()
+
+    @property
+    def run(self) -> str | None:
+        """The name of the run; `None` if there is none yet, as in mode `off`."""
+        return self._session.run.name if self._session is not None else None
+
+    @property
+    def replayed(self) -> int:
+        """How many calls have been answered from the journal. May be read from any thread."""
+        return self._session.replayed if self._session is not None else 0
+
+    async def complete(self, request: LLMRequest) -> LLMResponse:
+        """Answer a request as the mode says. Runs on the transport loop.
+
+        Raises:
+            JournalMissError: if it is to be replayed, and is not recorded.
+            JournalError: if the journal cannot be read or written, or the call comes from a second model.
+            Exception: what the inner client raises.
+        """
+        if self.mode == "off":
+            assert self.inner is not None
+            return await self.inner.agenerate(request)
+        if self._is_closed:
+            raise JournalError(f"The journal {self.path} was closed. Make a new client to go on.")
+        if os.getpid() != self._process:
+            self._become_copy_after_fork()
+        if self._session is None:
+            self._session = self._open()
+        return await self._session.complete(request, self.inner)
+
+    def close(self) -> None:
+        """Write what is left to write, and close the file. Calls after that are errors.
+
+        Happens by itself when nobody refers to the client any more, and when the process ends.
+        """
+        self._is_closed = self.mode != "off"
+        if self._session is not None:
+            self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _open(self) -> _Session:
+        connection = connect(self.path, create=self.mode == "record")
+        try:
+            run, is_new = self._find_or_create(connection)
+        finally:
+            connection.close()
+        if is_new or not self._is_copy:
+            self._runs = (*self._runs[:-1], run.name)
+        if self.mode == "replay":
+            return Replay(self.path, run)
+        return Recording(self.path, run) if is_new else Resumption(self.path, run)
+
+    def _find_or_create(self, connection: sqlite3.Connection) -> tuple[RunId, bool]:
+        """The run, and whether it is new."""
+        name = self._runs[-1] if self._runs else None
+        if not self._is_copy:
+            if self.mode != "record":
+                return find_run(connection, self.path, name), False
+            names = None if name is None else [name]
+            return create_run(connection, self.path, names=names, metadata=self._metadata), True
+        there = names_of_runs(connection)
+        if self.mode == "replay":
+            name = next((name for name in reversed(self._runs) if name in there), name)
+        if self.mode != "record" and name in there:
+            return find_run(connection, self.path, name), False
+        *_, copied, name = self._runs
+        return create_run(
+            connection, self.path, names=_numbered_from(name), copy_of=copied, metadata=self._metadata
+        ), True
+
+    def _become_copy_after_fork(self) -> None:
+        # Kept, not closed: connections and locks are the parent's, and the writer's thread is not here.
+        _of_the_parent.append(self._session)
+        vars(self).update(self._as_copy())
+
+    def _as_copy(self) -> dict[str, object]:
+        """The state of a copy."""
+        self._copies += 1
+        runs = (*self._runs, f"{self._runs[-1]}.{self._copies}") if self._runs else ()
+        return vars(self) | {
+            "_runs": runs,
+            "_is_copy": True,
+            "_copies": 0,
+            "_is_closed": False,
+            "_session": None,
+            "_process": os.getpid(),
+        }
+
+    def __getstate__(self) -> dict[str, object]:
+        return self._as_copy()
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state | {"_process": os.getpid()})
+
+
+_of_the_parent: list[object] = []
+
+
+def _numbered_from(name: str) -> Iterator[str]:
+    """A copy's name, and those with a higher number."""
+    copied, _, number = name.rpartition(".")
+    return (f"{copied}.{higher}" for higher in itertools.count(int(number)))

@@ -1,0 +1,106 @@
+"""Answers from the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+import weakref
+from pathlib import Path
+
+from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse
+from mesa_llm.errors import JournalMissError
+from mesa_llm.journal import calls
+from mesa_llm.journal.calls import Outcome
+from mesa_llm.journal.nearest import told_as_missing
+from mesa_llm.journal.outcomes import RecordedError, response_from_json
+from mesa_llm.journal.places import Place, Places
+from mesa_llm.journal.runs import RunId
+from mesa_llm.journal.schema import connect
+
+GRACE = 1.0
+"""Seconds by which a call that its agent has cancelled waits longer to be cancelled again."""
+
+
+class Replay:
+    """A run that is replayed: every call is answered from the journal, or is an error.
+
+    Args:
+        path: the journal.
+        run: which run.
+    """
+
+    def __init__(self, path: Path, run: RunId) -> None:
+        self.run = run
+        self.places = Places(path, run.name)
+        self.replayed = 0
+        """How many calls have been answered from the journal, by an error if that was their outcome."""
+        self._path = path
+        self._connection = connect(path, read_only=True)
+        self._using = threading.Lock()  # protects _connection: it is closed on another thread than it is used on
+        self._close = weakref.finalize(self, _close, self._connection, self._using, os.getpid())
+
+    async def complete(self, request: LLMRequest, inner: LLMClient | None) -> LLMResponse:
+        """Answer a call as it was answered. Runs on the transport loop; nobody is asked.
+
+        Raises:
+            JournalMissError: if it is not recorded, or has no outcome.
+            Exception: the outcome, if it is an error.
+        """
+        place = self.places.next(request)
+        outcome = self.find(place)
+        if outcome is None:
+            raise self.missed(place, request, None)
+        return await self.again(place, request, outcome)
+
+    def find(self, place: Place) -> Outcome | None:
+        """What the journal holds at a place."""
+        with self._using:
+            return calls.find(self._connection, self.run, place)
+
+    async def again(self, place: Place, request: LLMRequest, outcome: Outcome) -> LLMResponse:
+        """What is recorded, once more.
+
+        Raises:
+            JournalMissError: if nothing has come of the call.
+            Exception: the outcome, if it is an error.
+        """
+        if outcome.state == "answered" and outcome.text is not None:
+            self.replayed += 1
+            return response_from_json(outcome.text)
+        if outcome.state == "failed" and outcome.text is not None:
+            self.replayed += 1
+            raise RecordedError.from_json(outcome.text).exception()
+        if outcome.state == "cancelled":  # the agent had a deadline of its own, or took another answer
+            await asyncio.sleep((outcome.duration or 0) + GRACE)
+        raise self.missed(place, request, outcome)
+
+    def missed(self, place: Place, request: LLMRequest, outcome: Outcome | None) -> JournalMissError:
+        """The error of a call that cannot be replayed."""
+        state = outcome.state if outcome is not None else None
+        with self._using:
+            return JournalMissError(told_as_missing(self._connection, str(self._path), self.run, place, request, state))
+
+    def last_step(self) -> int:
+        """The last step that is recorded, not counting those within others."""
+        with self._using:
+            return calls.last_outermost_step(self._connection, self.run)
+
+    def went_on_after(self, outcome: Outcome) -> bool:
+        """Whether agents' steps have made calls since a call."""
+        with self._using:
+            return calls.steps_begun_after(self._connection, self.run, outcome)
+
+    def close(self) -> None:
+        """Close the file. A second time does nothing.
+
+        Happens by itself when nobody refers to the replay any more, and when the process ends.
+        """
+        self._close()
+
+
+def _close(connection: sqlite3.Connection, using: threading.Lock, process: int) -> None:
+    if os.getpid() == process:  # a fork must not touch the connection
+        with using:
+            connection.close()

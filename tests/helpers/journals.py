@@ -1,0 +1,66 @@
+"""What tests of the journal have in common."""
+
+from __future__ import annotations
+
+from helpers.speakers import Speaker, SpeakersModel
+
+from mesa_llm.clients import LLMRequest, Message
+
+REQUEST = LLMRequest(model="a/b", messages=(Message("system", "You are brief."), Message("user", "hello")))
+
+
+def state_of(model):
+    """All that a run may leave in a model: who said what, the generator, memories, and what reports say of failures."""
+    return {
+        "log": model.log,
+        "random": model.random.getstate(),
+        "memories": {agent.unique_id: [str(entry) for entry in agent.memory.entries] for agent in model.agents},
+        "states": {agent.unique_id: agent.internal_state for agent in model.agents},
+        "failures": [
+            (agent.agent_id, agent.outcome, agent.error) for report in model.reports for agent in report.agents
+        ],
+    }
+
+
+class Reporting(SpeakersModel):
+    """Keeps the reports of all its steps."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.reports = []
+
+    def step(self):
+        try:
+            super().step()
+        finally:
+            self.reports += getattr(self, "parallel_reports", ())
+
+
+class Twice(Speaker):
+    """Decides twice in a step, and asks its model once more while it acts."""
+
+    def step(self):
+        super().step()
+        self.llm.generate("in a tool")
+        super().step()
+
+    async def astep(self):
+        await super().astep()
+        await self.llm.agenerate("in a tool")
+        await super().astep()
+
+
+def run(client, *, steps=3, n=4, agent_class=Speaker, parallel=True, seed=7):
+    """Step a model; one that fails is stepped on."""
+    model = Reporting(n, client, agent_class, parallel=parallel, seed=seed)
+    for _ in range(steps):
+        step(model)
+    return model
+
+
+def step(model):
+    """One step. A failure is part of the log."""
+    try:
+        model.step()
+    except Exception as error:
+        model.log.append(("failed", str(error)))
