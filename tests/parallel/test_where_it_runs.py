@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import threading
+import weakref
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
@@ -14,6 +15,7 @@ from helpers.speakers import Speaker, SpeakersModel, digest, said_in_three_steps
 
 from mesa_llm.activation import step_of
 from mesa_llm.clients import LiteLLMClient, RuleBasedClient
+from mesa_llm.module_llm import connect
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping, step_agents_parallel_sync
 from mesa_llm.testing import FakeOpenAIServer
 
@@ -118,3 +120,18 @@ def test_by_hand_in_a_worker_thread():
     thread.start()
     thread.join(30)
     assert [agent_id for agent_id, _ in model.log] == [1, 2, 3]
+
+
+def test_connections_keep_no_model_alive():
+    """The timers of a client remember for a minute in which context they were made."""
+    with FakeOpenAIServer("hello") as server:
+        model = SpeakersModel(3, connect(api_base=server.url))
+        for agent in model.agents:
+            agent.llm.llm_model = "openai/fake-model"
+        enable_automatic_parallel_stepping()
+        model.step()
+        assert len(model.log) == 3
+        gone = weakref.ref(model)
+        del model, agent
+        gc.collect()
+        assert gone() is None

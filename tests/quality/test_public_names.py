@@ -10,10 +10,12 @@ PUBLIC = {
         [
             "Activation",
             "CallOrigin",
+            "Lent",
             "ModelCall",
             "Turn",
             "activated",
             "adecide",
+            "agents_own",
             "claim",
             "current_activation",
             "current_origin",

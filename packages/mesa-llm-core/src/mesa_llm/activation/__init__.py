@@ -19,15 +19,28 @@ from mesa_llm.activation.origin import (
     next_ordinal,
     numbered_call,
 )
-from mesa_llm.activation.turn import ModelCall, Turn, claim, current_turn, entered, is_claimed, stage, turn_in
+from mesa_llm.activation.turn import (
+    Lent,
+    ModelCall,
+    Turn,
+    agents_own,
+    claim,
+    current_turn,
+    entered,
+    is_claimed,
+    stage,
+    turn_in,
+)
 
 __all__ = [
     "Activation",
     "CallOrigin",
+    "Lent",
     "ModelCall",
     "Turn",
     "activated",
     "adecide",
+    "agents_own",
     "claim",
     "current_activation",
     "current_origin",

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from mesa_llm.activation.turn import ModelCall, Turn, current_turn
+from mesa_llm.activation.turn import ModelCall, Turn, agents_own, current_turn
 from mesa_llm.concurrency import worker_thread
 
 if TYPE_CHECKING:
     from mesa import Agent
 
 _deciding: ContextVar[Turn | None] = ContextVar("mesa_llm_deciding", default=None)
+agents_own.append(_deciding)
 
 
 async def adecide[T](agent: Agent, decision: Callable[[], Awaitable[T]]) -> T:

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation.turn import current_turn
+from mesa_llm.activation.turn import Lent, _turn, agents_own, current_turn
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -98,12 +98,17 @@ class CallOrigin:
 
 # Only of agents that step by themselves: those in a parallel step have theirs at their turn.
 _activation: ContextVar[Activation | None] = ContextVar("mesa_llm_activation", default=None)
-_origin: ContextVar[CallOrigin | None] = ContextVar("mesa_llm_origin", default=None)
+agents_own.append(_activation)
 
 
 def current_activation() -> Activation | None:
-    """The activation of the agent that is calling; `None` outside agents' steps."""
-    turn, alone = current_turn(), _activation.get()
+    """The activation of the agent that is calling, or for which a client works; `None` outside agents' steps."""
+    turn = _turn.get()
+    if isinstance(turn, Lent):
+        if turn.activation is not None:
+            return turn.activation
+        turn = turn.turn
+    alone = _activation.get()
     if alone is not None and alone._within is turn:
         return alone
     return None if turn is None else turn.activation
@@ -120,16 +125,22 @@ def activated(activation: Activation) -> Iterator[None]:
 
 
 @contextmanager
-def numbered_call() -> Iterator[None]:
-    """Give a call its place. Entered by the outermost client, in the context of the agent, when it sends a request."""
-    activation = current_activation()
-    token = _origin.set(None if activation is None else activation.next_call())
+def numbered_call() -> Iterator[Lent]:
+    """Give a call its place. Entered by the outermost client, in the context of the agent, when it sends a request.
+
+    Yields what the client has of the agent from here on, to be given back when the call has ended.
+    """
+    turn, activation = current_turn(), current_activation()
+    lent = Lent(turn, activation, None if activation is None else activation.next_call())
+    before = [(_turn, _turn.set(lent)), *((variable, variable.set(None)) for variable in agents_own)]
     try:
-        yield
+        yield lent
     finally:
-        _origin.reset(token)
+        for variable, token in before:
+            variable.reset(token)
 
 
 def current_origin() -> CallOrigin | None:
     """The place of the call that is being made, for clients; `None` for calls made outside agents' steps."""
-    return _origin.get()
+    lent = _turn.get()
+    return lent.origin if isinstance(lent, Lent) else None

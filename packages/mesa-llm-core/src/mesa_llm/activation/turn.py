@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mesa import Agent
 
-    from mesa_llm.activation.origin import Activation
+    from mesa_llm.activation.origin import Activation, CallOrigin
 
 
 def _nothing_to_cancel() -> None:
@@ -138,12 +138,41 @@ class Turn(ABC):
         """The agent was refused something because another one had been first."""
 
 
-_turn: ContextVar[Turn | None] = ContextVar("mesa_llm_turn", default=None)
+_turn: ContextVar[Turn | Lent | None] = ContextVar("mesa_llm_turn", default=None)
 
 
 def current_turn() -> Turn | None:
-    """The turn of the agent that is calling, `None` if nobody runs agents in parallel."""
-    return _turn.get()
+    """The turn of the agent that is calling, or for which a client works; `None` if nobody runs agents in parallel."""
+    turn = _turn.get()
+    return turn.turn if isinstance(turn, Lent) else turn
+
+
+agents_own: list[ContextVar[Any]] = []
+"""Further context variables that hold an agent or its turn, and are no business of a client's; `None` when unset."""
+
+
+class Lent:
+    """What a call has of the agent that makes it, for as long as it lasts.
+
+    A client's timers and connections keep the context in which they were made, and may outlive the call by minutes;
+    they are not to keep the agent's step and model as well.
+
+    Attributes:
+        turn: the agent's turn.
+        activation: its activation, if it steps by itself.
+        origin: the place of the call.
+    """
+
+    __slots__ = ("activation", "origin", "turn")
+
+    def __init__(self, turn: Turn | None, activation: Activation | None, origin: CallOrigin | None) -> None:
+        self.turn = turn
+        self.activation = activation
+        self.origin = origin
+
+    def give_back(self) -> None:
+        """The call has ended."""
+        self.turn = self.activation = self.origin = None
 
 
 def entered(turn: Turn, context: Context | None = None) -> Context:

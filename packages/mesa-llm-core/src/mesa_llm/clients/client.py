@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
-from mesa_llm.activation import ModelCall, model_call, numbered_call
+from mesa_llm.activation import Lent, ModelCall, model_call, numbered_call
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
 from mesa_llm.concurrency import hand_over, transport_loop
 from mesa_llm.errors import TurnError
@@ -81,7 +81,13 @@ class AsyncClient(ABC):
 
     def _sent(self, request: LLMRequest) -> tuple[Future[LLMResponse], ModelCall]:
         marked = ModelCall()
-        with numbered_call():
-            call = transport_loop.submit(self.complete(request))
+        with numbered_call() as lent:
+            call = transport_loop.submit(self._complete(request, lent))
         marked.cancel = call.cancel
         return call, marked
+
+    async def _complete(self, request: LLMRequest, lent: Lent) -> LLMResponse:
+        try:
+            return await self.complete(request)
+        finally:
+            lent.give_back()

@@ -7,6 +7,7 @@ that an agent blocks can stop a request, and connections live as long as the pro
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -48,7 +49,8 @@ def call_later(seconds: float, callback: Callable[[], object]) -> Callable[[], o
         if timer is not None:
             timer.cancel()
 
-    loop.call_soon_threadsafe(begin)
+    # In an empty context: the loop keeps it for as long as the timer might have run.
+    loop.call_soon_threadsafe(begin, context=contextvars.Context())
     return lambda: loop.call_soon_threadsafe(end)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation import (
     Activation,
     activated,
+    agents_own,
     current_activation,
     in_thread,
     mark_installed,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _HOOKED = "__mesa_llm_hooked__"
 _stepping: ContextVar[LLMAgent | None] = ContextVar("mesa_llm_stepping", default=None)
+agents_own.append(_stepping)
 
 
 def install(cls: type[LLMAgent]) -> None:
