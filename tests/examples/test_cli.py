@@ -21,6 +21,7 @@ from mesa_llm_examples.cli import main
 
 COMMAND = shutil.which("mesa-llm-examples", path=Path(sys.executable).parent)
 SMALL = ("run", "civil-violence", "--citizens", "6", "--cops", "2", "--steps", "2", "--seed", "42")
+ONCE = ["--max-attempts", "1"]
 AGENTS = 8
 WITHOUT_KEYS = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")} | {"COLUMNS": "100"}
 
@@ -127,6 +128,7 @@ def test_one_agent_at_a_time(here):
         (["run", "civil-violence", "--latency", "1", "--model", "openai/x"], "--latency is for runs without --model"),
         (["run", "civil-violence", "--api-base", "http://127.0.0.1:1"], "--api-base needs --model"),
         (["run", "civil-violence", "--timeout", "5"], "--timeout needs --model"),
+        (["run", "civil-violence", "--max-attempts", "5"], "--max-attempts needs --model"),
         (["run", "civil-violence", "--citizens", "-3"], "citizens must be a whole number >= 0, got -3"),
         (["run", "civil-violence", "--width", "3", "--height", "3"], "do not fit on 3 x 3 = 9 cells"),
     ],
@@ -156,13 +158,15 @@ def test_an_unknown_model(here):
 @pytest.mark.parametrize("mode", ["asyncio", "threading", "off"])
 def test_an_endpoint_where_nobody_answers(here, mode):
     endpoint = f"http://127.0.0.1:{closed_port()}/v1"
-    line = one_line(*here(*SMALL, "--model", "openai/some-model", "--api-base", endpoint, "--mode", mode))
+    line = one_line(*here(*SMALL, "--model", "openai/some-model", "--api-base", endpoint, "--mode", mode, *ONCE))
     assert f"{endpoint} cannot be reached" in line
 
 
 def test_a_server_that_never_answers(here):
     with FakeOpenAIServer(Fault.hang()) as server:
-        line = one_line(*here(*SMALL, "--model", "openai/some-model", "--api-base", server.url, "--timeout", "1"))
+        line = one_line(
+            *here(*SMALL, "--model", "openai/some-model", "--api-base", server.url, "--timeout", "1", *ONCE)
+        )
     assert "did not answer within 1 s" in line
 
 
@@ -180,8 +184,17 @@ def test_a_run_on_a_model_server():
 
 def test_a_server_that_fails(here):
     with FakeOpenAIServer(Fault(status=500, body="out of memory")) as server:
-        line = one_line(*here(*SMALL, "--model", "openai/some-model", "--api-base", server.url))
-    assert "out of memory" in line
+        line = one_line(*here(*SMALL, "--model", "openai/some-model", "--api-base", server.url, *ONCE))
+        assert "out of memory" in line
+        assert len(server.requests) == AGENTS
+
+
+def test_a_server_that_fails_for_a_moment_is_asked_again():
+    failures = iter([Fault(status=503, retry_after=0.0)] * 3)
+    with FakeOpenAIServer(lambda body: next(failures, None) or answer(body)) as server:
+        result = command(*SMALL, "--model", "openai/some-model", "--api-base", server.url)
+    assert result.returncode == 0, result.stderr
+    assert len(server.requests) == 2 * 2 * AGENTS + 3
 
 
 def test_ctrl_c():

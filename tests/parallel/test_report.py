@@ -68,6 +68,24 @@ def test_calls_tokens_cost_retries_and_the_most_at_once_are_counted(mode):
     assert (report.step, report.mode, report.activation, report.error) == (1, mode, "simultaneous", None)
 
 
+def test_latencies_are_added_up_and_answers_of_others_counted_apart(mode):
+    """Two calls of 0.05 s at once take 0.1 s, added up; who answered is told by the response."""
+    sources = {1: "model", 2: "journal", 3: "shared"}
+
+    def answer(request):
+        source = sources[seen_by(request)]
+        return LLMResponse(message=Message("assistant", "hello"), model="m", source=source)
+
+    model = SpeakersModel(3, ScriptedLLM(answer, latency=0.05))
+    model.step()
+    (report,) = model.parallel_reports
+    calls = [agent.model_calls[0] for agent in sorted(report.agents, key=lambda agent: agent.agent_id)]
+    assert [call.source for call in calls] == ["model", "journal", "shared"]
+    assert (report.replayed_calls, report.shared_calls) == (1, 1)
+    assert all(call.latency_s == call.end - call.start >= 0.05 for call in calls)
+    assert report.latency_s == sum(agent.latency_s for agent in report.agents) >= 0.15
+
+
 def test_agents_are_reported_in_the_order_of_the_step_with_what_they_did_when(mode):
     model = SpeakersModel(5, ScriptedLLM("hello"))
     model.step()
@@ -307,7 +325,7 @@ def test_a_report_as_a_data_frame(mode):
     model.agents.do("step")
     (report,) = model.parallel_reports
     frame = report.to_dataframe()
-    assert frame.shape == (3, 16)
+    assert frame.shape == (3, 19)
     assert list(frame.index) == [1, 2, 3]
     assert frame.calls.sum() == report.calls
     assert list(frame.retries) == [1, 0, 1]

@@ -21,6 +21,7 @@ from mesa_llm_examples.running import Mode, Setting, run
 
 NAME = "mesa-llm-examples"
 LATENCY = 0.05
+ATTEMPTS = 6
 EXAMPLES = {"civil-violence": "Citizens rebel or keep quiet, cops arrest those who rebel (Epstein 2002)."}
 
 # The options of a run that show in its results, and how far and by which mode it went.
@@ -107,6 +108,10 @@ def civil_violence(
     timeout: Annotated[
         float | None, typer.Option(min=1, help="With --model: seconds to wait for an answer.", show_default="60")
     ] = None,
+    max_attempts: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --model: how often a request is sent at most.", show_default=str(ATTEMPTS)),
+    ] = None,
     latency: Annotated[
         float | None, typer.Option(min=0, help="Without --model: seconds until an answer.", show_default=str(LATENCY))
     ] = None,
@@ -153,6 +158,8 @@ def civil_violence(
         raise ConfigurationError("--latency is for runs without --model: a model takes the time it takes.")
     if model is None and api_base is not None:
         raise ConfigurationError("--api-base needs --model, for example --model openai/NAME.")
+    if model is None and max_attempts is not None:
+        raise ConfigurationError("--max-attempts needs --model: without it nothing is sent.")
     if model is None and timeout is not None:
         raise ConfigurationError("--timeout needs --model: without it nobody is waited for.")
     if max_workers is not None and mode is not Mode.THREADING:
@@ -170,6 +177,7 @@ def civil_violence(
             llm_model=model,
             api_base=api_base,
             timeout=60.0 if timeout is None else timeout,
+            max_attempts=ATTEMPTS if max_attempts is None else max_attempts,
             latency=LATENCY if latency is None else latency,
             journal=setting,
             metadata={"example": "civil-violence", "options": options},

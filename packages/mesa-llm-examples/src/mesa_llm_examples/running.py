@@ -41,6 +41,7 @@ class Setting:
         llm_model: the language model, as `provider/model`; `None` for the example's rule.
         api_base: the base URL of the model's server; `None` for the provider's own.
         timeout: seconds to wait for an answer of the model.
+        max_attempts: how often a request is sent at most.
         latency: seconds until the rule answers.
         journal: where the calls are recorded, or come from; `None` for nowhere.
         metadata: kept in the journal with a new run.
@@ -52,6 +53,7 @@ class Setting:
     llm_model: str | None
     api_base: str | None
     timeout: float
+    max_attempts: int
     latency: float
     journal: JournalSetting | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -77,12 +79,13 @@ def run(
         MesaLLMError: if the model cannot be made, or agents could not decide.
         RunInterruptedError: if Ctrl-C was pressed.
     """
-    from mesa_llm.clients import LiteLLMClient, MeteredClient, RuleBasedClient  # noqa: PLC0415 - imports Mesa
+    from mesa_llm.clients import MeteredClient, RuleBasedClient  # noqa: PLC0415 - imports Mesa
+    from mesa_llm.module_llm import connect  # noqa: PLC0415
 
     inner: LLMClient = (
         RuleBasedClient(policy, latency=setting.latency)
         if setting.llm_model is None
-        else LiteLLMClient(api_base=setting.api_base, timeout=setting.timeout)
+        else connect(api_base=setting.api_base, timeout=setting.timeout, max_attempts=setting.max_attempts)
     )
     with _journaled(inner, setting) as journaled:
         client = MeteredClient(inner if journaled is None else journaled)

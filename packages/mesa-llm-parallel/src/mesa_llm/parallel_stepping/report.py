@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mesa_llm.clients.messages import Source
+
 type Phase = Literal["decide", "wait", "act", "settle"]
 type Outcome = Literal["acted", "ended", "failed", "failed acting", "fell back", "called off", "left"]
 
@@ -44,6 +46,8 @@ class CallSpan:
         cost: its price in US dollars; `None` where it is not known.
         retries: how often it was sent again before the answer came.
         error: what it has failed with, as text; `None` if it was answered.
+        source: who answered: the `model`, a `journal` from an earlier run, or the model to an identical call with which
+            this one `shared` its answer.
     """
 
     phase: Phase
@@ -54,6 +58,12 @@ class CallSpan:
     cost: float | None = None
     retries: int = 0
     error: str | None = None
+    source: Source = "model"
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds until it was answered or failed, waiting in limits and between attempts included."""
+        return self.end - self.start
 
 
 class _Totals:
@@ -103,6 +113,21 @@ class _Totals:
     def retries(self) -> int:
         """How often calls were sent again."""
         return sum(call.retries for call in self._model_calls())
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds that all calls took, added up: what they would have taken one at a time."""
+        return sum((call.latency_s for call in self._model_calls()), 0.0)
+
+    @property
+    def replayed_calls(self) -> int:
+        """How many calls were answered from a journal."""
+        return sum(call.source == "journal" for call in self._model_calls())
+
+    @property
+    def shared_calls(self) -> int:
+        """How many calls had the answer to an identical one."""
+        return sum(call.source == "shared" for call in self._model_calls())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +243,7 @@ class StepReport(_Totals):
         """One row an agent, in the order of the step.
 
         Returns:
-            A frame of shape (agents, 16), indexed by `agent_id`.
+            A frame of shape (agents, 19), indexed by `agent_id`.
         """
         import pandas as pd  # noqa: PLC0415 - only who asks for a frame waits for the import
 
@@ -239,6 +264,9 @@ class StepReport(_Totals):
                 "completion_tokens": agent.completion_tokens,
                 "cost": agent.cost,
                 "retries": agent.retries,
+                "latency_s": agent.latency_s,
+                "replayed_calls": agent.replayed_calls,
+                "shared_calls": agent.shared_calls,
                 "conflicts": len(agent.conflicts),
                 "settle_error": agent.settle_error,
             }
@@ -264,6 +292,9 @@ TOTALS = (
     "tokens",
     "cost",
     "retries",
+    "latency_s",
+    "replayed_calls",
+    "shared_calls",
     "peak_concurrency",
 )
 """The numbers of a step's report."""

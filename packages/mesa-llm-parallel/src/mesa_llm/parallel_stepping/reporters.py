@@ -30,6 +30,9 @@ _OF_AGENTS: dict[str, Callable[[Any], Any]] = {
     "tokens": lambda agent: agent.tokens,
     "cost": lambda agent: agent.cost,
     "retries": lambda agent: agent.retries,
+    "latency_s": lambda agent: agent.latency_s,
+    "replayed_calls": lambda agent: agent.replayed_calls,
+    "shared_calls": lambda agent: agent.shared_calls,
 }
 
 

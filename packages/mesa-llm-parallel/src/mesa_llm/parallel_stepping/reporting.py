@@ -118,4 +118,5 @@ def _call_span(phase: Phase, start: float, end: float, call: ModelCall) -> CallS
         cost=response.cost if response else None,
         retries=response.retries if response else getattr(error, "retries", 0),
         error=None if error is None else told(error),
+        source=response.source if response else "model",
     )
