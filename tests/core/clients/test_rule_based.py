@@ -14,13 +14,13 @@ def answer_of(answer):
 
 
 def test_text():
-    assert answer_of("hello") == LLMResponse(message=Message("assistant", "hello"), model="rules/v1")
+    assert answer_of("hello") == LLMResponse(message=Message("assistant", "hello"), model="rules/v1", cost=0.0)
 
 
 def test_tool_call():
     call = tool_call("move", to="north")
     expected = Message("assistant", tool_calls=(call,))
-    assert answer_of(call) == LLMResponse(message=expected, model="rules/v1", finish_reason="tool_calls")
+    assert answer_of(call) == LLMResponse(message=expected, model="rules/v1", finish_reason="tool_calls", cost=0.0)
 
 
 def test_equal_tool_calls_get_distinct_ids():
@@ -35,6 +35,7 @@ def test_message_and_response_are_kept():
     assert answer_of(message).message is message
     response = LLMResponse(message=message, model="m", usage=Usage(1, 2))
     assert answer_of(response) is response
+    assert response.cost is None
 
 
 @pytest.mark.parametrize("answer", [None, 3, ["text"], {"content": "x"}])

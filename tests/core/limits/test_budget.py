@@ -12,9 +12,9 @@ from helpers.virtual_time import now, run_in_virtual_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesa_llm.clients import LLMResponse, Message, RuleBasedClient, Usage
-from mesa_llm.errors import BudgetExhaustedError, ConfigurationError
-from mesa_llm.limits import Budget, BudgetClient
+from mesa_llm.clients import LLMResponse, Message, RuleBasedClient, Usage, price_of
+from mesa_llm.errors import BudgetExhaustedError, ConfigurationError, ModelCallError
+from mesa_llm.limits import Budget, BudgetClient, FallbackClient
 from mesa_llm.testing import ScriptedLLM
 
 
@@ -213,6 +213,40 @@ def test_money_that_is_all_spent_lets_nobody_try():
     (error,) = run_in_virtual_time(main())
     assert isinstance(error, BudgetExhaustedError)
     assert "the budget of 0.5 US dollars" in str(error)
+
+
+def test_a_rule_that_answers_in_place_of_a_model_spends_no_money_and_teaches_no_price():
+    async def main():
+        budget = Budget(cost=1.0)
+        calls = [ModelCallError("down"), *[answer(100, cost=0.5)] * 9]
+        model = ScriptedLLM(calls, latency=1.0)
+        client = BudgetClient(FallbackClient((model, None), (RuleBasedClient(say_hello), "rules/v1")), budget)
+        first = await ask(client, wants(100))
+        results = outcomes(await ask(client, *[wants(100)] * 4))
+        return first[0].cost, results, budget.spent_cost, now()
+
+    cost, results, spent, seconds = run_in_virtual_time(main())
+    assert (cost, spent) == (0.0, 1.0)
+    assert results == ["ok", "ok", BudgetExhaustedError, BudgetExhaustedError]
+    assert seconds == 3.0, "the price is not known yet, so the next call goes alone too"
+
+
+def test_a_free_model_is_learnt_as_free():
+    async def main():
+        client = BudgetClient(ScriptedLLM(answer(100, cost=0.0), latency=1.0), Budget(cost=1.0))
+        await ask(client, *[wants(100)] * 9)
+        return now()
+
+    assert run_in_virtual_time(main()) == 2.0, "the first one alone, then all the others at once"
+
+
+def test_the_list_price_keeps_a_budget_of_money():
+    budget = Budget(cost=2 * 100 * 6e-7)
+    model = "openai/gpt-4o-mini"
+    client = BudgetClient(ScriptedLLM(answer(100)), budget, price=price_of)
+    results = run_in_virtual_time(ask(client, *[wants(100, model=model, text="")] * 3))
+    assert outcomes(results)[-1] is BudgetExhaustedError
+    assert 0 < budget.spent_cost <= 2 * 100 * price_of(request(model=model), 0, 1)
 
 
 def test_both_limits_hold():

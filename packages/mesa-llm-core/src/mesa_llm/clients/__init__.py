@@ -15,6 +15,7 @@ from mesa_llm.clients.messages import (
     ToolSpec,
     Usage,
 )
+from mesa_llm.clients.prices import cost_of, price_of
 from mesa_llm.clients.rule_based import RuleBasedClient
 from mesa_llm.clients.statistics import CallCounts, MeteredClient
 from mesa_llm.clients.transport import Transport, TransportClient
@@ -38,5 +39,7 @@ __all__ = [
     "Transport",
     "TransportClient",
     "Usage",
+    "cost_of",
+    "price_of",
     "tool_call",
 ]

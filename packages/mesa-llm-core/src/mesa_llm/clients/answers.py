@@ -30,12 +30,13 @@ def tool_call(name: str, /, **arguments: Any) -> ToolCall:
     return ToolCall(id=f"call_{digest[:12]}", name=name, arguments=text)
 
 
-def to_response(answer: Answer, *, model: str) -> LLMResponse:
+def to_response(answer: Answer, *, model: str, cost: float | None = None) -> LLMResponse:
     """An answer in short form as a full response.
 
     Args:
         answer: a response (kept as it is), a message, its text, or one or several tool calls.
         model: the model that is said to have answered.
+        cost: what it is said to have cost, in US dollars.
 
     Raises:
         TypeError: if it is none of these.
@@ -43,7 +44,8 @@ def to_response(answer: Answer, *, model: str) -> LLMResponse:
     if isinstance(answer, LLMResponse):
         return answer
     message = _to_message(answer)
-    return LLMResponse(message=message, model=model, finish_reason="tool_calls" if message.tool_calls else "stop")
+    finish_reason = "tool_calls" if message.tool_calls else "stop"
+    return LLMResponse(message=message, model=model, finish_reason=finish_reason, cost=cost)
 
 
 def _to_message(answer: Answer) -> Message:

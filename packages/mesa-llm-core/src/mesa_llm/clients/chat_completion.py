@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,6 +109,7 @@ def read_completion(completion: Any, model: str) -> LLMResponse:
         if isinstance(usage, dict)
         else Usage(),
         finish_reason=_text(choice.get("finish_reason")) or ("tool_calls" if calls else "stop"),
+        cost=_cost(usage.get("cost")) if isinstance(usage, dict) else None,
         # vLLM, SGLang, llama.cpp and DeepSeek; OpenRouter and Ollama.
         reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")) or thoughts,
     )
@@ -140,3 +142,8 @@ def _text(value: Any) -> str:
 
 def _count(value: Any) -> int:
     return value if isinstance(value, int) else 0
+
+
+def _cost(value: Any) -> float | None:
+    """What OpenRouter says that it has charged, in US dollars."""
+    return float(value) if type(value) in {int, float} and 0 <= value < math.inf else None

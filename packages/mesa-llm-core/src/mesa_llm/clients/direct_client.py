@@ -7,7 +7,7 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,6 +18,7 @@ from mesa_llm.clients.failures import FailedCall
 from mesa_llm.clients.http_post import HTTPAnswer, post
 from mesa_llm.clients.http_session import shared_session
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
+from mesa_llm.clients.prices import cost_of
 from mesa_llm.clients.providers import DirectSettings, direct_settings
 from mesa_llm.clients.proxies import checked_proxy, proxy_from_environment
 from mesa_llm.errors import ConfigurationError, ModelCallError
@@ -48,6 +49,9 @@ class DirectClient(AsyncClient):
     retried here: a failure is an error at once. An option `extra_body` of a request, a mapping, goes into its JSON
     beside the other options. It pickles and copies, a key that was passed in included; an `ssl.SSLContext` can only be
     shared with copies, not pickled.
+
+    The price of an answer (`LLMResponse.cost`) is what the server says, as OpenRouter does; else, at a provider's own
+    address, its list price (see `cost_of`). A server of your own has none.
 
     Args:
         api_base: the base URL of the server, e.g. `http://localhost:8000/v1`; `None` for the provider's own.
@@ -163,9 +167,12 @@ class DirectClient(AsyncClient):
         if (told := told_error(body)) is not None:
             return direct_errors.told(told, call)
         try:
-            return read_completion(body, settings.model)
+            response = read_completion(body, settings.model)
         except NoCompletionError as error:
             return direct_errors.no_completion(error, answer, call)
+        if response.cost is None and settings.is_at_provider:
+            return replace(response, cost=cost_of(request.model, response.usage))
+        return response
 
     def _call(self, request: LLMRequest, settings: DirectSettings) -> FailedCall:
         return FailedCall(

@@ -86,6 +86,7 @@ class DirectSettings:
         api_key: the key; `None` where there is none, and none is needed.
         key_variables: where the key is looked for if none is given.
         is_own_server: whether the address is of the user's own choice, and so may be wrong.
+        is_at_provider: whether it is the provider's own address, where its prices hold.
     """
 
     model: str
@@ -93,6 +94,7 @@ class DirectSettings:
     api_key: str | None
     key_variables: tuple[str, ...]
     is_own_server: bool
+    is_at_provider: bool
 
     @property
     def url(self) -> str:
@@ -108,6 +110,19 @@ def is_openai_compatible(provider: str) -> bool:
         provider: its name as litellm spells it, e.g. `hosted_vllm`.
     """
     return provider in PROVIDERS
+
+
+def endpoint_of(llm_model: str, api_base: str | None = None) -> str | None:
+    """The base URL at which a model is asked, as far as it is known without asking.
+
+    Args:
+        llm_model: the model, as `provider/model`.
+        api_base: the base URL that is given; `None` for the provider's usual variable, or else its own address.
+    """
+    provider = PROVIDERS.get(llm_model.partition("/")[0])
+    if api_base or provider is None:
+        return api_base
+    return _first_of(provider.base_variables) or provider.api_base
 
 
 def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | None = None) -> DirectSettings:
@@ -149,12 +164,14 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
             f"{llm_model} needs an API key, and there is none. {set_key(provider.key_variables)}",
             model=llm_model,
         )
+    base = _base_of(base, name)
     return DirectSettings(
         model=model,
-        api_base=_base_of(base, name),
+        api_base=base,
         api_key=key and _usable(key),
         key_variables=provider.key_variables,
         is_own_server=is_own_server,
+        is_at_provider=provider.needs_key and base == provider.api_base,
     )
 
 

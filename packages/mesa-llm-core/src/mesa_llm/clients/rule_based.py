@@ -15,7 +15,8 @@ class RuleBasedClient(AsyncClient):
 
     For a first contact, for examples, and as a baseline to compare a model with. The policy is a pure function of the
     request: it has no agent and no Mesa model to look at, so it knows what a language model would know, and the same
-    request gets the same answer in any order. It runs on the transport loop, so it must be quick.
+    request gets the same answer in any order. It runs on the transport loop, so it must be quick. Its answers cost
+    nothing (`LLMResponse.cost` is 0.0), but for a full `LLMResponse`, which is passed on as it is.
 
     Args:
         policy: gives the answer to a request: a text, one or several tool calls (see `tool_call`), a `Message`, or a
@@ -34,4 +35,4 @@ class RuleBasedClient(AsyncClient):
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Answer a request. Runs on the transport loop."""
         await pause(self.latency, request)
-        return to_response(self.policy(request), model=request.model)
+        return to_response(self.policy(request), model=request.model, cost=0.0)

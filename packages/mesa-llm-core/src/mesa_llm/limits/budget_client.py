@@ -21,13 +21,14 @@ class BudgetClient(AsyncClient):
 
     A failed call takes nothing. An answer that does not tell its tokens took what was estimated. The price of an answer
     is what it says itself (`LLMResponse.cost`), or what `price` says. Before a call it is estimated by `price`, or by
-    what a token of that model has cost so far; the first call of all therefore goes alone.
+    what a token of that model has cost so far; the first call of all therefore goes alone. A free answer that tells no
+    tokens, as a rule-based client gives it in place of a model, teaches nothing of what the model costs.
 
     Args:
         inner: the client that answers. Its `agenerate` is called on the transport loop.
         budget: what is spent from. Share it between the clients that spend from it.
         price: gives the price in US dollars of a request with so many tokens read and written, or `None` if it does not
-            know.
+            know: for models at their provider's own address, `mesa_llm.clients.price_of`.
     """
 
     def __init__(self, inner: LLMClient, budget: Budget, *, price: Price | None = None) -> None:
@@ -79,6 +80,8 @@ class BudgetClient(AsyncClient):
 
     def _learn(self, request: LLMRequest, response: LLMResponse, tokens: int, cost: float | None) -> None:
         self._estimator.learn(request, response.usage)
+        if cost == 0 and not response.usage.total_tokens:
+            return
         if cost is not None:
             known_cost, known_tokens = self._costs.get(request.model, (0.0, 0))
             self._costs[request.model] = (known_cost + cost, known_tokens + tokens)

@@ -1,0 +1,85 @@
+"""What litellm's list of models knows: prices, and who can call tools."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+_FILE = "model_prices_and_context_window_backup.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """What the list says of a model.
+
+    Attributes:
+        provider: who offers it, as litellm spells it.
+        prompt_price: US dollars for a token read; `None` if the list does not say.
+        completion_price: US dollars for a token written; `None` if the list does not say.
+        calls_tools: whether it can call tools; `None` if the list does not say.
+    """
+
+    provider: str
+    prompt_price: float | None
+    completion_price: float | None
+    calls_tools: bool | None
+
+
+def listed_model(llm_model: str) -> ListedModel | None:
+    """Look a model up; `None` if the list does not have it, or there is no list.
+
+    The list names most models `provider/model`, and some providers' without the provider. The full name counts first:
+    `perplexity/sonar` is Perplexity's own, and `openrouter/openai/gpt-4o` is not `openai/gpt-4o`. A short name counts
+    only for the provider that the list gives with it: `openai/gpt-4o`, but not `my-gateway/gpt-4o`, is `gpt-4o`.
+
+    Args:
+        llm_model: the model, as `provider/model`.
+    """
+    models = _models()
+    listed = models.get(llm_model)
+    if listed is not None:
+        return listed
+    provider, _, name = llm_model.partition("/")
+    listed = models.get(name)
+    return listed if listed is not None and _is_of(provider, listed) else None
+
+
+def _is_of(provider: str, listed: ListedModel) -> bool:
+    # litellm divides some providers: vertex_ai-language-models, bedrock_converse, cohere_chat.
+    return listed.provider == provider or listed.provider.startswith((f"{provider}-", f"{provider}_"))
+
+
+@functools.cache
+def _models() -> Mapping[str, ListedModel]:
+    """The list, read when it is first asked for; that takes about 20 ms."""
+    # The file, not the package: importing litellm takes seconds.
+    package = importlib.util.find_spec("litellm")
+    if package is None or package.origin is None:
+        return {}
+    try:
+        entries = from_json(Path(package.origin).with_name(_FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {name: _read(entry) for name, entry in entries.items()} if isinstance(entries, dict) else {}
+
+
+def _read(entry: Any) -> ListedModel:
+    fields: Mapping[str, Any] = entry if isinstance(entry, dict) else {}
+    calls_tools = fields.get("supports_function_calling")
+    return ListedModel(
+        provider=str(fields.get("litellm_provider")),
+        prompt_price=_price(fields.get("input_cost_per_token")),
+        completion_price=_price(fields.get("output_cost_per_token")),
+        calls_tools=calls_tools if isinstance(calls_tools, bool) else None,
+    )
+
+
+def _price(value: Any) -> float | None:
+    """A price. Zero stands for many things: free, not known yet, and whatever one's own server costs."""
+    return float(value) if isinstance(value, int | float) and value > 0 else None
