@@ -57,6 +57,9 @@ PUBLIC = {
             "Transport",
             "TransportClient",
             "Usage",
+            "cost_of",
+            "price_of",
+            "shared_client",
             "tool_call",
         ]
     ),
@@ -157,6 +160,7 @@ PUBLIC = {
     "mesa_llm.spaces": snapshot(
         ["Position", "directions_from", "free_places_around", "move_to", "neighbors_of", "position_of"]
     ),
+    "mesa_llm.telemetry": snapshot(["TracedClient"]),
     "mesa_llm.testing": snapshot(["FakeOpenAIServer", "Fault", "ScriptedLLM", "ServedRequest"]),
     "mesa_llm.tools": snapshot(
         ["FreeDirection", "ToolManager", "ToolResult", "VisibleAgent", "VisibleAgentId", "VisibleCell", "tool"]
