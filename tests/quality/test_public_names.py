@@ -59,7 +59,6 @@ PUBLIC = {
             "Usage",
             "cost_of",
             "price_of",
-            "shared_client",
             "tool_call",
         ]
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mesa_llm.clients import LLMClient
+from mesa_llm.clients import LLMClient, price_of
 from mesa_llm.clients.transport import Transport, TransportClient, check_transport
 from mesa_llm.limits import (
     AdaptiveConcurrency,
@@ -64,7 +64,7 @@ def connect(
     if max_attempts != 1:
         client = RetryingClient(client, max_attempts=max_attempts, max_elapsed=max_elapsed)
     if budget is not None:
-        client = BudgetClient(client, budget)
+        client = BudgetClient(client, budget, price=price_of)
     return SingleFlightClient(client) if single_flight else client
 
 
