@@ -4,11 +4,13 @@
 
 Citizens and cops decide by the offline policy, which answers after 20 ms: recorded, and not recorded, in turn, so that
 a noisy machine is noisy for both. Then the same run is replayed without any latency, beside a run in which a client
-answers at once from memory: what is left is the time of the engine, the agents and their prompts.
+answers at once from memory: what is left is the time of the engine, the agents and their prompts. Last, the same
+requests are recorded and replayed without agents.
 """
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import sys
 import tempfile
@@ -48,6 +50,30 @@ def seconds_of(client: LLMClient, agents: int, steps: int) -> float:
     return time.perf_counter() - started
 
 
+class Keeps(AsyncClient):
+    """Keeps what it is asked."""
+
+    def __init__(self, inner: LLMClient) -> None:
+        self.inner = inner
+        self.requests: list[LLMRequest] = []
+
+    async def complete(self, request: LLMRequest) -> LLMResponse:
+        """Answer a request. Runs on the transport loop."""
+        self.requests.append(request)
+        return await self.inner.agenerate(request)
+
+
+def calls_per_second(client: LLMClient, requests: list[LLMRequest]) -> float:
+    """How many of these a client answers in a second, all at once."""
+
+    async def ask() -> None:
+        await asyncio.gather(*map(client.agenerate, requests))
+
+    started = time.perf_counter()
+    asyncio.run(ask())
+    return len(requests) / (time.perf_counter() - started)
+
+
 def main(agents: int = 72, steps: int = 10, rounds: int = 5) -> None:
     """Measure and print."""
     enable_automatic_parallel_stepping()
@@ -56,7 +82,7 @@ def main(agents: int = 72, steps: int = 10, rounds: int = 5) -> None:
         bare = RuleBasedClient(policy, latency=LATENCY)
         memory = FromMemory(RuleBasedClient(policy))
         seconds_of(memory, agents, steps)
-        ratios, replayed, remembered = [], [], []
+        ratios, replayed, remembered, size = [], [], [], 0.0
         for _ in range(rounds):
             without = seconds_of(bare, agents, steps)
             with JournaledClient(bare, path) as client:
@@ -64,13 +90,20 @@ def main(agents: int = 72, steps: int = 10, rounds: int = 5) -> None:
             with JournaledClient(None, path, mode="replay") as client:
                 replayed.append(seconds_of(client, agents, steps))
                 calls = client.replayed
+            size = size or path.stat().st_size / calls  # of the first run: the others ask the same
             remembered.append(seconds_of(memory, agents, steps))
-        size = path.stat().st_size / calls / rounds
+        keeps = Keeps(RuleBasedClient(policy))
+        seconds_of(keeps, agents, steps)
+        with JournaledClient(keeps.inner, path) as client:
+            recorded_alone = calls_per_second(client, keeps.requests)
+        with JournaledClient(None, path, mode="replay") as client:
+            replayed_alone = calls_per_second(client, keeps.requests)
         asked = sum(len(str(call.request)) for call in Journal(path).calls()) / calls
     print(f"civil violence, {agents} agents, {steps} steps, {calls} calls a run, median of {rounds} rounds")
     print(f"recorded / not recorded, at {LATENCY * 1e3:.0f} ms   {statistics.median(ratios):.3f}")
     print(f"replayed                          {calls / statistics.median(replayed):,.0f} calls/s")
     print(f"answered from memory              {calls / statistics.median(remembered):,.0f} calls/s")
+    print(f"without agents                    {replayed_alone:,.0f} calls/s (recorded: {recorded_alone:,.0f})")
     print(f"in the file                       {size:,.0f} bytes a call (a request alone is {asked:,.0f} characters)")
 
 
