@@ -15,7 +15,6 @@ from mesa_llm.clients import (
     ToolCall,
     ToolSpec,
     Usage,
-    shared_client,
     tool_call,
 )
 from mesa_llm.errors import ConfigurationError, ModelTimeoutError
@@ -147,12 +146,6 @@ def test_nothing_is_retried_after_a_timeout():
 def test_timeout_must_be_positive(timeout):
     with pytest.raises(ConfigurationError, match=r"timeout must be > 0 seconds, got"):
         LiteLLMClient(timeout=timeout)
-
-
-def test_shared_client_is_one_for_an_address_and_key():
-    assert shared_client("http://a") is shared_client("http://a")
-    assert shared_client("http://a") is not shared_client("http://a", "key")
-    assert shared_client("http://a") is not shared_client("http://b")
 
 
 def run_python(code, *arguments):
