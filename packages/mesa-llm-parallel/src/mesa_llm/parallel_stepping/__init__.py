@@ -6,7 +6,8 @@ Its modules, from the outside in:
     manual              step agents in parallel by hand
     config              mode, activation, what to do about failures
     parallel_step       one step: order, decide, act, settle; eager_step lets agents act at once
-    turns               one agent's place in it
+    seating             who runs how
+    turns, passage      one agent's place in it, as the agent and as the step see it
     asyncio_runner      agents run as tasks
     thread_pool_runner  agents run on threads
     settle              what agents owe to themselves after acting

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, override
 
 from mesa_llm.activation import entered
 from mesa_llm.parallel_stepping.failures import name_of
-from mesa_llm.parallel_stepping.turns import Seat, State
+from mesa_llm.parallel_stepping.states import State
+from mesa_llm.parallel_stepping.turns import Seat
 
 if TYPE_CHECKING:
     from mesa import Agent

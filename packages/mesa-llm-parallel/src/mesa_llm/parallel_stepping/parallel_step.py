@@ -17,18 +17,17 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation import Activation, current_activation, current_turn, next_ordinal, turn_in
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.concurrency.calling_loop import GRACE
-from mesa_llm.concurrency.loop_thread import LoopThread, close_all
 from mesa_llm.errors import JournalError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import draws, rearm
-from mesa_llm.parallel_stepping.agent_kinds import is_plain, step_method
-from mesa_llm.parallel_stepping.asyncio_runner import InlineSeat, TaskSeat
+from mesa_llm.parallel_stepping.asyncio_runner import InlineSeat
 from mesa_llm.parallel_stepping.failures import ALWAYS_RAISED, ParallelStepError, add_note, name_of, told
 from mesa_llm.parallel_stepping.remarks import Remarks
 from mesa_llm.parallel_stepping.reporting import publish, report_of
+from mesa_llm.parallel_stepping.seating import Seating
 from mesa_llm.parallel_stepping.settle import settle
-from mesa_llm.parallel_stepping.thread_pool_runner import MAX_LOOP_THREADS, LoopThreadSeat, ThreadSeat
-from mesa_llm.parallel_stepping.turns import Seat, State
+from mesa_llm.parallel_stepping.states import State
+from mesa_llm.parallel_stepping.turns import Seat
 from mesa_llm.parallel_stepping.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -77,19 +76,14 @@ class ParallelStep:
     ) -> None:
         self._agents = tuple(agents)
         self.config = config
-        self._args = args
-        self._kwargs = kwargs or {}
+        self._seating = Seating(self, args, kwargs or {})
         self._restore = restore
-        self._loop_threads: list[LoopThread] = []
         self._models = tuple({id(agent.model): agent.model for agent in self._agents}.values())
         self.ordinals: dict[int, int] = {}
         """Which step of agents of its model this is, by the model's `id`."""
         self.around: Activation | None = None
         """That of the agent that makes this step, if one does."""
-        self._step_methods: dict[type, str] = {}
         self._in_place: list[Seat] = []
-        self._plain_in_threads: list[Seat] = []
-        self._deciders: list[Seat] = []
         self._idle: asyncio.Future[None] | None = None
         self._ready: deque[Seat] = deque()
         self._actor: Seat | None = None
@@ -148,7 +142,7 @@ class ParallelStep:
         failure: BaseException | None = None
         try:
             self.ordinals = {id(model): next_ordinal(model) for model in self._models}
-            self.seats = tuple(self._seat(agent) for agent in self._agents)
+            self.seats = tuple(self._seating.seat(agent) for agent in self._agents)
             self._in_place = list(self.seats)
             await self._run_phases()
             await self._until_ended()
@@ -162,7 +156,7 @@ class ParallelStep:
             watchdog.stop()
             if isinstance(outer, Seat):
                 outer.unnest(self)
-            close_all(self._loop_threads, timeout=GRACE)
+            self._seating.close()
             self._report(failure)
 
     def cancel(self) -> None:
@@ -184,7 +178,7 @@ class ParallelStep:
                 rearm.after_failure(model)
 
     async def _run_phases(self) -> None:
-        await self._decide(self._deciders, lambda seat: seat.start())
+        await self._decide(self._seating.deciders, lambda seat: seat.start())
         await self._step_plain_agents_in_threads()
         await self._act()
         while left := [seat for seat in self._in_place if seat.waits]:
@@ -236,39 +230,6 @@ class ParallelStep:
 
     def gave_turn_back(self, seat: Seat) -> None:
         """Called by a seat that begins a further decision."""
-
-    def _seat(self, agent: Agent) -> Seat:
-        in_threads = self.config.mode == "threading"
-        agent_class = type(agent)
-        name = self._step_methods.get(agent_class)
-        if name is None:
-            name = self._step_methods[agent_class] = step_method(agent_class, in_threads=in_threads)
-        function = getattr(agent, name)
-        if self._args or self._kwargs:
-            function = functools.partial(function, *self._args, **self._kwargs)
-        if name == "astep":
-            seat: Seat = (
-                LoopThreadSeat(self, agent, function, self._next_loop_thread())
-                if in_threads
-                else TaskSeat(self, agent, function)
-            )
-            self._deciders.append(seat)
-        elif not is_plain(agent):
-            seat = ThreadSeat(self, agent, function)
-            self._deciders.append(seat)
-        elif self.config.runs_plain_steps_together:
-            seat = ThreadSeat(self, agent, function, plain=True)
-            self._plain_in_threads.append(seat)
-        else:
-            seat = InlineSeat(self, agent, function)
-        return seat
-
-    def _next_loop_thread(self) -> LoopThread:
-        limit = min(MAX_LOOP_THREADS, self.config.max_workers or MAX_LOOP_THREADS)
-        if len(self._loop_threads) < limit:
-            self._loop_threads.append(LoopThread("mesa-llm-agents"))
-            return self._loop_threads[-1]
-        return self._loop_threads[len(self._deciders) % limit]
 
     async def _start(self, seats: Sequence[Seat], begin: Callable[[Seat], None]) -> None:
         when_all_have: list[Callable[[], None]] = []
@@ -338,7 +299,7 @@ class ParallelStep:
             self.fallbacks[seat] = in_its_place
 
     async def _step_plain_agents_in_threads(self) -> None:
-        present = [seat for seat in self._plain_in_threads if is_in_model(seat.agent)]
+        present = [seat for seat in self._seating.plain_in_threads if is_in_model(seat.agent)]
         with self._timed("act"), draws.watched(self._models if present else (), self._drawn_together):
             for seat in present:
                 seat.acted = True

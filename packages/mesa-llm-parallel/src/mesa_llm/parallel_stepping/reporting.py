@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation import ModelCall, step_of
 from mesa_llm.parallel_stepping.failures import name_of, told
 from mesa_llm.parallel_stepping.report import AgentReport, CallSpan, Outcome, Phase, StepReport
-from mesa_llm.parallel_stepping.turns import Seat, State
+from mesa_llm.parallel_stepping.states import State
+from mesa_llm.parallel_stepping.turns import Seat
 
 if TYPE_CHECKING:
     from mesa_llm.parallel_stepping.parallel_step import ParallelStep

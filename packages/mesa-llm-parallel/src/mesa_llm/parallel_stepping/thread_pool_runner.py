@@ -12,7 +12,8 @@ from mesa_llm.concurrency import worker_thread
 from mesa_llm.concurrency.loop_thread import LoopThread
 from mesa_llm.parallel_stepping.asyncio_runner import eager_task, outcome
 from mesa_llm.parallel_stepping.failures import name_of
-from mesa_llm.parallel_stepping.turns import Seat, State, Waiter
+from mesa_llm.parallel_stepping.states import State, Waiter
+from mesa_llm.parallel_stepping.turns import Seat
 
 if TYPE_CHECKING:
     from mesa import Agent

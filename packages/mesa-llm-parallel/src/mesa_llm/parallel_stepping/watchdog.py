@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.parallel_stepping.failures import name_of
-from mesa_llm.parallel_stepping.turns import State
+from mesa_llm.parallel_stepping.states import State
 
 if TYPE_CHECKING:
     from mesa_llm.parallel_stepping.parallel_step import ParallelStep
