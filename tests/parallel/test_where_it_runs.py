@@ -14,7 +14,7 @@ import pytest
 from helpers.speakers import Speaker, SpeakersModel, digest, said_in_three_steps
 
 from mesa_llm.activation import step_of
-from mesa_llm.clients import LiteLLMClient, RuleBasedClient
+from mesa_llm.clients import RuleBasedClient
 from mesa_llm.module_llm import connect
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping, step_agents_parallel_sync
 from mesa_llm.testing import FakeOpenAIServer
@@ -97,21 +97,22 @@ def test_a_thousand_steps_leave_nothing_behind(mode):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts file descriptors by /proc")
+@pytest.mark.parametrize(("transport", "steps"), [("direct", 1000), ("litellm", 50)])
 @pytest.mark.parametrize("mode", MODES)
-def test_a_hundred_steps_over_http_open_no_more_connections_than_one(mode):
+def test_steps_over_http_open_no_more_connections_than_the_first(mode, transport, steps):
     """A loop a step would leave a socket a call, and 1024 of them end a run."""
-    with FakeOpenAIServer("hello", hold_until=5) as server:
-        client = LiteLLMClient(api_base=server.url)
-        model = SpeakersModel(5, client)
+    with FakeOpenAIServer("hello", hold_until=3) as server:
+        model = SpeakersModel(3, connect(api_base=server.url, transport=transport))
         for agent in model.agents:
             agent.llm.llm_model = "openai/fake-model"
         enable_automatic_parallel_stepping(mode=mode)
-        model.step()
-        after_one = left_over()
-        for _ in range(100):
+        for _ in range(2):
             model.step()
-        assert server.connections_opened == 5
-        assert left_over() == after_one
+        after_two = left_over()
+        for _ in range(steps):
+            model.step()
+        assert server.connections_opened == 3
+        assert left_over() == after_two
 
 
 def test_by_hand_in_a_worker_thread():
