@@ -43,17 +43,24 @@ class Recording:
     def __init__(self, path: Path, run: RunId) -> None:
         self.run = run
         self.places = Places(path, run.name)
-        self._lock = RunLock(path, run.number, run.name)
+        lock = RunLock(path, run.number, run.name)
         try:
-            self._writer = Writer(path, connect(path))
+            connection = connect(path)
         except BaseException:
-            self._lock.release()
+            lock.release()
             raise
+        self._writer = Writer(
+            path,
+            connection,
+            last=lambda connection: remove_if_empty(connection, run),
+            on_end=lock.release,
+        )
+        self._process = os.getpid()
+        # Only begins the end, and waits for nothing: the garbage collector interrupts whoever it finds at work.
+        self._end = weakref.finalize(self, _end, self._writer, self._process)
         self._known_texts: set[bytes] = set()  # used on the writer's thread alone
         self._timeouts = LateTimeouts(self._timed_out)
         self._tasks: set[asyncio.Task[Any] | None] = set()
-        self._process = os.getpid()
-        self._release = weakref.finalize(self, _release, self._writer, self._lock, run, self._process)
 
     async def complete(self, request: LLMRequest, inner: LLMClient) -> LLMResponse:
         """Have a call answered, and record it. Runs on the transport loop."""
@@ -122,9 +129,11 @@ class Recording:
         Raises:
             JournalError: if something could not be written, and no call has said so.
         """
-        if self._release.alive and os.getpid() == self._process and not transport_loop.is_running_here():
+        if os.getpid() != self._process:  # a fork has neither the thread nor the lock
+            return
+        if self._end.detach() is not None and not transport_loop.is_running_here():
             transport_loop.submit(self._end_cancelled_calls()).result()
-        self._release()
+        self._writer.close()
 
     async def _end_cancelled_calls(self) -> None:
         """Let calls that are being cancelled note what has become of them."""
@@ -133,9 +142,6 @@ class Recording:
             await asyncio.wait(cancelled, timeout=_GRACE)
 
 
-def _release(writer: Writer, lock: RunLock, run: RunId, process: int) -> None:
-    if os.getpid() == process:  # a fork has neither the thread nor the lock, and must not touch the connection
-        try:
-            writer.close(last=lambda connection: remove_if_empty(connection, run))
-        finally:
-            lock.release()
+def _end(writer: Writer, process: int) -> None:
+    if os.getpid() == process:
+        writer.end()

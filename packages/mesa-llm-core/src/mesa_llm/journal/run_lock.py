@@ -10,6 +10,9 @@ from filelock import FileLock, Timeout
 
 from mesa_llm.errors import JournalError
 
+_PATIENCE = 0.5
+"""Seconds that a client which is just ending gets to release the run."""
+
 
 class RunLock:
     """The right to write a run. The system takes it back when the process ends, however it ends; a fork has none.
@@ -29,7 +32,7 @@ class RunLock:
         try:
             if not self._is_free():
                 gc.collect()  # a client that nobody refers to any more, but which is part of a cycle with its model
-                if not self._is_free():
+                if not self._is_free(patience=_PATIENCE):
                     raise JournalError(
                         f"Run {name!r} of {path} is being written by another client, in this process or another. "
                         "Close that one first, or record another run."
@@ -37,10 +40,10 @@ class RunLock:
         except OSError as error:
             raise JournalError(f"Run {name!r} of {path} cannot be locked: {error}.") from error
 
-    def _is_free(self) -> bool:
+    def _is_free(self, patience: float = 0.0) -> bool:
         """Whether the lock could be taken, which it is then."""
         try:
-            self._lock.acquire()
+            self._lock.acquire(timeout=patience, poll_interval=0.01)
         except Timeout:
             return False
         return True

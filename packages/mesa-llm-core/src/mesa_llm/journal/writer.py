@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import itertools
+import os
+import queue
 import sqlite3
 import threading
 from collections import deque
@@ -31,18 +35,26 @@ class Writer:
     Args:
         path: the journal, for messages.
         connection: where to write. The writer closes it.
+        last: the last write.
+        on_end: called when all is written and the connection is closed, on the writer's thread.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, *, last: Write, on_end: Callable[[], object]
+    ) -> None:
         self._path = path
         self._connection = connection
+        self._last = last
+        self._on_end = on_end
         self._writes: deque[tuple[Write, _Waiting]] = deque()
-        self._due = threading.Event()
-        self._closing = threading.Lock()  # protects _is_closed, and that nothing is put after it is set
+        self._due: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._is_due = False  # saves waking the thread again and again
+        self._putting = threading.Lock()  # protects that nothing is put after the last write
         self._is_closed = False
         self._failure: JournalError | None = None
         self._is_told = False
         self._thread = threading.Thread(target=self._run, name="mesa-llm-journal", daemon=True)
+        _running.add(self)
         self._thread.start()
 
     def put(self, write: Write) -> None:
@@ -55,7 +67,7 @@ class Writer:
             JournalError: if an earlier write has failed, or the writer is closed.
         """
         if self._put(write, None):
-            asyncio.get_running_loop().call_later(_LINGER, self._due.set)
+            asyncio.get_running_loop().call_later(_LINGER, self._wake_up)
 
     async def write(self, write: Write) -> None:
         """Have something written, and wait until it is committed. The wait does not count for `decide_timeout`.
@@ -69,34 +81,33 @@ class Writer:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self._put(write, done)
-        if not self._due.is_set():
-            loop.call_soon(self._due.set)  # after those that are ready now: they write too
+        if not self._is_due:
+            loop.call_soon(self._wake_up)  # after those that are ready now: they write too
         with queued():
             await done
 
-    def close(self, *, last: Write) -> None:
-        """Write what has been put, and close the connection. A second time does nothing.
+    def end(self) -> None:
+        """Have the writer end when all is written. May be called by the garbage collector: it waits for nothing."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._due.put(None)  # unlike an Event, this may interrupt itself
 
-        Args:
-            last: a write to end with.
+    def close(self) -> None:
+        """Wait until all is written and the writer has ended. A second time does nothing.
 
         Raises:
             JournalError: if something could not be written, and nobody has been told so yet.
         """
-        with self._closing:
-            if not self._is_closed:
-                self._writes.append((last, None))
-                self._is_closed = True
-        self._due.set()
-        if threading.current_thread() is not self._thread:  # there, if what has it is collected while it writes
-            self._thread.join()
-            if self._failure is not None and not self._is_told:
-                self._is_told = True
-                raise self._failure
+        with self._putting:
+            self.end()
+        self._thread.join()
+        if self._failure is not None and not self._is_told:
+            self._is_told = True
+            raise self._failure
 
     def _put(self, write: Write, done: _Waiting) -> bool:
         """Returns whether it is the first of its batch."""
-        with self._closing:
+        with self._putting:
             if self._failure is not None:
                 self._is_told = True
                 raise JournalError(str(self._failure)) from self._failure
@@ -105,15 +116,23 @@ class Writer:
             self._writes.append((write, done))
             return len(self._writes) == 1
 
+    def _wake_up(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._due.put(None)
+
     def _run(self) -> None:
         is_last = False
         while not is_last:
-            self._due.wait()
-            self._due.clear()
+            self._due.get()
+            self._is_due = False
             is_last = self._is_closed  # read before the writes: none comes after it is set
             while self._writes:
                 self._write([self._writes.popleft() for _ in range(min(len(self._writes), _BATCH))])
+        self._write([(self._last, None)])
         self._connection.close()
+        self._on_end()
+        _running.discard(self)
 
     def _write(self, writes: list[tuple[Write, _Waiting]]) -> None:
         if self._failure is None:
@@ -141,3 +160,18 @@ def _resolve(waiting: list[asyncio.Future[None]], failure: JournalError | None) 
             done.set_result(None)
         else:
             done.set_exception(JournalError(str(failure)))
+
+
+_running: set[Writer] = set()
+
+
+def _close_all() -> None:
+    """Write what is left when the process ends."""
+    with contextlib.ExitStack() as stack:
+        for writer in tuple(_running):
+            stack.callback(writer.close)
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_running.clear)  # their threads are the parent's
