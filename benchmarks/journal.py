@@ -11,6 +11,7 @@ requests are recorded and replayed without agents.
 from __future__ import annotations
 
 import asyncio
+import gc
 import statistics
 import sys
 import tempfile
@@ -76,6 +77,7 @@ def calls_per_second(client: LLMClient, requests: list[LLMRequest]) -> float:
 
 def main(agents: int = 72, steps: int = 10, rounds: int = 5) -> None:
     """Measure and print."""
+    gc.freeze()  # as the command line of the examples does
     enable_automatic_parallel_stepping()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.db"

@@ -143,6 +143,18 @@ def find(connection: sqlite3.Connection, run: RunId, place: Place) -> Outcome | 
     return None if row is None else Outcome(*row)
 
 
+def find_all(
+    connection: sqlite3.Connection, run: RunId, step: int, *, at_most: int
+) -> dict[tuple[int, bytes, int], Outcome]:
+    """What the journal holds of a step of agents, by agent, request key and repeat; the first calls of it."""
+    rows = connection.execute(
+        "SELECT agent_id, request_key, repeat, id, state, duration, outcome FROM calls WHERE run = ? AND step = ? "
+        "LIMIT ?",
+        (run.number, step, at_most),
+    ).fetchall()
+    return {(agent_id, key, repeat): Outcome(*rest) for agent_id, key, repeat, *rest in rows}
+
+
 def last_outermost_step(connection: sqlite3.Connection, run: RunId) -> int:
     """The last step of agents, not counting those within others, that has a call; 0 if none has."""
     # All calls of a step are within the same step, and a later step is never within an earlier one than this.

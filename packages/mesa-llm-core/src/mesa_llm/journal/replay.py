@@ -15,10 +15,14 @@ from mesa_llm.journal import calls
 from mesa_llm.journal.calls import Outcome
 from mesa_llm.journal.nearest import told_as_missing
 from mesa_llm.journal.outcomes import RecordedError, response_from_json
-from mesa_llm.journal.places import Place, Places
+from mesa_llm.journal.places import OUTSIDE, Place, Places
 from mesa_llm.journal.runs import RunId
 from mesa_llm.journal.schema import connect
 
+AHEAD = 5_000
+"""The most calls of a step that are read ahead."""
+STEPS_AHEAD = 4
+"""How many steps are kept in memory: one, and those that agents make within it."""
 GRACE = 1.0
 """Seconds by which a call that its agent has cancelled waits longer to be cancelled again."""
 
@@ -36,6 +40,7 @@ class Replay:
         self.places = Places(path, run.name)
         self.replayed = 0
         """How many calls have been answered from the journal, by an error if that was their outcome."""
+        self._ahead: dict[int, dict[tuple[int, bytes, int], Outcome]] = {}
         self._path = path
         self._connection = connect(path, read_only=True)
         self._using = threading.Lock()  # protects _connection: it is closed on another thread than it is used on
@@ -55,9 +60,27 @@ class Replay:
         return await self.again(place, request, outcome)
 
     def find(self, place: Place) -> Outcome | None:
-        """What the journal holds at a place."""
-        with self._using:
+        """What the journal holds at a place. Each place is looked up once."""
+        if place.step == OUTSIDE:
+            with self._using:
+                return calls.find(self._connection, self.run, place)
+        ahead = self._ahead.get(place.step)
+        if ahead is None:
+            ahead = self._read_ahead(place.step)
+        key = place.agent_id, place.request_key, place.repeat
+        if key in ahead or len(ahead) < AHEAD:
+            return ahead.get(key)
+        with self._using:  # of a step with more calls than were read
             return calls.find(self._connection, self.run, place)
+
+    def _read_ahead(self, step: int) -> dict[tuple[int, bytes, int], Outcome]:
+        """All agents of a step ask at once: one look into the file for all of them, not one each."""
+        with self._using:
+            ahead = calls.find_all(self._connection, self.run, step, at_most=AHEAD)
+        while len(self._ahead) >= STEPS_AHEAD:
+            del self._ahead[next(iter(self._ahead))]
+        self._ahead[step] = ahead
+        return ahead
 
     async def again(self, place: Place, request: LLMRequest, outcome: Outcome) -> LLMResponse:
         """What is recorded, once more.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import current_turn, step_of
@@ -26,11 +26,16 @@ class MemoryEntry:
     step: int
     type: str
     content: Mapping[str, Any]
+    _line: str | None = field(default=None, init=False, repr=False, compare=False)
 
     def __str__(self) -> str:
-        """The entry as one line of a prompt."""
-        details = "; ".join(f"{key}: {value}" for key, value in self.content.items())
-        return f"[step {self.step}] {self.type}: {details}"
+        """The entry as one line of a prompt; the same one ever after, as what happened does not change."""
+        line = self._line
+        if line is None:
+            details = "; ".join(f"{key}: {value}" for key, value in self.content.items())
+            line = f"[step {self.step}] {self.type}: {details}"
+            object.__setattr__(self, "_line", line)
+        return line
 
 
 class Memory(ABC):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import override
 
 from mesa_llm.parallel_stepping.parallel_step import ParallelStep, raise_all
-from mesa_llm.parallel_stepping.turns import Seat
+from mesa_llm.parallel_stepping.passage import Passage
 
 
 class EagerStep(ParallelStep):
@@ -37,12 +37,12 @@ class EagerStep(ParallelStep):
         raise_all([seat for seat in self._in_place if seat.failed_acting], "acting, and all others have acted")
 
     @override
-    def at_turn_point(self, seat: Seat) -> None:
+    def at_turn_point(self, seat: Passage) -> None:
         self._ready.append(seat)
         self.loop.call_soon(self._let_the_next_act)
 
     @override
-    def gave_turn_back(self, seat: Seat) -> None:
+    def gave_turn_back(self, seat: Passage) -> None:
         seat.decide_again()
 
     @override

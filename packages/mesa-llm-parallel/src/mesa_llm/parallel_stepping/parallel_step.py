@@ -22,6 +22,7 @@ from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import draws, rearm
 from mesa_llm.parallel_stepping.asyncio_runner import InlineSeat
 from mesa_llm.parallel_stepping.failures import ALWAYS_RAISED, ParallelStepError, add_note, name_of, told
+from mesa_llm.parallel_stepping.passage import Passage
 from mesa_llm.parallel_stepping.remarks import Remarks
 from mesa_llm.parallel_stepping.reporting import publish, report_of
 from mesa_llm.parallel_stepping.seating import Seating
@@ -85,8 +86,8 @@ class ParallelStep:
         """That of the agent that makes this step, if one does."""
         self._in_place: list[Seat] = []
         self._idle: asyncio.Future[None] | None = None
-        self._ready: deque[Seat] = deque()
-        self._actor: Seat | None = None
+        self._ready: deque[Passage] = deque()
+        self._actor: Passage | None = None
         self._is_letting = False
         self._n_failures = 0
         self._epoch = 0.0
@@ -210,7 +211,7 @@ class ParallelStep:
         actor = self._actor
         return self.acted_s + (actor.seconds_acting if actor is not None else 0.0)
 
-    def ended_without_turn(self, seat: Seat) -> None:
+    def ended_without_turn(self, seat: Passage) -> None:
         """Called by a seat whose agent has waited for something and ended without a turn."""
         if isinstance(seat.agent, LLMAgent):
             self.remarks.no_turn(type(seat.agent))
@@ -225,10 +226,10 @@ class ParallelStep:
         if isinstance(turn, Seat) and turn.step is self and not turn.decides and not turn.acting:
             self.remarks.drawn_together(type(turn.agent))
 
-    def at_turn_point(self, seat: Seat) -> None:
+    def at_turn_point(self, seat: Passage) -> None:
         """Called by a seat that is ready to act."""
 
-    def gave_turn_back(self, seat: Seat) -> None:
+    def gave_turn_back(self, seat: Passage) -> None:
         """Called by a seat that begins a further decision."""
 
     async def _start(self, seats: Sequence[Seat], begin: Callable[[Seat], None]) -> None:
@@ -307,7 +308,7 @@ class ParallelStep:
             await self._until_idle()
         raise_all([seat for seat in present if seat.error is not None], "acting, together with all other plain agents")
 
-    def _has_left(self, seat: Seat) -> None:
+    def _has_left(self, seat: Passage) -> None:
         seat.left = True
         seat.leave_out()
 
@@ -333,7 +334,7 @@ class ParallelStep:
             self._is_letting = False
         self._check_idle()
 
-    def _let_act(self, seat: Seat) -> None:
+    def _let_act(self, seat: Passage) -> None:
         if seat.state is State.ENDED:
             seat.commit()  # it has ended without a turn: what it remembered counts from here on
         elif seat.waits_as(State.AT_TURN_POINT):
@@ -343,7 +344,7 @@ class ParallelStep:
             else:
                 self._has_left(seat)
 
-    def _say_who_had_acted(self, error: Exception, failed: Seat) -> None:
+    def _say_who_had_acted(self, error: Exception, failed: Passage) -> None:
         acted = [name_of(seat.agent) for seat in self._in_place if seat.acted and seat is not failed]
         waiting = [name_of(seat.agent) for seat in self._in_place if seat.waits and seat is not failed]
         add_note(
@@ -372,7 +373,7 @@ class ParallelStep:
             self._idle = self.loop.create_future()
             await self._idle
 
-    def stopped_running(self, seat: Seat) -> None:
+    def stopped_running(self, seat: Passage) -> None:
         """Called by a seat that has stopped deciding or acting."""
         if seat.failed_acting:
             self._act_failed()

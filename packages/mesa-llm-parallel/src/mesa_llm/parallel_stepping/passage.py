@@ -6,7 +6,7 @@ import asyncio
 import threading
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, override
 
 from mesa_llm.activation import Activation, ModelCall, Turn
 from mesa_llm.errors import DecisionTimeoutError, MesaLLMError, StepAborted
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mesa import Agent
 
     from mesa_llm.parallel_stepping.parallel_step import ParallelStep
+
+
+_first_call = threading.Lock()  # protects the making of a seat's activation: an agent may ask from several threads
 
 
 class Passage(Turn):
@@ -100,6 +103,20 @@ class Passage(Turn):
         self._open_calls: dict[ModelCall, Phase] = {}
         self._since = 0.0
         self._staged: tuple[tuple[Callable[[], None], Callable[[], None]], ...] = ()
+
+    @property
+    @override
+    def activation(self) -> Activation:
+        if self._activation is None:
+            with _first_call:
+                if self._activation is None:
+                    ordinal = self.step.ordinals[id(self.agent.model)]
+                    self._activation = Activation(self.agent, ordinal, around=self.step.around)
+        return self._activation
+
+    @activation.setter
+    def activation(self, activation: Activation) -> None:
+        self._activation = activation
 
     def _on_loop[*Ts](self, transition: Callable[[*Ts], None], *args: *Ts) -> None:
         if self.step.loop.is_closed():  # a thread that was left behind has come to its end

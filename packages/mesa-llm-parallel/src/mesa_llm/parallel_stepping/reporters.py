@@ -85,7 +85,8 @@ def _of_model(name: str) -> Callable[[Model], float]:
 def _of_agent(name: str) -> Callable[[Agent], float]:
     def reporter(agent: Agent) -> float:
         parts = [report.of_agent(agent.unique_id) for report in reports_of(agent.model)]
-        return sum(_OF_AGENTS[name](part) for part in parts if part is not None)
+        values: list[float] = [_OF_AGENTS[name](part) for part in parts if part is not None]
+        return sum(values)
 
     return _importable(reporter, f"agent_{name}")
 

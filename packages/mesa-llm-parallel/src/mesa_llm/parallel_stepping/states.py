@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future
 
 from mesa_llm.parallel_stepping.report import Phase
@@ -37,8 +37,8 @@ type Waiter = Future[None] | asyncio.Future[None]
 class AtOnce:
     """Awaited, it does not wait."""
 
-    def __await__(self) -> Iterator[None]:
-        return iter(())
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
 
 
 AT_ONCE = AtOnce()

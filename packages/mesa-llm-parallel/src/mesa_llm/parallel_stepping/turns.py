@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import Future
 from typing import override
 
-from mesa_llm.activation import Activation, ModelCall
+from mesa_llm.activation import ModelCall
 from mesa_llm.errors import StepAborted, TurnError
 from mesa_llm.parallel_stepping.failures import name_of
 from mesa_llm.parallel_stepping.passage import Passage, nothing
 from mesa_llm.parallel_stepping.states import AT_ONCE, State, Waiter
-
-_first_call = threading.Lock()  # protects the making of a seat's activation: an agent may ask from several threads
 
 
 class Seat(Passage):
@@ -28,20 +25,6 @@ class Seat(Passage):
     """
 
     __slots__ = ()
-
-    @property
-    @override
-    def activation(self) -> Activation:
-        if self._activation is None:
-            with _first_call:
-                if self._activation is None:
-                    ordinal = self.step.ordinals[id(self.agent.model)]
-                    self._activation = Activation(self.agent, ordinal, around=self.step.around)
-        return self._activation
-
-    @activation.setter
-    def activation(self, activation: Activation) -> None:
-        self._activation = activation
 
     @property
     @override
