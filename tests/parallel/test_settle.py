@@ -3,9 +3,9 @@
 import pytest
 from helpers.speakers import Speaker, SpeakersModel, seen_by
 
-from mesa_llm.errors import JournalMissError
+from mesa_llm.errors import BudgetExhaustedError, JournalMissError
 from mesa_llm.memory import ShortTermMemory
-from mesa_llm.parallel_stepping import ParallelStepError, enable_automatic_parallel_stepping
+from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
 
 N = 4
@@ -209,3 +209,22 @@ def test_nor_for_an_agent_that_steps_by_itself():
     model.parallel_stepping = False
     with pytest.raises(JournalMissError):
         model.step()
+
+
+@pytest.mark.parametrize("parallel", [True, ParallelStepping(on_error="skip"), False])
+def test_an_exhausted_budget_is_raised_from_here_too(parallel):
+    """It is no failure to try again: nothing more will be asked in this run."""
+
+    class Consolidates(ShortTermMemory):
+        async def asettle(self):
+            raise BudgetExhaustedError("nothing left")
+
+    class Spender(Speaker):
+        def __init__(self, model, client):
+            super().__init__(model, client, memory=Consolidates)
+
+    enable_automatic_parallel_stepping()
+    model = SpeakersModel(2, ScriptedLLM("hello"), Spender, parallel=parallel)
+    with pytest.raises(BudgetExhaustedError, match="nothing left"):
+        model.agents.do("step")
+    assert len(model.log) == (2 if parallel else 1)

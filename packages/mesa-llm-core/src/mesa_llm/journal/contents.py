@@ -12,11 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mesa_llm.clients import LLMRequest
+from mesa_llm.clients import LLMRequest, ToolSpec
 from mesa_llm.errors import ConfigurationError
 
 _DIGEST = 16
 """Bytes of a digest."""
+_MOST_KNOWN = 100
+"""The most sets of tools whose JSON is kept."""
+
+_tools_known: dict[tuple[int, ...], tuple[tuple[ToolSpec, ...], str]] = {}  # used on the transport loop alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,12 @@ def contents_of(request: LLMRequest) -> Contents:
     """
     body = request.as_dict()
     messages = [_encode(message) for message in body.pop("messages")]
-    before = [_field(name, body[name]) for name in sorted(body) if name < "messages"]
-    after = [_field(name, body[name]) for name in sorted(body) if name > "messages"]
+    fields = {name: _field(name, value) for name, value in body.items() if name != "tools"}
+    if "tools" in body:
+        own = "tools" in request.options  # of a form that only the provider knows
+        fields["tools"] = _field("tools", body["tools"]) if own else _tools_field(request.tools)
+    before = [fields[name] for name in sorted(fields) if name < "messages"]
+    after = [fields[name] for name in sorted(fields) if name > "messages"]
     whole = _braced([*before, f'"messages":[{",".join(messages)}]', *after])
     key = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).digest()
     return Contents(key, tuple(_storable(text) for text in (_braced([*before, *after]), *messages)))
@@ -73,6 +81,18 @@ def request_from(stored: bytes, look_up: Callable[[bytes], str]) -> dict[str, An
 def request_of(body: dict[str, Any], messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The parts of a request put together, in the order in which they are sent."""
     return {"model": body["model"], "messages": list(messages), **body}
+
+
+def _tools_field(tools: tuple[ToolSpec, ...]) -> str:
+    """Agents offer the same few sets of tools again and again, which are the longest part of most requests."""
+    key = tuple(map(id, tools))
+    known = _tools_known.get(key)
+    if known is None:
+        if len(_tools_known) >= _MOST_KNOWN:
+            _tools_known.clear()
+        # With the tools themselves: as long as they are kept, nothing else has their ids.
+        known = _tools_known[key] = tools, _field("tools", [tool.as_dict() for tool in tools])
+    return known[1]
 
 
 def _field(name: str, value: Any) -> str:

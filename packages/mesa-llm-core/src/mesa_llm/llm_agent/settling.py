@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mesa_llm.activation import turn_in
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import JournalError
+from mesa_llm.errors import BudgetExhaustedError, JournalError
 from mesa_llm.memory import Memory
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ async def _settle(agent: LLMAgent) -> None:
         commit = await agent.memory.asettle()
         if commit is not None:
             commit()
-    except JournalError:  # without what the journal misses it would be another run
+    except (BudgetExhaustedError, JournalError):  # to go on without it would be another run
         raise
     except Exception:
         _logger.exception("%s could not settle, and will try again after its next step.", agent)

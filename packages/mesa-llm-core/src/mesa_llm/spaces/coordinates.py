@@ -18,11 +18,15 @@ from mesa_llm.spaces.space import Position
 LONGEST_LITERAL = 200
 LISTED = 12
 
+_PLAIN = frozenset({int, float})
+
 _repr = reprlib.Repr(maxstring=100, maxlong=40, maxother=100)
 
 
 def plain(position: object) -> Position:
     """A position without numpy: arrays and sequences of coordinates become tuples of Python numbers."""
+    if type(position) is tuple and _PLAIN.issuperset(map(type, position)):  # as most are
+        return position
     if isinstance(position, np.ndarray | list | tuple):
         return tuple(item.item() if isinstance(item, np.generic) else item for item in position)
     assert isinstance(position, Hashable)

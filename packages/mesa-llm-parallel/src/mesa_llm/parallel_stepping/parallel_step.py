@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation import Activation, current_activation, current_turn, next_ordinal, turn_in
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.concurrency.calling_loop import GRACE
-from mesa_llm.errors import JournalError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import draws, rearm
 from mesa_llm.parallel_stepping.asyncio_runner import InlineSeat
@@ -170,7 +169,7 @@ class ParallelStep:
             seat.leave_out()
         try:
             await self._until_ended()
-            if isinstance(error, Exception) and not isinstance(error, JournalError):
+            if isinstance(error, Exception) and not isinstance(error, ALWAYS_RAISED):
                 await self._settle([seat for seat in self.seats if seat.acted])
         finally:
             if not self._anybody_has_acted():

@@ -7,9 +7,8 @@ import logging
 from collections.abc import Callable, Iterable
 
 from mesa_llm.activation import entered
-from mesa_llm.errors import JournalError
 from mesa_llm.llm_agent import LLMAgent, settling
-from mesa_llm.parallel_stepping.failures import name_of, told
+from mesa_llm.parallel_stepping.failures import ALWAYS_RAISED, name_of, told
 from mesa_llm.parallel_stepping.report import Span
 from mesa_llm.parallel_stepping.turns import Seat
 
@@ -26,26 +25,27 @@ async def settle(seats: Iterable[Seat]) -> None:
         seats: whose agents may owe something.
 
     Raises:
-        JournalError: of the journal, after the others have settled: without what it misses it would be another run.
+        BudgetExhaustedError: after the others have settled: to go on without would be another run.
+        JournalError: likewise.
     """
     owing = [seat for seat in seats if isinstance(seat.agent, LLMAgent) and settling.may_owe(seat.agent)]
     if not owing:
         return
     results = await asyncio.gather(*(_ask(seat) for seat in owing), return_exceptions=True)
-    journal_error: JournalError | None = None
+    to_raise: Exception | None = None
     for seat, result in zip(owing, results, strict=True):
         try:
             _keep(result)
-        except JournalError as error:
+        except ALWAYS_RAISED as error:
             seat.settle_error = error
-            journal_error = journal_error or error
+            to_raise = to_raise or error
         except Exception as error:
             seat.settle_error = error
             _logger.warning(
                 "%s could not settle, and will try again after its next step: %s", name_of(seat.agent), told(error)
             )
-    if journal_error is not None:
-        raise journal_error
+    if to_raise is not None:
+        raise to_raise
 
 
 async def _ask(seat: Seat) -> Callable[[], None] | None:
