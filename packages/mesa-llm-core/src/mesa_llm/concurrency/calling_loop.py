@@ -19,6 +19,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -186,11 +187,13 @@ def run_unsuspended[T](coroutine: Coroutine[Any, Any, T]) -> T:
 
 def _run_on_helper[T](coroutine: Coroutine[Any, Any, T], what: Callable[[], str]) -> T:
     helper = LoopThread("mesa-llm-nested")
-    call = helper.submit(coroutine)
+    call: Future[T] | None = None
     try:
+        call = helper.submit(coroutine)  # it may run, and interrupt this, before there is a future
         return call.result()
     finally:
-        call.cancel()
+        if call is not None:
+            call.cancel()
         if not helper.close(GRACE):
             warnings.warn(
                 f"{what()} did not end within {GRACE:g} s after it was called off, and was "
