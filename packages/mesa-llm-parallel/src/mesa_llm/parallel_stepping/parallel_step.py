@@ -238,7 +238,8 @@ class ParallelStep:
                 begin(seat)
                 if not seat.past_start:
                     await seat.wait_until_started()
-                when_all_have.append(seat.others_start())
+                if self.config.decide_timeout is not None:
+                    when_all_have.append(seat.others_start())
             else:
                 self._has_left(seat)
         for resume in when_all_have:
