@@ -439,6 +439,25 @@ def test_calls_of_one_agent_that_overlap_have_lanes_side_by_side():
     assert lanes == ["steps", "AsksTwice 1", "AsksTwice 1 (2)"]
 
 
+def test_a_call_that_outlives_its_phase_does_not_cross_it():
+    """Events of one lane must nest, or Perfetto draws them wrong."""
+
+    class LeavesOneOpen(Speaker):
+        async def astep(self):
+            self.open = asyncio.get_running_loop().create_task(self.llm.agenerate("slow"))
+            await asyncio.sleep(0)  # it is sent
+            await my_turn()
+            await self.open
+
+    model = SpeakersModel(1, ScriptedLLM("hello", latency=0.01), LeavesOneOpen)
+    step_agents_parallel_sync(model.agents)
+    events = [event for event in chrome_trace(model.parallel_reports)["traceEvents"] if event["ph"] == "X"]
+    (call,) = [event for event in events if event["name"] == "model call"]
+    acts = [event for event in events if event["name"] == "act"]
+    assert acts
+    assert call["tid"] not in {event["tid"] for event in acts}
+
+
 def test_a_trace_of_nothing_is_valid():
     assert [event["ph"] for event in chrome_trace([])["traceEvents"]] == ["M", "M"]
 

@@ -67,11 +67,18 @@ def _events(report: StepReport, offset: float, lanes: dict[str, int]) -> Iterato
 
 
 def _side_by_side(agent: AgentReport) -> Iterator[tuple[int, CallSpan]]:
-    """Each call with the first lane that is free when it starts."""
+    """Each call with the first lane that is free when it starts.
+
+    The agent's own lane is free for calls within one of its phases only: events of one lane must nest.
+    """
     ends: list[float] = []
     for call in sorted(agent.model_calls, key=lambda call: call.start):
-        number = next((number for number, end in enumerate(ends) if end <= call.start), len(ends))
-        ends[number : number + 1] = [call.end]
+        nests = any(span.start <= call.start and call.end <= span.end for span in agent.spans)
+        number = 0 if nests else 1
+        while number < len(ends) and ends[number] > call.start:
+            number += 1
+        ends += [0.0] * (number + 1 - len(ends))
+        ends[number] = call.end
         yield number, call
 
 
