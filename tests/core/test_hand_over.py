@@ -136,6 +136,27 @@ def test_cancelled_before_it_could_begin(helper):
     assert begun == []
 
 
+def test_cancelled_before_it_could_begin_it_may_begin_and_be_cancelled_where_it_waits(helper):
+    met, over = [], threading.Event()
+
+    async def ask():
+        met.append("begun")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            met.append("cancelled")
+            raise
+        finally:
+            over.set()
+
+    go_on = block(helper)
+    call = helper.submit(ask(), begins_anyway=True)
+    assert call.cancel()
+    go_on.set()
+    assert over.wait(10)
+    assert met == ["begun", "cancelled"]
+
+
 def test_cancelling_twice_does_not_interrupt_how_it_ends(helper):
     running, ended = threading.Event(), Future()
 
@@ -195,7 +216,7 @@ def test_an_interrupt_while_handing_over_loses_nothing_that_comes_later(helper, 
     with monkeypatch.context() as patched:
         patched.setattr(helper.loop, "call_soon_threadsafe", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            helper.submit(begin("interrupted"))
+            helper.submit(begin("interrupted"), begins_anyway=True)
     helper.submit(begin("next")).result(10)
     assert begun == ["next"]
 

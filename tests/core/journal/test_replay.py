@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mesa_llm.clients import LLMResponse, Message, RuleBasedClient, Usage, tool_call
+from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import JournalMissError, ModelTimeoutError, RateLimitedError
 from mesa_llm.journal import Journal, JournaledClient
 from mesa_llm.journal import replay as replaying_module
@@ -162,6 +164,38 @@ def test_a_call_that_its_agent_has_cancelled_is_not_answered_in_a_replay_either(
     assert model.log.count(["quick"]) == 4
     assert state_of(twin) == state_of(model)
     assert {call.state for call in Journal(path).calls()} == {"answered", "cancelled"}
+
+
+class ChangesItsMind(Speaker):
+    """Cancels a call before the transport loop, which is busy, has begun it."""
+
+    async def astep(self):
+        busy, go_on = threading.Event(), threading.Event()
+
+        def stand_still():
+            busy.set()
+            go_on.wait(10)
+
+        transport_loop.call_later(0, stand_still)
+        assert busy.wait(10)
+        call = asyncio.create_task(self.llm.agenerate("never mind"))
+        await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.wait([call])
+        go_on.set()
+        self.model.log.append(call.cancelled())
+        await super().astep()
+
+
+def test_a_call_that_its_agent_cancels_before_it_has_begun_is_recorded_and_not_asked(path):
+    """A replay that did not know of the call would answer it with an error."""
+    enable_automatic_parallel_stepping()
+    inner = ScriptedLLM("hello")
+    model, twin = recorded_and_replayed(path, inner, agent_class=ChangesItsMind, n=1, steps=1)
+    assert model.log[0] is True
+    assert state_of(twin) == state_of(model)
+    assert [call.state for call in Journal(path).calls()] == ["cancelled", "answered"]
+    assert len(inner.requests) == 1
 
 
 def test_a_replay_that_nobody_cancels_says_so(path, monkeypatch):

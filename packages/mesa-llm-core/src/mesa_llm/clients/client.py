@@ -82,7 +82,8 @@ class AsyncClient(ABC):
     def _sent(self, request: LLMRequest) -> tuple[Future[LLMResponse], ModelCall]:
         marked = ModelCall()
         with numbered_call() as lent:
-            call = transport_loop.submit(self._complete(request, lent))
+            # Cancelled early, it begins all the same: a journal must know of it, and what is lent must come back.
+            call = transport_loop.submit(self._complete(request, lent), begins_anyway=True)
         marked.cancel = call.cancel
         return call, marked
 

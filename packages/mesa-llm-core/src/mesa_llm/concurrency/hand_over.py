@@ -60,10 +60,14 @@ class Call[T](Future[T]):
     Args:
         coroutine: what to run.
         loop: the loop.
+        begins_anyway: whether it begins even if it is cancelled before, to be cancelled where it first waits.
     """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, *, begins_anyway: bool = False
+    ) -> None:
         super().__init__()
+        self.begins_anyway = begins_anyway
         self._coroutine = coroutine
         self._context = contextvars.copy_context()
         self._loop = loop
@@ -75,7 +79,10 @@ class Call[T](Future[T]):
         self._task = self._loop.create_task(self._coroutine, context=self._context)
         self._task.add_done_callback(self._finish)
         if self.cancelled():  # before it could begin
-            self._cancel_task()
+            if self.begins_anyway:
+                self._loop.call_soon(self._cancel_task)
+            else:
+                self._cancel_task()
 
     @override
     def cancel(self) -> bool:

@@ -58,12 +58,18 @@ class LoopThread:
         """Whether the calling code runs on this loop's thread."""
         return threading.get_ident() == self._thread.ident
 
-    def submit[T](self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine here, with the caller's context variables. Cancelling the future cancels it."""
-        call = Call(coroutine, self.loop)
+    def submit[T](self, coroutine: Coroutine[Any, Any, T], *, begins_anyway: bool = False) -> Future[T]:
+        """Run a coroutine here, with the caller's context variables. Cancelling the future cancels it.
+
+        Args:
+            coroutine: what to run.
+            begins_anyway: whether it begins even if it is cancelled before, to be cancelled where it first waits.
+        """
+        call = Call(coroutine, self.loop, begins_anyway=begins_anyway)
         try:
             self._mailbox.put(call.start)
         except BaseException:  # Ctrl-C, say: nobody will wait for it
+            call.begins_anyway = False
             call.cancel()
             raise
         return call

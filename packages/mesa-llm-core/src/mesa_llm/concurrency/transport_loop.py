@@ -28,9 +28,14 @@ def _get() -> LoopThread:
         return _transport
 
 
-def submit[T](coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-    """Run a coroutine on the transport loop. May be called from any thread; cancelling the future cancels it."""
-    return _get().submit(coroutine)
+def submit[T](coroutine: Coroutine[Any, Any, T], *, begins_anyway: bool = False) -> Future[T]:
+    """Run a coroutine on the transport loop. May be called from any thread; cancelling the future cancels it.
+
+    Args:
+        coroutine: what to run.
+        begins_anyway: whether it begins even if it is cancelled before, to be cancelled where it first waits.
+    """
+    return _get().submit(coroutine, begins_anyway=begins_anyway)
 
 
 def call_later(seconds: float, callback: Callable[[], object]) -> Callable[[], object]:

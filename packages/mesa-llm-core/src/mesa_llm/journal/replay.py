@@ -23,7 +23,7 @@ AHEAD = 5_000
 """The most calls of a step that are read ahead."""
 STEPS_AHEAD = 4
 """How many steps are kept in memory: one, and those that agents make within it."""
-GRACE = 1.0
+GRACE = 5.0
 """Seconds by which a call that its agent has cancelled waits longer to be cancelled again."""
 
 
