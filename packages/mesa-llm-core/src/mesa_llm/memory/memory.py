@@ -84,7 +84,7 @@ class Memory(ABC):
         entry = MemoryEntry(step_of(self.agent.model), type, content)
         turn = current_turn()
         if turn is None or turn.acting or turn.agent is not self.agent:
-            self._store(entry)
+            self._remember(entry)
             return
         self._staged.append(entry)
         turn.stage(lambda: self._keep(entry), lambda: self._unstage(entry))
@@ -95,6 +95,10 @@ class Memory(ABC):
 
     def _keep(self, entry: MemoryEntry) -> None:
         self._unstage(entry)
+        self._remember(entry)
+
+    def _remember(self, entry: MemoryEntry) -> None:
+        """Keep an entry for good, and have it recorded."""
         self._store(entry)
 
     def _unstage(self, entry: MemoryEntry) -> None:
