@@ -10,10 +10,19 @@ from inline_snapshot import snapshot
 from mesa_llm.errors import ConfigurationError, DecisionError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import ParallelStepError, enable_automatic_parallel_stepping
-from mesa_llm.reasoning import CoTReasoning, Plan, ReActReasoning, Reasoning, ReWOOReasoning, read_observation
+from mesa_llm.reasoning import (
+    CoTReasoning,
+    OneCallReasoning,
+    Plan,
+    ReActReasoning,
+    Reasoning,
+    ReWOOReasoning,
+    read_observation,
+)
 from mesa_llm.testing import ScriptedLLM
 
-ALL = [CoTReasoning, ReActReasoning, ReWOOReasoning]
+THINK_FIRST = [CoTReasoning, ReActReasoning, ReWOOReasoning]
+ALL = [*THINK_FIRST, OneCallReasoning]
 CALLS = [tool_call("go", '{"where": "north"}'), tool_call("go", '{"where": "south"}')]
 
 
@@ -26,8 +35,23 @@ def go(agent, where: str) -> str:
     return f"went {where}"
 
 
+class Calendar(SpeakersModel):
+    """Its steps come when they are asked for, and do nothing."""
+
+    is_still = False
+
+    def step(self):
+        if not self.is_still:
+            super().step()
+
+    def advance(self):
+        self.is_still = True
+        self.step()
+        self.is_still = False
+
+
 def agent_with(reasoning, script, **kwargs):
-    model = SpeakersModel(0, None, parallel=False)
+    model = Calendar(0, None, parallel=False)
     client = script if isinstance(script, ScriptedLLM) else ScriptedLLM(script)
     settings = {
         "system_prompt": "You are a sailor.",
@@ -54,7 +78,7 @@ async def test_plan_and_aplan_ask_the_same_and_decide_the_same(reasoning):
     assert requests[0] == requests[1]
     assert plans[0] == plans[1]
     assert plans[0].ttl == 2
-    assert len(requests[0]) == 2
+    assert len(requests[0]) == (1 if reasoning is OneCallReasoning else 2)
 
 
 @pytest.mark.parametrize("reasoning", ALL)
@@ -64,10 +88,11 @@ def test_every_request_has_the_persona_and_only_the_selected_tools(reasoning):
 
     agent = agent_with(reasoning, thinks_then_calls, tools=[go, other])
     agent.reasoning.plan(selected_tools=["go"], tool_calls="required")
-    first, second = agent.llm.client.requests
-    assert all("You are a sailor." in request.messages[0].content for request in (first, second))
-    assert all([spec.name for spec in request.tools] == ["go"] for request in (first, second))
-    assert (first.tool_choice, second.tool_choice) == ("none", "required")
+    requests = agent.llm.client.requests
+    assert all("You are a sailor." in request.messages[0].content for request in requests)
+    assert all([spec.name for spec in request.tools] == ["go"] for request in requests)
+    choices = ["required"] if reasoning is OneCallReasoning else ["none", "required"]
+    assert [request.tool_choice for request in requests] == choices
 
 
 @pytest.mark.parametrize("reasoning", ALL)
@@ -249,7 +274,190 @@ def test_rewoo_in_a_step_that_is_called_off_still_has_its_calls(mode):
     ]
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_rewoo_drops_what_is_left_of_a_plan_whose_ttl_is_over(is_async):
+    agent = agent_with(ReWOOReasoning, ["Plan.", [*CALLS, *CALLS], "Plan again.", CALLS[:1]])
+    made = []
+    for _ in range(3):
+        agent.model.advance()
+        plan = await agent.reasoning.aplan(ttl=2) if is_async else agent.reasoning.plan(ttl=2)
+        made.append([call.arguments for call in plan.llm_plan.tool_calls])
+    assert made == [['{"where": "north"}'], ['{"where": "south"}'], ['{"where": "north"}']]
+    assert len(agent.llm.client.requests) == 4
+
+
+# One call.
+
+
+def test_one_call_decides_and_calls_tools_at_once():
+    agent = agent_with(OneCallReasoning, lambda request: CALLS)
+    agent.step()
+    (request,) = agent.llm.client.requests
+    assert request.tool_choice == "auto"
+    assert [tool.name for tool in request.tools] == ["go"]
+    assert request.messages[0].content == snapshot("""\
+You are an agent in a simulation. Decide what to do next, and do it by calling tools, in the order in which they are to
+be carried out. Say in one or two sentences why. If nothing is to be done, call no tool.
+
+# Who you are
+You are a sailor.\
+""")
+    assert [str(entry) for entry in agent.memory.entries if entry.type != "observation"] == snapshot(
+        [
+            '[step 0] plan: content: go({"where": "north"}), go({"where": "south"})',
+            "[step 0] action: tool: go; arguments: {'where': 'north'}; result: went north",
+            "[step 0] action: tool: go; arguments: {'where': 'south'}; result: went south",
+        ]
+    )
+
+
+# Plans that hold.
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("reasoning", [CoTReasoning, ReActReasoning, OneCallReasoning])
+async def test_a_plan_holds_for_its_ttl_and_is_made_anew_then(reasoning, is_async):
+    agent = agent_with(reasoning, thinks_then_calls)
+    calls_each = 1 if reasoning is OneCallReasoning else 2
+    asked, steps = [], []
+    for _ in range(4):
+        agent.model.advance()
+        plan = await agent.reasoning.aplan(ttl=3) if is_async else agent.reasoning.plan(ttl=3)
+        assert [call.arguments for call in plan.llm_plan.tool_calls] == [call.arguments for call in CALLS]
+        asked.append(len(agent.llm.client.requests) // calls_each)
+        steps.append(plan.step)
+    assert asked == [1, 1, 1, 2]
+    assert steps == [1, 1, 1, 4]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"prompt": "Up or down?"}, {"selected_tools": []}, {"tool_calls": "required"}],
+    ids=min,
+)
+def test_a_plan_does_not_hold_for_another_question(other):
+    agent = agent_with(OneCallReasoning, lambda request: CALLS)
+    agent.model.advance()
+    agent.reasoning.plan(ttl=9)
+    agent.model.advance()
+    agent.reasoning.plan(ttl=9, **other)
+    assert len(agent.llm.client.requests) == 2
+    agent.model.advance()
+    agent.reasoning.plan(ttl=9)
+    agent.reasoning.plan(ttl=9, **other)
+    assert len(agent.llm.client.requests) == 2
+
+
+def test_the_same_question_twice_in_one_step_is_asked_twice():
+    agent = agent_with(OneCallReasoning, thinks_then_calls)
+    agent.reasoning.plan(ttl=2)
+    agent.reasoning.plan(ttl=2)
+    assert len(agent.llm.client.requests) == 2
+
+
+def test_what_is_done_to_a_plan_does_not_change_the_one_that_holds():
+    agent = agent_with(OneCallReasoning, thinks_then_calls)
+    agent.model.advance()
+    agent.reasoning.plan(ttl=3).ttl = 0
+    agent.model.advance()
+    assert agent.reasoning.plan(ttl=3).ttl == 3
+
+
+@pytest.mark.parametrize("mode", ["asyncio", "threading"])
+def test_a_plan_of_a_step_that_is_called_off_does_not_hold(mode):
+    enable_automatic_parallel_stepping(mode=mode)
+
+    class Patient(OneCallReasoning):
+        def decide(self, prompt, obs, *, ttl, selected_tools, tool_calls):
+            return super().decide(prompt, obs, ttl=5, selected_tools=selected_tools, tool_calls=tool_calls)
+
+    agent = agent_with(Patient, thinks_then_calls)
+    model = agent.model
+    model.parallel_stepping = True
+    bad = LLMAgent(model, OneCall, client=ScriptedLLM(ValueError("no")), step_prompt="?", tools=[])
+    with pytest.raises(ParallelStepError):
+        model.step()
+    assert len(agent.llm.client.requests) == 1
+    bad.remove()
+    for _ in range(3):
+        model.step()
+        assert len(agent.llm.client.requests) == 2
+
+
+@pytest.mark.parametrize("reasoning", ALL)
+@pytest.mark.parametrize("ttl", [0, -1])
+def test_a_ttl_that_no_plan_can_have(reasoning, ttl):
+    with pytest.raises(ConfigurationError, match=f"ttl must be at least 1 step, got {ttl}"):
+        agent_with(reasoning, thinks_then_calls).reasoning.plan(ttl=ttl)
+
+
+# What was on offer.
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("reasoning", ALL)
+async def test_a_tool_that_was_not_on_offer_is_refused(reasoning, is_async):
+    def stay(agent) -> str:
+        """Stay where you are."""
+        return "stayed"
+
+    agent = agent_with(reasoning, thinks_then_calls, tools=[go, stay])
+    for _ in range(2):  # ReWOO makes one call a step
+        if is_async:
+            results = await agent.aapply_plan(await agent.reasoning.aplan(selected_tools=["stay"]))
+        else:
+            results = agent.apply_plan(agent.reasoning.plan(selected_tools=["stay"]))
+        assert {result["response"] for result in results} == {"Error: there is no tool 'go'; on offer: stay"}
+    assert "there is no tool 'go'" in agent.memory.get_prompt_ready()
+
+
 # Strategies of one's own.
+
+
+class AsInMesaLLM03(Reasoning):
+    """Written as for mesa-llm 0.3: overrides both methods, reads `choices`, hands words to the executor."""
+
+    def plan(self, prompt=None, obs=None, ttl=1, selected_tools=None, tool_calls="auto"):
+        rsp = self.agent.llm.generate(
+            prompt=[str(obs), prompt],
+            tool_schema=self.agent.tool_manager.get_all_tools_schema(selected_tools),
+            tool_choice="none",
+            system_prompt="Think.",
+        )
+        message = rsp.choices[0].message
+        self.agent.memory.add_to_memory(type="plan", content={"content": message.content})
+        return self.execute_tool_call(message.content, selected_tools=selected_tools, ttl=ttl, tool_calls=tool_calls)
+
+    async def aplan(self, prompt=None, obs=None, ttl=1, selected_tools=None, tool_calls="auto"):
+        rsp = await self.agent.llm.agenerate(
+            prompt=[str(obs), prompt],
+            tool_schema=self.agent.tool_manager.get_all_tools_schema(selected_tools),
+            tool_choice="none",
+            system_prompt="Think.",
+        )
+        message = rsp.choices[0].message
+        await self.agent.memory.aadd_to_memory(type="plan", content={"content": message.content})
+        return await self.aexecute_tool_call(
+            message.content, selected_tools=selected_tools, ttl=ttl, tool_calls=tool_calls
+        )
+
+
+async def test_a_strategy_written_for_mesa_llm_03():
+    agents = [agent_with(AsInMesaLLM03, ["to the north", CALLS]) for _ in range(2)]
+    plans = [
+        agents[0].reasoning.plan("?", agents[0].generate_obs(), 2, ["go"], "required"),
+        await agents[1].reasoning.aplan("?", agents[1].generate_obs(), 2, ["go"], "required"),
+    ]
+    for agent, plan in zip(agents, plans, strict=True):
+        assert (plan.ttl, plan.offered) == (2, ("go",))
+        assert [(call.function.name, call.function.arguments) for call in plan.llm_plan.tool_calls] == [
+            (call.name, call.arguments) for call in CALLS
+        ]
+        _, executing = agent.llm.client.requests
+        assert executing.messages[-1].content == "to the north"
+        assert executing.tool_choice == "required"
+        assert [entry.type for entry in agent.memory.entries] == ["observation", "plan", "plan_execution"]
+    assert agents[0].llm.client.requests == agents[1].llm.client.requests
 
 
 class PlanOnly(Reasoning):

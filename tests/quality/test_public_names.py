@@ -146,6 +146,7 @@ PUBLIC = {
         [
             "CoTReasoning",
             "Observation",
+            "OneCallReasoning",
             "Plan",
             "ReActReasoning",
             "ReWOOReasoning",

@@ -10,10 +10,10 @@ import pytest
 from mesa.discrete_space import CellAgent, Network, OrthogonalMooreGrid
 from mesa.experimental.continuous_space import ContinuousSpace, ContinuousSpaceAgent
 
-from mesa_llm.clients import ToolCall
+from mesa_llm.clients import Message, ToolCall, tool_call
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.module_llm import OfferedTool
-from mesa_llm.reasoning import CoTReasoning, ReActReasoning, ReWOOReasoning
+from mesa_llm.reasoning import CoTReasoning, OneCallReasoning, Plan, ReActReasoning, ReWOOReasoning
 from mesa_llm.spaces import free_places_around, position_of
 from mesa_llm.testing import ScriptedLLM
 from mesa_llm.tools import FreeDirection, ToolManager, VisibleAgent, VisibleAgentId, VisibleCell
@@ -40,7 +40,8 @@ def model():
 
 
 def walker(model, cell, of=Walker, vision=1, **kwargs):
-    agent = of(model, CoTReasoning, client=ScriptedLLM("ok"), vision=vision, step_prompt="?", **kwargs)
+    settings = {"reasoning": CoTReasoning, "client": ScriptedLLM("ok"), "vision": vision, "step_prompt": "?"}
+    agent = of(model, **(settings | kwargs))
     agent.cell = model.grid[cell]
     return agent
 
@@ -213,7 +214,95 @@ def test_the_tool_as_it_is_sent_stays_the_same(model):
     assert copy.deepcopy(plain) == plain
 
 
-@pytest.mark.parametrize("reasoning", [CoTReasoning, ReActReasoning, ReWOOReasoning])
+def greet(agent, whom: Annotated[int, VisibleAgent()]) -> str:
+    """Greet somebody.
+
+    Args:
+        whom: who.
+    """
+    return f"hello {whom}"
+
+
+def praise(agent, cook: Annotated[int | None, VisibleAgent(Cook)] = None, cooks: list[VisibleAgentId] = ()) -> str:
+    """Praise a cook, or several.
+
+    Args:
+        cook: the cook.
+        cooks: the cooks.
+    """
+    return f"well done {cook} {list(cooks)}"
+
+
+def act(agent, tool, **arguments):
+    """What comes of a tool call that was planned on what the agent sees now."""
+    call = ToolCall("1", tool.__name__, json.dumps(arguments))
+    plan = Plan(1, Message("assistant", tool_calls=(call,)), seen=agent.generate_obs())
+    (result,) = agent.apply_plan(plan)
+    return result["response"]
+
+
+def test_agents_out_of_sight_are_refused(model):
+    agent = walker(model, (2, 2), tools=[greet, praise])
+    near, far = walker(model, (2, 1)), walker(model, (0, 0))
+    cook, far_cook = walker(model, (3, 3), PastryCook), walker(model, (4, 0), Cook)
+    assert act(agent, greet, whom=near.unique_id) == f"hello {near.unique_id}"
+    in_sight = f"you see no such agent (you see {near.unique_id}, {cook.unique_id})"
+    assert act(agent, greet, whom=far.unique_id) == f"Error: argument 'whom' is {far.unique_id}: {in_sight}"
+    assert act(agent, greet, whom=agent.unique_id).endswith(in_sight)
+    assert act(agent, praise, cook=cook.unique_id) == f"well done {cook.unique_id} []"
+    only_cooks = f"you see no such agent (you see {cook.unique_id})"
+    assert act(agent, praise, cook=near.unique_id).endswith(only_cooks)
+    assert act(agent, praise, cook=far_cook.unique_id).endswith(only_cooks)
+    assert act(agent, praise, cook=None) == "well done None []"
+    assert f"argument 'cooks.1' is {far.unique_id}" in act(agent, praise, cooks=[near.unique_id, far.unique_id])
+    assert "you see no such agent" in agent.memory.get_prompt_ready()
+
+
+def test_who_sees_nobody(model):
+    blind = walker(model, (2, 2), vision=0, tools=[greet])
+    other = walker(model, (2, 1))
+    assert act(blind, greet, whom=other.unique_id).endswith("you see no such agent (you see none)")
+
+
+def test_who_has_no_vision_may_name_everybody(model):
+    agent = walker(model, (2, 2), vision=None, tools=[greet])
+    assert act(agent, greet, whom=walker(model, (4, 4)).unique_id).startswith("hello")
+
+
+def test_an_agent_that_has_written_can_be_answered_wherever_it_is(model):
+    agent = walker(model, (0, 0), tools=[greet, praise, speak_to])
+    cook = walker(model, (4, 4), Cook)
+    assert act(agent, speak_to, listener_agents_unique_ids=[cook.unique_id], message="hi").startswith("Error")
+    cook.send_message("hungry?", [agent])
+    assert act(agent, greet, whom=cook.unique_id) == f"hello {cook.unique_id}"
+    assert "were told 'hi'" in act(agent, speak_to, listener_agents_unique_ids=[cook.unique_id], message="hi")
+    assert act(agent, praise, cook=cook.unique_id).endswith("you see no such agent (you see none)")
+
+
+def test_what_was_seen_is_what_counts_not_who_has_come_since(model):
+    agent, other = walker(model, (0, 0), tools=[greet]), walker(model, (4, 4))
+    seen = agent.generate_obs()
+    other.cell = model.grid[0, 1]
+    call = ToolCall("1", "greet", json.dumps({"whom": other.unique_id}))
+    (refused,) = agent.tool_manager.execute(agent, [call], seen=seen)
+    (unchecked,) = agent.tool_manager.execute(agent, [call])
+    assert (refused.ok, unchecked.ok) == (False, True)
+
+
+@pytest.mark.parametrize("reasoning", [CoTReasoning, ReActReasoning, ReWOOReasoning, OneCallReasoning])
+def test_a_decision_may_name_only_agents_that_were_in_sight(model, reasoning):
+    far = walker(model, (4, 4))
+    call = tool_call("greet", whom=far.unique_id)
+
+    def answer(request):
+        return '{"reasoning": "r", "action": "a"}' if request.tool_choice == "none" else [call]
+
+    agent = walker(model, (0, 0), of=Walker, tools=[greet], reasoning=reasoning, client=ScriptedLLM(answer))
+    agent.step()
+    assert "you see no such agent" in agent.memory.get_prompt_ready()
+
+
+@pytest.mark.parametrize("reasoning", [CoTReasoning, ReActReasoning, ReWOOReasoning, OneCallReasoning])
 def test_every_strategy_offers_what_its_agent_sees(model, reasoning):
     def answer(request):
         return '{"reasoning": "r", "action": "a"}' if "tool yet" in request.messages[0].content else '{"calls": []}'

@@ -29,6 +29,11 @@ class ToolCall:
     name: str
     arguments: str
 
+    @property
+    def function(self) -> ToolCall:
+        """The call itself: models written for mesa-llm 0.3 read `call.function.name` and `.arguments`."""
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -172,3 +177,8 @@ class LLMResponse:
     retries: int = 0
     reasoning: str = ""
     source: Source = "model"
+
+    @property
+    def choices(self) -> tuple[LLMResponse]:
+        """The answer itself: models written for mesa-llm 0.3 read `response.choices[0].message`."""
+        return (self,)

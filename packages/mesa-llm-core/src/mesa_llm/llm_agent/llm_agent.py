@@ -124,6 +124,9 @@ class LLMAgent(Agent):
     def apply_plan(self, plan: Plan) -> list[dict[str, Any]]:
         """Carry a plan out: call its tools, in order, and remember the results.
 
+        Calls of tools that were not on offer, and ids of agents that were not in sight, are refused; the refusal is the
+        result.
+
         Returns:
             One `{"tool_call_id", "role", "name", "response"}` for each tool call.
 
@@ -132,13 +135,17 @@ class LLMAgent(Agent):
         """
         if turn_in(self.model) is not None:
             wait_my_turn()
-        return self._remember_acts(self.tool_manager.execute(self, plan.llm_plan.tool_calls))
+        return self._remember_acts(
+            self.tool_manager.execute(self, plan.llm_plan.tool_calls, offered=plan.offered, seen=plan.seen)
+        )
 
     async def aapply_plan(self, plan: Plan) -> list[dict[str, Any]]:
         """Like `apply_plan`; async tools are awaited."""
         if turn_in(self.model) is not None:
             await my_turn()
-        return self._remember_acts(await self.tool_manager.aexecute(self, plan.llm_plan.tool_calls))
+        return self._remember_acts(
+            await self.tool_manager.aexecute(self, plan.llm_plan.tool_calls, offered=plan.offered, seen=plan.seen)
+        )
 
     def _remember_acts(self, results: list[ToolResult]) -> list[dict[str, Any]]:
         for result in results:

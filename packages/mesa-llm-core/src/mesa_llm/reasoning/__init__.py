@@ -4,14 +4,17 @@ import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.module_llm import ask_structured, read_structured
 from mesa_llm.reasoning.cot import CoTReasoning
 from mesa_llm.reasoning.observation import Observation
+from mesa_llm.reasoning.one_call import OneCallReasoning
+from mesa_llm.reasoning.plan import Plan, Thinking
 from mesa_llm.reasoning.prompts import read_observation
 from mesa_llm.reasoning.react import ReActReasoning
-from mesa_llm.reasoning.reasoning import Plan, Reasoning, Thinking
+from mesa_llm.reasoning.reasoning import Reasoning
 from mesa_llm.reasoning.rewoo import ReWOOReasoning
 
 __all__ = [
     "CoTReasoning",
     "Observation",
+    "OneCallReasoning",
     "Plan",
     "ReActReasoning",
     "ReWOOReasoning",

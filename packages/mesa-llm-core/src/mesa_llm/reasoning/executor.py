@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mesa_llm.activation import step_of
+from mesa_llm.reasoning.plan import Plan, Thinking, names_of
 from mesa_llm.reasoning.prompts import system_prompt
-from mesa_llm.reasoning.reasoning import Plan, Thinking
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
@@ -21,7 +22,7 @@ _INSTRUCTIONS = (
 def tool_calls_for(
     agent: LLMAgent,
     decision: str,
-    obs: Observation,
+    obs: Observation | None = None,
     *,
     ttl: int,
     selected_tools: list[str] | None,
@@ -32,7 +33,7 @@ def tool_calls_for(
     Args:
         agent: who decides.
         decision: the decision in words.
-        obs: what the agent sees.
+        obs: what the agent sees; `None` if that is not known.
         ttl: for how many steps the plan holds.
         selected_tools: names of the tools on offer, `None` for all.
         tool_calls: whether tools may, must not or must be called.
@@ -43,6 +44,7 @@ def tool_calls_for(
         tool_choice=tool_calls,
         system_prompt=system_prompt(_INSTRUCTIONS, agent.system_prompt),
     )
-    plan = Plan(step=obs.step, llm_plan=response.message, ttl=ttl)
+    step = step_of(agent.model) if obs is None else obs.step
+    plan = Plan(step=step, llm_plan=response.message, ttl=ttl, offered=names_of(selected_tools), seen=obs)
     agent.memory.add_to_memory("plan_execution", {"content": str(plan)})
     return plan

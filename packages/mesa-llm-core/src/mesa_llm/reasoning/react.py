@@ -11,8 +11,9 @@ from pydantic import BaseModel, Field
 
 from mesa_llm.module_llm import ask_structured
 from mesa_llm.reasoning.executor import tool_calls_for
+from mesa_llm.reasoning.plan import Thinking
 from mesa_llm.reasoning.prompts import system_prompt, user_prompt
-from mesa_llm.reasoning.reasoning import Reasoning, Thinking
+from mesa_llm.reasoning.reasoning import Reasoning
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice

@@ -4,41 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate
 
-from mesa_llm.activation import adecide, decide, in_thread, nearer_method
-from mesa_llm.clients import Message, ToolChoice
+from mesa_llm.activation import adecide, decide, in_thread, nearer_method, stage, step_of
+from mesa_llm.clients import ToolChoice
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.module_llm import Dialogue, aconverse, converse
+from mesa_llm.module_llm import aconverse, converse
+from mesa_llm.reasoning.executor import tool_calls_for
 from mesa_llm.reasoning.observation import Observation
+from mesa_llm.reasoning.plan import HeldPlans, Plan, Question, Thinking, check_ttl, names_of
 
 if TYPE_CHECKING:
     from mesa_llm.llm_agent import LLMAgent
-
-type Thinking = Dialogue[Plan]
-"""A decision in the making: yields each request to the model, is sent its response, returns the plan."""
-
-
-@dataclass(slots=True)
-class Plan:
-    """A decision.
-
-    Attributes:
-        step: the model's step in which it was made.
-        llm_plan: the model's message, with the tool calls that carry the decision out.
-        ttl: for how many steps it holds, at least 1.
-    """
-
-    step: int
-    llm_plan: Message
-    ttl: int = 1
-
-    def __str__(self) -> str:
-        """The text of the decision, or its tool calls if it has no text."""
-        calls = ", ".join(f"{call.name}({call.arguments})" for call in self.llm_plan.tool_calls)
-        return self.llm_plan.content or calls
 
 
 def _decision[R: Reasoning, **P, T](
@@ -87,8 +65,12 @@ class Reasoning:
         agent: the agent that decides.
     """
 
+    holds_plans = True
+    """Whether a plan with a `ttl` above 1 is handed out again in the steps in which it holds."""
+
     def __init__(self, agent: LLMAgent) -> None:
         self.agent = agent
+        self._held = HeldPlans()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -137,25 +119,26 @@ class Reasoning:
         Args:
             prompt: what to decide; the agent's `step_prompt` by default.
             obs: what the agent sees; a fresh observation by default.
-            ttl: for how many steps the plan holds.
+            ttl: for how many steps the plan holds: in the `ttl - 1` steps that follow, the same question (prompt,
+                tools) is not asked again, and the same plan is returned.
             selected_tools: names of the tools on offer, `None` for all, `[]` for none.
             tool_calls: `auto`, `none`, `required`, or `None` for the provider's default.
 
         Raises:
-            ConfigurationError: if there is neither a prompt nor a `step_prompt`, or a tool name is unknown.
+            ConfigurationError: if `ttl` is less than 1, there is neither a prompt nor a `step_prompt`, or a tool name
+                is unknown.
             ModelCallError: if the model could not be asked.
             DecisionError: if its answer cannot be used.
             TurnError: on a thread whose event loop runs agents; use `await aplan(…)` there.
         """
         if self._means("aplan"):
             return calling_loop.run(self.aplan(prompt, obs, ttl, selected_tools, tool_calls))
-        if (unfinished := self.unfinished_plan(ttl)) is not None:
-            return unfinished
-        task = self._prompt_or_default(prompt)
-        if obs is None:
-            obs = self.agent.generate_obs()
-        thinking = self.decide(task, obs, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls)
-        return converse(thinking, self.agent.llm.complete)
+        question = self._question(prompt, ttl, selected_tools, tool_calls)
+        if isinstance(question, Plan):
+            return question
+        seen = self.agent.generate_obs() if obs is None else obs
+        thinking = self.decide(question.prompt, seen, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls)
+        return self._made(question, converse(thinking, self.agent.llm.complete), seen)
 
     @_adecision
     async def aplan(
@@ -170,13 +153,69 @@ class Reasoning:
         if self._means("plan"):
             planning = functools.partial(self.plan, prompt, obs, ttl, selected_tools, tool_calls)
             return await in_thread(planning)
+        question = self._question(prompt, ttl, selected_tools, tool_calls)
+        if isinstance(question, Plan):
+            return question
+        seen = await self.agent.agenerate_obs() if obs is None else obs
+        thinking = self.decide(question.prompt, seen, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls)
+        return self._made(question, await aconverse(thinking, self.agent.llm.acomplete), seen)
+
+    def execute_tool_call(
+        self,
+        chaining_message: str,
+        selected_tools: list[str] | None = None,
+        ttl: int = 1,
+        tool_calls: ToolChoice | None = "auto",
+    ) -> Plan:
+        """Have the model turn a decision in words into tool calls: the second call of a strategy that overrides `plan`.
+
+        Args:
+            chaining_message: the decision in words.
+            selected_tools: names of the tools on offer, `None` for all, `[]` for none.
+            ttl: for how many steps the plan holds.
+            tool_calls: `auto`, `none`, `required`, or `None` for the provider's default.
+
+        Raises:
+            ConfigurationError: if a tool name is unknown.
+            ModelCallError: if the model could not be asked.
+        """
+        thinking = tool_calls_for(
+            self.agent, chaining_message, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls
+        )
+        return converse(thinking, self.agent.llm.complete)
+
+    async def aexecute_tool_call(
+        self,
+        chaining_message: str,
+        selected_tools: list[str] | None = None,
+        ttl: int = 1,
+        tool_calls: ToolChoice | None = "auto",
+    ) -> Plan:
+        """Like `execute_tool_call`, without blocking the event loop."""
+        thinking = tool_calls_for(
+            self.agent, chaining_message, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls
+        )
+        return await aconverse(thinking, self.agent.llm.acomplete)
+
+    def _question(
+        self, prompt: str | None, ttl: int, selected_tools: list[str] | None, tool_calls: ToolChoice | None
+    ) -> Question | Plan:
+        """What is to be decided; a plan if that has been decided in an earlier step and still holds."""
+        check_ttl(ttl)
         if (unfinished := self.unfinished_plan(ttl)) is not None:
             return unfinished
-        task = self._prompt_or_default(prompt)
-        if obs is None:
-            obs = await self.agent.agenerate_obs()
-        thinking = self.decide(task, obs, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls)
-        return await aconverse(thinking, self.agent.llm.acomplete)
+        question = Question(self._prompt_or_default(prompt), names_of(selected_tools), tool_calls)
+        return self._held.find(question, step_of(self.agent.model)) or question
+
+    def _made(self, question: Question, plan: Plan, seen: Observation) -> Plan:
+        """Complete a new plan, and keep it if it holds for longer than this step."""
+        if plan.offered is None:
+            plan.offered = question.selected_tools
+        if plan.seen is None:
+            plan.seen = seen
+        if plan.ttl > 1 and self.holds_plans:
+            stage(self.agent, lambda: self._held.keep(question, plan))
+        return plan
 
     def _means(self, name: str) -> bool:
         """Whether the strategy consists of this method alone, and the base has been asked for its twin."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from mesa_llm.activation import stage, step_of
 from mesa_llm.clients import Message, ToolCall
 from mesa_llm.reasoning.executor import tool_calls_for
+from mesa_llm.reasoning.plan import Plan, Thinking
 from mesa_llm.reasoning.prompts import system_prompt, user_prompt
-from mesa_llm.reasoning.reasoning import Plan, Reasoning, Thinking
+from mesa_llm.reasoning.reasoning import Reasoning
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
@@ -31,11 +32,18 @@ Contingency: what to do if things go differently"""
 
 
 class ReWOOReasoning(Reasoning):
-    """Plans up to five actions with two model calls; carries out one tool call a step, without asking again."""
+    """Plans up to five actions with two model calls; carries out one tool call a step, without asking again.
+
+    Each call of a plan is made once. A `ttl` above 1 is the most steps that a plan is followed for: what is left of it
+    then is dropped, and the agent plans anew.
+    """
+
+    holds_plans = False
 
     def __init__(self, agent: LLMAgent) -> None:
         super().__init__(agent)
         self._remaining: tuple[ToolCall, ...] = ()
+        self._whole: Plan | None = None
 
     @property
     def remaining_tool_calls(self) -> int:
@@ -44,9 +52,13 @@ class ReWOOReasoning(Reasoning):
 
     def unfinished_plan(self, ttl: int) -> Plan | None:
         """The next tool call of the current plan, `None` when all have been made."""
-        if not self._remaining:
+        step = step_of(self.agent.model)
+        whole = self._whole
+        if not self._remaining or whole is None or (ttl > 1 and step >= whole.step + ttl):
             return None
-        return self._next_of(Message("assistant", tool_calls=self._remaining), step_of(self.agent.model), ttl)
+        return self._next_of(
+            replace(whole, llm_plan=Message("assistant", tool_calls=self._remaining), step=step, ttl=ttl)
+        )
 
     def decide(
         self,
@@ -74,9 +86,10 @@ class ReWOOReasoning(Reasoning):
             selected_tools=selected_tools,
             tool_calls=tool_calls,
         )
-        return self._next_of(plan.llm_plan, obs.step, ttl)
+        stage(agent, lambda: setattr(self, "_whole", plan))
+        return self._next_of(plan)
 
-    def _next_of(self, message: Message, step: int, ttl: int) -> Plan:
-        first, rest = message.tool_calls[:1], message.tool_calls[1:]
+    def _next_of(self, plan: Plan) -> Plan:
+        first, rest = plan.llm_plan.tool_calls[:1], plan.llm_plan.tool_calls[1:]
         stage(self.agent, lambda: setattr(self, "_remaining", rest))
-        return Plan(step=step, llm_plan=replace(message, tool_calls=first), ttl=ttl)
+        return replace(plan, llm_plan=replace(plan.llm_plan, tool_calls=first))

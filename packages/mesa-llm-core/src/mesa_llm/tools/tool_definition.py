@@ -22,7 +22,7 @@ from mesa_llm.errors import ConfigurationError, ToolError
 from mesa_llm.module_llm import OfferedTool
 from mesa_llm.tools import argument_errors, tool_docstring
 from mesa_llm.tools.json_schema import parameters_schema
-from mesa_llm.tools.visible import Seen, is_marked, narrowed, without_marks
+from mesa_llm.tools.visible import Seen, Sight, is_marked, narrowed, without_marks
 
 # Numbers become text where text is wanted, and text becomes numbers; never where something would get lost.
 _CONFIG = ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
@@ -57,21 +57,26 @@ class ToolDefinition:
             return spec
         return OfferedTool.of(spec, functools.partial(narrowed, self._marked_parameters, agent, seen))
 
-    def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def validate(self, arguments: Mapping[str, Any], sight: Sight | None = None) -> dict[str, Any]:
         """Check what a model sent, and convert it to what the function's annotations ask for.
 
         Lists and objects that the model has put into quotes, as JSON in a string, are taken out of them.
 
+        Args:
+            arguments: what the model sent.
+            sight: who calls, and what it saw; `None` if that is not to be checked.
+
         Raises:
-            ToolError: if arguments are unknown, missing or of a wrong type; the text tells the model which.
+            ToolError: if arguments are unknown, missing, of a wrong type, or name an agent out of sight; the text tells
+                the model which.
         """
         given = {name: value for name, value in arguments.items() if not (self.injects_agent and name == "agent")}
         try:
-            return self._arguments.validate_json(to_json(given))
+            return self._arguments.validate_json(to_json(given), context=sight)
         except ValidationError as error:
             given |= _unquoted(given, error)
         try:
-            return self._arguments.validate_json(to_json(given))
+            return self._arguments.validate_json(to_json(given), context=sight)
         except ValidationError as error:
             raise ToolError(argument_errors.describe(error, given, self.spec.parameters["properties"])) from error
 

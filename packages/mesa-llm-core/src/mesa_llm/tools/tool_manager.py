@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any
 
@@ -15,7 +16,7 @@ from mesa_llm.tools import tool_calls
 from mesa_llm.tools.tool_definition import check_name, definition_of
 from mesa_llm.tools.tool_result import ToolResult
 from mesa_llm.tools.tool_table import ToolTable
-from mesa_llm.tools.visible import Seen
+from mesa_llm.tools.visible import Seen, Sight
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,14 @@ class ToolManager:
             raise ConfigurationError(f"Unknown tool name {name!r}. Available tools: {sorted(self.tools)}.")
         return self.tools[name](**arguments)
 
-    def execute(self, agent: Any, calls: Iterable[Any], *, offered: Collection[str] | None = None) -> list[ToolResult]:
+    def execute(
+        self,
+        agent: Any,
+        calls: Iterable[Any],
+        *,
+        offered: Collection[str] | None = None,
+        seen: Seen | None = None,
+    ) -> list[ToolResult]:
         """Call the tools that a model has asked for, one after the other, in the order of the calls.
 
         Whatever the model did wrong, and whatever fails in a tool, becomes the text of a result that is not `ok`;
@@ -112,20 +120,27 @@ class ToolManager:
             agent: who calls; given to tools that have a parameter `agent`.
             calls: `ToolCall`s, or objects in the form of the OpenAI API.
             offered: the names of the tools that the model was offered; others are refused. `None` for all.
+            seen: what the agent saw as it decided, an `Observation`; calls that name agents out of its sight, where the
+                tool asks for agents in sight, are refused. `None` for no check.
 
         Returns:
             One result for each call, in their order.
         """
-        return calling_loop.run_unsuspended(self._execute(agent, calls, offered, _call_and_block))
+        return calling_loop.run_unsuspended(self._execute(_Caller(agent, offered, seen), calls, _call_and_block))
 
     async def aexecute(
-        self, agent: Any, calls: Iterable[Any], *, offered: Collection[str] | None = None
+        self,
+        agent: Any,
+        calls: Iterable[Any],
+        *,
+        offered: Collection[str] | None = None,
+        seen: Seen | None = None,
     ) -> list[ToolResult]:
         """Like `execute`; async tools are awaited, sync tools run on the loop's thread.
 
         A cancellation ends the tool that is awaited; the calls that are left are not made.
         """
-        return await self._execute(agent, calls, offered, _call_and_await)
+        return await self._execute(_Caller(agent, offered, seen), calls, _call_and_await)
 
     def call_tools(self, agent: Any, llm_response: Any) -> list[dict[str, str]]:
         """Like `execute`, for the `tool_calls` of a model's message.
@@ -140,28 +155,21 @@ class ToolManager:
         return [result.as_dict() for result in await self.aexecute(agent, _calls_of(llm_response))]
 
     async def _execute(
-        self,
-        agent: Any,
-        calls: Iterable[Any],
-        offered: Collection[str] | None,
-        invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]],
+        self, caller: _Caller, calls: Iterable[Any], invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]]
     ) -> list[ToolResult]:
-        return [await self._execute_one(agent, call, offered, invoke) for call in calls or ()]
+        return [await self._execute_one(caller, call, invoke) for call in calls or ()]
 
     async def _execute_one(
-        self,
-        agent: Any,
-        call: Any,
-        offered: Collection[str] | None,
-        invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]],
+        self, caller: _Caller, call: Any, invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]]
     ) -> ToolResult:
+        agent = caller.agent
         call_id, name, raw = tool_calls.read(call)
         arguments: dict[str, Any] = {}
         try:
             arguments = tool_calls.parse_arguments(raw)
-            function = self._offered(name, offered)
+            function = self._offered(name, caller.offered)
             definition = definition_of(function, name)
-            accepted = definition.validate(arguments)
+            accepted = definition.validate(arguments, caller.sight)
             if definition.injects_agent:
                 accepted["agent"] = agent
             returned = await invoke(function, accepted)
@@ -182,6 +190,17 @@ class ToolManager:
             on_offer = [tool for tool in self.tools if offered is None or tool in offered]
             raise tool_calls.no_such_tool(name, on_offer)
         return function
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    agent: Any
+    offered: Collection[str] | None
+    seen: Seen | None
+
+    @property
+    def sight(self) -> Sight | None:
+        return None if self.seen is None else Sight(self.agent, self.seen)
 
 
 async def _call_and_await(function: Function, arguments: dict[str, Any]) -> Any:

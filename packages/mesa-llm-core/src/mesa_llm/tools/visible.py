@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
-from pydantic import AfterValidator, BeforeValidator, GetJsonSchemaHandler
+from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, from_json
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema, from_json
 
 from mesa_llm.spaces import directions_from, free_places_around
+from mesa_llm.spaces.coordinates import listed
 
 MARK = "x-visible"
 """The key under which a schema says, until it is sent, what its value stands for."""
@@ -29,6 +30,19 @@ class Seen(Protocol):
     def local_state(self) -> Mapping[str, Any]:
         """What it sees of each agent, by class name and id: `"Citizen 3"`."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the arguments of a call are checked against.
+
+    Attributes:
+        agent: who calls.
+        seen: what it saw as it decided.
+    """
+
+    agent: Any
+    seen: Seen
 
 
 class Mark(Protocol):
@@ -54,7 +68,9 @@ class VisibleAgent(_Marking):
 
     The model is told the same as of any number. Where a schema constrains its answer (`tool_mode="json_schema"`), it
     can choose nothing but the ids of agents that the calling agent sees, and the tool cannot be called if there is
-    none. The tool itself still has to check the id: the world may have changed until it runs.
+    none. The id of an agent that the calling agent did not see as it decided is refused; so that it can answer, one
+    that it remembers a message from counts as seen, if any class will do. An agent whose `vision` is `None` may name
+    everybody. The tool itself still has to check the id: the world may have changed until it runs.
 
     Attributes:
         of: the class that the agent must be of, subclasses included, or its name; `None` for any.
@@ -68,6 +84,20 @@ class VisibleAgent(_Marking):
         found = (name.rpartition(" ") for name in seen.local_state)
         return [int(number) for kind, _, number in found if number.isdecimal() and (names is None or kind in names)]
 
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_after_validator_function(self._refuse_unseen, handler(source))
+
+    def _refuse_unseen(self, value: Any, info: ValidationInfo) -> Any:
+        sight = info.context
+        if not isinstance(sight, Sight) or getattr(sight.agent, "vision", None) is None or not isinstance(value, int):
+            return value
+        seen = self.choices(sight.agent, sight.seen)
+        if value in seen or (self.of is None and value in _heard_from(sight.agent)):
+            return value
+        raise PydanticCustomError(
+            "unseen", "{message}", {"message": f"you see no such agent (you see {listed(seen) or 'none'})"}
+        )
+
 
 class _InSight(_Marking):
     def choices(self, agent: Any, seen: Seen) -> list[Any] | None:
@@ -79,6 +109,11 @@ class _InSight(_Marking):
 class _OneStepAway(_Marking):
     def choices(self, agent: Any, seen: Seen) -> list[Any]:
         return list(directions_from(agent, free_only=True))
+
+
+def _heard_from(agent: Any) -> set[Any]:
+    entries = getattr(getattr(agent, "memory", None), "entries", ())
+    return {entry.content.get("sender") for entry in entries if entry.type == "message"}
 
 
 def _names(of: type[Any]) -> Iterator[str]:

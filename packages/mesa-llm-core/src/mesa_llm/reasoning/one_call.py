@@ -1,0 +1,47 @@
+"""Decide and act in one call: half the cost and the waiting of strategies that think first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mesa_llm.reasoning.plan import Plan, Thinking
+from mesa_llm.reasoning.prompts import system_prompt, user_prompt
+from mesa_llm.reasoning.reasoning import Reasoning
+
+if TYPE_CHECKING:
+    from mesa_llm.clients import ToolChoice
+    from mesa_llm.reasoning.observation import Observation
+
+_INSTRUCTIONS = """\
+You are an agent in a simulation. Decide what to do next, and do it by calling tools, in the order in which they are to
+be carried out. Say in one or two sentences why. If nothing is to be done, call no tool."""
+
+
+class OneCallReasoning(Reasoning):
+    """Decides and calls tools in a single model call.
+
+    The model sees memory, observation and task as with the other strategies, and answers with its reason and the tool
+    calls at once. Models that think before they answer lose nothing by it; others may decide better with
+    `CoTReasoning`.
+    """
+
+    def decide(
+        self,
+        prompt: str,
+        obs: Observation,
+        *,
+        ttl: int,
+        selected_tools: list[str] | None,
+        tool_calls: ToolChoice | None,
+    ) -> Thinking:
+        """Decide."""
+        agent = self.agent
+        response = yield agent.llm.request(
+            prompt=user_prompt(agent.memory.get_prompt_ready(), obs, prompt),
+            tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
+            tool_choice=tool_calls,
+            system_prompt=system_prompt(_INSTRUCTIONS, agent.system_prompt),
+        )
+        plan = Plan(step=obs.step, llm_plan=response.message, ttl=ttl)
+        agent.memory.add_to_memory("plan", {"content": str(plan)})
+        return plan
