@@ -1,6 +1,7 @@
 """How agents decide: one body for sync and async, the prompts, and answers that cannot be used."""
 
 import asyncio
+import re
 import threading
 
 import pytest
@@ -515,6 +516,34 @@ def test_every_strategy_waits_together_and_takes_one_turn(reasoning, mode):
         LLMAgent(model, reasoning, client=client, step_prompt="?", tools=[go])
     model.step()
     assert client.peak_in_flight == 5
+
+
+@pytest.mark.parametrize("mode", ["asyncio", "threading"])
+@pytest.mark.parametrize("reasoning", ALL)
+def test_personas_of_agents_that_decide_together_are_not_mixed_up(reasoning, mode):
+    """Each agent thinks its own name, and must be asked by that name to carry it out."""
+    enable_automatic_parallel_stepping(mode=mode)
+
+    def name_in(text):
+        return re.search(r"You are (\w+)\.", text)[1]
+
+    def script(request):
+        name = name_in(request.messages[0].content)
+        if request.tool_choice == "none":
+            return f'{{"reasoning": "You are {name}.", "action": "You are {name}."}}'
+        assert reasoning is OneCallReasoning or name_in(request.messages[-1].content) == name
+        return [tool_call("go", f'{{"where": "{name}"}}')]
+
+    client = ScriptedLLM(script, latency=lambda request: len(name_in(request.messages[0].content)) % 3 / 200)
+    model = SpeakersModel(0, None)
+    names = ["x" * n for n in range(1, 13)]
+    for name in names:
+        LLMAgent(model, reasoning, client=client, system_prompt=f"You are {name}.", step_prompt="?", tools=[go])
+    model.step()
+    model.step()
+    for agent, name in zip(model.agents, names, strict=True):
+        results = [entry.content["result"] for entry in agent.memory.entries if entry.type == "action"]
+        assert results == [f"went {name}"] * 2
 
 
 def test_a_strategy_without_anything_says_what_it_needs():
