@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import signal
 import socket
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 from mesa_llm.parallel_stepping import disable_automatic_parallel_stepping
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+# Where tests are run in the background, a shell has Ctrl-C ignored: tests that interrupt would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _connect, _connect_ex = socket.socket.connect, socket.socket.connect_ex
 
