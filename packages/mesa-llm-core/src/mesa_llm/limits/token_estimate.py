@@ -17,6 +17,12 @@ FIRST_GUESS = 250
 """Tokens of an answer, as long as nothing is known: no `max_tokens`, and no answer yet."""
 
 
+def tokens_in(text: str) -> int:
+    """The tokens that a text is thought to take."""
+    n_bytes = len(text) if text.isascii() else len(text.encode(errors="replace"))
+    return -(-n_bytes // BYTES_PER_TOKEN)
+
+
 @dataclass(frozen=True, slots=True)
 class TokenEstimate:
     """Tokens that a request is thought to take.

@@ -1,7 +1,19 @@
-"""What an agent remembers, and how it gets into a prompt."""
+"""What an agent remembers, and how it gets into a prompt.
+
+    ShortTermMemory    the last steps, word for word; asks no model
+    STLTMemory         the last steps, and a text into which a model works older ones
+    LongTermMemory     one text, into which a model works each step
+    EpisodicMemory     single events, of which the recent, important and relevant ones are told
+
+All of them are bounded. What they need a model for is done after everybody has acted, for all agents at the same time,
+and by the agents' own way to the model: limited, counted and journalled as any other call.
+"""
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
+from mesa_llm.memory.episodic_memory import EpisodicMemory
+from mesa_llm.memory.lt_memory import LongTermMemory
 from mesa_llm.memory.memory import Memory, MemoryEntry
+from mesa_llm.memory.st_lt_memory import STLTMemory
 from mesa_llm.memory.st_memory import ShortTermMemory
 
-__all__ = ["Memory", "MemoryEntry", "ShortTermMemory"]
+__all__ = ["EpisodicMemory", "LongTermMemory", "Memory", "MemoryEntry", "STLTMemory", "ShortTermMemory"]

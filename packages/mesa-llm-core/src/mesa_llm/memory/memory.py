@@ -8,6 +8,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import current_turn, step_of
+from mesa_llm.errors import ConfigurationError
+from mesa_llm.memory.lines import (
+    FEWEST_TOKENS,
+    LARGEST_SHARE,
+    MAX_TOKENS,
+    NOTHING_YET,
+    newest_that_fit,
+    shortened,
+    tokens_of_line,
+)
+from mesa_llm.module_llm import ModuleLLM
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -39,26 +50,154 @@ class MemoryEntry:
 
 
 class Memory(ABC):
-    """Base of memories. A subclass says what it keeps (`_store`, `entries`) and how it reads (`get_prompt_ready`).
+    """Base of memories: keeps the newest entries that fit. A subclass says how it reads, in `get_prompt_ready`.
 
     What an agent writes into its own memory while it decides is staged: the agent itself can read it at once, and it
-    is kept when the agent acts. If the step is called off before that, it is gone.
+    is kept when the agent acts. If the step is called off before that, it is gone. What others write is there at once,
+    for every decision that starts then.
+
+    A memory of your own that has a model work on its entries does so in `asettle`, after the acts of everybody. This
+    one sums up what was said to its agent, and forgets the words:
+
+        class Gist(Memory):
+            def __init__(self, agent, **settings):
+                super().__init__(agent, **settings)
+                self.gist = "Nothing yet."
+
+            def get_prompt_ready(self):
+                told = f"What I was told: {self.gist} Lately: "
+                return told + self._lines(self._past(), beside=told)
+
+            async def asettle(self):
+                heard = [entry for entry in self.entries if entry.type == "message"]
+                if not heard:
+                    return None
+                parts = [self.gist, self._lines(heard)]
+                response = await self.llm.agenerate(parts, system_prompt="Sum up in one sentence.")
+
+                def keep():
+                    self.gist = response.message.content
+                    self._forget(heard)
+
+                return keep
 
     Args:
         agent: whose memory it is.
+        llm_model: the model that it asks, as `provider/model`, by the agent's own way: the same client, limits and
+            journal. By default the agent's.
+        display: accepted for models written for mesa-llm 0.3, and without effect: nothing is printed.
+        api_base: the base URL of that model's server; by default the agent's for the agent's model, and the provider's
+            own for another. Without effect if the agent was given a client.
+        additive_event_types: accepted likewise, and without effect: of all types, every entry is kept.
+        max_tokens: what it takes of a prompt at most, as reckoned from the length of its text, at least 100; `None` for
+            no bound. An entry of more than a quarter of that is shortened in the prompt, and says so. The oldest
+            entries go first.
+
+    Raises:
+        ConfigurationError: if `max_tokens` is less than 100, or `llm_model` names no provider.
     """
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        llm_model: str | None = None,
+        display: bool = True,
+        api_base: str | None = None,
+        additive_event_types: Iterable[str] | None = None,
+        *,
+        max_tokens: int | None = MAX_TOKENS,
+    ) -> None:
+        if max_tokens is not None and max_tokens < FEWEST_TOKENS:
+            raise ConfigurationError(
+                f"max_tokens must be at least {FEWEST_TOKENS}, got {max_tokens!r}. Use None for no bound."
+            )
         self.agent = agent
+        self.display = display
+        self.max_tokens = max_tokens
+        self._llm = _own_llm(agent, llm_model, api_base)
         self._staged: list[MemoryEntry] = []
+        self._kept: list[MemoryEntry] = []
+        self._kept_tokens = 0
 
-    @abstractmethod
+    @property
+    def llm(self) -> ModuleLLM:
+        """The model that the memory asks: its own, or else the agent's.
+
+        Raises:
+            ConfigurationError: if there is neither.
+        """
+        llm: ModuleLLM | None = self._llm or getattr(self.agent, "llm", None)
+        if llm is None:
+            raise ConfigurationError(
+                f"{type(self).__name__} has no model to ask, since {self.agent} has none. Give it an llm_model."
+            )
+        return llm
+
+    @llm.setter
+    def llm(self, llm: ModuleLLM) -> None:
+        self._llm = llm
+
     def _store(self, entry: MemoryEntry) -> None:
-        """Keep an entry for good."""
+        """Keep an entry for good; by default as long as there is room for it."""
+        self._kept.append(entry)
+        self._kept_tokens += self._tokens_of(entry)
+        self._drop_beyond(self.max_tokens)
 
-    @abstractmethod
     def _stored(self) -> Iterable[MemoryEntry]:
         """The entries kept for good, oldest first."""
+        return tuple(self._kept)
+
+    def _drop_beyond(self, max_tokens: int | None) -> int:
+        """Drop the oldest of the entries that take more than this together, but never the newest.
+
+        Returns:
+            How many were dropped.
+        """
+        oldest = 0
+        while max_tokens is not None and self._kept_tokens > max_tokens and oldest < len(self._kept) - 1:
+            self._kept_tokens -= self._tokens_of(self._kept[oldest])
+            oldest += 1
+        del self._kept[:oldest]
+        return oldest
+
+    def _drop_steps_before_last(self, n: int) -> None:
+        """Drop all but the last `n` steps in which something happened."""
+        steps = sorted({entry.step for entry in self._kept})
+        if len(steps) > n:
+            self._forget([entry for entry in self._kept if entry.step < steps[-n]])
+
+    def _forget(self, entries: Iterable[MemoryEntry]) -> None:
+        """Drop these very entries, and none that have come since they were read."""
+        gone = {id(entry) for entry in entries}
+        self._kept = [entry for entry in self._kept if id(entry) not in gone]
+        self._kept_tokens = sum(map(self._tokens_of, self._kept))
+
+    def _tokens_of(self, entry: MemoryEntry) -> int:
+        return tokens_of_line(self._line(entry))
+
+    def _line(self, entry: MemoryEntry) -> str:
+        """An entry as a line of a prompt, shortened if it is too large."""
+        return shortened(str(entry), self._most_of_one)
+
+    @property
+    def _most_of_one(self) -> int | None:
+        """Tokens that one entry takes at most."""
+        return None if self.max_tokens is None else self.max_tokens // LARGEST_SHARE
+
+    def _lines(self, entries: Iterable[MemoryEntry], beside: str = "") -> str:
+        """The newest of some entries that there is room for, one a line.
+
+        Args:
+            entries: the entries, oldest first.
+            beside: what else is in the prompt of this memory.
+        """
+        room = None if self.max_tokens is None else self.max_tokens - tokens_of_line(beside)
+        return "\n".join(newest_that_fit(list(map(self._line, entries)), room)) or NOTHING_YET
+
+    def _past(self) -> tuple[MemoryEntry, ...]:
+        """All entries but an observation just made, which has a place of its own in prompts."""
+        entries = self.entries
+        return entries[:-1] if entries and entries[-1].type == "observation" else entries
 
     @abstractmethod
     def get_prompt_ready(self) -> str:
@@ -129,7 +268,18 @@ class Memory(ABC):
 
     def get_communication_history(self) -> str:
         """The messages remembered, one a line, oldest first; empty if there are none."""
-        return "\n".join(_read_aloud(entry) for entry in self.entries if entry.type == "message")
+        spoken = [entry for entry in self.entries if entry.type == "message"]
+        lines = [shortened(_read_aloud(entry), self._most_of_one) for entry in spoken]
+        return "\n".join(newest_that_fit(lines, self.max_tokens))
+
+
+def _own_llm(agent: Agent, llm_model: str | None, api_base: str | None) -> ModuleLLM | None:
+    agents: ModuleLLM | None = getattr(agent, "llm", None)
+    if agents is None:
+        return None if llm_model is None else ModuleLLM(llm_model, api_base)
+    if llm_model is None and api_base is None:
+        return None
+    return agents.for_model(llm_model or agents.llm_model, api_base)
 
 
 def _read_aloud(entry: MemoryEntry) -> str:

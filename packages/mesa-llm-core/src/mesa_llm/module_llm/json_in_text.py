@@ -59,6 +59,13 @@ def found_in(text: str) -> list[FoundJSON]:
     return [value for value in found if value.start >= max(ends_of_thought, default=0)]
 
 
+def answer_in(text: str) -> str:
+    """What a text that is no JSON answers, without thoughts as `found_in` has them, and without space around it."""
+    text = _without_thoughts(text)
+    *_, answer = _END_OF_THOUGHT.split(text)
+    return answer.strip()
+
+
 def _without_thoughts(text: str) -> str:
     while thought := _THOUGHT.match(text):
         text = text[thought.end() :]

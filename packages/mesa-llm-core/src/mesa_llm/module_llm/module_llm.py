@@ -97,6 +97,33 @@ class ModuleLLM:
         """The way to the model: the client that was given, or the shared one for this address, key and transport."""
         return self._client if self._client is not None else shared_client(self.api_base, self.api_key, self.transport)
 
+    def for_model(self, llm_model: str, api_base: str | None = None) -> ModuleLLM:
+        """A handle on a model, perhaps another one, by the same way: the same limits and journal count its calls.
+
+        Of the same model it has the same settings, but no system prompt. To another it sends no sampling arguments,
+        and to another address or provider not the key of this one.
+
+        Args:
+            llm_model: the model, as `provider/model`.
+            api_base: the base URL of its server. By default that of this handle for the same model, and the provider's
+                own for another. Without a say where a client was given: that one goes where it goes.
+
+        Raises:
+            ConfigurationError: if `llm_model` names no provider and no client is given.
+        """
+        if llm_model == self.llm_model and api_base in {None, self.api_base}:
+            twin = copy.copy(self)
+            twin.options, twin.system_prompt = dict(self.options), None
+            return twin
+        is_same_place = api_base == self.api_base and llm_model.partition("/")[0] == self.llm_model.partition("/")[0]
+        return ModuleLLM(
+            llm_model,
+            api_base,
+            client=self._client,
+            api_key=self.api_key if is_same_place else None,
+            transport=self.transport,
+        )
+
     def request(
         self,
         prompt: str | list[str] | None = None,

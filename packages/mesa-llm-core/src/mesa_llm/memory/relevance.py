@@ -1,0 +1,92 @@
+"""How near memories are to what an agent has on its mind."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mesa_llm.memory.memory import MemoryEntry
+
+    type Vector = NDArray[np.float32]
+
+type Embed = Callable[[list[str]], Iterable[Sequence[float]] | Awaitable[Iterable[Sequence[float]]]]
+"""Turns texts into one vector each, all of one length; plain or async."""
+
+_WORD = re.compile(r"\w+")
+
+
+def words_of(entry: MemoryEntry) -> frozenset[str]:
+    """The words of what happened, in lower case; numbers, such as other agents' ids, are words."""
+    return words_in(" ".join(map(str, entry.content.values())))
+
+
+def words_in(text: str) -> frozenset[str]:
+    """The words of a text, in lower case."""
+    return frozenset(_WORD.findall(text.lower()))
+
+
+def shared_words(focus: frozenset[str], entries: Sequence[frozenset[str]]) -> list[float]:
+    """How much of the focus each entry has: 0 for no word, 1 for all of them.
+
+    A word counts the more the fewer entries have it (inverse document frequency), so those in all of them for nothing.
+
+    Args:
+        focus: the words to look for.
+        entries: the words of each entry.
+    """
+    in_entries = Counter(word for words in entries for word in words & focus)
+    weights = {word: math.log(len(entries) / n) for word, n in in_entries.items()}
+    # Summed in an order of its own: that of a set of texts differs from process to process.
+    order = sorted(weights)
+    total = math.fsum(weights.values())
+    if not total:
+        return [0.0] * len(entries)
+    return [math.fsum(weights[word] for word in order if word in words) / total for words in entries]
+
+
+def cosines(focus: Sequence[Vector], entries: Sequence[Vector | None]) -> list[float]:
+    """The cosine of each entry's vector with the mean of those in focus; 0 for an entry that has none yet.
+
+    Args:
+        focus: unit vectors.
+        entries: unit vectors.
+    """
+    if not focus:
+        return [0.0] * len(entries)
+    mean = np.mean(np.stack(focus), axis=0)
+    length = float(np.linalg.norm(mean))
+    return [0.0 if vector is None or not length else float(vector @ mean) / length for vector in entries]
+
+
+def unit_vectors(vectors: Iterable[Sequence[float]], n: int) -> list[Vector]:
+    """Vectors of length 1 in the directions of those given.
+
+    Args:
+        vectors: any vectors.
+        n: how many there must be.
+
+    Raises:
+        ValueError: if there are more or fewer, or one is not finite or has another number of dimensions.
+    """
+    rows: Any = list(vectors)
+    if len(rows) != n:
+        raise ValueError(f"{n} texts were to be embedded, and {len(rows)} vectors came back. Give one for each text.")
+    array = np.asarray(rows, dtype=np.float32)  # ValueError if they are not of one length
+    if array.ndim != 2 or not np.isfinite(array).all():
+        raise ValueError(f"An embedding is a list of finite numbers, got {rows[0]!r} and its like.")
+    lengths = np.linalg.norm(array, axis=1, keepdims=True)
+    return list(array / np.where(lengths == 0, 1, lengths))
+
+
+def scaled(values: Sequence[float]) -> list[float]:
+    """Values brought to the range from 0 to 1 (min-max); all 0 if they are all the same."""
+    low, high = min(values), max(values)
+    return [(value - low) / (high - low) if high > low else 0.0 for value in values]

@@ -1,0 +1,95 @@
+"""Memory of the last steps word for word, and of what was before in one text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from mesa_llm.errors import ConfigurationError
+from mesa_llm.memory.consolidation import LONG_TERM_TOKENS, ConsolidatingMemory
+from mesa_llm.memory.lines import MAX_TOKENS
+from mesa_llm.memory.memory import MemoryEntry
+
+if TYPE_CHECKING:
+    from mesa import Agent
+
+
+class STLTMemory(ConsolidatingMemory):
+    """Remembers the last steps word for word, and has a model work what is older into one text.
+
+    When more than `short_term_capacity + consolidation_capacity` steps are kept, all but the last one and the
+    `short_term_capacity` before it are consolidated: one call every `consolidation_capacity` steps. When the entries
+    take more of a prompt than there is room for, the oldest are consolidated earlier, until a quarter of the room is
+    free.
+
+    Args:
+        agent: whose memory it is.
+        short_term_capacity: how many steps are kept word for word, at least 1. Steps in which nothing happened do not
+            count.
+        consolidation_capacity: how many more are kept before they are consolidated together; 0 for no long-term part:
+            then no model is asked, and the oldest steps are dropped.
+        display: without effect, see `Memory`.
+        llm_model: the model that consolidates; by default the agent's.
+        api_base: the base URL of its server, see `Memory`.
+        additive_event_types: without effect, see `Memory`.
+        max_tokens: what the memory takes of a prompt at most, see `Memory`.
+        long_term_tokens: what the long-term part takes of it at most, see `ConsolidatingMemory`.
+
+    Raises:
+        ConfigurationError: if one of these cannot work.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        short_term_capacity: int = 5,
+        consolidation_capacity: int = 2,
+        display: bool = True,
+        llm_model: str | None = None,
+        api_base: str | None = None,
+        additive_event_types: Iterable[str] | None = None,
+        *,
+        max_tokens: int | None = MAX_TOKENS,
+        long_term_tokens: int = LONG_TERM_TOKENS,
+    ) -> None:
+        if short_term_capacity < 1:
+            raise ConfigurationError(f"short_term_capacity must be at least 1 step, got {short_term_capacity!r}.")
+        super().__init__(agent, llm_model, display, api_base, max_tokens=max_tokens, long_term_tokens=long_term_tokens)
+        self.capacity = short_term_capacity
+        self.consolidation_capacity = max(consolidation_capacity, 0)
+
+    def _store(self, entry: MemoryEntry) -> None:
+        if self.consolidation_capacity:
+            super()._store(entry)
+            return
+        super(ConsolidatingMemory, self)._store(entry)
+        self._drop_steps_before_last(self.capacity)
+
+    def _owed(self) -> Sequence[MemoryEntry]:
+        if not self.consolidation_capacity:
+            return ()
+        return self._kept[: max(self._beyond_the_steps(), self._beyond_the_room())]
+
+    def _beyond_the_steps(self) -> int:
+        """How many entries are of steps that are kept no longer."""
+        steps = sorted({entry.step for entry in self._kept})
+        if len(steps) <= self.capacity + self.consolidation_capacity:
+            return 0
+        first = steps[-self.capacity - 1]
+        return sum(entry.step < first for entry in self._kept)
+
+    def _beyond_the_room(self) -> int:
+        """How many entries there is no room for, or soon will not be."""
+        room = self._room
+        if room is None or self._kept_tokens <= room:
+            return 0
+        excess = self._kept_tokens - room * 3 // 4
+        for position, entry in enumerate(self._kept[:-1]):
+            if excess <= 0:
+                return position
+            excess -= self._tokens_of(entry)
+        return len(self._kept) - 1
+
+    def format_short_term(self) -> str:
+        """The entries that are kept word for word, one a line, oldest first."""
+        return self._lines(self.entries)
