@@ -213,3 +213,37 @@ def test_costs_less_than_a_kilobyte():
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size / len(handles) < 1024
+
+
+def test_a_handle_on_another_model_goes_the_same_way():
+    client = ScriptedLLM("hm")
+    llm = ModuleLLM("a/b", system_prompt="You are Ada.", client=client, temperature=0.5, api_key="key")
+    other = llm.for_model("c/d")
+    assert (other.llm_model, other.client, other.options, other.system_prompt) == ("c/d", client, {}, None)
+    assert llm.for_model("c/d", "http://localhost:1/v1").client is client
+
+
+def test_a_handle_on_the_same_model_has_the_same_settings():
+    llm = ModuleLLM("openai/x", "http://localhost:1/v1", "You are Ada.", api_key="key", tool_mode="json_schema", seed=1)
+    for same in (llm.for_model("openai/x"), llm.for_model("openai/x", "http://localhost:1/v1")):
+        assert vars(same) == vars(llm) | {"system_prompt": None}
+        same.options["seed"] = 2
+        assert same.client is llm.client
+    assert llm.options == {"seed": 1}
+    assert llm.system_prompt == "You are Ada."
+
+
+@pytest.mark.parametrize(
+    ("model", "api_base", "key"),
+    [
+        ("openai/y", "http://localhost:1/v1", "key"),
+        ("openai/y", None, None),
+        ("openai/x", "http://localhost:2/v1", None),
+        ("gemini/y", "http://localhost:1/v1", None),
+    ],
+)
+def test_a_key_goes_to_no_other_server_or_provider(model, api_base, key):
+    llm = ModuleLLM("openai/x", "http://localhost:1/v1", api_key="key", transport="litellm", seed=1)
+    other = llm.for_model(model, api_base)
+    assert (other.llm_model, other.api_base, other.api_key, other.transport) == (model, api_base, key, "litellm")
+    assert other.options == {}

@@ -104,7 +104,9 @@ PUBLIC = {
             "SingleFlightClient",
         ]
     ),
-    "mesa_llm.memory": snapshot(["Memory", "MemoryEntry", "ShortTermMemory"]),
+    "mesa_llm.memory": snapshot(
+        ["EpisodicMemory", "LongTermMemory", "Memory", "MemoryEntry", "STLTMemory", "ShortTermMemory"]
+    ),
     "mesa_llm.module_llm": snapshot(
         [
             "Dialogue",

@@ -5,7 +5,7 @@ import functools
 import pytest
 from helpers.memories import ALL, Someone, answer_memory, is_memorys, note, settle, talkers, words
 from helpers.speakers import SpeakersModel
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesa_llm.errors import ConfigurationError
@@ -14,13 +14,18 @@ from mesa_llm.memory import EpisodicMemory, LongTermMemory, ShortTermMemory, STL
 from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
 
-TEXTS = st.one_of(st.text(max_size=60), st.integers(0, 3000).map("字x ".__mul__), st.integers(0, 3000).map("ab ".__mul__))
+TEXTS = st.one_of(
+    st.text(max_size=60), st.integers(0, 3000).map("字x ".__mul__), st.integers(0, 3000).map("ab ".__mul__)
+)
 
 
 @pytest.mark.parametrize("make", ALL)
+@settings(deadline=None)
 @given(
     max_tokens=st.integers(100, 900),
-    story=st.lists(st.tuples(st.sampled_from(["note", "message", "observation"]), TEXTS, st.integers(0, 2)), max_size=25),
+    story=st.lists(
+        st.tuples(st.sampled_from(["note", "message", "observation"]), TEXTS, st.integers(0, 2)), max_size=25
+    ),
     settles=st.booleans(),
     long_ago=TEXTS,
 )

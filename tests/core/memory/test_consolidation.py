@@ -221,7 +221,9 @@ async def test_a_text_that_is_too_long_is_cut():
 
 
 async def test_an_answer_that_was_cut_off_by_the_provider_counts():
-    memory = LongTermMemory(Someone(LLMResponse(message=Message("assistant", "It is"), model="a/b", finish_reason="length")))
+    memory = LongTermMemory(
+        Someone(LLMResponse(message=Message("assistant", "It is"), model="a/b", finish_reason="length"))
+    )
     note(memory, "a")
     await settle(memory)
     assert memory.long_term_memory == "It is"

@@ -1,11 +1,16 @@
 """What an agent remembers: bounded, readable at once, staged while it decides."""
 
+import inspect
+import textwrap
+
 import pytest
+from helpers.memories import ALL, Someone, note, settle
 from helpers.speakers import SpeakersModel
 
 from mesa_llm.activation import Turn, entered
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory import ShortTermMemory
+from mesa_llm.memory import Memory, ShortTermMemory, STLTMemory
+from mesa_llm.module_llm import ModuleLLM
 
 
 class Clocked:
@@ -134,3 +139,76 @@ def test_the_step_is_the_models():
     model.step()
     (agent,) = model.agents
     assert [entry.step for entry in agent.memory.entries] == [1, 2]
+
+
+async def test_the_memory_of_ones_own_in_the_docs_works_in_about_twenty_lines():
+    docs = inspect.getdoc(Memory)
+    example = textwrap.dedent(docs[docs.index("    class Gist") : docs.index("Args:")])
+    assert example.strip().count("\n") < 25
+    namespace = {"Memory": Memory}
+    exec(example, namespace)
+    agent = Someone(lambda request: f"{len(agent.client.requests)} summed up")
+    memory = namespace["Gist"](agent, max_tokens=200)
+    assert memory.get_prompt_ready() == "I was told: Nothing yet. Lately: Nothing yet."
+    note(memory, "seen")
+    assert not await settle(memory)
+    memory.add_to_memory("message", {"message": "hi", "sender": 4})
+    assert "message: hi; sender: 4" in memory.get_prompt_ready()
+    assert await settle(memory)
+    assert memory.get_prompt_ready() == "I was told: 1 summed up Lately: [step 1] note: w: seen"
+    assert "message: hi; sender: 4" in agent.client.requests[0].messages[-1].content
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_no_terminal_markup_gets_into_prompts_and_nothing_is_printed(make, capsys):
+    memory = make(Someone(), display=True)
+    memory.add_to_memory("plan", {"content": "go", "nested": {"a": [1, {"b": 2}]}})
+    memory.add_to_memory("message", {"message": "hi", "sender": 4})
+    memory.process_step(pre_step=True)
+    memory.process_step()
+    assert memory.get_prompt_ready() == (
+        "[step 1] plan: content: go; nested: {'a': [1, {'b': 2}]}\n[step 1] message: message: hi; sender: 4"
+    )
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_every_type_accumulates(make):
+    """In mesa-llm 0.3 the second observation of a step replaced the first, unless it was told otherwise."""
+    memory = make(Someone())
+    for kind in ("observation", "plan", "message", "action"):
+        note(memory, "a", "b", type=kind)
+    assert len(memory.entries) == 8
+
+
+def test_a_memory_asks_the_model_of_its_agent():
+    agent = Someone()
+    memory = STLTMemory(agent)
+    assert memory.llm is agent.llm
+    agent.llm = ModuleLLM("c/d")
+    assert memory.llm is agent.llm
+
+
+def test_or_one_of_its_own_by_the_way_of_its_agent():
+    agent = Someone(system_prompt="You are Ada.")
+    memory = STLTMemory(agent, llm_model="c/d")
+    assert (memory.llm.llm_model, memory.llm.client, memory.llm.system_prompt) == ("c/d", agent.client, None)
+    memory.llm.system_prompt = "Sum up."
+    assert agent.llm.system_prompt == "You are Ada."
+    memory.llm = other = ModuleLLM("e/f")
+    assert memory.llm is other
+
+
+def test_its_own_address_is_that_of_the_agents_model():
+    agent = Clocked()
+    agent.llm = ModuleLLM("openai/x", "http://localhost:1/v1")
+    assert STLTMemory(agent, api_base="http://localhost:2/v1").llm.api_base == "http://localhost:2/v1"
+    assert STLTMemory(agent, api_base="http://localhost:2/v1").llm.llm_model == "openai/x"
+    assert STLTMemory(agent, llm_model="openai/x").llm.client is agent.llm.client
+    assert STLTMemory(agent, llm_model="gemini/y").llm.api_base is None
+
+
+def test_an_agent_without_a_model_needs_one_for_its_memory():
+    assert STLTMemory(Clocked(), llm_model="openai/x").llm.llm_model == "openai/x"
+    with pytest.raises(ConfigurationError, match=r"STLTMemory has no model .* Give it an llm_model\."):
+        _ = STLTMemory(Clocked()).llm

@@ -65,7 +65,7 @@ class Memory(ABC):
                 self.gist = "Nothing yet."
 
             def get_prompt_ready(self):
-                told = f"What I was told: {self.gist} Lately: "
+                told = f"I was told: {self.gist} Lately: "
                 return told + self._lines(self._past(), beside=told)
 
             async def asettle(self):
