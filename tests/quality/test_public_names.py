@@ -43,6 +43,8 @@ PUBLIC = {
             "AsyncClient",
             "CallCounts",
             "DirectClient",
+            "Embedder",
+            "EmbeddingClient",
             "LLMClient",
             "LLMRequest",
             "LLMResponse",

@@ -126,6 +126,16 @@ Lately:
     assert memory.format_long_term() == "summary 3"
 
 
+async def test_steps_in_which_nothing_happened_do_not_count():
+    memory = STLTMemory(Someone("summary"), short_term_capacity=1, consolidation_capacity=1)
+    for step in (1, 50):
+        note(memory, step, step=step)
+        assert not await settle(memory)
+    note(memory, 99, step=99)
+    assert await settle(memory)
+    assert words(memory) == [50, 99]
+
+
 async def test_consolidation_capacity_zero_asks_nobody():
     memory = STLTMemory(Someone([]), short_term_capacity=2, consolidation_capacity=0)
     for step in range(1, 6):

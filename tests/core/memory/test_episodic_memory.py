@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import threading
 
 import pytest
 from helpers.memories import Someone, answer_memory, note, settle, words
@@ -243,13 +244,15 @@ async def test_with_embeddings_relevance_is_their_cosine_with_what_is_new(embedd
     assert top(memory) == ["lamb", "sheep", "engine"]
 
 
-async def test_a_decision_waits_for_no_embedding():
+async def test_a_decision_waits_for_no_embedding_and_settling_has_it_made_on_its_own_thread():
     calls = []
 
     def counted(texts):
         calls.append(texts)
+        assert threading.current_thread() is here
         return embed(texts)
 
+    here = threading.current_thread()
     memory = EpisodicMemory(Someone(answer_memory), embed=counted)
     note(memory, "sheep", "engine")
     assert in_prompt(memory) == ["sheep", "engine"]

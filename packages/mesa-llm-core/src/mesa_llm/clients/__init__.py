@@ -4,6 +4,7 @@ import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.clients.answers import Answer, tool_call
 from mesa_llm.clients.client import AsyncClient, LLMClient
 from mesa_llm.clients.direct_client import DirectClient
+from mesa_llm.clients.embedding_client import Embedder, EmbeddingClient
 from mesa_llm.clients.litellm_client import LiteLLMClient
 from mesa_llm.clients.messages import (
     LLMRequest,
@@ -25,6 +26,8 @@ __all__ = [
     "AsyncClient",
     "CallCounts",
     "DirectClient",
+    "Embedder",
+    "EmbeddingClient",
     "LLMClient",
     "LLMRequest",
     "LLMResponse",

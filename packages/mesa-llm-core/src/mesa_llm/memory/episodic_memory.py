@@ -73,9 +73,9 @@ class EpisodicMemory(Memory):
         recency_weight: how much recency counts, at least 0; 1 in the paper, as the other two.
         importance_weight: how much importance counts.
         relevance_weight: how much relevance counts.
-        embed: turns a list of texts into vectors, plain or async. It is called on the event loop that settles the
-            agents, by one agent at a time if it is plain. It is not counted, limited or journalled as model calls
-            are: to replay a run without a network, give one that needs none.
+        embed: turns a list of texts into one vector each, such as an `Embedder`; plain or async. It is called on the
+            event loop that settles the agents, so that of a plain one, one agent's call runs at a time. To replay a
+            run without a network, give one that needs none, or an `Embedder` with a journal.
 
     Raises:
         ConfigurationError: if one of these cannot work.

@@ -1,0 +1,132 @@
+"""Embeddings by the way of all calls: so they are limited, retried, counted and journalled like any other."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from mesa_llm.clients.client import LLMClient
+from mesa_llm.clients.failures import FailedCall
+from mesa_llm.clients.litellm_client import LiteLLMClient
+from mesa_llm.clients.litellm_errors import translate
+from mesa_llm.clients.litellm_module import load_litellm
+from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, Usage
+from mesa_llm.errors import ConfigurationError, DecisionError
+
+_BYTES_PER_NUMBER = 4
+
+
+class EmbeddingClient(LiteLLMClient):
+    """Has texts embedded by any provider that litellm knows, and by servers that speak OpenAI's API.
+
+    The messages of a request are the texts, and the text of the answer holds their vectors. Use it through an
+    `Embedder`, and stack it like any other client: `RetryingClient(EmbeddingClient())`. The arguments are those of
+    `LiteLLMClient`.
+    """
+
+    async def complete(self, request: LLMRequest) -> LLMResponse:
+        """Embed the messages of a request. Runs on the transport loop; cancelling it drops the connection.
+
+        Raises:
+            ModelCallError: or one of its children, see `mesa_llm.errors`.
+        """
+        litellm = await load_litellm()
+        texts = [message.content for message in request.messages]
+        try:
+            answer = await litellm.aembedding(
+                model=request.model,
+                input=texts,
+                timeout=self.timeout,
+                api_base=self.api_base,
+                api_key=self._key(litellm, request.model),
+                encoding_format="float",  # some servers refuse litellm's null
+                num_retries=0,
+                max_retries=0,
+                allowed_openai_params=["dimensions"],  # else litellm refuses them for models it does not know
+                **request.options,
+            )
+        except Exception as error:
+            failure = translate(
+                error,
+                litellm=litellm,
+                model=request.model,
+                endpoint=self.api_base,
+                api_key=self.api_key,
+                timeout=self.timeout,
+            )
+        else:
+            return self._read_vectors(answer, request)
+        raise failure  # out here for the reasons of `LiteLLMClient`
+
+    def _read_vectors(self, answer: Any, request: LLMRequest) -> LLMResponse:
+        items = [item if isinstance(item, dict) else item.model_dump() for item in answer.data]
+        vectors = [item["embedding"] for item in sorted(items, key=lambda item: item["index"])]
+        if len(vectors) != len(request.messages):
+            call = FailedCall(model=request.model, endpoint=self.api_base)
+            raise call.unusable(f"sent {len(vectors)} vectors for {len(request.messages)} texts", is_transient=False)
+        usage = getattr(answer, "usage", None)
+        return LLMResponse(
+            message=Message("assistant", _as_text(vectors)),
+            model=answer.model or request.model,
+            usage=Usage((usage.prompt_tokens or 0) if usage else 0, 0),
+            cost=getattr(answer, "_hidden_params", {}).get("response_cost"),
+        )
+
+
+class Embedder:
+    """Turns texts into vectors, for `EpisodicMemory(embed=…)`.
+
+        embed = Embedder("openai/text-embedding-3-small", RetryingClient(EmbeddingClient()), dimensions=256)
+
+    One is shared by all agents. Its calls are in the reports of steps, and keep to what its client is stacked with; to
+    replay a run that has embeddings without a network, give it a `JournaledClient` of its own.
+
+    Args:
+        model: the model, as `provider/model`.
+        client: an `EmbeddingClient`, or others around one. By default one of its own.
+        dimensions: how many numbers a vector is to have, at least 1, for models that can shorten theirs; `None` for
+            the model's own. Each takes 4 bytes of memory for each entry.
+
+    Raises:
+        ConfigurationError: if `dimensions` is less than 1.
+    """
+
+    def __init__(self, model: str, client: LLMClient | None = None, *, dimensions: int | None = None) -> None:
+        if dimensions is not None and dimensions < 1:
+            raise ConfigurationError(
+                f"dimensions must be at least 1, got {dimensions!r}. Use None for the model's own."
+            )
+        self.model = model
+        self.client = client if client is not None else EmbeddingClient()
+        self.dimensions = dimensions
+
+    async def __call__(self, texts: Sequence[str]) -> list[tuple[float, ...]]:
+        """One vector for each text.
+
+        Raises:
+            ModelCallError: if the model could not be asked.
+            DecisionError: if what the client answers with are no vectors.
+        """
+        messages = tuple(Message("user", text) for text in texts)
+        options = {} if self.dimensions is None else {"dimensions": self.dimensions}
+        response = await self.client.agenerate(LLMRequest(model=self.model, messages=messages, options=options))
+        try:
+            return _as_vectors(response.message.content)
+        except (ValueError, TypeError, struct.error) as error:
+            raise DecisionError(
+                f"{type(self.client).__name__} has not answered with vectors: {response.message.content[:100]!r}. Give "
+                "the Embedder an EmbeddingClient, or others around one."
+            ) from error
+
+
+def _as_text(vectors: Sequence[Sequence[float]]) -> str:
+    """Vectors as JSON of base64 of little-endian floats: a quarter of what their digits would take in a journal."""
+    return json.dumps([base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() for vector in vectors])
+
+
+def _as_vectors(text: str) -> list[tuple[float, ...]]:
+    packed = [base64.b64decode(vector, validate=True) for vector in json.loads(text)]
+    return [struct.unpack(f"<{len(numbers) // _BYTES_PER_NUMBER}f", numbers) for numbers in packed]
