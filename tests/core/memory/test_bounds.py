@@ -116,3 +116,16 @@ def test_an_episodic_memory_keeps_so_many_entries():
     memory = EpisodicMemory(Someone(), max_capacity=3)
     note(memory, *range(5))
     assert words(memory) == [2, 3, 4]
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_the_bound_can_be_changed_later(make):
+    memory = make(Someone(), max_tokens=None)
+    note(memory, *["x" * 1000] * 9)
+    memory.max_tokens = 600
+    note(memory, "new", "newer")
+    assert tokens_in(memory.get_prompt_ready()) <= 600
+    assert memory.get_prompt_ready().endswith("note: w: new\n[step 1] note: w: newer")
+    memory.max_tokens = 100
+    note(memory, "x" * 1000)
+    assert memory.get_prompt_ready().endswith("x" * 1000)  # the newest in any case

@@ -212,7 +212,7 @@ class EpisodicMemory(Memory):
         taken = 0
         for episode in ranking:
             tokens = tokens_of_line(self._line(episode.entry))
-            if self.max_tokens is not None and taken + tokens > self.max_tokens:
+            if chosen and self.max_tokens is not None and taken + tokens > self.max_tokens:
                 continue
             chosen.append(episode)
             taken += tokens

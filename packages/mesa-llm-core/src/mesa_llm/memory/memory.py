@@ -114,6 +114,8 @@ class Memory(ABC):
         self.agent = agent
         self.display = display
         self.max_tokens = max_tokens
+        # Of one entry; fixed, for what is kept is reckoned by it.
+        self._most_of_one = None if max_tokens is None else max_tokens // LARGEST_SHARE
         self._llm = _own_llm(agent, llm_model, api_base)
         self._staged: list[MemoryEntry] = []
         self._kept: list[MemoryEntry] = []
@@ -147,18 +149,15 @@ class Memory(ABC):
         """The entries kept for good, oldest first."""
         return tuple(self._kept)
 
-    def _drop_beyond(self, max_tokens: int | None) -> int:
-        """Drop the oldest of the entries that take more than this together, but never the newest.
-
-        Returns:
-            How many were dropped.
-        """
+    def _drop_beyond(self, max_tokens: int | None) -> None:
+        """Drop the oldest of the entries that take more than this together; the newest stays in any case."""
+        if max_tokens is None:
+            return
         oldest = 0
-        while max_tokens is not None and self._kept_tokens > max_tokens and oldest < len(self._kept) - 1:
+        while self._kept_tokens > max_tokens and oldest < len(self._kept) - 1:
             self._kept_tokens -= self._tokens_of(self._kept[oldest])
             oldest += 1
         del self._kept[:oldest]
-        return oldest
 
     def _drop_steps_before_last(self, n: int) -> None:
         """Drop all but the last `n` steps in which something happened."""
@@ -178,11 +177,6 @@ class Memory(ABC):
     def _line(self, entry: MemoryEntry) -> str:
         """An entry as a line of a prompt, shortened if it is too large."""
         return shortened(str(entry), self._most_of_one)
-
-    @property
-    def _most_of_one(self) -> int | None:
-        """Tokens that one entry takes at most."""
-        return None if self.max_tokens is None else self.max_tokens // LARGEST_SHARE
 
     def _lines(self, entries: Iterable[MemoryEntry], beside: str = "") -> str:
         """The newest of some entries that there is room for, one a line.

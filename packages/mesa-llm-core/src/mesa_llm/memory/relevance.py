@@ -44,12 +44,11 @@ def shared_words(focus: frozenset[str], entries: Sequence[frozenset[str]]) -> li
     """
     in_entries = Counter(word for words in entries for word in words & focus)
     weights = {word: math.log(len(entries) / n) for word, n in in_entries.items()}
-    # Summed in an order of its own: that of a set of texts differs from process to process.
-    order = sorted(weights)
+    # fsum is exact, so the order does not matter: that of a set of texts differs from process to process.
     total = math.fsum(weights.values())
     if not total:
         return [0.0] * len(entries)
-    return [math.fsum(weights[word] for word in order if word in words) / total for words in entries]
+    return [math.fsum(weights[word] for word in words & focus) / total for words in entries]
 
 
 def cosines(focus: Sequence[Vector], entries: Sequence[Vector | None]) -> list[float]:
