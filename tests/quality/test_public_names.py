@@ -162,7 +162,7 @@ PUBLIC = {
         ]
     ),
     "mesa_llm.spaces": snapshot(
-        ["Position", "directions_from", "free_places_around", "move_to", "neighbors_of", "position_of"]
+        ["Position", "Surroundings", "directions_from", "free_places_around", "move_to", "neighbors_of", "position_of"]
     ),
     "mesa_llm.telemetry": snapshot(["TracedClient"]),
     "mesa_llm.testing": snapshot(["FakeOpenAIServer", "Fault", "ScriptedLLM", "ServedRequest"]),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Unpack
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from mesa import Agent
 
 from mesa_llm.activation import my_turn, turn_in, wait_my_turn
 from mesa_llm.llm_agent import step_hooks
 from mesa_llm.llm_agent.observe import observe
+from mesa_llm.llm_agent.visible_attributes import check_names
 from mesa_llm.memory import Memory, ShortTermMemory
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
 from mesa_llm.reasoning import Observation, Plan, Reasoning
@@ -36,8 +37,9 @@ class LLMAgent(Agent):
         system_prompt: who the agent is, in words; part of every prompt.
         vision: how far it sees other agents, in the units of its space (cells, edges or distance); 0 or `None` for
             nobody, -1 for everybody.
-        internal_state: what it knows about itself: a list of facts, a mapping, or one text. Others in whose vision it
-            is see it too, except for entries whose name begins with an underscore.
+        internal_state: what it knows about itself: a list of facts, a mapping, a dataclass, one text, or anything that
+            can be printed. Others in whose vision it is see it too, except for entries whose name begins with an
+            underscore.
         step_prompt: what it is to decide in each step.
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the way to the model, see `connect`; by default one that reaches any provider, shared by all agents.
@@ -49,10 +51,22 @@ class LLMAgent(Agent):
         **sampling: `temperature`, `top_p`, `max_tokens`, `seed`, `stop`, `extra_body`: sent with every request; see
             `SamplingOptions`.
 
+    Attributes:
+        visible_attributes: a class declares here which of its attributes others see: `("wealth", "mood")`. Those of its
+            bases are visible too. It works for any class of agents, not only those that ask a model. The agent itself
+            sees them as well; alone, where the name begins with an underscore.
+        observed_layers: which property layers of its grid the agent sees, of its own cell and within its vision (of
+            its own cell only where it sees everybody), and `"room"`: of each cell how many more agents it takes.
+            `None`: all layers whose name does not begin with an underscore, and the room of cells that take more than
+            one agent and have somebody in them; `()`: nothing.
+
     Raises:
         ConfigurationError: if `llm_model`, `tool_mode` or a sampling argument cannot work.
         TypeError: if there is no such argument.
     """
+
+    visible_attributes: ClassVar[Collection[str]] = ()
+    observed_layers: Collection[str] | None = None
 
     def __init__(
         self,
@@ -95,6 +109,8 @@ class LLMAgent(Agent):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        check_names(cls, "visible_attributes")
+        check_names(cls, "observed_layers")
         step_hooks.install(cls)
 
     def __str__(self) -> str:
@@ -110,7 +126,12 @@ class LLMAgent(Agent):
         self.llm.system_prompt = value
 
     def generate_obs(self) -> Observation:
-        """Observe the world as it is now, and remember it."""
+        """Observe the world as it is now, and remember it; of the environment nothing, which would fill every prompt.
+
+        Raises:
+            ConfigurationError: if a class names an attribute in `visible_attributes`, or a layer in `observed_layers`,
+                that is not there.
+        """
         observation = observe(self)
         self.memory.add_to_memory(
             "observation", {"self_state": observation.self_state, "local_state": observation.local_state}

@@ -1,13 +1,14 @@
-"""What an agent sees of itself and of the agents around it."""
+"""What an agent sees of itself, of the agents around it, and of the cells."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import step_of
+from mesa_llm.llm_agent.snapshot import name_of, snapshot
+from mesa_llm.llm_agent.visible_attributes import visible_attributes
 from mesa_llm.reasoning.observation import Observation
-from mesa_llm.spaces import neighbors_of, position_of
+from mesa_llm.spaces import Surroundings, position_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,41 +21,40 @@ EVERYBODY = -1
 
 
 def observe(agent: LLMAgent) -> Observation:
-    """The agent's view of the world as it is now."""
+    """The agent's view of the world as it is now.
+
+    Raises:
+        ConfigurationError: if a class names an attribute or a property layer that is not there.
+    """
+    around = Surroundings(agent)
     self_state = {
         "agent_unique_id": agent.unique_id,
         "location": position_of(agent),
-        "internal_state": _copied(agent.internal_state),
+        "internal_state": snapshot(agent.internal_state),
+        **_attributes(agent, hide=False),
     }
-    local_state = {
-        f"{type(other).__name__} {other.unique_id}": {
-            "position": position_of(other),
-            "internal_state": _shown(getattr(other, "internal_state", [])),
-        }
-        for other in _in_sight(agent)
-    }
-    return Observation(step=step_of(agent.model), self_state=self_state, local_state=local_state)
+    local_state = {name_of(other): _seen_of(other) for other in _in_sight(agent, around)}
+    far = 0 if not agent.vision or agent.vision == EVERYBODY else agent.vision
+    environment = around.cells(far, agent.observed_layers)
+    return Observation(step_of(agent.model), self_state, local_state, environment)
 
 
-def _in_sight(agent: LLMAgent) -> Iterable[Agent]:
+def _in_sight(agent: LLMAgent, around: Surroundings) -> Iterable[Agent]:
     if not agent.vision:
         return []
     if agent.vision == EVERYBODY:
         return [other for other in agent.model.agents if other is not agent]
-    return neighbors_of(agent, agent.vision)
+    return around.neighbors(agent.vision)
 
 
-def _copied(state: Any) -> Any:
-    """The state's own containers copied, so that what was seen does not change with the world."""
-    if isinstance(state, Mapping):
-        return dict(state)
-    return list(state) if isinstance(state, list | tuple | set | frozenset) else state
+def _seen_of(other: Agent) -> dict[str, Any]:
+    internal_state = snapshot(getattr(other, "internal_state", []), hide=True)
+    if isinstance(internal_state, str) and internal_state.startswith("_"):
+        internal_state = []
+    return {"position": position_of(other), "internal_state": internal_state, **_attributes(other, hide=True)}
 
 
-def _shown(state: Any) -> Any:
-    """What others see of an agent's internal state: all but the entries whose name begins with an underscore."""
-    if isinstance(state, Mapping):
-        return {key: value for key, value in state.items() if not str(key).startswith("_")}
-    if isinstance(state, list | tuple | set | frozenset):
-        return [item for item in state if not str(item).startswith("_")]
-    return state
+def _attributes(agent: Agent, *, hide: bool) -> dict[str, Any]:
+    """What the agent's class declares visible, if it does, under a name of its own."""
+    attributes = visible_attributes(agent)
+    return {"attributes": snapshot(attributes, hide=hide)} if attributes else {}

@@ -22,5 +22,14 @@ The space is looked for in `agent.space`, `model.grid`, `model.space` and then i
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.spaces.placement import directions_from, free_places_around, move_to, neighbors_of, position_of
 from mesa_llm.spaces.space import Position
+from mesa_llm.spaces.surroundings import Surroundings
 
-__all__ = ["Position", "directions_from", "free_places_around", "move_to", "neighbors_of", "position_of"]
+__all__ = [
+    "Position",
+    "Surroundings",
+    "directions_from",
+    "free_places_around",
+    "move_to",
+    "neighbors_of",
+    "position_of",
+]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, override
 
@@ -24,6 +25,8 @@ class Cells(Space):
 
     def __init__(self, space: Any) -> None:
         self._space = space
+        # An observation asks twice, for agents and for cells. An adapter lives no longer than one question of an agent.
+        self._reached: tuple[tuple[Cell, float], list[Cell]] | None = None
 
     @override
     def holds(self, agent: Agent) -> bool:
@@ -43,7 +46,20 @@ class Cells(Space):
         return [plain(cell.coordinate) for cell in self._cells_within(agent, radius)]
 
     def _cells_within(self, agent: Agent, radius: float) -> list[Cell]:
-        return reach(_cell_of(agent), lambda cell: cell.connections.values(), radius)
+        asked = (_cell_of(agent), radius)
+        if self._reached is None or self._reached[0] != asked:
+            self._reached = asked, reach(asked[0], lambda cell: cell.connections.values(), radius)
+        return self._reached[1]
+
+    @override
+    def capacity(self, position: Position) -> float | None:
+        cell = self._find(position)
+        return None if cell is None or cell.capacity == math.inf else cell.capacity
+
+    @override
+    def occupants(self, position: Position) -> int:
+        cell = self._find(position)
+        return 0 if cell is None else len(cell.agents)
 
     @override
     def steps(self, agent: Agent) -> dict[str, Position]:
@@ -116,6 +132,16 @@ class GridCells(Cells):
     """`OrthogonalMooreGrid` and `OrthogonalVonNeumannGrid`, of any number of dimensions."""
 
     _axes = ("row", "column")
+    automatic_layers = frozenset({"empty"})
+
+    @override
+    def layers(self) -> Mapping[str, Any]:
+        # Not by the cells' attributes: those of a copied grid's cells still lead to the arrays of the original.
+        layers: Mapping[str, Any] | None = getattr(self._space, "_mesa_property_layers", None)
+        if layers is None:  # Mesa 4
+            arrays: Mapping[str, Any] = self._space.property_layers
+            return arrays
+        return {name: layer.data for name, layer in layers.items()}
 
     @override
     def resolve(self, position: object) -> Position:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, override
 
@@ -70,6 +70,19 @@ class LegacyGrid(_LegacySpace):
     def resolve(self, position: object) -> Position:
         dimensions = (self._space.width, self._space.height)
         return inside_grid(position, ("x", "y"), dimensions, torus=self._space.torus)
+
+    @override
+    def layers(self) -> Mapping[str, Any]:
+        return {name: layer.data for name, layer in self._space.properties.items()}
+
+    @override
+    def capacity(self, position: Position) -> float | None:
+        content = self._space[position]
+        return None if isinstance(content, list) else 1
+
+    @override
+    def occupants(self, position: Position) -> int:
+        return 0 if self._space[position] is None else 1
 
     @override
     def obstacle(self, position: Position) -> str | None:

@@ -9,6 +9,7 @@ from mesa_llm.errors import ConflictError, ToolError
 from mesa_llm.spaces import compass
 from mesa_llm.spaces.coordinates import listed, plain
 from mesa_llm.spaces.locate import is_continuous, space_for, space_of
+from mesa_llm.spaces.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -44,11 +45,7 @@ def neighbors_of(agent: Agent, radius: float) -> list[Agent]:
     Returns:
         The agents in the order of their `unique_id`; nobody if the agent is nowhere.
     """
-    space = space_of(agent)
-    if space is None:
-        return []
-    others = [other for other in space.within(agent, radius) if other is not agent]
-    return sorted(others, key=lambda other: other.unique_id)
+    return Surroundings(agent).neighbors(radius)
 
 
 def free_places_around(agent: Agent, radius: float) -> list[Position] | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -51,6 +51,21 @@ class Space(ABC):
         Raises:
             ToolError: if the agent cannot be moved; then nothing has changed.
         """
+
+    automatic_layers: frozenset[str] = frozenset()
+    """The property layers that Mesa makes for itself."""
+
+    def layers(self) -> Mapping[str, Any]:
+        """The property layers: arrays that are indexed by the coordinates of a cell."""
+        return {}
+
+    def capacity(self, position: Position) -> float | None:
+        """How many agents the cell takes; `None` if there is no limit."""
+        return None
+
+    def occupants(self, position: Position) -> int:
+        """How many agents are in a cell that takes a limited number."""
+        return 0
 
     def obstacle(self, position: Position) -> str | None:
         """Why nobody can enter the place now, as a sentence; `None` if it has room."""
