@@ -185,7 +185,7 @@ def test_only_cells_within_the_radius_are_looked_at():
             return super().__getitem__(place)
 
     world = World()
-    data = np.zeros((5, 5))
+    data = np.zeros((5, 5), dtype=np.float32)
     add_layer(world.grid, "sugar", data)
     around = Surroundings(world.agent)
     space = around._space

@@ -65,7 +65,7 @@ class LLMAgent(Agent):
         TypeError: if there is no such argument.
     """
 
-    visible_attributes: ClassVar[Collection[str]] = ()
+    visible_attributes: ClassVar[Collection[str]]
     observed_layers: Collection[str] | None = None
 
     def __init__(

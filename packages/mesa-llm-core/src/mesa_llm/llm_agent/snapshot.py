@@ -114,4 +114,4 @@ def _in_order(items: list[Any]) -> list[Any]:
     """Sets have an order of their own in every process."""
     if all(isinstance(item, int | float) for item in items):
         return sorted(items)
-    return sorted(items, key=str)
+    return sorted(items, key=lambda item: (str(item), type(item).__name__))

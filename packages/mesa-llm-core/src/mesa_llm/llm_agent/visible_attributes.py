@@ -22,7 +22,10 @@ def visible_attributes(agent: Agent) -> dict[str, Any]:
     Raises:
         ConfigurationError: if the agent does not have one of them, or it is a method.
     """
-    return {name: _value(agent, name) for name in _declared(type(agent))}
+    cls = type(agent)
+    if not hasattr(cls, VISIBLE):  # asked of every agent in sight, of every agent
+        return {}
+    return {name: _value(agent, name) for name in _declared(cls)}
 
 
 def check_names(cls: type, attribute: str) -> None:

@@ -52,14 +52,16 @@ class Cells(Space):
         return self._reached[1]
 
     @override
-    def capacity(self, position: Position) -> float | None:
-        cell = self._find(position)
-        return None if cell is None or cell.capacity == math.inf else cell.capacity
-
-    @override
-    def occupants(self, position: Position) -> int:
-        cell = self._find(position)
-        return 0 if cell is None else len(cell.agents)
+    def room(self, agent: Agent, radius: float, *, of_all: bool) -> dict[Position, int]:
+        room: dict[Position, int] = {}
+        for cell in self._cells_within(agent, radius):
+            capacity = cell.capacity
+            if capacity is None or capacity == math.inf or (capacity <= 1 and not of_all):
+                continue
+            held = len(cell.agents)
+            if held or of_all:
+                room[plain(cell.coordinate)] = max(0, int(capacity) - held)
+        return room
 
     @override
     def steps(self, agent: Agent) -> dict[str, Position]:

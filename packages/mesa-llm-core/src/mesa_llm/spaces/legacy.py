@@ -76,13 +76,10 @@ class LegacyGrid(_LegacySpace):
         return {name: layer.data for name, layer in self._space.properties.items()}
 
     @override
-    def capacity(self, position: Position) -> float | None:
-        content = self._space[position]
-        return None if isinstance(content, list) else 1
-
-    @override
-    def occupants(self, position: Position) -> int:
-        return 0 if self._space[position] is None else 1
+    def room(self, agent: Agent, radius: float, *, of_all: bool) -> dict[Position, int]:
+        if not of_all or isinstance(self._space[agent.pos], list):  # lists are without a limit, other cells for one
+            return {}
+        return {place: int(self._space[place] is None) for place in self.places(agent, radius)}
 
     @override
     def obstacle(self, position: Position) -> str | None:

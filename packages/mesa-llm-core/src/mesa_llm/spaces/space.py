@@ -59,13 +59,15 @@ class Space(ABC):
         """The property layers: arrays that are indexed by the coordinates of a cell."""
         return {}
 
-    def capacity(self, position: Position) -> float | None:
-        """How many agents the cell takes; `None` if there is no limit."""
-        return None
+    def room(self, agent: Agent, radius: float, *, of_all: bool) -> dict[Position, int]:
+        """How many more agents the cells take that are at most `radius` away from an agent that is here.
 
-    def occupants(self, position: Position) -> int:
-        """How many agents are in a cell that takes a limited number."""
-        return 0
+        Args:
+            agent: the agent in the middle.
+            radius: as for `places`.
+            of_all: of all cells that take a limited number; else of those that take more than one and have somebody.
+        """
+        return {}
 
     def obstacle(self, position: Position) -> str | None:
         """Why nobody can enter the place now, as a sentence; `None` if it has room."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -61,20 +61,17 @@ class Surroundings:
         space = self._space
         if space is None:
             return {}
-        chosen = _chosen(space, layers)
-        room_of_all = layers is not None and ROOM in layers and ROOM not in chosen
-        wants_room = room_of_all or layers is None
+        readers = {name: _reader(data) for name, data in _chosen(space, layers).items()}
+        room: dict[Position, int] = {}
+        if ROOM not in readers and (layers is None or ROOM in layers):
+            room = space.room(self._agent, radius, of_all=layers is not None)
+        if not readers:
+            return {place: {ROOM: left} for place, left in room.items()}
         found: dict[Position, dict[str, Any]] = {}
-        if not chosen and not wants_room:
-            return found
         for place in space.places(self._agent, radius) or ():
-            facts = {name: _plain(data[place]) for name, data in chosen.items()}
-            if wants_room and (capacity := space.capacity(place)) is not None and (room_of_all or capacity > 1):
-                held = space.occupants(place)
-                if held or room_of_all:
-                    facts.setdefault(ROOM, max(0, int(capacity) - held))
-            if facts:
-                found[place] = facts
+            facts = found[place] = {name: read(place) for name, read in readers.items()}
+            if place in room:
+                facts[ROOM] = room[place]
         return found
 
 
@@ -97,7 +94,11 @@ def _chosen(space: Space, layers: Collection[str] | None) -> dict[str, Any]:
     return {name: existing[name] for name in layers if name in existing}
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.float16 | np.float32):
-        return float(str(value))  # 0.1, not 0.10000000149011612
-    return value.item() if isinstance(value, np.generic) else str(value)
+def _reader(data: Any) -> Callable[[Any], Any]:
+    """What gives the value of a cell as Python's own number, or as text."""
+    if data.dtype.kind in "biu" or data.dtype == np.float64:
+        read: Callable[[Any], Any] = data.item
+        return read
+    if data.dtype.kind == "f":
+        return lambda place: float(str(data[place]))  # 0.1, not 0.10000000149011612
+    return lambda place: str(data[place])
