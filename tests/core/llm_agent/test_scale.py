@@ -1,0 +1,49 @@
+"""Ten thousand agents are built in no time, in little memory, with one client."""
+
+import gc
+import time
+import tracemalloc
+
+import mesa
+
+from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.reasoning import CoTReasoning
+
+N = 10_000
+
+
+def build(model):
+    return LLMAgent(
+        model,
+        CoTReasoning,
+        "openai/gpt-4o-mini",
+        system_prompt="You are a citizen.",
+        vision=2,
+        internal_state={"mood": "calm", "wealth": 3},
+        step_prompt="What do you do?",
+        temperature=0.5,
+    )
+
+
+def seconds_for(make):
+    model = mesa.Model(rng=1)
+    started = time.process_time()
+    for _ in range(N):
+        make(model)
+    return time.process_time() - started
+
+
+def test_ten_thousand_are_built_in_less_than_two_seconds_beyond_mesas_own():
+    assert seconds_for(build) - seconds_for(mesa.Agent) < 2
+
+
+def test_each_keeps_less_than_twenty_kilobytes_and_all_share_one_client():
+    model = mesa.Model(rng=1)
+    client = build(model).llm.client
+    gc.collect()
+    tracemalloc.start()
+    agents = [build(model) for _ in range(1000)]
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size / len(agents) < 20_000
+    assert {agent.llm.client for agent in agents} == {client}
