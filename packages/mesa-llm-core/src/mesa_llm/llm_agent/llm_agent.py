@@ -67,10 +67,11 @@ class LLMAgent(Agent):
 
     visible_attributes: ClassVar[Collection[str]]
     observed_layers: Collection[str] | None = None
+    model: Model[Any, Any]
 
     def __init__(
         self,
-        model: Model,
+        model: Model[Any, Any],
         reasoning: type[Reasoning],
         llm_model: str = "gemini/gemini-2.0-flash",
         system_prompt: str | None = None,
@@ -175,7 +176,7 @@ class LLMAgent(Agent):
             )
         return [result.as_dict() for result in results]
 
-    def send_message(self, message: str, recipients: Iterable[Agent]) -> str:
+    def send_message(self, message: str, recipients: Iterable[Agent[Any]]) -> str:
         """Send a message; it is in the recipients' memory at once, and in the agent's own.
 
         Args:
@@ -202,7 +203,7 @@ class LLMAgent(Agent):
         left_out = f" Agents {deaf} have no memory and were left out." if deaf else ""
         return f"Agents {listener_ids} were told {message!r}.{left_out}"
 
-    async def asend_message(self, message: str, recipients: Iterable[Agent]) -> str:
+    async def asend_message(self, message: str, recipients: Iterable[Agent[Any]]) -> str:
         """Like `send_message`; waits for the agent's turn."""
         if turn_in(self.model) is not None:
             await my_turn()

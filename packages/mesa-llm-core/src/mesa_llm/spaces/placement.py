@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import claim, is_claimed
 from mesa_llm.errors import ConflictError, ToolError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mesa_llm.spaces.space import Position
 
 
-def position_of(agent: Agent) -> Position | None:
+def position_of(agent: Agent[Any]) -> Position | None:
     """Where the agent is.
 
     Returns:
@@ -31,7 +31,7 @@ def position_of(agent: Agent) -> Position | None:
     return plain(getattr(agent, "pos", None))
 
 
-def neighbors_of(agent: Agent, radius: float) -> list[Agent]:
+def neighbors_of(agent: Agent[Any], radius: float) -> list[Agent[Any]]:
     """The other agents within a radius, those in the agent's own cell included.
 
     The distance is that of the space: steps from cell to cell, where diagonal steps count as one on Moore grids and on
@@ -48,7 +48,7 @@ def neighbors_of(agent: Agent, radius: float) -> list[Agent]:
     return Surroundings(agent).neighbors(radius)
 
 
-def free_places_around(agent: Agent, radius: float) -> list[Position] | None:
+def free_places_around(agent: Agent[Any], radius: float) -> list[Position] | None:
     """The places within a radius that have room, without the agent's own.
 
     Args:
@@ -69,7 +69,7 @@ def free_places_around(agent: Agent, radius: float) -> list[Position] | None:
     return [place for place in places if place != here and space.obstacle(place) is None]
 
 
-def directions_from(agent: Agent, *, free_only: bool = False) -> dict[str, Position]:
+def directions_from(agent: Agent[Any], *, free_only: bool = False) -> dict[str, Position]:
     """The steps that the agent can take from where it is.
 
     Args:
@@ -91,7 +91,7 @@ def directions_from(agent: Agent, *, free_only: bool = False) -> dict[str, Posit
     }
 
 
-def move_to(agent: Agent, position: object) -> Position:
+def move_to(agent: Agent[Any], position: object) -> Position:
     """Place the agent somewhere else in its space; an agent that is nowhere is placed for the first time.
 
     Args:
@@ -122,6 +122,6 @@ def move_to(agent: Agent, position: object) -> Position:
     return position_of(agent)
 
 
-def _way_out(agent: Agent) -> str:
+def _way_out(agent: Agent[Any]) -> str:
     free = directions_from(agent, free_only=True)
     return f"Free directions from {position_of(agent)!r}: {listed(free)}." if free else "Choose another place."

@@ -26,14 +26,14 @@ class Surroundings:
         agent: the agent in the middle. If it is nowhere, there is nothing around it.
     """
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent[Any]) -> None:
         self._agent = agent
 
     @cached_property
     def _space(self) -> Space | None:
         return space_of(self._agent)
 
-    def neighbors(self, radius: float) -> list[Agent]:
+    def neighbors(self, radius: float) -> list[Agent[Any]]:
         """The other agents within a radius, see `neighbors_of`."""
         if self._space is None:
             return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mesa_llm.errors import BudgetExhaustedError, JournalError, MesaLLMError
 
@@ -30,11 +30,11 @@ class ParallelStepError(ExceptionGroup[Exception], MesaLLMError):
     @classmethod
     def of(
         cls,
-        failures: Sequence[tuple[Agent, Exception]],
+        failures: Sequence[tuple[Agent[Any], Exception]],
         n_agents: int,
         *,
         outcome: str = "nobody has acted",
-        failed_acts: Sequence[tuple[Agent, Exception]] = (),
+        failed_acts: Sequence[tuple[Agent[Any], Exception]] = (),
     ) -> Self:
         """The error of a step.
 
@@ -67,7 +67,7 @@ class ParallelStepError(ExceptionGroup[Exception], MesaLLMError):
         return group
 
 
-def name_of(agent: Agent) -> str:
+def name_of(agent: Agent[Any]) -> str:
     """An agent's class and id, as messages name it."""
     return f"{type(agent).__name__} {agent.unique_id}"
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mesa_llm.parallel_stepping.parallel_step import ParallelStep
 
 
-async def step_agents_parallel(agents: Iterable[Agent]) -> None:
+async def step_agents_parallel(agents: Iterable[Agent[Any]]) -> None:
     """Step agents in parallel, as tasks of the event loop that is running. Settings as for the next function.
 
     Args:
@@ -29,7 +29,7 @@ async def step_agents_parallel(agents: Iterable[Agent]) -> None:
     await _step(agents, mode="asyncio").run()
 
 
-def step_agents_parallel_sync(agents: Iterable[Agent]) -> None:
+def step_agents_parallel_sync(agents: Iterable[Agent[Any]]) -> None:
     """Step agents in parallel, whether or not their model sets `parallel_stepping`.
 
     Goes by the model's own `ParallelStepping`, if it has one, or else by what `enable_automatic_parallel_stepping` has
@@ -48,12 +48,12 @@ def step_agents_parallel_sync(agents: Iterable[Agent]) -> None:
     _step(agents).run_here()
 
 
-def step_agents_multithreaded(agents: Iterable[Agent]) -> None:
+def step_agents_multithreaded(agents: Iterable[Agent[Any]]) -> None:
     """Like `step_agents_parallel_sync`, always on threads."""
     _step(agents, mode="threading").run_here()
 
 
-def _step(agents: Iterable[Agent], **changes: Any) -> ParallelStep:
+def _step(agents: Iterable[Agent[Any]], **changes: Any) -> ParallelStep:
     agents = list(agents)
     with rearm.on_failure(agents):
         patch.refuse_before_the_turn(agents)

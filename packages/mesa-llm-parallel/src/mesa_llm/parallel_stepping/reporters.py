@@ -36,7 +36,7 @@ _OF_AGENTS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def model_reporters(*names: str) -> dict[str, Callable[[Model], float]]:
+def model_reporters(*names: str) -> dict[str, Callable[[Model[Any, Any]], float]]:
     """Reporters that sum over the parallel steps of the current model step; 0 if there was none.
 
     Of `peak_concurrency` it is the highest.
@@ -50,7 +50,7 @@ def model_reporters(*names: str) -> dict[str, Callable[[Model], float]]:
     return {name: _MODEL_REPORTERS[name] for name in _known(names, TOTALS)}
 
 
-def agent_reporters(*names: str) -> dict[str, Callable[[Agent], float]]:
+def agent_reporters(*names: str) -> dict[str, Callable[[Agent[Any]], float]]:
     """Reporters that sum over the parallel steps of the current model step in which the agent took part.
 
     Args:
@@ -62,7 +62,7 @@ def agent_reporters(*names: str) -> dict[str, Callable[[Agent], float]]:
     return {name: _AGENT_REPORTERS[name] for name in _known(names, tuple(_OF_AGENTS))}
 
 
-def reports_of(model: Model) -> list[StepReport]:
+def reports_of(model: Model[Any, Any]) -> list[StepReport]:
     """The reports of the model's current step, one a set of agents, in the order in which they stepped."""
     now = step_of(model)
     return [report for report in getattr(model, "parallel_reports", ()) if report.step == now]
@@ -74,16 +74,16 @@ def _known(names: Sequence[str], known: Sequence[str]) -> Sequence[str]:
     return names or known
 
 
-def _of_model(name: str) -> Callable[[Model], float]:
-    def reporter(model: Model) -> float:
+def _of_model(name: str) -> Callable[[Model[Any, Any]], float]:
+    def reporter(model: Model[Any, Any]) -> float:
         values: list[float] = [getattr(report, name) for report in reports_of(model)]
         return max(values, default=0) if name == "peak_concurrency" else sum(values)
 
     return _importable(reporter, f"model_{name}")
 
 
-def _of_agent(name: str) -> Callable[[Agent], float]:
-    def reporter(agent: Agent) -> float:
+def _of_agent(name: str) -> Callable[[Agent[Any]], float]:
+    def reporter(agent: Agent[Any]) -> float:
         parts = [report.of_agent(agent.unique_id) for report in reports_of(agent.model)]
         values: list[float] = [_OF_AGENTS[name](part) for part in parts if part is not None]
         return sum(values)
