@@ -102,7 +102,6 @@ class Citizen(mesa.Agent):
         (int, "<class 'int'>"),
         (Purse, f"<class '{Purse.__module__}.Purse'>"),
     ],
-    ids=repr,
 )  # fmt: skip
 def test_any_printable_kind(state, copied):
     taken = snapshot(state)
@@ -177,7 +176,6 @@ def test_later_changes_do_not_show():
         (Account(owner="_ann"), {"owner": "_ann", "balances": {}}),
         ({Printable("_x"): 1, "y": 2}, {"y": 2}),
     ],
-    ids=repr,
 )
 def test_what_is_hidden_stays_hidden(state, shown):
     assert snapshot(state, hide=True) == shown
