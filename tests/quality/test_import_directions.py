@@ -15,7 +15,7 @@ LAYERS = [
     {"mesa_llm.reasoning"},
     {"mesa_llm.memory", "mesa_llm.tools"},
     {"mesa_llm.module_llm", "mesa_llm.testing"},
-    {"mesa_llm.limits", "mesa_llm.journal", "mesa_llm.telemetry"},
+    {"mesa_llm.limits", "mesa_llm.journal", "mesa_llm.recording", "mesa_llm.telemetry"},
     {"mesa_llm.clients", "mesa_llm.spaces"},
     {"mesa_llm.activation"},
     {"mesa_llm.concurrency"},

@@ -81,6 +81,7 @@ PUBLIC = {
             "ModelTimeoutError",
             "NotParallelWarning",
             "RateLimitedError",
+            "RecordingError",
             "ReproducibilityWarning",
             "StepAborted",
             "ToolError",
@@ -159,6 +160,17 @@ PUBLIC = {
             "ask_structured",
             "read_observation",
             "read_structured",
+        ]
+    ),
+    "mesa_llm.recording": snapshot(
+        [
+            "AgentViewer",
+            "SimulationEvent",
+            "SimulationRecorder",
+            "load_recording",
+            "quick_agent_view",
+            "record_model",
+            "recording_to_dataframe",
         ]
     ),
     "mesa_llm.spaces": snapshot(

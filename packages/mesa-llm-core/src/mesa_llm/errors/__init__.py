@@ -16,6 +16,7 @@ The tree, and what stands outside it for a reason:
     ├── BudgetExhaustedError                a call would overrun the budget, so it was not made
     ├── JournalError                        the journal cannot be used
     │   └── JournalMissError                a replay was asked for what is not recorded
+    ├── RecordingError (ValueError)         a file is not a recording that can be read
     ├── ToolError                           a tool refuses a call; its text goes back to the model
     │   └── ConflictError                   another agent was first
     └── ParallelStepError (ExceptionGroup)  in mesa_llm.parallel_stepping: decisions of a step that failed
@@ -42,6 +43,7 @@ from mesa_llm.errors.exceptions import (
     ModelTimeoutError,
     NotParallelWarning,
     RateLimitedError,
+    RecordingError,
     ReproducibilityWarning,
     StepAborted,
     ToolError,
@@ -66,6 +68,7 @@ __all__ = [
     "ModelTimeoutError",
     "NotParallelWarning",
     "RateLimitedError",
+    "RecordingError",
     "ReproducibilityWarning",
     "StepAborted",
     "ToolError",

@@ -96,6 +96,10 @@ class JournalMissError(JournalError):
     """A replay was asked for what the journal does not hold."""
 
 
+class RecordingError(MesaLLMError, ValueError):
+    """A file is not a recording of a simulation, or not one that can be read."""
+
+
 class ToolError(MesaLLMError):
     """A tool refuses a call. Raise it in a tool: the text goes back to the model and into the agent's memory."""
 

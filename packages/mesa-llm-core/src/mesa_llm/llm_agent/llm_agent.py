@@ -14,6 +14,7 @@ from mesa_llm.llm_agent.visible_attributes import check_names
 from mesa_llm.memory import Memory, ShortTermMemory
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
 from mesa_llm.reasoning import Observation, Plan, Reasoning
+from mesa_llm.recording import SimulationRecorder
 from mesa_llm.tools import ToolManager
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class LLMAgent(Agent):
     visible_attributes: ClassVar[Collection[str]]
     observed_layers: Collection[str] | None = None
     model: Model[Any, Any]
+    _recorder: SimulationRecorder | None = None
 
     def __init__(
         self,
@@ -125,6 +127,18 @@ class LLMAgent(Agent):
     @system_prompt.setter
     def system_prompt(self, value: str | None) -> None:
         self.llm.system_prompt = value
+
+    @property
+    def recorder(self) -> SimulationRecorder | None:
+        """What records the agent: the recorder it was given, else that of its model; `None` if there is none."""
+        if self._recorder is not None:
+            return self._recorder
+        recorder = getattr(self.model, "recorder", None)
+        return recorder if isinstance(recorder, SimulationRecorder) else None
+
+    @recorder.setter
+    def recorder(self, recorder: SimulationRecorder | None) -> None:
+        self._recorder = recorder
 
     def generate_obs(self) -> Observation:
         """Observe the world as it is now, and remember it; of the environment nothing, which would fill every prompt.

@@ -233,6 +233,9 @@ class Memory(ABC):
     def _remember(self, entry: MemoryEntry) -> None:
         """Keep an entry for good, and have it recorded."""
         self._store(entry)
+        recorder = getattr(self.agent, "recorder", None)
+        if recorder is not None:
+            recorder.record_entry(self.agent.unique_id, entry)
 
     def _unstage(self, entry: MemoryEntry) -> None:
         self._staged = [staged for staged in self._staged if staged is not entry]

@@ -1,0 +1,148 @@
+"""Recordings read back: event by event, or as a data frame."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mesa_llm.errors import RecordingError
+from mesa_llm.recording.event import SimulationEvent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFile:
+    """A recording on disk.
+
+    Attributes:
+        path: the file.
+        metadata: what it says about itself.
+    """
+
+    path: Path
+    metadata: Mapping[str, Any]
+    _read: Callable[[], Iterable[Mapping[str, Any]]]
+
+    def __iter__(self) -> Iterator[SimulationEvent]:
+        """The events, in the order in which they were recorded, read as they are asked for.
+
+        Raises:
+            RecordingError: if one cannot be read.
+        """
+        for number, event in enumerate(self._read()):
+            try:
+                yield SimulationEvent.from_json(event)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise RecordingError(f"{self.path}: event {number} cannot be read: {error!r}.") from error
+
+
+def open_recording(path: str | Path) -> RecordingFile:
+    """Find out what kind of recording a file is.
+
+    Args:
+        path: JSON Lines as recorded, or one JSON document as saved, be it by mesa-llm 0.3.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        RecordingError: if it is no recording, a pickled one, or one of a later version.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        first = file.readline()
+    header = _parsed(first)
+    if isinstance(header, dict) and "metadata" in header and "events" not in header:
+        recording = RecordingFile(path, header["metadata"], lambda: _read_lines(path))
+    else:
+        document = _read_document(path) if header is None else header
+        if not isinstance(document, dict) or "events" not in document:
+            raise RecordingError(f"{path} is not a recording: it has neither a line of metadata nor events.")
+        recording = RecordingFile(path, document.get("metadata", {}), lambda: document["events"])
+    version = recording.metadata.get("schema_version", SCHEMA_VERSION)
+    if version > SCHEMA_VERSION:
+        raise RecordingError(
+            f"{path} has schema version {version!r}, and this version of mesa-llm-core reads {SCHEMA_VERSION}: update "
+            "mesa-llm-core."
+        )
+    return recording
+
+
+def load_recording(path: str | Path) -> Iterator[SimulationEvent]:
+    """The events of a recording, in the order in which they were recorded.
+
+    They are read as they are asked for, so a recording may be larger than memory. A last line that is incomplete, as
+    a crash leaves behind, is left out and logged as a warning. A file that is still being written can be read too.
+
+    Args:
+        path: JSON Lines as recorded, or one JSON document as saved, be it by mesa-llm 0.3.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        RecordingError: if it is no recording, a pickled one, or one of a later version.
+    """
+    return iter(open_recording(path))
+
+
+def recording_to_dataframe(path: str | Path) -> pd.DataFrame:
+    """A recording as a data frame, one row for each event.
+
+    Args:
+        path: as for `load_recording`.
+
+    Returns:
+        Columns `event_id`, `timestamp` (UTC), `step`, `agent_id` (nullable integer), `event_type`, `content` and
+        `metadata` (dictionaries). `pandas.json_normalize(frame["content"])` gives the content columns of its own.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        RecordingError: if it cannot be read.
+    """
+    import pandas as pd  # noqa: PLC0415 - takes long, and few need it
+
+    names = SimulationEvent.__dataclass_fields__
+    events = list(load_recording(path))
+    frame = pd.DataFrame({name: [getattr(event, name) for event in events] for name in names}, columns=list(names))
+    frame["timestamp"] = pd.to_datetime(frame["timestamp"], utc=True)
+    return frame.astype({"step": "int64", "agent_id": "Int64"})
+
+
+def _read_lines(path: Path) -> Iterator[Mapping[str, Any]]:
+    with path.open("rb") as file:
+        file.readline()
+        for number, line in enumerate(file, start=2):
+            event = _parsed(line)
+            if isinstance(event, dict):
+                yield event
+            elif line.endswith(b"\n"):
+                raise RecordingError(f"{path}, line {number} is not an event: {line[:80]!r}. Remove the line.")
+            else:
+                _logger.warning("%s: the last line (%d) is incomplete and was left out.", path, number)
+
+
+def _read_document(path: Path) -> Any:
+    data = path.read_bytes()
+    if data.startswith(b"\x80"):
+        raise RecordingError(
+            f"{path} is a pickle, which can run any code when it is read, so it is not. Save the recording in mesa-llm "
+            "0.3 with format='json'."
+        )
+    document = _parsed(data)
+    if document is None:
+        raise RecordingError(f"{path} is not a recording: it is not JSON.")
+    return document
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

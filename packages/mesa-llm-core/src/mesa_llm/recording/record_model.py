@@ -1,0 +1,120 @@
+"""Has every model of a class recorded."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from mesa_llm.recording.simulation_recorder import SimulationRecorder
+
+if TYPE_CHECKING:
+    from mesa import Model
+
+    from mesa_llm.recording.saving import Format
+
+_RECORDED = "__mesa_llm_recorded__"
+
+
+@overload
+def record_model[M: Model](cls: type[M]) -> type[M]: ...
+@overload
+def record_model[M: Model](
+    cls: None = None,
+    *,
+    output_dir: str | Path = "recordings",
+    record_state_changes: bool = True,
+    auto_save_interval: int | None = None,
+) -> Callable[[type[M]], type[M]]: ...
+def record_model(
+    cls: type[Any] | None = None,
+    *,
+    output_dir: str | Path = "recordings",
+    record_state_changes: bool = True,
+    auto_save_interval: int | None = None,
+) -> Any:
+    """Have every model of a class recorded, and those of its subclasses.
+
+        @record_model
+        class Town(Model): ...
+
+        @record_model(output_dir="runs")
+        class Town(Model): ...
+
+    Each model gets a `SimulationRecorder` as `recorder`, before its `__init__` runs, which records its steps, and its
+    agents whenever they are made. `model.save_recording(filename=None, format="json")` saves what there is so far; the
+    recording itself is written all along. A subclass may be decorated again, with other options, which then hold.
+
+    Args:
+        cls: the model's class.
+        output_dir: the folder for recordings; this and what follows as for `SimulationRecorder`.
+        record_state_changes: whether to record what has changed about agents in each step.
+        auto_save_interval: after how many events they are handed to the operating system at the latest.
+
+    Returns:
+        The class itself; the decorator if it was given options only.
+    """
+    options = {
+        "output_dir": output_dir,
+        "record_state_changes": record_state_changes,
+        "auto_save_interval": auto_save_interval,
+    }
+    if cls is None:
+        return functools.partial(record_model, **options)
+    cls.__init__ = _recorded_init(cls.__init__, options)
+    cls.step = _recorded_step(cls.step)
+    cls.save_recording = _save_recording
+    cls.__init_subclass__ = _recorded_subclasses(cls)
+    return cls
+
+
+def _recorded_init(init: Callable[..., None], options: dict[str, Any]) -> Callable[..., None]:
+    @functools.wraps(init)
+    def recorded(self: Any, *args: Any, **kwargs: Any) -> None:
+        outermost = not isinstance(vars(self).get("recorder"), SimulationRecorder)
+        if outermost:
+            self.recorder = recorder = SimulationRecorder(self, **options)
+        init(self, *args, **kwargs)
+        if outermost:
+            if not isinstance(self.recorder, SimulationRecorder):
+                self.recorder = recorder
+            self.recorder.start()
+
+    return recorded
+
+
+def _recorded_step(step: Callable[..., Any]) -> Callable[..., Any]:
+    if hasattr(step, _RECORDED):
+        return step
+
+    @functools.wraps(step)
+    def recorded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self.recorder.recording_step():
+            return step(self, *args, **kwargs)
+
+    setattr(recorded, _RECORDED, True)
+    return recorded
+
+
+def _recorded_subclasses(cls: type[Any]) -> Any:
+    own = vars(cls).get("__init_subclass__")
+
+    def recorded(subclass: type[Any], /, **kwargs: Any) -> None:
+        if own is None:
+            super(cls, subclass).__init_subclass__(**kwargs)
+        else:
+            own.__get__(None, subclass)(**kwargs)
+        if "step" in vars(subclass):
+            subclass.step = _recorded_step(subclass.step)
+
+    return classmethod(recorded)
+
+
+def _save_recording(self: Any, filename: str | Path | None = None, format: Format = "json") -> Path:  # noqa: A002
+    """Save what has been recorded so far; see `SimulationRecorder.save`."""
+    path: Path = self.recorder.save(filename, format)
+    return path
+
+
+_save_recording.__name__ = "save_recording"

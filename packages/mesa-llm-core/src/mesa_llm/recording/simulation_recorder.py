@@ -1,0 +1,363 @@
+"""Records what happens in a simulation, to a file that can be read while it runs and after it crashed."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import platform
+import uuid
+import weakref
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mesa_llm.activation import step_of
+from mesa_llm.errors import ConfigurationError
+from mesa_llm.recording.event import SimulationEvent
+from mesa_llm.recording.load import SCHEMA_VERSION
+from mesa_llm.recording.plain import plain
+from mesa_llm.recording.recorded_events import RecordedEvents
+from mesa_llm.recording.saving import AgentSummary, Format, check_format, save_recording
+from mesa_llm.recording.states import StateChanges
+from mesa_llm.recording.writer import EventWriter, LastWords, model_event
+
+if TYPE_CHECKING:
+    from mesa import Model
+
+    from mesa_llm.memory import MemoryEntry
+
+__all__ = ["SimulationEvent", "SimulationRecorder"]
+
+
+class SimulationRecorder:
+    """Records the events of a model and of its agents.
+
+    Events go to a file of JSON Lines in `output_dir`, one line each, as they happen; it is made with the first of
+    them. At the end of each model step and when one fails, everything is with the operating system, so it survives a
+    crash of the process. The recorder itself holds no events, and its file does not keep it or the model alive: it is
+    complete when the model is gone, when the process ends, or after `close`.
+
+    If the file cannot be written, the simulation goes on: that is logged as an error once, `error` says why, and
+    `lost_events` counts what is missing.
+
+    A copy of a model (deepcopy, pickle, a forked process) records to a file of its own from the copy on; its metadata
+    has the id of the original as `copied_from`.
+
+    `@record_model` makes one for each model. By hand: `self.recorder = SimulationRecorder(self)` in the model records
+    its agents, and `record_model_event` whatever the model has to say.
+
+    Args:
+        model: the model.
+        output_dir: the folder for recordings.
+        record_state_changes: whether to record what has changed about agents, their place and internal state, in each
+            step. Needs `@record_model`, or steps within `recording_step`.
+        auto_save_interval: after how many events they are handed to the operating system at the latest, at least 1;
+            by default at the end of each step.
+
+    Attributes:
+        simulation_id: names the recording.
+        start_time: when the recorder was made, in UTC.
+        simulation_metadata: what the first line of the file says.
+
+    Raises:
+        ConfigurationError: if `auto_save_interval` is less than 1.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        output_dir: str | Path = "recordings",
+        record_state_changes: bool = True,
+        auto_save_interval: int | None = None,
+    ) -> None:
+        if auto_save_interval is not None and auto_save_interval < 1:
+            raise ConfigurationError(
+                f"auto_save_interval must be at least 1 event, got {auto_save_interval!r}. Use None to save with each "
+                "step."
+            )
+        self.model = model
+        self.output_dir = Path(output_dir)
+        self.record_state_changes = record_state_changes
+        self.auto_save_interval = auto_save_interval
+        self._states = StateChanges()
+        self._step: int | None = None
+        self._begin()
+
+    def _begin(self, copied_from: str | None = None) -> None:
+        self.simulation_id = uuid.uuid4().hex[:8]
+        self.start_time = datetime.now(UTC)
+        self.simulation_metadata: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "simulation_id": self.simulation_id,
+            "start_time": self.start_time.isoformat(),
+            "model_class": type(self.model).__name__,
+            "versions": _versions(),
+        }
+        if copied_from is not None:
+            self.simulation_metadata["copied_from"] = copied_from
+        name = f"simulation_{self.simulation_id}_{self.start_time:%Y%m%d_%H%M%S}.jsonl"
+        self._started = False
+        self._writer = EventWriter(
+            self.output_dir.absolute() / name, self.simulation_metadata, flush_every=self.auto_save_interval
+        )
+        self._close = weakref.finalize(self, self._writer.close)
+        _recorders.add(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_writer", "_close")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._begin(copied_from=self.simulation_id)
+
+    def _begin_after_fork(self) -> None:
+        self._close.detach()
+        self._writer.forget()
+        self._begin(copied_from=self.simulation_id)
+
+    @property
+    def path(self) -> Path:
+        """The file that is recorded to. It exists from the first event on."""
+        return self._writer.path
+
+    @property
+    def events(self) -> Sequence[SimulationEvent]:
+        """The events recorded so far. Each look at them reads the file."""
+        return RecordedEvents(self._writer)
+
+    @property
+    def error(self) -> OSError | None:
+        """Why the file cannot be written; `None` as long as it can."""
+        return self._writer.error
+
+    @property
+    def lost_events(self) -> int:
+        """How many events could not be written."""
+        return self._writer.lost
+
+    def record_event(
+        self,
+        event_type: str,
+        content: Mapping[str, Any] | str | None = None,
+        agent_id: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        recipient_ids: list[int] | None = None,
+    ) -> None:
+        """Record an event.
+
+        Args:
+            event_type: its type, one of those of `SimulationEvent` or of your own.
+            content: what happened. What is no mapping is recorded as `{"data": content}`, that of a `message` as
+                `{"message": content, "recipient_ids": recipient_ids}`.
+            agent_id: the `unique_id` of the agent it happened to; `None` for the model.
+            metadata: more about the event.
+            recipient_ids: who gets the message.
+        """
+        if event_type == "message":
+            content = {"message": content, "recipient_ids": recipient_ids or []}
+        elif not isinstance(content, Mapping):
+            content = {"data": content}
+        self._append(event_type, content, agent_id, metadata or {})
+
+    def record_model_event(self, event_type: str, content: Mapping[str, Any]) -> None:
+        """Record an event of the model.
+
+        Args:
+            event_type: its type.
+            content: what happened.
+        """
+        self._append(event_type, content, None, {"source": "model"})
+
+    def record_entry(self, agent_id: int, entry: MemoryEntry) -> None:
+        """Record what an agent has just remembered for good. Memories call this.
+
+        A message is recorded for its sender and for each recipient: `{"message", "sender", "recipient_ids"}`, where
+        the event of a recipient names this one alone. `metadata["direction"]` is `sent` or `received`.
+        """
+        content, metadata = entry.content, {"source": "memory"}
+        if entry.type == "message":
+            sent = content.get("sender") == agent_id
+            content = {**content, "recipient_ids": content.get("recipients", []) if sent else [agent_id]}
+            content.pop("recipients", None)
+            metadata["direction"] = "sent" if sent else "received"
+        self._append(entry.type, content, agent_id, metadata)
+
+    def _append(
+        self, event_type: str, content: Mapping[str, Any], agent_id: int | None, metadata: Mapping[str, Any]
+    ) -> None:
+        self.start()
+        step = step_of(self.model)
+        self._writer.last_words.step = step
+        event = SimulationEvent("", datetime.now(UTC), step, agent_id, event_type, plain(content), plain(metadata))
+        self._writer.append(event)
+
+    def start(self) -> None:
+        """Record `simulation_start`, unless something has been recorded already."""
+        if not self._started:
+            self._started = True
+            step = step_of(self.model)
+            self._writer.append(model_event("simulation_start", step, {"step": step}))
+
+    @contextlib.contextmanager
+    def recording_step(self) -> Iterator[None]:
+        """Record a step of the model around it: `step_start`, then `step_end`, or `error` if it raises.
+
+        Within another one of the same step, as where a model's `step` calls its parent's, it does nothing.
+        """
+        step = step_of(self.model)
+        if step == self._step:
+            yield
+            return
+        around, self._step = self._step, step
+        self.record_model_event("step_start", {"step": step})
+        if self._states.is_new:
+            self._record_changes()
+        try:
+            yield
+        except BaseException as error:
+            self.record_model_event("error", {"step": step, "error": type(error).__name__, "message": str(error)})
+            self._writer.last_words.status = "failed"
+            raise
+        else:
+            self._record_changes()
+            self.record_model_event("step_end", {"step": step})
+            self._writer.last_words.status = self._status()
+        finally:
+            self._step = around
+            self._writer.flush()
+
+    def _record_changes(self) -> None:
+        if self.record_state_changes:
+            for agent_id, changes in self._states.look(self.model):
+                self._append("state_change", changes, agent_id, {"source": "model"})
+
+    def _status(self) -> str:
+        last_step = getattr(self.model, "max_steps", None)
+        if last_step is None:
+            return "unknown"
+        return "interrupted" if step_of(self.model) < last_step else "completed"
+
+    def flush(self) -> None:
+        """Hand all events to the operating system."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Write `simulation_end` and close the file; an event that is recorded later reopens it.
+
+        Happens by itself when the model is gone or the process ends.
+        """
+        self._writer.close()
+
+    def get_agent_events(self, agent_id: int) -> list[SimulationEvent]:
+        """The events of an agent."""
+        return [event for event in self.events if event.agent_id == agent_id]
+
+    def get_events_by_type(self, event_type: str) -> list[SimulationEvent]:
+        """The events of a type."""
+        return [event for event in self.events if event.event_type == event_type]
+
+    def get_events_by_step(self, step: int) -> list[SimulationEvent]:
+        """The events of a step."""
+        return [event for event in self.events if event.step == step]
+
+    def export_agent_memory(self, agent_id: int) -> dict[str, Any]:
+        """The events of an agent as dictionaries, and how many of what kind they are.
+
+        Returns:
+            `{"agent_id", "events", "summary": {"total_events", "event_types", "active_steps", "first_event",
+            "last_event"}}`.
+        """
+        events, summary = [], AgentSummary()
+        for event in self.get_agent_events(agent_id):
+            events.append(asdict(event))
+            summary.add(event)
+        return {"agent_id": agent_id, "events": events, "summary": summary.as_json()}
+
+    def get_stats(self) -> dict[str, Any]:
+        """How many events of what kind there are.
+
+        Returns:
+            `{"total_events", "lost_events", "unique_agents", "event_types", "simulation_steps",
+            "recording_duration_minutes", "events_per_agent"}`.
+        """
+        types, agents = set(), Counter[int]()
+        for event in self.events:
+            types.add(event.event_type)
+            if event.agent_id is not None:
+                agents[event.agent_id] += 1
+        return {
+            "total_events": len(self.events),
+            "lost_events": self.lost_events,
+            "unique_agents": len(agents),
+            "event_types": sorted(types),
+            "simulation_steps": step_of(self.model),
+            "recording_duration_minutes": self._minutes(),
+            "events_per_agent": dict(agents),
+        }
+
+    def save(self, filename: str | Path | None = None, format: Format = "json") -> Path:  # noqa: A002 - mesa-llm's name
+        """Save what has been recorded so far as a file of its own.
+
+        Args:
+            filename: its name in `output_dir`, or its path; made from the id and the time by default.
+            format: `json` for one document with metadata, events and a summary of each agent, as mesa-llm 0.3 wrote;
+                `jsonl` for a copy of the recording.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            ConfigurationError: if the format is another one, `pickle` for one, or the file is the recording itself.
+            OSError: if it cannot be written.
+        """
+        check_format(format)
+        if filename is None:
+            filename = f"simulation_{self.simulation_id}_{datetime.now(UTC):%Y%m%d_%H%M%S_%f}.{format}"
+        path = self.output_dir / filename
+        if path.absolute() == self.path:
+            raise ConfigurationError(f"{path} is the recording itself, and is written anyway: choose another name.")
+        self._writer.flush()
+        step = step_of(self.model)
+        status = "failed" if self._writer.last_words.status == "failed" else self._status()
+        self._writer.last_words = LastWords(step, status)
+        metadata = {
+            **self.simulation_metadata,
+            "end_time": datetime.now(UTC).isoformat(),
+            "total_steps": step,
+            "total_events": len(self.events),
+            "lost_events": self.lost_events,
+            "total_agents": len(self.model.agents),
+            "duration_minutes": self._minutes(),
+            "completion_status": status,
+        }
+        save_recording(path, format, metadata, self.events, self._writer.end())
+        return path
+
+    def _minutes(self) -> float:
+        return (datetime.now(UTC) - self.start_time).total_seconds() / 60
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {
+        "mesa": version("mesa"),
+        "mesa-llm-core": version("mesa-llm-core"),
+        "python": platform.python_version(),
+    }
+
+
+_recorders: weakref.WeakSet[SimulationRecorder] = weakref.WeakSet()
+
+
+def _begin_anew_after_fork() -> None:
+    for recorder in list(_recorders):
+        recorder._begin_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew_after_fork)
