@@ -103,7 +103,7 @@ def _in_words(value: Any, depth: int = 0) -> str:
     """A value without the brackets of JSON; mappings in mappings one entry a line."""
     if isinstance(value, Mapping):
         if value.keys() == {"before", "after"}:
-            return f"{_in_words(value['before'])} → {_in_words(value['after'])}"
+            return f"{_in_words(value['before'], 1)} → {_in_words(value['after'], 1)}"
         if depth == 0 and value:
             return "".join(f"\n  {name}: {_in_words(item, 1)}" for name, item in value.items())
         return ", ".join(f"{name} {_in_words(item, depth + 1)}" for name, item in value.items())
