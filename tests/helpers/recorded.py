@@ -33,7 +33,10 @@ def make_talkers(output_dir, **options):
                 agent_class(self, client)
 
         def step(self):
-            self.agents.shuffle_do("step")
+            if self.parallel_stepping:
+                self.agents.shuffle_do("step")
+            else:
+                self.agents.do("step")  # the order of a shuffle is not the same on every Mesa
 
     return Talkers
 

@@ -10,6 +10,7 @@ from helpers.speakers import seen_by
 from inline_snapshot import snapshot
 from mesa import Agent, Model
 
+from mesa_llm.errors import ConfigurationError
 from mesa_llm.parallel_stepping import ParallelStepError, enable_automatic_parallel_stepping
 from mesa_llm.recording import SimulationRecorder, load_recording, record_model
 from mesa_llm.recording.record_model import record_model as as_in_0_3
@@ -25,6 +26,10 @@ def talkers(tmp_path):
 
 def of_model(recorder):
     return [(e.event_type, e.step) for e in recorder.events if e.agent_id is None]
+
+
+def kinds_of(recorder):
+    return [e.event_type for e in recorder.events]
 
 
 def of_agents(recorder, *types):
@@ -375,6 +380,16 @@ def test_the_model_can_be_collected_and_its_file_is_complete_then(talkers):
     assert end.event_type == "simulation_end"
     assert end.content == {"status": "unknown", "final_step": 1, "total_events": count}
     assert end.event_id.endswith(f"_{count:06d}")
+
+
+def test_a_model_without_its_recorder_is_not_recorded(talkers):
+    model = talkers()
+    recorder, model.recorder = model.recorder, None
+    model.step()
+    assert len(model.log) == 2
+    assert kinds_of(recorder) == ["simulation_start"]
+    with pytest.raises(ConfigurationError, match="Talkers is not recorded: its recorder is None"):
+        model.save_recording()
 
 
 def test_save_recording_is_on_the_model(talkers, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
@@ -35,7 +35,9 @@ class SimulationEvent:
 
     def as_json(self) -> dict[str, Any]:
         """The event with its time as ISO 8601 text."""
-        return {**asdict(self), "timestamp": self.timestamp.isoformat()}
+        event = {name: getattr(self, name) for name in self.__dataclass_fields__}  # asdict would copy the content
+        event["timestamp"] = self.timestamp.isoformat()
+        return event
 
     @classmethod
     def from_json(cls, event: Mapping[str, Any]) -> Self:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from mesa_llm.errors import ConfigurationError
 from mesa_llm.recording.simulation_recorder import SimulationRecorder
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def record_model(
 
     Each model gets a `SimulationRecorder` as `recorder`, before its `__init__` runs, which records its steps, and its
     agents whenever they are made. `model.save_recording(filename=None, format="json")` saves what there is so far; the
-    recording itself is written all along. A subclass may be decorated again, with other options, which then hold.
+    recording itself is written all along. A model whose `recorder` is set to `None` is not recorded: a copy, say, that
+    an agent looks ahead with. A subclass may be decorated again, with other options, which then hold.
 
     Args:
         cls: the model's class.
@@ -90,7 +92,10 @@ def _recorded_step(step: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(step)
     def recorded(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with self.recorder.recording_step():
+        recorder = vars(self).get("recorder")
+        if not isinstance(recorder, SimulationRecorder):
+            return step(self, *args, **kwargs)
+        with recorder.recording_step():
             return step(self, *args, **kwargs)
 
     setattr(recorded, _RECORDED, True)
@@ -113,8 +118,9 @@ def _recorded_subclasses(cls: type[Any]) -> Any:
 
 def _save_recording(self: Any, filename: str | Path | None = None, format: Format = "json") -> Path:  # noqa: A002
     """Save what has been recorded so far; see `SimulationRecorder.save`."""
-    path: Path = self.recorder.save(filename, format)
-    return path
+    if not isinstance(self.recorder, SimulationRecorder):
+        raise ConfigurationError(f"{type(self).__name__} is not recorded: its recorder is {self.recorder!r}.")
+    return self.recorder.save(filename, format)
 
 
 _save_recording.__name__ = "save_recording"
