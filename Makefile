@@ -1,0 +1,34 @@
+.DEFAULT_GOAL := help
+
+.PHONY: help test quick lint docs serve bench build hooks
+
+help: ## list what can be done
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
+
+test: ## all tests, as CI runs them
+	uv run pytest
+
+quick: ## the tests of what changes most, in half a minute
+	uv run pytest -q tests/core/test_reasoning.py tests/core/test_llm_agent.py tests/core/tools tests/parallel/test_decide_then_act.py tests/quality
+
+lint: ## format and check the code
+	uv run ruff check --fix .
+	uv run ruff format .
+	uv run mypy
+
+docs: ## build the documentation, strictly
+	uv run --group docs mkdocs build --strict
+
+serve: ## show the documentation at http://127.0.0.1:8000
+	uv run --group docs mkdocs serve
+
+bench: ## the benchmarks
+	for file in benchmarks/*.py; do uv run python $$file || exit 1; done
+
+build: ## the distributions, checked
+	rm -rf dist
+	uv build --all-packages
+	uvx twine check --strict dist/*
+
+hooks: ## check before each commit
+	uvx pre-commit install
