@@ -7,7 +7,7 @@ import mesa
 
 from mesa_llm.clients import Message, ToolChoice
 from mesa_llm.llm_agent import LLMAgent
-from mesa_llm.memory import Memory, MemoryEntry, ShortTermMemory
+from mesa_llm.memory import EpisodicMemory, LongTermMemory, Memory, MemoryEntry, ShortTermMemory, STLTMemory
 from mesa_llm.module_llm import ModuleLLM
 from mesa_llm.reasoning import CoTReasoning, Observation, Plan, Reasoning, Thinking
 from mesa_llm.tools import ToolManager
@@ -37,7 +37,9 @@ class Instinct(Reasoning):
 class LastWord(Memory):
     """Remembers the last entry."""
 
-    last: MemoryEntry | None = None
+    def __init__(self, agent: "mesa.Agent[Any]") -> None:
+        super().__init__(agent)
+        self.last: MemoryEntry | None = None
 
     def _store(self, entry: MemoryEntry) -> None:
         self.last = entry
@@ -117,4 +119,11 @@ def misuse(model: "mesa.Model[Any, Any]", citizen: Citizen) -> None:
     citizen.memory.add_to_memory("plan", "text")  # type: ignore[arg-type]
 
 
-MEMORIES: list[Callable[[LLMAgent], Memory]] = [LastWord, ShortTermMemory, two_steps]
+MEMORIES: list[Callable[[LLMAgent], Memory]] = [
+    LastWord,
+    ShortTermMemory,
+    LongTermMemory,
+    STLTMemory,
+    EpisodicMemory,
+    two_steps,
+]

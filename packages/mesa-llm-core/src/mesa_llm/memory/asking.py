@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -24,7 +24,7 @@ def memory_request(memory: Memory, instructions: str, prompt: str) -> LLMRequest
     return memory.llm.request(prompt, system_prompt=f"{instructions}{_about(memory.agent)}", max_tokens=None, stop=None)
 
 
-def _about(agent: Agent) -> str:
+def _about(agent: Agent[Any]) -> str:
     parts = {"Who the agent is": "system_prompt", "What it decides in each step": "step_prompt"}
     texts = {heading: str(getattr(agent, name, None) or "").strip() for heading, name in parts.items()}
     return "".join(f"\n\n# {heading}\n{text}" for heading, text in texts.items() if text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ConfigurationError, DecisionError
 from mesa_llm.memory.asking import memory_request
@@ -68,7 +68,7 @@ class ConsolidatingMemory(Memory):
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Agent[Any],
         llm_model: str | None = None,
         display: bool = True,
         api_base: str | None = None,

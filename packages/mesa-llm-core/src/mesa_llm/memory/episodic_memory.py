@@ -83,7 +83,7 @@ class EpisodicMemory(Memory):
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Agent[Any],
         llm_model: str | None = None,
         display: bool = True,
         max_capacity: int = 200,

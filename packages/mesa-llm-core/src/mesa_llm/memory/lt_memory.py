@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mesa_llm.memory.consolidation import LONG_TERM_TOKENS, ConsolidatingMemory
 from mesa_llm.memory.lines import MAX_TOKENS
@@ -33,7 +33,7 @@ class LongTermMemory(ConsolidatingMemory):
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Agent[Any],
         display: bool = True,
         llm_model: str | None = None,
         api_base: str | None = None,

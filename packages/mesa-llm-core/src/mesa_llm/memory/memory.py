@@ -99,7 +99,7 @@ class Memory(ABC):
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Agent[Any],
         llm_model: str | None = None,
         display: bool = True,
         api_base: str | None = None,
@@ -270,7 +270,7 @@ class Memory(ABC):
         return "\n".join(newest_that_fit(lines, self.max_tokens))
 
 
-def _own_llm(agent: Agent, llm_model: str | None, api_base: str | None) -> ModuleLLM | None:
+def _own_llm(agent: Agent[Any], llm_model: str | None, api_base: str | None) -> ModuleLLM | None:
     agents: ModuleLLM | None = getattr(agent, "llm", None)
     if agents is None:
         return None if llm_model is None else ModuleLLM(llm_model, api_base)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.memory.consolidation import LONG_TERM_TOKENS, ConsolidatingMemory
@@ -41,7 +41,7 @@ class STLTMemory(ConsolidatingMemory):
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Agent[Any],
         short_term_capacity: int = 5,
         consolidation_capacity: int = 2,
         display: bool = True,

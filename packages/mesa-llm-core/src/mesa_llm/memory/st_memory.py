@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.memory.lines import MAX_TOKENS
@@ -29,7 +29,7 @@ class ShortTermMemory(Memory):
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Agent[Any],
         n: int = 5,
         display: bool = True,
         additive_event_types: Iterable[str] | None = None,

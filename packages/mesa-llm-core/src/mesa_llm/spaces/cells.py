@@ -138,7 +138,7 @@ class GridCells(Cells):
 
     @override
     def layers(self) -> Mapping[str, Any]:
-        # Not by the cells' attributes, which Mesa 3 forgets when it copies a grid.
+        # Not by the cells' attributes, which Mesa forgets when it copies a grid.
         layers: Mapping[str, Any] | None = getattr(self._space, "_mesa_property_layers", None)
         if layers is None:  # Mesa 4
             arrays: Mapping[str, Any] = self._space.property_layers
