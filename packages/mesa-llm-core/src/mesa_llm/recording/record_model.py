@@ -19,9 +19,9 @@ _RECORDED = "__mesa_llm_recorded__"
 
 
 @overload
-def record_model[M: Model](cls: type[M]) -> type[M]: ...
+def record_model[M: Model[Any, Any]](cls: type[M]) -> type[M]: ...
 @overload
-def record_model[M: Model](
+def record_model[M: Model[Any, Any]](
     cls: None = None,
     *,
     output_dir: str | Path = "recordings",

@@ -70,7 +70,7 @@ class SimulationRecorder:
 
     def __init__(
         self,
-        model: Model,
+        model: Model[Any, Any],
         output_dir: str | Path = "recordings",
         record_state_changes: bool = True,
         auto_save_interval: int | None = None,

@@ -24,7 +24,7 @@ class StateChanges:
         self.is_new = True
         self._last: dict[int, State] = {}
 
-    def look(self, model: Model) -> Iterator[tuple[int, State]]:
+    def look(self, model: Model[Any, Any]) -> Iterator[tuple[int, State]]:
         """The agents that have changed since the last look, and what has: `{name: {"before": …, "after": …}}`.
 
         An agent seen for the first time was nothing before. Forgets agents that have left the model.
