@@ -68,9 +68,9 @@ class VisibleAgent(_Marking):
 
     The model is told the same as of any number. Where a schema constrains its answer (`tool_mode="json_schema"`), it
     can choose nothing but the ids of agents that the calling agent sees, and the tool cannot be called if there is
-    none. The id of an agent that the calling agent did not see as it decided is refused; so that it can answer, one
-    that it remembers a message from counts as seen, if any class will do. An agent whose `vision` is `None` may name
-    everybody. The tool itself still has to check the id: the world may have changed until it runs.
+    none. The id of an agent that the calling agent did not see as it decided is refused. If any class will do, it may
+    also name itself, and whoever it remembers a message from, so that it can answer. An agent whose `vision` is `None`
+    may name everybody. The tool itself still has to check the id: the world may have changed until it runs.
 
     Attributes:
         of: the class that the agent must be of, subclasses included, or its name; `None` for any.
@@ -92,7 +92,7 @@ class VisibleAgent(_Marking):
         if not isinstance(sight, Sight) or getattr(sight.agent, "vision", None) is None or not isinstance(value, int):
             return value
         seen = self.choices(sight.agent, sight.seen)
-        if value in seen or (self.of is None and value in _heard_from(sight.agent)):
+        if value in seen or (self.of is None and value in {sight.agent.unique_id, *_heard_from(sight.agent)}):
             return value
         raise PydanticCustomError(
             "unseen", "{message}", {"message": f"you see no such agent (you see {listed(seen) or 'none'})"}
