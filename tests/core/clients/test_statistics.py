@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -27,6 +28,18 @@ def test_waited_seconds_are_those_of_one_call_after_another():
     assert client.counts() == CallCounts(
         calls=2, failures=1, peak_in_flight=1, prompt_tokens=10, completion_tokens=3, waited_seconds=5.0
     )
+
+
+def test_cost_is_that_of_the_calls_whose_price_is_known():
+    client = MeteredClient(
+        ScriptedLLM([replace(ANSWER, cost=0.5), ANSWER, ValueError("no"), replace(ANSWER, cost=0.25)])
+    )
+    for _ in range(2):
+        client.generate(REQUEST)
+    with pytest.raises(ValueError, match="no"):
+        client.generate(REQUEST)
+    client.generate(REQUEST)
+    assert client.counts().cost == 0.75
 
 
 def test_in_flight_while_the_model_thinks():

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from mesa_llm.errors import ConfigurationError, MesaLLMError
+from mesa_llm_examples.apps.serving import app_command
 from mesa_llm_examples.failures import RunInterruptedError, in_one_line, lines_below
 from mesa_llm_examples.journals import as_recorded, journal_setting
 from mesa_llm_examples.running import Mode, Setting, run
@@ -48,6 +49,7 @@ _UsageError: Any = typer.BadParameter.__base__
 app = typer.Typer(help="Mesa models whose agents decide by asking a language model.", add_completion=False)
 run_app = typer.Typer(help="Run an example. Without --model no model is asked: a rule decides, on the same prompts.")
 app.add_typer(run_app, name="run")
+app.command("app")(app_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

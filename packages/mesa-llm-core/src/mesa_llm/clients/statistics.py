@@ -21,6 +21,7 @@ class CallCounts:
         peak_in_flight: the most calls that were in flight at once.
         prompt_tokens: tokens read, in all calls.
         completion_tokens: tokens written, in all calls.
+        cost: the price of all calls whose price is known, in US dollars.
         waited_seconds: the sum of all ended calls' durations, failed ones included: what they would have taken one
             at a time.
     """
@@ -31,6 +32,7 @@ class CallCounts:
     peak_in_flight: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float = 0.0
     waited_seconds: float = 0.0
 
 
@@ -81,5 +83,6 @@ class MeteredClient(AsyncClient):
             in_flight=counts.in_flight - 1,
             prompt_tokens=counts.prompt_tokens + (response.usage.prompt_tokens if response else 0),
             completion_tokens=counts.completion_tokens + (response.usage.completion_tokens if response else 0),
+            cost=counts.cost + ((response.cost or 0.0) if response else 0.0),
             waited_seconds=counts.waited_seconds + seconds,
         )

@@ -1,0 +1,163 @@
+"""What an agent has seen, thought, done and been told.
+
+Everything is taken between two steps: entries of a memory do not change, so the page may read them while a step runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mesa_llm.memory import Memory
+
+if TYPE_CHECKING:
+    from mesa_llm.memory import MemoryEntry
+
+WIDTH = 64
+"""How many characters a line of an observation may have before it is broken."""
+
+_THOUGHTS = frozenset({"plan", "plan_execution"})
+_OWN_SECTION = _THOUGHTS | {"observation", "action", "message"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentRecord:
+    """An agent between two steps.
+
+    Attributes:
+        name: its class and id: `Citizen 3`.
+        state: its state in a word or two.
+        entries: its memory, oldest entry first.
+    """
+
+    name: str
+    state: str
+    entries: tuple[MemoryEntry, ...]
+
+    @property
+    def label(self) -> str:
+        """Name and state."""
+        return f"{self.name} ({self.state})" if self.state else self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCallLine:
+    """A tool call, and what came of it.
+
+    Attributes:
+        step: the model's step.
+        call: the call, as in Python: `move_one_step(direction='North')`; empty for what happened without one.
+        result: what the agent was told.
+    """
+
+    step: int
+    call: str
+    result: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether the tool refused."""
+        return self.result.startswith("Error")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentView:
+    """What the inspector shows of an agent.
+
+    Attributes:
+        label: name and state.
+        step: the step of the last decision; `None` before the first.
+        observation: what the agent last saw, a fact a line.
+        reasoning: what it thought then: the plan, as the model wrote it.
+        tool_calls: its calls, newest first.
+        messages: what it said and was told, newest first.
+        other: what else it remembers, newest first.
+    """
+
+    label: str
+    step: int | None = None
+    observation: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallLine, ...] = ()
+    messages: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
+
+
+def records_of(model: Any, describe: Callable[[Any], str]) -> dict[int, AgentRecord]:
+    """The agents of a model that have a memory, by id. Call it between two steps.
+
+    Args:
+        model: a Mesa model.
+        describe: gives an agent's state in a word or two.
+    """
+    agents = sorted(model.agents, key=lambda agent: (type(agent).__name__, agent.unique_id))
+    return {
+        agent.unique_id: AgentRecord(
+            name=f"{type(agent).__name__} {agent.unique_id}", state=describe(agent), entries=agent.memory.entries
+        )
+        for agent in agents
+        if isinstance(getattr(agent, "memory", None), Memory)
+    }
+
+
+def view_of(record: AgentRecord) -> AgentView:
+    """What the inspector shows of an agent."""
+    observed = _last(record, {"observation"})
+    step = observed[-1].step if observed else None
+    thoughts = [entry for entry in _last(record, _THOUGHTS) if entry.step == step]
+    # A plan in words is followed by the calls that carry it out; they are listed by themselves.
+    plans = [entry for entry in thoughts if entry.type == "plan"] or thoughts
+    newest_first = record.entries[::-1]
+    return AgentView(
+        label=record.label,
+        step=step,
+        observation=_indented(observed[-1].content) if observed else "",
+        reasoning="\n\n".join(_as_text(entry.content) for entry in plans),
+        tool_calls=tuple(_tool_call(entry) for entry in newest_first if entry.type == "action"),
+        messages=tuple(_message(entry, record.name) for entry in newest_first if entry.type == "message"),
+        other=tuple(
+            f"Step {entry.step}, {entry.type}: {_as_text(entry.content)}"
+            for entry in newest_first
+            if entry.type not in _OWN_SECTION
+        ),
+    )
+
+
+def _last(record: AgentRecord, types: frozenset[str] | set[str]) -> list[MemoryEntry]:
+    """The entries of some types that belong to the newest step that has any."""
+    entries = [entry for entry in record.entries if entry.type in types]
+    return [entry for entry in entries if entry.step == entries[-1].step]
+
+
+def _indented(content: Mapping[str, Any], indent: str = "") -> str:
+    """One `name: value` a line, values as JSON; a mapping too long for a line is indented below its name."""
+    lines = []
+    for name, value in content.items():
+        line = f"{indent}{name}: {json.dumps(value, default=str, ensure_ascii=False)}"
+        if isinstance(value, Mapping) and len(line) > WIDTH:
+            line = f"{indent}{name}:\n{_indented(value, indent + '  ')}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _as_text(content: Mapping[str, Any]) -> str:
+    if len(content) == 1:
+        return str(next(iter(content.values())))
+    return "\n".join(f"{key}: {value}" for key, value in content.items())
+
+
+def _tool_call(entry: MemoryEntry) -> ToolCallLine:
+    content = entry.content
+    arguments = ", ".join(f"{name}={value!r}" for name, value in content.get("arguments", {}).items())
+    call = f"{content['tool']}({arguments})" if "tool" in content else ""
+    return ToolCallLine(step=entry.step, call=call, result=str(content.get("result", "")))
+
+
+def _message(entry: MemoryEntry, name: str) -> str:
+    content = entry.content
+    text = content.get("message", "")
+    if "recipients" in content:
+        return f"Step {entry.step}, {name} to {', '.join(map(str, content['recipients']))}: {text}"
+    return f"Step {entry.step}, from {content.get('sender')}: {text}"

@@ -1,0 +1,52 @@
+"""The web app of civil violence: `mesa-llm-examples app civil-violence`, or `solara run` this file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mesa.visualization import Slider
+from mesa.visualization.components import AgentPortrayalStyle
+
+from mesa_llm_examples.apps.example import ExampleApp
+from mesa_llm_examples.apps.page import ModelPage
+from mesa_llm_examples.civil_violence import Citizen, CivilViolence, Cop, policy
+
+COLORS = {"active": "#d62728", "quiet": "#2ca02c", "jailed": "#9e9e9e"}
+
+
+STYLES = {name: AgentPortrayalStyle(color=color) for name, color in COLORS.items()} | {
+    "cop": AgentPortrayalStyle(color="#1f3b73", marker="s")
+}
+
+
+def portrayal(agent: Citizen | Cop) -> AgentPortrayalStyle:
+    """Citizens are dots in the colour of their state, cops are squares."""
+    style = STYLES[agent.state if isinstance(agent, Citizen) else "cop"]
+    return replace(style, size=(150 / max(agent.model.grid.dimensions)) ** 2)
+
+
+def describe(agent: Citizen | Cop) -> str:
+    """A citizen's state; of a cop there is none."""
+    return agent.state if isinstance(agent, Citizen) else ""
+
+
+APP = ExampleApp(
+    title="Civil violence",
+    make_model=CivilViolence,
+    policy=policy,
+    parameters={
+        "citizens": Slider("Citizens", 60, 1, 200, 1),
+        "cops": Slider("Cops", 12, 0, 50, 1),
+        "legitimacy": Slider("Legitimacy of the regime", 0.5, 0.0, 1.0, 0.05),
+        "citizen_vision": Slider("Citizens see (cells)", 2, 0, 7, 1),
+        "cop_vision": Slider("Cops see (cells)", 2, 0, 7, 1),
+        "max_jail_term": Slider("Longest jail term (steps)", 5, 1, 30, 1),
+        "movement": {"type": "Checkbox", "label": "Everybody moves", "value": True},
+    },
+    series=COLORS,
+    portrayal=portrayal,
+    legend=STYLES,
+    describe=describe,
+)
+
+page = ModelPage(APP)
