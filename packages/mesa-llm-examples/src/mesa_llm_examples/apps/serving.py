@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 PORT = 8765
 INSTALL = 'pip install "mesa-llm-examples[app]"'
-_NEEDED = ("solara", "solara.server", "uvicorn", "starlette", "matplotlib", "altair")
+# To look for a module inside a package would import it, and Solara reads its settings then.
+_NEEDED = ("solara", "uvicorn", "starlette", "matplotlib", "altair")
 
 
 def app_files() -> dict[str, Path]:
@@ -41,20 +42,13 @@ def app_command(
     file = app_files().get(name)
     if file is None:
         raise ConfigurationError(f"There is no app {name!r}. There are: {', '.join(app_files())}.")
-    if missing := [module for module in _NEEDED if not _is_installed(module)]:
+    if missing := [module for module in _NEEDED if find_spec(module) is None]:
         raise ConfigurationError(f"An app needs {missing[0]}, which is not installed. Install it: {INSTALL}")
     with _listen(host, port) as listener:
         address = f"[{host}]" if ":" in host else host
         url = f"http://{address}:{listener.getsockname()[1]}"
         print(f"Loading {name} ...", flush=True)  # noqa: T201 - this is a command
         _serve(file, listener, lambda: _started(name, url, opens=open_))
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # its parent is not
-        return False
 
 
 def _listen(host: str, port: int) -> socket.socket:

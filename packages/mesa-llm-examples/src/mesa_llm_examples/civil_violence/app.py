@@ -22,7 +22,7 @@ STYLES = {name: AgentPortrayalStyle(color=color) for name, color in COLORS.items
 def portrayal(agent: Citizen | Cop) -> AgentPortrayalStyle:
     """Citizens are dots in the colour of their state, cops are squares."""
     style = STYLES[agent.state if isinstance(agent, Citizen) else "cop"]
-    return replace(style, size=(150 / max(agent.model.grid.dimensions)) ** 2)
+    return replace(style, size=(240 / max(agent.model.grid.dimensions)) ** 2)
 
 
 def describe(agent: Citizen | Cop) -> str:

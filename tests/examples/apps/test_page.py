@@ -1,0 +1,162 @@
+"""The page, rendered without a browser; and Mesa's own page on a model that steps in parallel."""
+
+import threading
+
+import pytest
+
+pytest.importorskip("solara", reason="the extra `app` is not installed")
+
+import ipyvuetify
+import solara
+from mesa import DataCollector, Model
+from mesa.visualization import SolaraViz, make_plot_component
+
+from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
+from mesa_llm.reasoning import CoTReasoning
+from mesa_llm.testing import ScriptedLLM
+from mesa_llm_examples.apps import page, panels
+from mesa_llm_examples.apps.session import Session
+from mesa_llm_examples.civil_violence import app as civil_violence
+
+MOMENT = 60.0
+
+
+@pytest.fixture
+def sessions(monkeypatch):
+    """The sessions that pages have opened."""
+    opened = []
+
+    class Seen(Session):
+        def __init__(self, app):
+            super().__init__(app, pause=0)
+            opened.append(self)
+
+    monkeypatch.setattr(page, "Session", Seen)
+    return opened
+
+
+def rendered(element):
+    """A page with its side bar, as a server shows it."""
+    _, context = solara.render(solara.AppLayout(children=[element]), handle_error=False)
+    return context
+
+
+@pytest.fixture
+def shown(sessions):
+    context = rendered(page.ModelPage(civil_violence.APP))
+    yield context
+    context.close()
+    for session in sessions:
+        session.player.join(MOMENT)
+
+
+def button(context, label):
+    (found,) = (widget for widget in context.find(ipyvuetify.Btn).widgets if widget.children[:1] == [label])
+    return found
+
+
+def text_of(context, name):
+    return context.find(ipyvuetify.Html, class_=name).widget.children[0]
+
+
+def slider(context, label):
+    (found,) = (widget for widget in context.find(ipyvuetify.Slider).widgets if widget.label.startswith(label))
+    return found
+
+
+def test_solara_finds_the_page():
+    assert civil_violence.page.component is page.ModelPage
+
+
+def test_a_step_changes_steps_counters_and_agents(shown, sessions):
+    assert text_of(shown, "steps") == "Step 0"
+    assert text_of(shown, "counter-calls") == "0"
+    button(shown, "Step").click()
+    sessions[0].player.join(MOMENT)
+    assert text_of(shown, "steps") == "Step 1"
+    assert text_of(shown, "counter-calls") == "144"
+    assert text_of(shown, "last-step").startswith("Step 1: 72 agents in ")
+
+
+def test_an_agent_is_chosen_and_looked_into(shown, sessions):
+    button(shown, "Step").click()
+    sessions[0].player.join(MOMENT)
+    shown.find(ipyvuetify.Autocomplete).widget.v_model = 3
+    assert "agent_unique_id: 3" in text_of(shown, "observation")
+    assert text_of(shown, "reasoning").startswith("Thought 1:")
+    assert "move_one_step(" in text_of(shown, "tool-calls")
+    assert text_of(shown, "messages") == "None."
+
+
+def test_what_is_chosen_holds_from_the_next_reset_on(shown, sessions):
+    slider(shown, "Citizens: 60").v_model = 20
+    assert slider(shown, "Citizens: 20")
+    assert len(sessions[0].frame.agents) == 72
+    button(shown, "Apply and reset").click()
+    assert len(sessions[0].frame.agents) == 32
+    assert button(shown, "Reset")
+
+
+def test_what_is_wrong_stands_on_the_page(shown, sessions):
+    slider(shown, "Citizens: 60").v_model = -1
+    button(shown, "Apply and reset").click()
+    (error,) = (widget for widget in shown.find(ipyvuetify.Alert).widgets if "failure" in widget.class_)
+    assert "citizens must be a whole number >= 0, got -1" in error.children[0]
+    assert len(sessions[0].frame.agents) == 72
+
+
+def test_a_model_and_its_address_are_asked_for_only_if_one_is_to_decide(shown, sessions):
+    assert slider(shown, "Answers after: 0.2 s")
+    (who,) = (widget for widget in shown.find(ipyvuetify.Select).widgets if widget.label == "Decided by")
+    who.v_model = panels.LANGUAGE_MODEL
+    fields = {widget.label: widget for widget in shown.find(ipyvuetify.TextField).widgets}
+    fields["Model, as provider/name"].v_model = "openai/small"
+    fields["Model, as provider/name"].fire_event("keyup.enter", None)
+    assert sessions[0].choices.llm_model == "openai/small"
+    assert "Base URL (empty: the provider's own)" in fields
+    who.v_model = panels.RULE
+    assert sessions[0].choices.llm_model == ""
+    assert slider(shown, "Answers after: 0.2 s")
+
+
+def test_a_page_that_is_closed_steps_no_more(sessions):
+    context = rendered(page.ModelPage(civil_violence.APP))
+    button(context, "Play").click()
+    context.close()
+    sessions[0].player.join(MOMENT)
+    assert not sessions[0].player.state.busy
+
+
+class Town(Model):
+    """Its agents are answered only when all ask at the same time."""
+
+    def __init__(self, llm=None):
+        super().__init__(rng=1)
+        self.parallel_stepping = True
+        for _ in range(5):
+            LLMAgent(self, CoTReasoning, client=llm, step_prompt="Now?")
+        self.datacollector = DataCollector({"agents": lambda model: len(model.agents)})
+        self.stepped = threading.Semaphore(0)
+
+    def step(self):
+        self.agents.shuffle_do("step")
+        self.datacollector.collect(self)
+        self.stepped.release()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_model_steps_in_parallel_on_mesas_own_page():
+    enable_automatic_parallel_stepping()
+    llm = ScriptedLLM("Action: wait.", hold_until=5)
+    town = Town(llm)
+    context = rendered(SolaraViz(town, components=[make_plot_component("agents")], play_interval=1))
+    button(context, "Step").click()
+    assert town.stepped.acquire(timeout=MOMENT)
+    button(context, "▶").click()
+    for _ in range(2):
+        assert town.stepped.acquire(timeout=MOMENT)
+    button(context, "❚❚").click()
+    context.close()
+    assert llm.peak_in_flight == 5

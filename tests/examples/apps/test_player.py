@@ -1,0 +1,140 @@
+"""A player steps a model on a thread of its own."""
+
+import threading
+
+import pytest
+
+from mesa_llm_examples.apps.player import Player, PlayerState
+
+MOMENT = 30.0
+
+
+class Steps:
+    """Steps as often as it is let: `let()` ends a step that has begun."""
+
+    def __init__(self):
+        self.begun = threading.Semaphore(0)
+        self.done = 0
+        self.error = None
+        self._may_end = threading.Semaphore(0)
+
+    def step(self):
+        self.begun.release()
+        assert self._may_end.acquire(timeout=MOMENT)
+        if self.error is not None:
+            raise self.error
+        self.done += 1
+
+    def let(self, times=1):
+        self._may_end.release(times)
+
+    def wait_until_begun(self):
+        assert self.begun.acquire(timeout=MOMENT)
+
+
+@pytest.fixture
+def model():
+    return Steps()
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def player(model, told):
+    return Player(model, told.append, pause=0)
+
+
+def test_a_step_does_not_keep_the_caller_waiting(model, player, told):
+    player.step()
+    model.wait_until_begun()
+    assert player.state == PlayerState(steps=0, busy=True)
+    model.let()
+    player.join(MOMENT)
+    assert told == [PlayerState(busy=True), PlayerState(steps=1)]
+    assert model.done == 1
+
+
+def test_a_step_while_one_is_running_is_none(model, player):
+    player.step()
+    model.wait_until_begun()
+    player.step()
+    model.let()
+    player.join(MOMENT)
+    assert player.state == PlayerState(steps=1)
+
+
+def test_it_plays_until_it_is_paused_and_the_running_step_ends(model, player):
+    player.play()
+    model.let(2)
+    for _ in range(3):
+        model.wait_until_begun()
+    player.pause()
+    assert player.state == PlayerState(steps=2, busy=True, playing=False)
+    model.let()
+    player.join(MOMENT)
+    assert player.state == PlayerState(steps=3)
+
+
+def test_play_while_a_step_is_running_goes_on_after_it(model, player):
+    player.step()
+    model.wait_until_begun()
+    player.play()
+    model.let()
+    model.wait_until_begun()
+    player.pause()
+    model.let()
+    player.join(MOMENT)
+    assert player.state.steps == 2
+
+
+def test_pausing_between_two_steps_does_not_wait_for_the_next(model):
+    ended = threading.Event()
+    player = Player(model, lambda state: state.steps and ended.set(), pause=10 * MOMENT)
+    player.play()
+    model.let()
+    assert ended.wait(MOMENT)
+    player.pause()
+    player.join(MOMENT)
+    assert player.state == PlayerState(steps=1)
+
+
+def test_after_a_step_one_is_told_before_the_next_begins(model):
+    seen = []
+    player = Player(model, lambda state: seen.append((state.steps, model.done)), pause=0)
+    player.play()
+    model.let(3)
+    for _ in range(4):
+        model.wait_until_begun()
+    player.pause()
+    model.let()
+    player.join(MOMENT)
+    assert {1, 2, 3, 4} <= {steps for steps, _ in seen}
+    assert all(steps == done for steps, done in seen)
+
+
+def test_an_error_ends_play_in_one_line_and_the_next_step_clears_it(model, player):
+    model.error = ValueError("no\nmore")
+    player.play()
+    model.let()
+    player.join(MOMENT)
+    assert player.state == PlayerState(error="no more")
+    model.error = None
+    player.step()
+    model.let()
+    player.join(MOMENT)
+    assert player.state == PlayerState(steps=1)
+
+
+def test_once_closed_it_ends_its_step_and_tells_nobody(model, player, told):
+    player.play()
+    model.wait_until_begun()
+    before = list(told)
+    player.close()
+    model.let()
+    player.join(MOMENT)
+    player.step()
+    assert model.done == 1
+    assert told == before
