@@ -71,7 +71,7 @@ def Space(app: ExampleApp, model: Any, chosen: int | None) -> None:
 
     def draw() -> Any:
         return make_space_component(
-            portray, post_process=lambda axes: _dress(axes, app.legend or app.series), draw_grid=False, **app.draw_space
+            portray, post_process=lambda axes: _dress(axes, app.legend or app.series), **app.draw_space
         )
 
     # Made anew only when another agent is marked: a component that is another each time is drawn each time.

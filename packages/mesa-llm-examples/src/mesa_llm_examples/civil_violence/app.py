@@ -12,8 +12,6 @@ from mesa_llm_examples.apps.page import ModelPage
 from mesa_llm_examples.civil_violence import Citizen, CivilViolence, Cop, policy
 
 COLORS = {"active": "#d62728", "quiet": "#2ca02c", "jailed": "#9e9e9e"}
-
-
 STYLES = {name: AgentPortrayalStyle(color=color) for name, color in COLORS.items()} | {
     "cop": AgentPortrayalStyle(color="#1f3b73", marker="s")
 }
@@ -21,8 +19,8 @@ STYLES = {name: AgentPortrayalStyle(color=color) for name, color in COLORS.items
 
 def portrayal(agent: Citizen | Cop) -> AgentPortrayalStyle:
     """Citizens are dots in the colour of their state, cops are squares."""
-    style = STYLES[agent.state if isinstance(agent, Citizen) else "cop"]
-    return replace(style, size=(240 / max(agent.model.grid.dimensions)) ** 2)
+    # A new one each time: Mesa writes the agent's place into it.
+    return replace(STYLES[agent.state if isinstance(agent, Citizen) else "cop"])
 
 
 def describe(agent: Citizen | Cop) -> str:
@@ -47,6 +45,7 @@ APP = ExampleApp(
     portrayal=portrayal,
     legend=STYLES,
     describe=describe,
+    draw_space={"s": 130, "draw_grid": False},
 )
 
 page = ModelPage(APP)
