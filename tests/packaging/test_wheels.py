@@ -123,6 +123,18 @@ def test_the_command_line_is_installed(bare_python, tmp_path):
     assert "civil-violence" in run(command, "list", cwd=tmp_path)
 
 
+def test_an_app_without_its_extra_says_what_to_install(bare_python, tmp_path):
+    command = Path(bare_python).parent / "mesa-llm-examples"
+    result = subprocess.run(
+        [command, "app", "civil-violence"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert result.stderr == (
+        "mesa-llm-examples: An app needs solara, which is not installed. "
+        'Install it: pip install "mesa-llm-examples[app]"\n'
+    )
+
+
 FOREIGN_INIT = "from .parallel_stepping import enable_automatic_parallel_stepping\n"
 
 

@@ -26,8 +26,8 @@ class ExampleApp:
         legend: what is drawn how, in words and styles; by default dots in the colours of the series.
         describe: an agent's state in a word or two, for the list of agents.
         seed: the seed at first.
-        draw_space: further settings of Mesa's `make_space_component`, such as `s`, the size of the dots in square points:
-            Mesa takes no heed of the `size` in a style.
+        draw_space: further settings of Mesa's `make_space_component`, such as `s`, the size of all dots in square
+            points: Mesa takes no heed of the `size` in a style.
     """
 
     title: str

@@ -7,6 +7,7 @@ model    the world and what is counted
 agents   who decides: `Citizen` and `Cop`
 tools    what they can do
 policy   Epstein's rule, in the place of a language model
+app      the page in the browser; needs the extra `app`
 """
 
 from mesa_llm_examples.civil_violence.agents import Citizen, Cop
