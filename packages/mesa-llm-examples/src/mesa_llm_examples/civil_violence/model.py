@@ -10,6 +10,7 @@ from mesa.discrete_space import OrthogonalMooreGrid
 
 from mesa_llm.clients import RuleBasedClient
 from mesa_llm.errors import ConfigurationError
+from mesa_llm_examples.arguments import at_least
 from mesa_llm_examples.civil_violence.agents import Citizen, CitizenState, Cop
 from mesa_llm_examples.civil_violence.policy import policy
 
@@ -76,11 +77,11 @@ class CivilViolence(Model):
         client: LLMClient | None = None,
         parallel_stepping: bool | ParallelStepping = True,
     ) -> None:
-        _at_least("citizens", citizens, 0)
-        _at_least("cops", cops, 0)
-        _at_least("citizen_vision", citizen_vision, 0, "Use 0 for citizens that see nobody.")
-        _at_least("cop_vision", cop_vision, 0, "Use 0 for cops that see nobody.")
-        _at_least("max_jail_term", max_jail_term, 1)
+        at_least("citizens", citizens, 0)
+        at_least("cops", cops, 0)
+        at_least("citizen_vision", citizen_vision, 0, "Use 0 for citizens that see nobody.")
+        at_least("cop_vision", cop_vision, 0, "Use 0 for cops that see nobody.")
+        at_least("max_jail_term", max_jail_term, 1)
         if not 0 <= legitimacy <= 1:
             raise ConfigurationError(f"legitimacy must be from 0 (none) to 1 (full), got {legitimacy!r}.")
         if not 0 < arrest_constant < math.inf:
@@ -128,10 +129,16 @@ class CivilViolence(Model):
         """How many citizens are in a state now."""
         return sum(isinstance(agent, Citizen) and agent.state == state for agent in self.agents)
 
-
-def _at_least(name: str, value: int, lowest: int, way_out: str = "") -> None:
-    if not isinstance(value, int) or value < lowest:
-        raise ConfigurationError(f"{name} must be a whole number >= {lowest}, got {value!r}. {way_out}".strip())
+    def result(self) -> str:
+        """What came of it, in one line."""
+        of_run = self.datacollector.model_vars
+        most = max(of_run["active"])
+        if not most:
+            return "Nobody ever rebelled."
+        return (
+            f"At most {most} citizens were active, after step {of_run['active'].index(most)}; at most "
+            f"{max(of_run['jailed'])} were in jail."
+        )
 
 
 def _size(citizens: int, cops: int, width: int | None, height: int | None) -> tuple[int, int]:
@@ -142,8 +149,8 @@ def _size(citizens: int, cops: int, width: int | None, height: int | None) -> tu
         width = max(SMALLEST_SIDE, math.ceil(math.sqrt(wanted) if height is None else wanted / max(1, height)))
     if height is None:
         height = max(SMALLEST_SIDE, math.ceil(wanted / max(1, width)))
-    _at_least("width", width, SMALLEST_SIDE, "Leave it out for a grid that fits.")
-    _at_least("height", height, SMALLEST_SIDE, "Leave it out for a grid that fits.")
+    at_least("width", width, SMALLEST_SIDE, "Leave it out for a grid that fits.")
+    at_least("height", height, SMALLEST_SIDE, "Leave it out for a grid that fits.")
     if agents > width * height:
         raise ConfigurationError(
             f"{citizens} citizens and {cops} cops do not fit on {width} x {height} = {width * height} cells, one agent "

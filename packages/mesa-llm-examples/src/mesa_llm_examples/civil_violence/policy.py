@@ -6,14 +6,14 @@ a hash of the request, so that it has no state and the same prompt gets the same
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.clients import tool_call
 from mesa_llm.reasoning import read_observation
+from mesa_llm_examples.choices import choose
 
 if TYPE_CHECKING:
     from mesa_llm.clients import LLMRequest, ToolCall
@@ -72,7 +72,7 @@ def _think_as_cop(observation: Mapping[str, Any], request: LLMRequest) -> tuple[
     actives = _actives(observation["local_state"])
     if not actives:
         return ["I see nobody who is active."], "arrest nobody"
-    chosen = _choose(actives, request, "arrest")
+    chosen = choose(actives, request, "arrest")
     return [f"I see {len(actives)} who are active: {', '.join(actives)}."], f"arrest citizen {chosen.split()[-1]}"
 
 
@@ -86,13 +86,7 @@ def _actives(others: Mapping[str, Any]) -> list[str]:
 
 def _move(observation: Mapping[str, Any], request: LLMRequest) -> str:
     free = observation["self_state"]["internal_state"].get("_free_directions")
-    return f"move {_choose(free, request, 'move')}" if free else "stay where I am"
-
-
-def _choose(options: Sequence[str], request: LLMRequest, purpose: str) -> str:
-    """One of the options, each as likely, the same for the same request."""
-    text = "\n".join([purpose, *(message.content for message in request.messages)])
-    return options[int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % len(options)]
+    return f"move {choose(free, request, 'move')}" if free else "stay where I am"
 
 
 def _carry_out(decision: str) -> list[ToolCall]:

@@ -1,0 +1,16 @@
+"""Opinion dynamics: people on a network talk, and listen to those who think alike.
+
+After Deffuant, Neau, Amblard and Weisbuch (2000), "Mixing beliefs among interacting agents", Advances in Complex
+Systems 3, 87-98, https://doi.org/10.1142/S0219525900000078.
+
+model    the network and what is measured on it
+agents   who decides: `Person`
+tools    what people can do besides speaking
+policy   bounded confidence, in the place of a language model
+"""
+
+from mesa_llm_examples.opinion.agents import Person
+from mesa_llm_examples.opinion.model import Opinion
+from mesa_llm_examples.opinion.policy import policy
+
+__all__ = ["Opinion", "Person", "policy"]

@@ -1,0 +1,81 @@
+"""Who decides: people, what to think, and what to say to whom.
+
+Nobody sees what somebody else thinks: an opinion shows only in what is said.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mesa.discrete_space import CellAgent
+
+from mesa_llm.activation import step_of
+from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.reasoning import OneCallReasoning
+from mesa_llm.tools.inbuilt_tools import speak_to
+from mesa_llm_examples.opinion.tools import change_opinion
+
+if TYPE_CHECKING:
+    from mesa.discrete_space import Cell
+
+    from mesa_llm.reasoning import Observation
+    from mesa_llm_examples.opinion.model import Opinion
+
+ADJACENT = 1
+
+PERSONA = """\
+You discuss with the people whom you know: {topic}.
+Your opinion is a number from 0, fully against it, to 1, fully for it. You listen to those whose opinion differs from
+yours by less than your confidence, and move towards them, by the share of the way that is your convergence. What others
+say that is farther from what you think leaves you unmoved."""
+
+TASK = """\
+Consider what you have just heard, and change your opinion if it has moved you. Then tell one of the people in your
+sight what you think now: name your opinion as a number."""
+
+
+class Person(LLMAgent, CellAgent):
+    """Listens, changes its mind, and speaks.
+
+    Args:
+        model: the network.
+        cell: the node where the person is.
+        opinion: what it thinks at first, 0 to 1.
+    """
+
+    def __init__(self, model: Opinion, cell: Cell, *, opinion: float) -> None:
+        super().__init__(
+            model,
+            OneCallReasoning,
+            llm_model=model.llm_model,
+            system_prompt=PERSONA.format(topic=model.topic),
+            vision=ADJACENT,
+            internal_state={"_confidence": model.confidence, "_convergence": model.convergence},
+            step_prompt=TASK,
+            api_base=model.api_base,
+            client=model.client,
+            tools=[change_opinion, speak_to],
+        )
+        self.cell = cell
+        self.opinion = opinion
+
+    def heard(self) -> list[dict[str, object]]:
+        """What it was told in the step before this one, in the order of who spoke.
+
+        Not what it has been told in this step, if people step one after another: so each message is considered once.
+        """
+        before = step_of(self.model) - 1
+        messages = [
+            entry.content
+            for entry in self.memory.entries
+            if entry.type == "message" and entry.step == before and entry.content["sender"] != self.unique_id
+        ]
+        return [
+            {"from": f"Person {message['sender']}", "message": message["message"]}
+            for message in sorted(messages, key=lambda message: int(message["sender"]))
+        ]
+
+    def generate_obs(self) -> Observation:
+        """Look at the people around, and recall what they have just said."""
+        self.internal_state |= {"_opinion": self.opinion, "_heard": self.heard()}
+        return super().generate_obs()

@@ -1,0 +1,140 @@
+"""The network of people, and what is measured on it."""
+
+from __future__ import annotations
+
+import inspect
+from statistics import fmean, pvariance
+from typing import TYPE_CHECKING
+
+import networkx as nx
+from mesa import DataCollector, Model
+from mesa.discrete_space import Network
+
+from mesa_llm.clients import RuleBasedClient
+from mesa_llm.errors import ConfigurationError
+from mesa_llm_examples.arguments import at_least, in_range
+from mesa_llm_examples.opinion.agents import Person
+from mesa_llm_examples.opinion.policy import DIGITS, policy
+
+if TYPE_CHECKING:
+    from mesa_llm.clients import LLMClient
+    from mesa_llm.parallel_stepping import ParallelStepping
+
+# Since Mesa 3.5 a network has a layout; its default draws from numpy's global generator.
+_LAYOUT = {"layout": nx.circular_layout} if "layout" in inspect.signature(Network).parameters else {}
+
+
+class Opinion(Model):
+    """People on the nodes of a small-world network, where each speaks to those it is connected with.
+
+    The network is that of Watts and Strogatz (1998), Nature 393, 440-442: a ring in which each is connected with the
+    nearest, and some of the connections lead anywhere instead.
+
+    Args:
+        people: how many, at least 0.
+        neighbors: with how many others each is connected in the ring: even, at least 0, and less than `people` unless
+            that is 0.
+        rewiring: the share of the connections that lead anywhere, 0 to 1.
+        confidence: d, who differs by less is listened to, 0 to 1.
+        convergence: μ, which share of the way a listener moves, 0 to 0.5.
+        topic: what they talk about.
+        seed: the same seed and the same answers give the same run, on the same release of Mesa; `None` for another
+            run each time.
+        llm_model: the language model, as `provider/model`; by default none is asked, and bounded confidence decides.
+        api_base: the base URL of the model's server, if it is not the provider's own.
+        client: the way to the model.
+        parallel_stepping: whether all people decide at the same time, and if need be how.
+
+    Raises:
+        ConfigurationError: if a value cannot work.
+    """
+
+    def __init__(
+        self,
+        people: int = 40,
+        *,
+        neighbors: int = 8,
+        rewiring: float = 0.1,
+        confidence: float = 0.3,
+        convergence: float = 0.5,
+        topic: str = "whether the centre of our town should be closed to cars",
+        seed: int | None = None,
+        llm_model: str | None = None,
+        api_base: str | None = None,
+        client: LLMClient | None = None,
+        parallel_stepping: bool | ParallelStepping = True,
+    ) -> None:
+        at_least("people", people, 0)
+        at_least("neighbors", neighbors, 0)
+        if neighbors % 2:
+            raise ConfigurationError(f"neighbors must be even, half of them on either side, got {neighbors!r}.")
+        if 0 < people <= neighbors:
+            raise ConfigurationError(
+                f"neighbors must be less than people, got {neighbors!r} and {people!r}. Use more people."
+            )
+        in_range("rewiring", rewiring, 0, 1)
+        in_range("confidence", confidence, 0, 1)
+        in_range("convergence", convergence, 0, 0.5, "At 0.5 a listener moves half of the way.")
+        super().__init__(rng=seed)
+        self.confidence = confidence
+        self.convergence = convergence
+        self.topic = topic
+        self.parallel_stepping = parallel_stepping
+        self.llm_model = llm_model or "rule-based/deffuant-2000"
+        self.api_base = api_base
+        self.client = RuleBasedClient(policy) if client is None and llm_model is None else client
+
+        network = nx.watts_strogatz_graph(people, neighbors, rewiring, seed=self.random.randrange(2**32))
+        self.grid = Network(network, capacity=1, random=self.random, **_LAYOUT)
+        for cell in self.grid.all_cells:
+            Person(self, cell, opinion=round(self.random.random(), DIGITS))
+
+        self.datacollector = DataCollector(
+            model_reporters={"mean": "mean", "variance": "variance", "clusters": "clusters"}
+        )
+        self.datacollector.collect(self)
+
+    def step(self) -> None:
+        """Let everybody listen, decide and speak, and measure."""
+        self.agents.shuffle_do("step")
+        self.datacollector.collect(self)
+
+    @property
+    def opinions(self) -> list[float]:
+        """What everybody thinks, the least first."""
+        return sorted(agent.opinion for agent in self.agents)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean opinion; `None` if there is nobody."""
+        return fmean(self.opinions) if self.opinions else None
+
+    @property
+    def variance(self) -> float | None:
+        """The variance of the opinions; `None` if there is nobody."""
+        return pvariance(self.opinions) if self.opinions else None
+
+    @property
+    def clusters(self) -> int:
+        """How many groups there are between which nobody listens to anybody any more.
+
+        Two people are of one group if they are connected, by themselves or by way of others of the group, and each
+        connected pair differs by less than the confidence.
+        """
+        listening = nx.Graph()
+        opinions = {agent.cell.coordinate: agent.opinion for agent in self.agents}
+        listening.add_nodes_from(opinions)
+        listening.add_edges_from(
+            (one, other) for one, other in self.grid.G.edges if abs(opinions[one] - opinions[other]) < self.confidence
+        )
+        return int(nx.number_connected_components(listening))
+
+    def result(self) -> str:
+        """What came of it, in one line."""
+        if self.mean is None or self.variance is None:
+            return "There was nobody."
+        before = self.datacollector.model_vars["variance"][0]
+        groups = "one group" if self.clusters == 1 else f"{self.clusters} groups that do not listen to each other"
+        return (
+            f"The variance of opinions went from {before:.3f} to {self.variance:.3f}; {groups}, mean {self.mean:.2f}."
+        )

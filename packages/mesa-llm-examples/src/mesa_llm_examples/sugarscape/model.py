@@ -1,0 +1,169 @@
+"""The world of traders, and what is counted in it."""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from mesa import DataCollector, Model
+from mesa.discrete_space import OrthogonalVonNeumannGrid
+
+from mesa_llm.clients import RuleBasedClient
+from mesa_llm.errors import ConfigurationError
+from mesa_llm_examples.arguments import at_least
+from mesa_llm_examples.sugarscape.agents import Trader
+from mesa_llm_examples.sugarscape.barter import Exchange, Holding
+from mesa_llm_examples.sugarscape.landscape import Landscape
+from mesa_llm_examples.sugarscape.policy import policy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mesa_llm.clients import LLMClient
+    from mesa_llm.parallel_stepping import ParallelStepping
+
+SMALLEST_SIDE = 3
+"""On a torus of fewer cells a side, two directions lead to the same cell."""
+ENDOWMENT = (25, 50)
+"""The least and the most sugar, and spice, that a trader begins with."""
+
+
+class Sugarscape(Model):
+    """Sugar and spice on a torus whose cells have room for one trader each.
+
+    In a step everything grows, then all traders decide where to go, go one by one, gather and eat; then all decide with
+    whom to trade, and trade one by one.
+
+    Args:
+        traders: how many traders at first, at least 0.
+        width: of the grid in cells, at least 3.
+        height: likewise.
+        max_metabolism: metabolisms are drawn from 1 to this, at least 1.
+        max_vision: visions are drawn from 1 cell to this, at least 1.
+        growth: how much sugar, and spice, grows on a cell in a step, at least 0.
+        trade: whether anybody trades.
+        seed: the same seed and the same answers give the same run, on the same release of Mesa; `None` for another
+            run each time.
+        llm_model: the language model, as `provider/model`; by default none is asked, and the rules of Epstein and
+            Axtell decide.
+        api_base: the base URL of the model's server, if it is not the provider's own.
+        client: the way to the model.
+        parallel_stepping: whether all traders decide at the same time, and if need be how.
+
+    Raises:
+        ConfigurationError: if a value cannot work.
+    """
+
+    def __init__(
+        self,
+        traders: int = 40,
+        *,
+        width: int = 20,
+        height: int = 20,
+        max_metabolism: int = 4,
+        max_vision: int = 3,
+        growth: int = 1,
+        trade: bool = True,
+        seed: int | None = None,
+        llm_model: str | None = None,
+        api_base: str | None = None,
+        client: LLMClient | None = None,
+        parallel_stepping: bool | ParallelStepping = True,
+    ) -> None:
+        at_least("traders", traders, 0)
+        at_least("width", width, SMALLEST_SIDE)
+        at_least("height", height, SMALLEST_SIDE)
+        at_least("max_metabolism", max_metabolism, 1)
+        at_least("max_vision", max_vision, 1, "Use 1 for traders that see the cells next to theirs.")
+        at_least("growth", growth, 0)
+        if traders > width * height:
+            raise ConfigurationError(
+                f"{traders} traders do not fit on {width} x {height} = {width * height} cells, one trader a cell. Use "
+                "a larger width or height."
+            )
+        super().__init__(rng=seed)
+        self.trade = trade
+        self.parallel_stepping = parallel_stepping
+        self.llm_model = llm_model or "rule-based/epstein-axtell-1996"
+        self.api_base = api_base
+        self.client = RuleBasedClient(policy) if client is None and llm_model is None else client
+
+        self.landscape = Landscape(width, height, growth)
+        self.grid = OrthogonalVonNeumannGrid((width, height), torus=True, capacity=1, random=self.random)
+        self.exchanges: list[Exchange] = []
+        """The exchanges of the current step."""
+        draw = self.random.randint
+        for cell in self.random.sample(list(self.grid.all_cells), traders):
+            holding = Holding(
+                sugar=draw(*ENDOWMENT),
+                spice=draw(*ENDOWMENT),
+                sugar_metabolism=draw(1, max_metabolism),
+                spice_metabolism=draw(1, max_metabolism),
+            )
+            Trader(self, cell, holding=holding, vision=draw(1, max_vision))
+
+        self.datacollector = DataCollector(
+            model_reporters={
+                "population": "population",
+                "exchanges": "exchange_count",
+                "price": "mean_price",
+                "gini": "gini",
+            }
+        )
+        self.datacollector.collect(self)
+
+    def step(self) -> None:
+        """Let everything grow, let everybody decide and act, and count."""
+        self.exchanges = []
+        self.landscape.grow()
+        self.agents.shuffle_do("step")
+        self.datacollector.collect(self)
+
+    @property
+    def population(self) -> int:
+        """How many traders are alive."""
+        return len(self.agents)
+
+    @property
+    def exchange_count(self) -> int:
+        """How many exchanges there were in the current step."""
+        return len(self.exchanges)
+
+    @property
+    def mean_price(self) -> float | None:
+        """The geometric mean of the step's prices, in spice for a unit of sugar; `None` if nobody traded."""
+        return math.exp(fmean(math.log(exchange.price) for exchange in self.exchanges)) if self.exchanges else None
+
+    @property
+    def gini(self) -> float | None:
+        """How unequal wealth is, sugar and spice together: 0 if all have the same; `None` if nobody is alive."""
+        return gini([agent.holding.sugar + agent.holding.spice for agent in self.agents])
+
+    def result(self) -> str:
+        """What came of it, in one line."""
+        of_run = self.datacollector.model_vars
+        prices = [price for price in of_run["price"] if price is not None]
+        traded = (
+            f"{sum(of_run['exchanges'])} exchanges, prices from {min(prices):.2f} to {max(prices):.2f}"
+            if prices
+            else "no exchange"
+        )
+        inequality = "" if self.gini is None else f"; Gini coefficient of wealth {self.gini:.2f}"
+        return f"{self.population} of {of_run['population'][0]} traders are alive; {traded}{inequality}."
+
+
+def gini(wealth: Sequence[float]) -> float | None:
+    """The Gini coefficient: half the mean difference of all pairs, in units of the mean.
+
+    Args:
+        wealth: what everybody has, at least 0.
+
+    Returns:
+        0 (all have the same) to just below 1 (one has everything); `None` if there is nobody or nothing.
+    """
+    total = sum(wealth)
+    if not total:
+        return None
+    ranked = sum(rank * own for rank, own in enumerate(sorted(wealth), 1))
+    return 2 * ranked / (len(wealth) * total) - (len(wealth) + 1) / len(wealth)

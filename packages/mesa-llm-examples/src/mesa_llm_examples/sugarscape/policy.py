@@ -1,0 +1,74 @@
+"""The rules of Epstein and Axtell (1996) in the place of a language model, on the same prompts.
+
+The policy knows nothing but the request. Where they draw at random, it takes a hash of the request.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mesa_llm.clients import Message, tool_call
+from mesa_llm.reasoning import read_observation
+from mesa_llm_examples.choices import choose
+from mesa_llm_examples.sugarscape.barter import Holding
+
+if TYPE_CHECKING:
+    from mesa_llm.clients import LLMRequest
+
+NEAR = 1.05
+"""Rates of substitution that differ by a smaller factor are as good as equal."""
+
+
+def policy(request: LLMRequest) -> Message:
+    """Answer a request of a trader: where to go, or with whom to trade."""
+    observation = read_observation(request)
+    if any(tool.name == "move_to_cell" for tool in request.tools):
+        return _go(observation["self_state"], request)
+    return _trade(observation, request)
+
+
+def _go(myself: Mapping[str, Any], request: LLMRequest) -> Message:
+    """The movement rule M for two goods (chapter IV): to the nearest of the cells that give the most welfare."""
+    me = myself["internal_state"]
+    holding = Holding(
+        sugar=me["_sugar"],
+        spice=me["_spice"],
+        sugar_metabolism=me["_sugar_metabolism"],
+        spice_metabolism=me["_spice_metabolism"],
+    )
+    welfare = {
+        tuple(cell["cell"]): round(holding.changed(cell["sugar"], cell["spice"]).welfare, 6) for cell in me["_cells"]
+    }
+    steps = {tuple(cell["cell"]): cell["steps"] for cell in me["_cells"]}
+    best = max(welfare.values())
+    candidates = [cell for cell in welfare if welfare[cell] == best]
+    nearest = min(steps[cell] for cell in candidates)
+    chosen = choose([cell for cell in candidates if steps[cell] == nearest], request, "cell")
+    if not steps[chosen]:
+        return Message("assistant", f"Nowhere in sight is better than here, where my welfare would be {best:.2f}.")
+    return Message(
+        "assistant",
+        f"At {list(chosen)} my welfare would be {best:.2f}, and nowhere more.",
+        (tool_call("move_to_cell", cell=list(chosen)),),
+    )
+
+
+def _trade(observation: Mapping[str, Any], request: LLMRequest) -> Message:
+    """With the one whose rate of substitution is farthest from one's own, so that there is most to gain."""
+    mine = observation["self_state"]["internal_state"]["mrs"]
+    gaps = {
+        name: abs(math.log(other["internal_state"]["mrs"] / mine)) if other["internal_state"]["mrs"] and mine else 0.0
+        for name, other in observation["local_state"].items()
+        if name.startswith("Trader ")
+    }
+    widest = max(gaps.values(), default=0.0)
+    if widest < math.log(NEAR):
+        return Message("assistant", "Nobody in sight has a rate that is far from mine.")
+    chosen = choose([name for name, gap in gaps.items() if gap == widest], request, "partner")
+    return Message(
+        "assistant",
+        f"The rate of {chosen} is farthest from mine, {mine:g}.",
+        (tool_call("trade_with", trader_id=int(chosen.rpartition(" ")[2])),),
+    )
