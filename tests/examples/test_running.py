@@ -1,6 +1,5 @@
 """The parts of the command that need no process of their own."""
 
-import inspect
 import io
 from itertools import count
 
@@ -8,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from mesa_llm.clients import CallCounts, MeteredClient, RuleBasedClient
-from mesa_llm_examples import cli, failures
+from mesa_llm_examples import failures
 from mesa_llm_examples.civil_violence import CivilViolence, policy
-from mesa_llm_examples.progress import StepProgress
+from mesa_llm_examples.progress import StepProgress, in_words
 from mesa_llm_examples.simulation import Run, StepRecord, simulate
 from mesa_llm_examples.summary import print_summary
 
@@ -94,9 +93,15 @@ def test_an_error_in_one_line(error, line):
     assert failures.in_one_line(error) == line
 
 
-def test_the_defaults_of_the_command_are_those_of_the_model():
-    of_model = inspect.signature(CivilViolence).parameters
-    of_command = inspect.signature(cli.civil_violence).parameters
-    shared = set(of_model) & set(of_command)
-    assert {name: of_command[name].default for name in shared} == {name: of_model[name].default for name in shared}
-    assert {"citizens", "cops", "legitimacy", "max_jail_term", "citizen_vision", "cop_vision"} <= shared
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(4, "4"), (0.12345, "0.123"), (2.0, "2.000"), (None, "-")],
+    ids=["count", "measure", "2", "none"],
+)
+def test_states_are_shown_as_what_they_are(value, shown):
+    assert in_words(StepRecord(step=1, states={"state": value})) == f"state {shown}"
+
+
+def test_the_summary_says_what_came_of_it():
+    text = printed(lambda console: print_summary(console, run_of(7.0, 0.5), in_parallel=True, result="All are well."))
+    assert "\nAll are well.\n" in text

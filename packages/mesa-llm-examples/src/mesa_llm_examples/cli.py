@@ -6,9 +6,10 @@ Mesa takes seconds to import, so only running an example does it.
 from __future__ import annotations
 
 import gc
+import inspect
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from mesa_llm.errors import ConfigurationError, MesaLLMError
 from mesa_llm_examples.apps.serving import app_command
+from mesa_llm_examples.catalogue import EXAMPLES, Example, Option
 from mesa_llm_examples.failures import RunInterruptedError, in_one_line, lines_below
 from mesa_llm_examples.journals import as_recorded, journal_setting
 from mesa_llm_examples.running import Mode, Setting, run
@@ -24,24 +26,9 @@ from mesa_llm_examples.running import Mode, Setting, run
 NAME = "mesa-llm-examples"
 LATENCY = 0.05
 ATTEMPTS = 6
-EXAMPLES = {"civil-violence": "Citizens rebel or keep quiet, cops arrest those who rebel (Epstein 2002)."}
 
-# The options of a run that show in its results, and how far and by which mode it went.
-_RECORDED = (
-    "citizens",
-    "cops",
-    "steps",
-    "seed",
-    "mode",
-    "model",
-    "legitimacy",
-    "citizen_vision",
-    "cop_vision",
-    "max_jail_term",
-    "width",
-    "height",
-    "movement",
-)
+# The options of a run, besides those of the model, that show in its results, and how far and by which mode it went.
+_RECORDED = ("steps", "seed", "mode", "model")
 
 # Typer comes with click inside, or stands on it, and exports nothing but this child of it.
 _UsageError: Any = typer.BadParameter.__base__
@@ -89,17 +76,16 @@ def _say(text: str, status: int) -> int:
 def list_examples() -> None:
     """List the examples."""
     console = Console(highlight=False)
-    for name, what in EXAMPLES.items():
-        console.print(f"[bold]{name}[/]  {what}", soft_wrap=True)
+    width = max(map(len, EXAMPLES))
+    for example in EXAMPLES.values():
+        console.print(f"[bold]{example.name:{width}}[/]  {example.summary}", soft_wrap=True)
     console.print(f"\nRun it: {NAME} run {next(iter(EXAMPLES))}", soft_wrap=True)
 
 
-@run_app.command("civil-violence", help=EXAMPLES["civil-violence"])
-def civil_violence(
+def _run(
+    example: Example,
     context: typer.Context,
     *,
-    citizens: Annotated[int, typer.Option(help="How many citizens.")] = 60,
-    cops: Annotated[int, typer.Option(help="How many cops.")] = 12,
     steps: Annotated[int, typer.Option(min=1, help="How many steps.")] = 10,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same run.", show_default="drawn")] = None,
     mode: Annotated[Mode, typer.Option(help="How the agents decide; off: one after the other.")] = Mode.ASYNCIO,
@@ -118,13 +104,6 @@ def civil_violence(
     latency: Annotated[
         float | None, typer.Option(min=0, help="Without --model: seconds until an answer.", show_default=str(LATENCY))
     ] = None,
-    legitimacy: Annotated[float, typer.Option(help="How legitimate the regime seems, 0 to 1.")] = 0.5,
-    citizen_vision: Annotated[int, typer.Option(help="How many cells far citizens see.")] = 2,
-    cop_vision: Annotated[int, typer.Option(help="How many cells far cops see.")] = 2,
-    max_jail_term: Annotated[int, typer.Option(help="The longest jail term, in steps.")] = 5,
-    width: Annotated[int | None, typer.Option(help="Width of the grid, in cells.", show_default="as needed")] = None,
-    height: Annotated[int | None, typer.Option(help="Height of the grid, in cells.", show_default="as needed")] = None,
-    movement: Annotated[bool, typer.Option(help="Whether anybody moves.")] = True,
     journal: Annotated[
         Path | None, typer.Option(help="File in which all model calls are recorded.", rich_help_panel="Journal")
     ] = None,
@@ -147,12 +126,13 @@ def civil_violence(
         ),
     ] = None,
 ) -> None:
-    """Run civil violence."""
+    """Run an example; the context has the values of all options, those of the example included."""
     setting = journal_setting(journal, replay=replay, resume=resume, run=run_name)
-    options: dict[str, Any] = {name: context.params[name] for name in _RECORDED}
+    of_example = [option.name for option in example.options]
+    options: dict[str, Any] = {name: context.params[name] for name in (*of_example, *_RECORDED)}
     if setting is not None and setting.mode != "record":
         given = [name for name in options if _is_given(context, name)]
-        options = as_recorded(setting, "civil-violence", options, given)
+        options = as_recorded(setting, example.name, options, given)
     options["mode"] = mode = Mode(options["mode"])
     if options["seed"] is None:
         options["seed"] = random.randrange(2**32)
@@ -169,9 +149,9 @@ def civil_violence(
         raise ConfigurationError("--max-workers needs --mode threading.")
     console = Console()
     with console.status("Loading Mesa ..."):
-        from mesa_llm_examples.civil_violence import CivilViolence, policy  # noqa: PLC0415 - takes seconds
+        make_model, policy = example.model_class(), example.policy()  # import Mesa, which takes seconds
     gc.freeze()  # half a million objects that stay; to look through them again and again takes a third of the time
-    of_model = {name: value for name, value in options.items() if name not in {"model", "mode", "steps"}}
+    of_model = {name: options[name] for name in (*of_example, "seed")}
     run(
         console,
         Setting(
@@ -184,19 +164,52 @@ def civil_violence(
             max_attempts=ATTEMPTS if max_attempts is None else max_attempts,
             latency=LATENCY if latency is None else latency,
             journal=setting,
-            metadata={"example": "civil-violence", "options": options},
+            metadata={"example": example.name, "options": options},
         ),
         policy,
-        lambda client: CivilViolence(
+        lambda client: make_model(
             **of_model,
             llm_model=model,
             client=client,
             parallel_stepping=mode is not Mode.OFF,
         ),
-        f"Civil violence (Epstein 2002): {options['citizens']} citizens, {options['cops']} cops, seed {seed}",
+        f"{example.headline.format_map(options)}, seed {seed}",
     )
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def _command_of(example: Example) -> Callable[..., None]:
+    """The command that runs an example: a function whose parameters are the options of the example and of any run."""
+
+    def command(context: typer.Context, **options: Any) -> None:
+        of_run = {name: value for name, value in options.items() if name in shared}
+        _run(example, context, **of_run)
+
+    shared = dict(inspect.signature(_run, eval_str=True).parameters)
+    context = shared.pop("context")
+    del shared["example"]
+    shared["steps"] = shared["steps"].replace(default=example.steps)
+    own = [_parameter(option) for option in example.options]
+    parameters = [context.replace(kind=context.KEYWORD_ONLY), *own, *shared.values()]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    shown = option.shown_default
+    declared = typer.Option(help=option.help, show_default=True if shown is None else shown, rich_help_panel="Model")
+    return inspect.Parameter(
+        option.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=option.default,
+        annotation=Annotated[option.type, declared],
+    )
+
+
+for _example in EXAMPLES.values():
+    run_app.command(_example.name, help=_example.summary)(_command_of(_example))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from mesa_llm_examples.simulation import figure
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Task
@@ -60,7 +62,7 @@ class StepProgress:
 
 def in_words(record: StepRecord) -> str:
     """The states of a step: `active 4, quiet 56, jailed 0`."""
-    return ", ".join(f"{name} {count}" for name, count in record.states.items())
+    return ", ".join(f"{name} {figure(value)}" for name, value in record.states.items())
 
 
 class _CallsInFlight(ProgressColumn):

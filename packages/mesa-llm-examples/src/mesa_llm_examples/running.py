@@ -72,7 +72,7 @@ def run(
         console: where.
         setting: how.
         policy: decides if no model is to be asked.
-        make_model: makes the Mesa model, given the way to the language model.
+        make_model: makes the Mesa model, given the way to the language model; its `result()` says what came of it.
         headline: what is run.
 
     Raises:
@@ -98,7 +98,11 @@ def run(
             except KeyboardInterrupt:
                 raise RunInterruptedError(_interrupted(setting, progress.step)) from None
     print_summary(
-        console, run, in_parallel=setting.mode is not Mode.OFF, replayed=journaled.replayed if journaled else 0
+        console,
+        run,
+        in_parallel=setting.mode is not Mode.OFF,
+        replayed=journaled.replayed if journaled else 0,
+        result=model.result(),
     )
     if journaled is not None and setting.journal is not None and setting.journal.mode != "replay":
         line = f"Recorded as run {journaled.run!r} in {setting.journal.path}. Repeat it with --replay."

@@ -17,13 +17,14 @@ class StepRecord:
 
     Attributes:
         step: its number; 0 stands for the model before the first step.
-        states: what the model's data collector counted at its end.
+        states: what the model's data collector counted and measured at its end; `None` where there is nothing to
+            measure.
         calls: model calls made in it.
         seconds: its wall time.
     """
 
     step: int
-    states: Mapping[str, int]
+    states: Mapping[str, float | None]
     calls: int = 0
     seconds: float = 0.0
 
@@ -44,6 +45,13 @@ class Run:
     def seconds(self) -> float:
         """The wall time of all steps."""
         return sum(record.seconds for record in self.records)
+
+
+def figure(value: float | None) -> str:
+    """A state as it is shown: counts in full, measures to three digits after the point, a dash for none."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def simulate(
@@ -76,6 +84,6 @@ def simulate(
     return Run(records=tuple(records), calls=client.counts())
 
 
-def _collected(model: Any) -> dict[str, int]:
+def _collected(model: Any) -> dict[str, float | None]:
     """The last value of every variable of the model's data collector."""
     return {name: values[-1] for name, values in model.datacollector.model_vars.items()}

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from mesa_llm_examples.simulation import figure
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from mesa_llm_examples.simulation import Run
 
 
-def print_summary(console: Console, run: Run, *, in_parallel: bool, replayed: int = 0) -> None:
+def print_summary(console: Console, run: Run, *, in_parallel: bool, replayed: int = 0, result: str = "") -> None:
     """Print a run.
 
     Args:
@@ -20,19 +22,22 @@ def print_summary(console: Console, run: Run, *, in_parallel: bool, replayed: in
         run: the run.
         in_parallel: whether all agents of a step decided at the same time.
         replayed: how many calls a journal has answered.
+        result: what came of it, in one line.
     """
     console.print(_table(run))
+    if result:
+        console.print(f"\n{result}", highlight=False, soft_wrap=not console.is_terminal)
     for line in _totals(run, in_parallel=in_parallel, replayed=replayed):
         console.print(line, highlight=False, soft_wrap=not console.is_terminal)
 
 
 def _table(run: Run) -> Table:
-    table = Table(box=None, padding=(0, 2), header_style="bold")
+    table = Table(box=None, padding=(0, 1), header_style="bold")
     for heading in ("step", *run.records[0].states, "model calls", "seconds"):
         table.add_column(heading, justify="right")
     for record in run.records:
         taken = (str(record.calls), f"{record.seconds:.2f}") if record.step else ("", "")
-        table.add_row(str(record.step), *map(str, record.states.values()), *taken)
+        table.add_row(str(record.step), *map(figure, record.states.values()), *taken)
     return table
 
 
