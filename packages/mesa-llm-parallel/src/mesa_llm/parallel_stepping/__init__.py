@@ -12,6 +12,7 @@ Its modules, from the outside in:
     thread_pool_runner  agents run on threads
     settle              what agents owe to themselves after acting
     report              what a step took; reporters and chrome_trace make columns and pictures of it
+    progress            how far a step has come, while it runs
     watchdog, draws     say so when a step does not get on, or depends on how fast the model answers
     generators, rearm   the random state put back, and Mesa kept stepping, when a step has failed
 """
@@ -27,6 +28,7 @@ from mesa_llm.parallel_stepping.manual import (
     step_agents_parallel_sync,
 )
 from mesa_llm.parallel_stepping.patch import disable_automatic_parallel_stepping, enable_automatic_parallel_stepping
+from mesa_llm.parallel_stepping.progress import StepProgress, progress_of
 from mesa_llm.parallel_stepping.report import AgentReport, CallSpan, Span, StepReport
 from mesa_llm.parallel_stepping.reporters import agent_reporters, model_reporters, reports_of
 
@@ -36,6 +38,7 @@ __all__ = [
     "ParallelStepError",
     "ParallelStepping",
     "Span",
+    "StepProgress",
     "StepReport",
     "agent_reporters",
     "chrome_trace",
@@ -43,6 +46,7 @@ __all__ = [
     "enable_automatic_parallel_stepping",
     "model_reporters",
     "my_turn",
+    "progress_of",
     "reports_of",
     "step_agents_multithreaded",
     "step_agents_parallel",

@@ -18,7 +18,7 @@ from mesa_llm.activation import Activation, current_activation, current_turn, ne
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.concurrency.calling_loop import GRACE
 from mesa_llm.llm_agent import LLMAgent
-from mesa_llm.parallel_stepping import draws, rearm
+from mesa_llm.parallel_stepping import draws, progress, rearm
 from mesa_llm.parallel_stepping.asyncio_runner import InlineSeat
 from mesa_llm.parallel_stepping.failures import ALWAYS_RAISED, ParallelStepError, add_note, name_of, told
 from mesa_llm.parallel_stepping.passage import Passage
@@ -144,9 +144,10 @@ class ParallelStep:
             self.ordinals = {id(model): next_ordinal(model) for model in self._models}
             self.seats = tuple(self._seating.seat(agent) for agent in self._agents)
             self._in_place = list(self.seats)
-            await self._run_phases()
-            await self._until_ended()
-            await self._settle([seat for seat in self.seats if seat.state is State.ENDED])
+            with progress.shown(self, self._models):
+                await self._run_phases()
+                await self._until_ended()
+                await self._settle([seat for seat in self.seats if seat.state is State.ENDED])
             self.remarks.say()
         except BaseException as error:
             failure = error

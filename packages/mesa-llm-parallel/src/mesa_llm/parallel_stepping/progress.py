@@ -1,0 +1,86 @@
+"""How far a parallel step has come, for whoever shows it while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mesa_llm.activation import step_of
+from mesa_llm.parallel_stepping.states import State
+
+if TYPE_CHECKING:
+    from mesa_llm.parallel_stepping.parallel_step import ParallelStep
+
+_NOT_DECIDED = (State.NOT_STARTED, State.DECIDING)
+
+_running: dict[int, tuple[ParallelStep, ...]] = {}
+"""The steps that run, by the `id` of the model, the innermost last. A model is kept alive by its running step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepProgress:
+    """How far a parallel step had come at one moment.
+
+    Attributes:
+        step: the number of the model's step; 1 during the first.
+        agents: how many agents step.
+        decided: how many of them have decided and nothing left to decide, be it that they wait for their turn, act or
+            have ended.
+        acted: how many of them have had their turn.
+        failed: how many of them could not decide, or failed while acting.
+        seconds: since the step began.
+    """
+
+    step: int
+    agents: int
+    decided: int
+    acted: int
+    failed: int
+    seconds: float
+
+
+def progress_of(model: Any) -> StepProgress | None:
+    """How far the parallel step of a model has come that runs right now; `None` if none does.
+
+    May be called from any thread, which is the way to show it: the one that steps the model is busy. What it reads may
+    change while it does, so numbers may be of neighbouring moments. Of a step within a step, the inner one is told.
+
+    Args:
+        model: a Mesa model.
+    """
+    steps = _running.get(id(model))
+    if not steps:
+        return None
+    step = steps[-1]
+    seats = [seat for seat in step.seats if seat.agent.model is model]
+    failed = sum(seat.error is not None for seat in seats)
+    return StepProgress(
+        step=step_of(model),
+        agents=len(seats),
+        decided=sum(seat.state not in _NOT_DECIDED and seat.error is None and not seat.left for seat in seats),
+        acted=sum(seat.acted for seat in seats),
+        failed=failed,
+        seconds=step.clock() - step.began,
+    )
+
+
+@contextmanager
+def shown(step: ParallelStep, models: Iterable[Any]) -> Iterator[None]:
+    """Let `progress_of` the models tell of a step, while it runs.
+
+    A model is stepped by one thread at a time, so nothing here needs a lock.
+    """
+    keys = [id(model) for model in models]
+    for key in keys:
+        _running[key] = (*_running.get(key, ()), step)
+    try:
+        yield
+    finally:
+        for key in keys:
+            left = tuple(other for other in _running[key] if other is not step)
+            if left:
+                _running[key] = left
+            else:
+                del _running[key]
