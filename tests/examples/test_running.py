@@ -1,6 +1,7 @@
 """The parts of the command that need no process of their own."""
 
 import io
+import re
 from itertools import count
 
 import pytest
@@ -9,8 +10,9 @@ from rich.console import Console
 from mesa_llm.clients import CallCounts, MeteredClient, RuleBasedClient
 from mesa_llm_examples import failures
 from mesa_llm_examples.civil_violence import CivilViolence, policy
-from mesa_llm_examples.progress import StepProgress, in_words
+from mesa_llm_examples.progress import RunProgress, happening, in_words
 from mesa_llm_examples.simulation import Run, StepRecord, simulate
+from mesa_llm_examples.stepping import Mode, stepping
 from mesa_llm_examples.summary import print_summary
 
 
@@ -31,11 +33,13 @@ def run_of(waited, seconds):
 
 def test_a_run_is_recorded_step_by_step():
     client = MeteredClient(RuleBasedClient(policy))
-    model = CivilViolence(5, 1, seed=1, client=client, parallel_stepping=False)
+    model = CivilViolence(5, 1, seed=1, client=client)
     seen = []
-    run = simulate(model, client, 3, on_step=seen.append, clock=count(0, 2).__next__)
+    with stepping(Mode.ASYNCIO):
+        run = simulate(model, client, 3, on_step=seen.append, clock=count(0, 2).__next__)
     assert [record.step for record in run.records] == [0, 1, 2, 3]
-    assert list(run.records[1:]) == seen
+    assert list(run.records) == seen
+    assert [[report.step for report in record.reports] for record in seen] == [[], [1], [2], [3]]
     assert run.seconds == 6
     assert run.records[1].calls == 12
     assert sum(record.calls for record in run.records) == run.calls.calls
@@ -61,13 +65,16 @@ def test_the_summary_of_a_run_one_agent_at_a_time():
 
 
 def progress(console):
-    with StepProgress(console, MeteredClient(RuleBasedClient(policy)), steps=2) as shown:
+    client = MeteredClient(RuleBasedClient(policy))
+    with RunProgress(console, object(), client, steps=2) as shown:
+        shown.ended(StepRecord(step=0, states={"active": 0, "quiet": 9}))
         assert shown.step == 1
         shown.ended(StepRecord(step=1, states={"active": 4, "quiet": 5}, calls=18, seconds=0.5))
         assert shown.step == 2
+        shown.ended(StepRecord(step=2, states={}, calls=3, seconds=0.1))
 
 
-def test_progress_is_a_line_a_step():
+def test_progress_is_a_line_a_step_that_has_ended_well():
     assert printed(progress) == "Step 1/2: active 4, quiet 5. 18 model calls, 0.50 s\n"
 
 
@@ -75,6 +82,31 @@ def test_progress_is_a_bar_on_a_terminal():
     text = printed(progress, force_terminal=True)
     assert "calls in flight" in text
     assert "active 4, quiet 5" in text
+
+
+def test_while_agents_decide_the_bar_tells_of_them():
+    def answer(request):
+        stream.seek(0)
+        stream.truncate()
+        shown._bar.refresh()
+        drawn.append(stream.getvalue())
+        return policy(request)
+
+    drawn = []
+    stream = io.StringIO()
+    client = MeteredClient(RuleBasedClient(answer))
+    model = CivilViolence(5, 1, seed=1, client=client)
+    console = Console(file=stream, width=100, force_terminal=True)
+    with stepping(Mode.ASYNCIO), RunProgress(console, model, client, steps=2) as shown:
+        model.step()
+    assert re.search(r"0 of 6 decided, 0 acted, 0 failed; \d calls in flight", drawn[0])
+    assert re.search(r"[1-5] of 6 decided", "".join(drawn))
+
+
+def test_tokens_and_their_price_are_told_where_they_are_known():
+    counts = CallCounts(in_flight=3, prompt_tokens=12_000, completion_tokens=345, cost=0.0213)
+    assert happening(None, counts) == "3 calls in flight; 12,345 tokens, $0.0213"
+    assert happening(None, CallCounts(in_flight=1)) == "1 calls in flight"
 
 
 @pytest.mark.parametrize(

@@ -1,33 +1,30 @@
-"""Running an example on a console: headline, progress, summary."""
+"""Running an example on a console: headline, progress, summary; and on request, a file of all that happened."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from mesa_llm.errors import RecordingError
 from mesa_llm_examples.failures import RunInterruptedError
-from mesa_llm_examples.progress import StepProgress
+from mesa_llm_examples.progress import RunProgress
+from mesa_llm_examples.reports.writing import RunWriter
 from mesa_llm_examples.simulation import simulate
+from mesa_llm_examples.stepping import Mode, stepping
 from mesa_llm_examples.summary import print_summary
+from mesa_llm_examples.way import WayToModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import TextIO
 
     from rich.console import Console
 
     from mesa_llm.clients import Answer, LLMClient, LLMRequest
     from mesa_llm.journal import JournaledClient
     from mesa_llm_examples.journals import JournalSetting
-
-
-class Mode(StrEnum):
-    """How the agents of a step decide."""
-
-    ASYNCIO = "asyncio"
-    THREADING = "threading"
-    OFF = "off"
+    from mesa_llm_examples.simulation import StepRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,28 +32,24 @@ class Setting:
     """How an example is run, whichever it is.
 
     Attributes:
+        example: its name.
+        headline: what is run, in words.
+        options: all options that show in the results, by name.
         steps: how many steps, at least 1.
         mode: how the agents of a step decide.
         max_workers: in mode `threading`, how many threads may run at once; `None` for no limit.
-        llm_model: the language model, as `provider/model`; `None` for the example's rule.
-        api_base: the base URL of the model's server; `None` for the provider's own.
-        timeout: seconds to wait for an answer of the model.
-        max_attempts: how often a request is sent at most.
-        latency: seconds until the rule answers.
+        way: who decides.
         journal: where the calls are recorded, or come from; `None` for nowhere.
-        metadata: kept in the journal with a new run.
     """
 
+    example: str
+    headline: str
+    options: Mapping[str, Any]
     steps: int
-    mode: Mode
-    max_workers: int | None
-    llm_model: str | None
-    api_base: str | None
-    timeout: float
-    max_attempts: int
-    latency: float
+    mode: Mode = Mode.ASYNCIO
+    max_workers: int | None = None
+    way: WayToModel = field(default_factory=WayToModel)
     journal: JournalSetting | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run(
@@ -64,7 +57,8 @@ def run(
     setting: Setting,
     policy: Callable[[LLMRequest], Answer],
     make_model: Callable[[LLMClient], Any],
-    headline: str,
+    *,
+    records: Sequence[TextIO] = (),
 ) -> None:
     """Run an example and show it.
 
@@ -73,28 +67,33 @@ def run(
         setting: how.
         policy: decides if no model is to be asked.
         make_model: makes the Mesa model, given the way to the language model; its `result()` says what came of it.
-        headline: what is run.
+        records: text streams to which all that happens is written, as lines of JSON.
 
     Raises:
         MesaLLMError: if the model cannot be made, or agents could not decide.
         RunInterruptedError: if Ctrl-C was pressed.
     """
-    from mesa_llm.clients import MeteredClient, RuleBasedClient  # noqa: PLC0415 - imports Mesa
-    from mesa_llm.module_llm import connect  # noqa: PLC0415
+    from mesa_llm.clients import MeteredClient  # noqa: PLC0415 - imports Mesa
 
-    inner: LLMClient = (
-        RuleBasedClient(policy, latency=setting.latency)
-        if setting.llm_model is None
-        else connect(api_base=setting.api_base, timeout=setting.timeout, max_attempts=setting.max_attempts)
-    )
-    with _journaled(inner, setting) as journaled:
+    inner = setting.way.client(policy)
+    with _journaled(inner, setting) as journaled, ExitStack() as writing:
         client = MeteredClient(inner if journaled is None else journaled)
         model = make_model(client)
-        for line, style in ((headline, "bold"), (_who_decides(setting), "")):
+        for line, style in ((setting.headline, "bold"), (_who_decides(setting), "")):
             console.print(line, style=style, highlight=False, soft_wrap=not console.is_terminal)
-        with _stepping(setting), StepProgress(console, client, setting.steps) as progress:
+        writers = [writing.enter_context(RunWriter(stream, setting, model, client)) for stream in records]
+        with (
+            stepping(setting.mode, setting.max_workers),
+            RunProgress(console, model, client, setting.steps) as progress,
+        ):
+
+            def ended(record: StepRecord) -> None:
+                for writer in writers:
+                    writer.ended(record)
+                progress.ended(record)
+
             try:
-                run = simulate(model, client, setting.steps, on_step=progress.ended)
+                run = simulate(model, client, setting.steps, on_step=ended)
             except KeyboardInterrupt:
                 raise RunInterruptedError(_interrupted(setting, progress.step)) from None
     print_summary(
@@ -104,6 +103,11 @@ def run(
         replayed=journaled.replayed if journaled else 0,
         result=model.result(),
     )
+    for writer in writers:
+        if writer.error is not None:
+            raise RecordingError(
+                f"The record of the run breaks off, since it could not be written: {writer.error}. The run did not."
+            )
     if journaled is not None and setting.journal is not None and setting.journal.mode != "replay":
         line = f"Recorded as run {journaled.run!r} in {setting.journal.path}. Repeat it with --replay."
         console.print(line, highlight=False, soft_wrap=not console.is_terminal)
@@ -122,7 +126,7 @@ def _journaled(inner: LLMClient, setting: Setting) -> Iterator[JournaledClient |
         journal.path,
         mode=journal.mode,
         run=journal.run,
-        metadata=setting.metadata,
+        metadata={"example": setting.example, "options": setting.options},
     ) as client:
         yield client
 
@@ -135,25 +139,4 @@ def _interrupted(setting: Setting, step: int) -> str:
 def _who_decides(setting: Setting) -> str:
     if setting.journal is not None and setting.journal.mode == "replay":
         return f"Decisions: those recorded in {setting.journal.path}. Nobody is asked."
-    if setting.llm_model is None:
-        return f"Decisions: rule-based policy, no model is asked. It answers each request after {setting.latency:g} s."
-    return f"Decisions: {setting.llm_model}{f' at {setting.api_base}' if setting.api_base else ''}."
-
-
-@contextmanager
-def _stepping(setting: Setting) -> Iterator[None]:
-    from mesa_llm.parallel_stepping import (  # noqa: PLC0415 - imports Mesa
-        disable_automatic_parallel_stepping,
-        enable_automatic_parallel_stepping,
-    )
-
-    if setting.mode is Mode.OFF:
-        yield
-        return
-    enable_automatic_parallel_stepping(
-        "threading" if setting.mode is Mode.THREADING else "asyncio", max_workers=setting.max_workers
-    )
-    try:
-        yield
-    finally:
-        disable_automatic_parallel_stepping()
+    return str(setting.way)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mesa_llm.clients import CallCounts, MeteredClient
+    from mesa_llm.parallel_stepping import StepReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +22,14 @@ class StepRecord:
             measure.
         calls: model calls made in it.
         seconds: its wall time.
+        reports: of the agents that stepped in parallel in it, one a set.
     """
 
     step: int
     states: Mapping[str, float | None]
     calls: int = 0
     seconds: float = 0.0
+    reports: tuple[StepReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,25 +65,36 @@ def simulate(
     on_step: Callable[[StepRecord], None] = lambda record: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Run:
-    """Step a model some times.
+    """Step a model some times. Imports Mesa.
 
     Args:
         model: a Mesa model with a data collector.
         client: the client of its agents, which counts the calls.
         steps: how many steps.
-        on_step: told of every step when it has ended.
+        on_step: told of the model before the first step, and of every step when it has ended; also of one that fails,
+            whose record has no states.
         clock: gives the time in seconds.
 
     Raises:
         Exception: what a step raises.
     """
+    from mesa_llm.parallel_stepping import reports_of  # noqa: PLC0415 - imports Mesa
+
     records = [StepRecord(step=0, states=_collected(model))]
+    on_step(records[0])
     for step in range(1, steps + 1):
         calls_before, started = client.counts().calls, clock()
-        model.step()
-        seconds, calls = clock() - started, client.counts().calls - calls_before
-        records.append(StepRecord(step=step, states=_collected(model), calls=calls, seconds=seconds))
-        on_step(records[-1])
+        states: Mapping[str, float | None] = {}
+        try:
+            model.step()
+            states = _collected(model)
+        finally:
+            seconds, calls = clock() - started, client.counts().calls - calls_before
+            record = StepRecord(
+                step=step, states=states, calls=calls, seconds=seconds, reports=tuple(reports_of(model))
+            )
+            on_step(record)
+        records.append(record)
     return Run(records=tuple(records), calls=client.counts())
 
 

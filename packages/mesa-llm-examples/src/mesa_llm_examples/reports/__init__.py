@@ -1,0 +1,1 @@
+"""What happened in a run, as a file of JSON Lines, and what is drawn from it."""

@@ -1,0 +1,84 @@
+"""How the agents of a run reach whoever decides: a language model, or the example's rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mesa_llm.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mesa_llm.clients import Answer, LLMClient, LLMRequest
+
+ATTEMPTS = 6
+LATENCY = 0.05
+TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayToModel:
+    """The way to a language model; without one, a rule decides.
+
+    What is `None` is as usual: see the constants above.
+
+    Attributes:
+        llm_model: the language model, as `provider/model`; `None` for the example's rule.
+        api_base: the base URL of the model's server; `None` for the provider's own.
+        timeout: seconds to wait for an answer of the model.
+        max_attempts: how often a request is sent at most.
+        latency: seconds until the rule answers.
+
+    Raises:
+        ConfigurationError: if one is given that has no meaning beside the others.
+    """
+
+    llm_model: str | None = None
+    api_base: str | None = None
+    timeout: float | None = None
+    max_attempts: int | None = None
+    latency: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.llm_model is not None:
+            if self.latency is not None:
+                raise ConfigurationError("--latency is for runs without --model: a model takes the time it takes.")
+            return
+        if self.api_base is not None:
+            raise ConfigurationError("--api-base needs --model, for example --model openai/NAME.")
+        if self.max_attempts is not None:
+            raise ConfigurationError("--max-attempts needs --model: without it nothing is sent.")
+        if self.timeout is not None:
+            raise ConfigurationError("--timeout needs --model: without it nobody is waited for.")
+
+    def client(self, policy: Callable[[LLMRequest], Answer]) -> LLMClient:
+        """A client that goes this way. Imports Mesa.
+
+        Args:
+            policy: decides if no model is to be asked.
+        """
+        from mesa_llm.clients import RuleBasedClient  # noqa: PLC0415 - imports Mesa
+        from mesa_llm.module_llm import connect  # noqa: PLC0415
+
+        if self.llm_model is None:
+            return RuleBasedClient(policy, latency=LATENCY if self.latency is None else self.latency)
+        return connect(
+            api_base=self.api_base,
+            timeout=TIMEOUT if self.timeout is None else self.timeout,
+            max_attempts=ATTEMPTS if self.max_attempts is None else self.max_attempts,
+        )
+
+    @property
+    def decides(self) -> str:
+        """Who decides, in few words."""
+        if self.llm_model is None:
+            return "rule-based policy"
+        return f"{self.llm_model} at {self.api_base}" if self.api_base else self.llm_model
+
+    def __str__(self) -> str:
+        """Who decides, in one or two sentences."""
+        if self.llm_model is None:
+            latency = LATENCY if self.latency is None else self.latency
+            return f"Decisions: {self.decides}, no model is asked. It answers each request after {latency:g} s."
+        return f"Decisions: {self.decides}."

@@ -1,0 +1,147 @@
+"""What happens in a run as lines of JSON: on standard output, or in a file."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from mesa_llm.testing import FakeOpenAIServer, Fault
+from mesa_llm_examples.cli import main
+
+SMALL = ("run", "civil-violence", "--citizens", "6", "--cops", "2", "--steps", "2", "--seed", "42")
+AGENTS = 8
+
+
+@pytest.fixture
+def here(capsys, monkeypatch):
+    """Run the command in this process: gives exit status, standard output and standard error."""
+    for name in [name for name in os.environ if name.endswith("_API_KEY")]:
+        monkeypatch.delenv(name)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as exit_:
+            main(list(map(str, arguments)))
+        return exit_.value.code, *capsys.readouterr()
+
+    return run
+
+
+def lines_of(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_json_is_all_that_stands_on_standard_output(here):
+    status, output, errors = here(*SMALL, "--latency", "0", "--json")
+    assert (status, errors) == (0, "")
+    first, *steps, last = lines_of(output)
+    assert (first["type"], first["example"], first["decisions"]) == ("run", "civil-violence", "rule-based policy")
+    assert first["options"] | {"citizens": 6, "seed": 42, "steps": 2, "mode": "asyncio"} == first["options"]
+    assert first["versions"].keys() >= {"mesa", "mesa-llm-parallel", "python"}
+    assert [line["type"] for line in steps] == ["step"] * 3
+    assert [line["step"] for line in steps] == [0, 1, 2]
+    assert [sum(line["states"].values()) for line in steps] == [6, 6, 6]
+    assert [[len(report["agents"]) for report in line["reports"]] for line in steps] == [[], [AGENTS], [AGENTS]]
+    assert (last["type"], last["status"], last["steps"]) == ("end", "completed", 2)
+    assert last["calls"] == sum(line["calls"] for line in steps) == 2 * 2 * AGENTS
+    assert last["result"].startswith("At most")
+    assert last["error"] is None
+
+
+def test_a_record_holds_the_same_lines_while_the_run_is_shown(here, tmp_path):
+    path = tmp_path / "run.jsonl"
+    status, output, _ = here(*SMALL, "--latency", "0", "--record", path)
+    assert status == 0
+    assert "Step 2/2" in output
+    recorded = lines_of(path.read_text())
+    _, output, _ = here(*SMALL, "--latency", "0", "--json")
+    assert [line.get("states") for line in recorded] == [line.get("states") for line in lines_of(output)]
+
+
+def test_a_run_one_agent_at_a_time_has_no_reports(here):
+    _, output, _ = here(*SMALL, "--latency", "0", "--json", "--mode", "off")
+    assert [line["reports"] for line in lines_of(output)[1:-1]] == [[], [], []]
+
+
+def test_a_record_that_exists_is_not_overwritten(here, tmp_path):
+    path = tmp_path / "run.jsonl"
+    path.write_text("precious")
+    status, _, errors = here(*SMALL, "--record", path)
+    assert status == 2
+    assert f"--record {path} exists already" in " ".join(errors.split())
+    assert path.read_text() == "precious"
+
+
+def test_a_record_that_cannot_be_made_is_one_line(here, tmp_path):
+    status, _, errors = here(*SMALL, "--record", tmp_path / "nowhere" / "run.jsonl")
+    assert status == 2
+    assert "cannot be written: No such file or directory" in errors
+
+
+def test_of_a_run_that_fails_the_record_says_where_and_why(here, tmp_path):
+    path = tmp_path / "run.jsonl"
+    calls = iter(range(1000))
+    fails = 2 * AGENTS  # all calls of the first step are answered
+
+    def answer(body):
+        return Fault(status=400, body="too long") if next(calls) >= fails else "Action: I stay."
+
+    with FakeOpenAIServer(answer) as server:
+        status, _, errors = here(
+            *SMALL, "--model", "openai/some-model", "--api-base", server.url, "--record", path, "--max-attempts", "1"
+        )
+    assert status == 2
+    first, *steps, last = lines_of(path.read_text())
+    assert first["decisions"] == f"openai/some-model at {server.url}"
+    assert [bool(line["states"]) for line in steps] == [True, True, False]
+    assert steps[-1]["reports"][0]["failures"] == AGENTS
+    assert (last["status"], last["steps"], last["failures"]) == ("failed", 1, AGENTS)
+    assert "too long" in last["error"]
+    assert "too long" in errors
+
+
+def test_of_a_run_that_is_interrupted_the_record_says_so(tmp_path):
+    path = tmp_path / "run.jsonl"
+    asked = threading.Event()
+
+    def never_answer(body):
+        asked.set()
+        return Fault.hang()
+
+    with FakeOpenAIServer(never_answer) as server:
+        arguments = [*SMALL, "--model", "openai/some-model", "--api-base", server.url, "--record", path]
+        process = subprocess.Popen([sys.executable, "-m", "mesa_llm_examples", *arguments], stderr=subprocess.DEVNULL)
+        assert asked.wait(60)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+    last = lines_of(path.read_text())[-1]
+    assert (last["type"], last["status"], last["steps"]) == ("end", "interrupted", 0)
+
+
+def test_whoever_stops_reading_ends_the_run():
+    arguments = [sys.executable, "-m", "mesa_llm_examples", *SMALL, "--json"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+class FullDisk(io.StringIO):
+    def write(self, text):
+        if self.tell():
+            raise OSError(28, "No space left on device")
+        return super().write(text)
+
+
+def test_a_full_disk_does_not_stop_the_run(here, monkeypatch, tmp_path):
+    monkeypatch.setattr("mesa_llm_examples.run_command._new_file", lambda path: FullDisk())
+    status, output, errors = here(*SMALL, "--latency", "0", "--record", tmp_path / "run.jsonl")
+    assert "Step 2/2" in output
+    assert status == 2
+    assert "breaks off" in errors
+    assert "No space left on device" in errors
