@@ -1,13 +1,13 @@
 """The parts of the command that need no process of their own."""
 
 import io
-import re
 from itertools import count
 
 import pytest
 from rich.console import Console
 
 from mesa_llm.clients import CallCounts, MeteredClient, RuleBasedClient
+from mesa_llm.parallel_stepping import StepProgress
 from mesa_llm_examples import failures
 from mesa_llm_examples.civil_violence import CivilViolence, policy
 from mesa_llm_examples.progress import RunProgress, happening, in_words
@@ -84,23 +84,17 @@ def test_progress_is_a_bar_on_a_terminal():
     assert "active 4, quiet 5" in text
 
 
-def test_while_agents_decide_the_bar_tells_of_them():
-    def answer(request):
-        stream.seek(0)
-        stream.truncate()
-        shown._bar.refresh()
-        drawn.append(stream.getvalue())
-        return policy(request)
-
-    drawn = []
+def test_while_agents_decide_the_bar_moves_and_tells_of_them(monkeypatch):
+    now = StepProgress(step=2, agents=8, decided=6, acted=0, failed=1, seconds=3.0)
+    monkeypatch.setattr("mesa_llm.parallel_stepping.progress_of", lambda model: now)
     stream = io.StringIO()
-    client = MeteredClient(RuleBasedClient(answer))
-    model = CivilViolence(5, 1, seed=1, client=client)
-    console = Console(file=stream, width=100, force_terminal=True)
-    with stepping(Mode.ASYNCIO), RunProgress(console, model, client, steps=2) as shown:
-        model.step()
-    assert re.search(r"0 of 6 decided, 0 acted, 0 failed; \d calls in flight", drawn[0])
-    assert re.search(r"[1-5] of 6 decided", "".join(drawn))
+    client = MeteredClient(RuleBasedClient(policy))
+    with RunProgress(Console(file=stream, width=100, force_terminal=True), object(), client, steps=2) as shown:
+        shown.ended(StepRecord(step=1, states={"active": 4}))
+        shown._bar.refresh()
+        (task,) = shown._bar.tasks
+        assert task.completed == 1 + 6 / 8
+    assert "6 of 8 decided, 0 acted, 1 failed" in stream.getvalue()
 
 
 def test_tokens_and_their_price_are_told_where_they_are_known():
