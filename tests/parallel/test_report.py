@@ -21,6 +21,7 @@ from mesa_llm.errors import ConfigurationError
 from mesa_llm.parallel_stepping import (
     ParallelStepError,
     ParallelStepping,
+    StepReport,
     agent_reporters,
     chrome_trace,
     enable_automatic_parallel_stepping,
@@ -305,6 +306,20 @@ def test_reports_are_plain_data(mode):
     told = json.loads(json.dumps(report.as_dict()))
     assert {name: told[name] for name in TOTALS} == {name: getattr(report, name) for name in TOTALS}
     assert [agent["agent_id"] for agent in told["agents"]] == [agent.agent_id for agent in report.agents]
+
+
+def test_a_report_is_read_back_from_json(mode):
+    model = SpeakersModel(3, ScriptedLLM(fails_for(2)), parallel=ParallelStepping(mode=mode, on_error="skip"))
+    model.step()
+    (report,) = model.parallel_reports
+    assert report.failures == 1
+    assert StepReport.from_dict(json.loads(json.dumps(report.as_dict()))) == report
+
+
+@pytest.mark.parametrize("data", [{}, {"agents": 3}, {"step": 1, "agents": []}, []], ids=str)
+def test_what_is_no_report_is_refused(data):
+    with pytest.raises(ConfigurationError, match="no step report"):
+        StepReport.from_dict(data)
 
 
 def test_a_report_keeps_no_agent_alive(mode):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.errors import RecordingError
 from mesa_llm_examples.failures import RunInterruptedError
 from mesa_llm_examples.progress import RunProgress
-from mesa_llm_examples.reports.writing import RunWriter
 from mesa_llm_examples.simulation import simulate
 from mesa_llm_examples.stepping import Mode, stepping
 from mesa_llm_examples.summary import print_summary
@@ -74,6 +73,7 @@ def run(
         RunInterruptedError: if Ctrl-C was pressed.
     """
     from mesa_llm.clients import MeteredClient  # noqa: PLC0415 - imports Mesa
+    from mesa_llm_examples.reports.writing import RunWriter  # noqa: PLC0415 - imports Mesa
 
     inner = setting.way.client(policy)
     with _journaled(inner, setting) as journaled, ExitStack() as writing:

@@ -1,14 +1,14 @@
-"""Writes down what happens in a run, as lines of JSON; `run_file` says what stands in them."""
+"""Writes down what happens in a run, as lines of JSON; `run_file` says what stands in them. Imports Mesa."""
 
 from __future__ import annotations
 
-import json
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from mesa_llm_examples.failures import RunInterruptedError, in_one_line
+from mesa_llm_examples.reports.run_file import EndLine, RunLine, StepLine
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from mesa_llm_examples.running import Setting
     from mesa_llm_examples.simulation import StepRecord
 
-SCHEMA_VERSION = 1
 _DISTRIBUTIONS = ("mesa", "mesa-llm-core", "mesa-llm-parallel", "mesa-llm-examples")
 
 
@@ -48,14 +47,14 @@ class RunWriter:
     def __enter__(self) -> Self:
         setting = self._setting
         self._write(
-            type="run",
-            schema_version=SCHEMA_VERSION,
-            example=setting.example,
-            headline=setting.headline,
-            options=dict(setting.options),
-            decisions=setting.way.decides,
-            started=datetime.now(UTC).isoformat(timespec="seconds"),
-            versions={name: version(name) for name in _DISTRIBUTIONS} | {"python": platform.python_version()},
+            RunLine(
+                example=setting.example,
+                headline=setting.headline,
+                options=dict(setting.options),
+                decisions=setting.way.decides,
+                started=datetime.now(UTC).isoformat(timespec="seconds"),
+                versions={name: version(name) for name in _DISTRIBUTIONS} | {"python": platform.python_version()},
+            )
         )
         return self
 
@@ -65,12 +64,13 @@ class RunWriter:
         self._seconds += record.seconds
         self._retries += sum(report.retries for report in record.reports)
         self._write(
-            type="step",
-            step=record.step,
-            states=dict(record.states),
-            calls=record.calls,
-            seconds=record.seconds,
-            reports=[report.as_dict() for report in record.reports],
+            StepLine(
+                step=record.step,
+                states=dict(record.states),
+                calls=record.calls,
+                seconds=record.seconds,
+                reports=record.reports,
+            )
         )
 
     def __exit__(
@@ -78,27 +78,28 @@ class RunWriter:
     ) -> None:
         counts = self._client.counts()
         self._write(
-            type="end",
-            status=_status(error),
-            steps=self._steps,
-            seconds=self._seconds,
-            calls=counts.calls,
-            failures=counts.failures,
-            prompt_tokens=counts.prompt_tokens,
-            completion_tokens=counts.completion_tokens,
-            cost=counts.cost,
-            retries=self._retries,
-            waited_s=counts.waited_seconds,
-            peak_in_flight=counts.peak_in_flight,
-            result=self._model.result(),
-            error=None if error is None else in_one_line(error),
+            EndLine(
+                status=_status(error),
+                steps=self._steps,
+                seconds=self._seconds,
+                calls=counts.calls,
+                failures=counts.failures,
+                prompt_tokens=counts.prompt_tokens,
+                completion_tokens=counts.completion_tokens,
+                cost=counts.cost,
+                retries=self._retries,
+                waited_s=counts.waited_seconds,
+                peak_in_flight=counts.peak_in_flight,
+                result=self._model.result(),
+                error=None if error is None else in_one_line(error),
+            )
         )
 
-    def _write(self, **line: Any) -> None:
+    def _write(self, line: RunLine | StepLine | EndLine) -> None:
         if self.error is not None:
             return
         try:
-            self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._stream.write(line.model_dump_json() + "\n")
             self._stream.flush()
         except BrokenPipeError:  # nobody reads any more
             raise
@@ -106,7 +107,7 @@ class RunWriter:
             self.error = error
 
 
-def _status(error: BaseException | None) -> str:
+def _status(error: BaseException | None) -> Literal["completed", "failed", "interrupted"]:
     if error is None:
         return "completed"
     return "interrupted" if isinstance(error, RunInterruptedError) else "failed"

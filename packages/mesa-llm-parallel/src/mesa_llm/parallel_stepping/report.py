@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+
+from mesa_llm.clients.messages import Source  # at runtime, for libraries that read annotations, as pydantic does
+from mesa_llm.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from mesa_llm.clients.messages import Source
 
 type Phase = Literal["decide", "wait", "act", "settle"]
 type Outcome = Literal["acted", "ended", "failed", "failed acting", "fell back", "called off", "left"]
@@ -234,10 +235,23 @@ class StepReport(_Totals):
         return max(accumulate(change for _, change in edges), default=0)
 
     def as_dict(self) -> dict[str, Any]:
-        """The report with all totals, as JSON could hold it."""
+        """The report with all totals, as JSON could hold it; `from_dict` reads it."""
         return {name: getattr(self, name) for name in ("step", "started", "mode", "activation", *TOTALS, "error")} | {
             "agents": [asdict(agent) | {"spans": [span._asdict() for span in agent.spans]} for agent in self.agents]
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The report of which `as_dict` made this, be it by way of JSON. Totals are added up anew.
+
+        Raises:
+            ConfigurationError: if it is no such dictionary.
+        """
+        try:
+            plain = {name: value for name, value in data.items() if name not in _ADDED_UP}
+            return cls(**plain | {"agents": tuple(map(_agent_of, data["agents"]))})
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ConfigurationError(f"This is no step report as as_dict() gives it: {error}.") from error
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row an agent, in the order of the step.
@@ -298,3 +312,16 @@ TOTALS = (
     "peak_concurrency",
 )
 """The numbers of a step's report."""
+
+_ADDED_UP = frozenset(TOTALS) - {field.name for field in fields(StepReport)}
+
+
+def _agent_of(data: Mapping[str, Any]) -> AgentReport:
+    return AgentReport(
+        **{
+            **data,
+            "spans": tuple(Span(**span) for span in data["spans"]),
+            "model_calls": tuple(CallSpan(**call) for call in data["model_calls"]),
+            "conflicts": tuple(data["conflicts"]),
+        }
+    )

@@ -1,0 +1,171 @@
+"""A run as a file of JSON Lines: what its lines hold, and how they are read.
+
+The first line tells what is run, then comes one line a step, and the last one tells how it ended. A run that is still
+going on, or was killed, has no last line, and the line before may be cut in half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+
+from mesa_llm.errors import RecordingError
+from mesa_llm.parallel_stepping import StepReport
+
+type _Report = Annotated[StepReport, PlainValidator(_report), PlainSerializer(lambda report: report.as_dict())]
+
+
+def _report(data: Any) -> StepReport:
+    return data if isinstance(data, StepReport) else StepReport.from_dict(data)
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
+
+
+class RunLine(_Line):
+    """What is run: the first line.
+
+    Attributes:
+        example: its name.
+        headline: what is run, in words.
+        options: all options that show in the results, by name.
+        decisions: who decides: a model and its address, or the rule.
+        started: when, as ISO 8601.
+        versions: of Python and of what makes up the run.
+    """
+
+    type: Literal["run"] = "run"
+    schema_version: Literal[1] = 1
+    example: str
+    headline: str
+    options: dict[str, Any]
+    decisions: str
+    started: str
+    versions: dict[str, str]
+
+
+class StepLine(_Line):
+    """One step.
+
+    Attributes:
+        step: its number; 0 stands for the model before the first step.
+        states: what the model's data collector counted and measured at its end; empty if the step has failed.
+        calls: model calls made in it.
+        seconds: its wall time.
+        reports: of the agents that stepped in parallel in it, one a set.
+    """
+
+    type: Literal["step"] = "step"
+    step: int
+    states: dict[str, float | int | None]
+    calls: int = 0
+    seconds: float = 0.0
+    reports: tuple[_Report, ...] = ()
+
+
+class EndLine(_Line):
+    """How the run ended: the last line.
+
+    Attributes:
+        status: `completed`, `failed` or `interrupted`.
+        steps: how many steps were completed.
+        seconds: the wall time of all steps.
+        calls: model calls.
+        failures: model calls that failed.
+        prompt_tokens: tokens read.
+        completion_tokens: tokens written.
+        cost: the price of all calls whose price is known, in US dollars.
+        retries: how often calls were sent again.
+        waited_s: seconds that all calls took, added up.
+        peak_in_flight: the most calls that were in flight at once.
+        result: what came of it, in one line.
+        error: what it has failed with, in one line; `None` if it has not.
+    """
+
+    type: Literal["end"] = "end"
+    status: Literal["completed", "failed", "interrupted"]
+    steps: int
+    seconds: float
+    calls: int
+    failures: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float
+    retries: int
+    waited_s: float
+    peak_in_flight: int
+    result: str
+    error: str | None = None
+
+
+class RecordedRun(_Line):
+    """A run that was recorded.
+
+    Attributes:
+        run: what was run.
+        steps: its steps, the model before the first one included.
+        end: how it ended; `None` if that is not recorded.
+    """
+
+    run: RunLine
+    steps: tuple[StepLine, ...]
+    end: EndLine | None
+
+    @property
+    def status(self) -> str:
+        """How it ended; `unfinished` if that is not recorded."""
+        return "unfinished" if self.end is None else self.end.status
+
+    def reports(self) -> Iterator[StepReport]:
+        """The reports of all steps."""
+        for step in self.steps:
+            yield from step.reports
+
+
+type _AnyLine = Annotated[RunLine | StepLine | EndLine, Field(discriminator="type")]
+
+_line: TypeAdapter[RunLine | StepLine | EndLine] = TypeAdapter(_AnyLine)
+
+
+def read_run(path: str | Path) -> RecordedRun:
+    """Read a run.
+
+    Args:
+        path: a file that `mesa-llm-examples run --record` has written, or its `--json`.
+
+    Raises:
+        RecordingError: if it is no such file, or a line of it cannot be read that is not the last one.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordingError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    *whole, cut = text.split("\n")  # the last line is empty, or was cut off
+    numbered = [(number, line) for number, line in enumerate(whole, start=1) if line.strip()]
+    if not numbered and not cut.strip():
+        raise RecordingError(f"{path} is empty. {_WHAT_IT_TAKES}")
+    lines = [_read(path, number, line) for number, line in numbered]
+    if not lines or not isinstance(lines[0], RunLine):
+        raise RecordingError(f"{path} does not begin as a run does. {_WHAT_IT_TAKES}")
+    end = lines[-1] if isinstance(lines[-1], EndLine) else None
+    return RecordedRun(run=lines[0], steps=tuple(line for line in lines if isinstance(line, StepLine)), end=end)
+
+
+_WHAT_IT_TAKES = "A report takes what `mesa-llm-examples run NAME --record FILE` has written."
+
+
+def _read(path: Path, number: int, line: str) -> RunLine | StepLine | EndLine:
+    try:
+        return _line.validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if number == 1:
+            what = "a recording of what agents did" if '"simulation_id"' in line else "no run"
+            raise RecordingError(f"{path} is {what}. {_WHAT_IT_TAKES}") from None
+        where = ".".join(map(str, first["loc"]))
+        raise RecordingError(f"{path}, line {number}, cannot be read: {where}: {first['msg']}.") from None
