@@ -18,6 +18,7 @@ from mesa_llm_examples.catalogue import EXAMPLES
 from mesa_llm_examples.compare_command import STEPS, compare_command
 from mesa_llm_examples.failures import RunInterruptedError, in_one_line, lines_below
 from mesa_llm_examples.options import command_for
+from mesa_llm_examples.reports.command import report_command
 from mesa_llm_examples.run_command import run_command
 
 NAME = "mesa-llm-examples"
@@ -39,6 +40,7 @@ compare_app = typer.Typer(
 app.add_typer(run_app, name="run")
 app.add_typer(compare_app, name="compare")
 app.command("app")(app_command)
+app.command("report")(report_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -164,7 +164,7 @@ def _read(path: Path, number: int, line: str) -> RunLine | StepLine | EndLine:
         return _line.validate_json(line)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        if number == 1:
+        if number == 1 and first["loc"][:1] != ("run",):
             what = "a recording of what agents did" if '"simulation_id"' in line else "no run"
             raise RecordingError(f"{path} is {what}. {_WHAT_IT_TAKES}") from None
         where = ".".join(map(str, first["loc"]))
