@@ -1,14 +1,10 @@
 """The app as it is in a browser: headless Chromium, on a server of its own."""
 
-import os
 import re
-import shutil
-import signal
-import subprocess
-import sys
 from urllib.parse import urlsplit
 
 import pytest
+from helpers.browser import CHROMIUM, chromium, look_at, picture, served
 from helpers.loopback_proxy import LoopbackProxy
 
 pytest.importorskip("solara", reason="the extra `app` is not installed")
@@ -17,8 +13,6 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not 
 from mesa_llm.clients import tool_call  # noqa: E402
 from mesa_llm.testing import FakeOpenAIServer, Fault  # noqa: E402
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"),
@@ -26,15 +20,6 @@ pytestmark = [
 
 AGENTS = 72
 CALLS = 2 * AGENTS
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
@@ -46,28 +31,14 @@ def proxy():
 
 @pytest.fixture(scope="module")
 def address(proxy):
-    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), f"http://{proxy.address}")
-    direct = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-    command = [sys.executable, "-m", "mesa_llm_examples", "app", "civil-violence", "--port", "0", "--no-open"]
-    environment = os.environ | proxies | direct | {"OPENAI_API_KEY": "none"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            started = [server.stdout.readline() for _ in range(2)][1]
-            yield re.search(r"http://\S+", started)[0]
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.communicate(timeout=60)
+    with served("civil-violence", proxy) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    with sync_api.sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("browser"), executable_path=CHROMIUM, headless=True, args=FLAGS,
-            viewport={"width": 1400, "height": 1000},
-        )  # fmt: skip
-        yield context
-        context.close()
+    with chromium(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -91,19 +62,9 @@ def shows(page, name, text):
     sync_api.expect(page.locator(f".{name}")).to_have_text(text, timeout=30_000)
 
 
-def picture(page, name):
-    return page.locator(f".{name} img").get_attribute("src")
-
-
 def step(page, number=1):
     page.click("button.step")
     shows(page, "steps", f"Step {number}")
-
-
-def look_at(page, agent):
-    page.fill(".agent input", agent)
-    page.click(f".v-list-item:has-text('{agent}') >> nth=0")
-    page.wait_for_selector("pre.observation")
 
 
 def let_a_model_decide(page, api_base):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from mesa_llm.clients import Answer, LLMRequest
+    from mesa_llm_examples.catalogue import Example
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +20,16 @@ class ExampleApp:
     Attributes:
         title: the headline.
         make_model: makes the Mesa model: a class or function that takes the parameters and `seed`, `llm_model`,
-            `client` and `parallel_stepping` by name. The model has a data collector, and a `grid` or a `space`.
+            `client` and `parallel_stepping` by name. The model has a data collector, and a `grid` or a `space` unless
+            there is a `picture`.
         policy: decides if no model is to be asked.
         parameters: what can be chosen, by name: widgets as Mesa's `SolaraViz` takes them, either a
             `mesa.visualization.Slider` or a dictionary with `type`, `label`, `value` and what else the type needs.
-        series: variables of the data collector that are plotted over time, and their colours.
-        portrayal: how an agent is drawn, as an `AgentPortrayalStyle` of Mesa.
+        series: variables of the data collector that are plotted over time, and their colours; several such mappings
+            for as many plots, where one is large and another small.
+        portrayal: how an agent is drawn in the model's space, as an `AgentPortrayalStyle` of Mesa.
+        picture: draws the model instead of its space, if that is not what is to be seen, or there is none: a function
+            of the model, matplotlib's `Axes`, and the id of the chosen agent or `None`.
         legend: what is drawn how, in words and styles; by default dots in the colours of the series.
         describe: an agent's state in a word or two, for the list of agents.
         seed: the seed at first.
@@ -34,12 +41,18 @@ class ExampleApp:
     make_model: Callable[..., Any]
     policy: Callable[[LLMRequest], Answer]
     parameters: Mapping[str, Any]
-    series: Mapping[str, str]
-    portrayal: Callable[[Any], Any]
+    series: Mapping[str, str] | Sequence[Mapping[str, str]]
+    portrayal: Callable[[Any], Any] | None = None
+    picture: Callable[[Any, Axes, int | None], None] | None = None
     legend: Mapping[str, Any] | None = None
     describe: Callable[[Any], str] = lambda agent: ""
     seed: int = 42
     draw_space: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def plots(self) -> Sequence[Mapping[str, str]]:
+        """The series, one mapping a plot."""
+        return [self.series] if isinstance(self.series, Mapping) else self.series
 
     def labelled(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The widgets of the parameters, with the values of sliders in their labels.
@@ -55,6 +68,26 @@ class ExampleApp:
             name: widget["value"] if isinstance(widget, Mapping) else widget.value
             for name, widget in self.parameters.items()
         }
+
+
+def widgets(example: Example, **labels: str | tuple[str, float, float, float]) -> dict[str, Any]:
+    """Widgets for options of an example, with the values that they have on the command line.
+
+    Args:
+        example: the example.
+        labels: by the name of an option: the label of a number with its least value, its greatest one and the step
+            between; of anything else the label alone.
+    """
+    options = {option.name: option for option in example.options}
+    return {name: _widget(options[name].default, label) for name, label in labels.items()}
+
+
+def _widget(value: Any, label: str | tuple[str, float, float, float]) -> dict[str, Any]:
+    if isinstance(label, str):
+        return {"type": "Checkbox" if isinstance(value, bool) else "InputText", "label": label, "value": value}
+    name, least, greatest, step = label
+    type_ = "SliderFloat" if isinstance(value, float) else "SliderInt"
+    return {"type": type_, "label": name, "value": value, "min": least, "max": greatest, "step": step}
 
 
 def _labelled(widget: Any, value: Any) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import solara
 import solara.lab
+from matplotlib.figure import Figure
 from mesa.visualization import make_plot_component, make_space_component
-from mesa.visualization.utils import force_update
+from mesa.visualization.components import AgentPortrayalStyle
+from mesa.visualization.utils import force_update, update_counter
 
 from mesa_llm_examples.apps.panels import Controls, Counters, Decisions, Inspector, Parameters
 from mesa_llm_examples.apps.session import Session
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from mesa_llm_examples.apps.example import ExampleApp
+
+
+_WIDTH, _HEIGHT = 6.4, 4.8
+"""The size of the plots all together, in inches."""
 
 
 @solara.component
@@ -56,7 +63,10 @@ def ModelPage(app: ExampleApp) -> None:
             return
         Counters(watched, frame.reports, busy=frame.state.busy)
         with solara.ColumnsResponsive(12, medium=6):
-            Space(app, watched.model, chosen)
+            if app.picture is None:
+                Space(app, watched.model, chosen)
+            else:
+                Picture(app, watched.model, chosen)
             States(app, watched.model)
         Inspector(frame.agents, chosen, set_chosen)
 
@@ -66,12 +76,12 @@ def Space(app: ExampleApp, model: Any, chosen: int | None) -> None:
     """The model's space, with the chosen agent marked."""
 
     def portray(agent: Any) -> Any:
-        style = app.portrayal(agent)
+        style = app.portrayal(agent) if app.portrayal is not None else AgentPortrayalStyle()
         return replace(style, edgecolors="black", linewidths=2.5) if agent.unique_id == chosen else style
 
     def draw() -> Any:
         return make_space_component(
-            portray, post_process=lambda axes: _dress(axes, app.legend or app.series), **app.draw_space
+            portray, post_process=lambda axes: _dress(axes, app.legend or app.plots[0]), **app.draw_space
         )
 
     # Made anew only when another agent is marked: a component that is another each time is drawn each time.
@@ -81,11 +91,28 @@ def Space(app: ExampleApp, model: Any, chosen: int | None) -> None:
 
 
 @solara.component
+def Picture(app: ExampleApp, model: Any, chosen: int | None) -> None:
+    """The model as its app draws it, with the chosen agent marked."""
+    update_counter.get()  # drawn anew whenever Mesa's own components are
+    figure = Figure(layout="constrained")
+    assert app.picture is not None
+    app.picture(model, figure.add_subplot(), chosen)
+    with solara.Div(classes=["space"]):
+        solara.FigureMatplotlib(figure, format="png", bbox_inches="tight")
+
+
+@solara.component
 def States(app: ExampleApp, model: Any) -> None:
     """The model's states over time."""
-    component, _ = solara.use_memo(lambda: make_plot_component(dict(app.series), post_process=_plain), [])
+
+    def plots() -> list[Any]:
+        dress = partial(_plain, height=_HEIGHT / len(app.plots))
+        return [make_plot_component(dict(series), post_process=dress)[0] for series in app.plots]
+
+    components = solara.use_memo(plots, [])
     with solara.Div(classes=["states"]):
-        component(model)
+        for component in components:
+            component(model)
 
 
 def _draw(session: Session, draw_again: Callable[[Callable[[int], int]], None]) -> None:
@@ -105,6 +132,7 @@ def _dress(axes: Axes, legend: Mapping[str, Any]) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, frameon=False)
 
 
-def _plain(axes: Axes) -> None:
+def _plain(axes: Axes, height: float) -> None:
+    cast(Figure, axes.figure).set_size_inches(_WIDTH, height)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_ylim(bottom=0)

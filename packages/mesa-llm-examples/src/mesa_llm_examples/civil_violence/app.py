@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mesa.visualization import Slider
 from mesa.visualization.components import AgentPortrayalStyle
 
-from mesa_llm_examples.apps.example import ExampleApp
+from mesa_llm_examples.apps.example import ExampleApp, widgets
 from mesa_llm_examples.apps.page import ModelPage
+from mesa_llm_examples.catalogue import EXAMPLES
 from mesa_llm_examples.civil_violence import Citizen, CivilViolence, Cop, policy
 
 COLORS = {"active": "#d62728", "quiet": "#2ca02c", "jailed": "#9e9e9e"}
@@ -32,15 +32,16 @@ APP = ExampleApp(
     title="Civil violence",
     make_model=CivilViolence,
     policy=policy,
-    parameters={
-        "citizens": Slider("Citizens", 60, 1, 200, 1),
-        "cops": Slider("Cops", 12, 0, 50, 1),
-        "legitimacy": Slider("Legitimacy of the regime", 0.5, 0.0, 1.0, 0.05),
-        "citizen_vision": Slider("Citizens see (cells)", 2, 0, 7, 1),
-        "cop_vision": Slider("Cops see (cells)", 2, 0, 7, 1),
-        "max_jail_term": Slider("Longest jail term (steps)", 5, 1, 30, 1),
-        "movement": {"type": "Checkbox", "label": "Everybody moves", "value": True},
-    },
+    parameters=widgets(
+        EXAMPLES["civil-violence"],
+        citizens=("Citizens", 1, 200, 1),
+        cops=("Cops", 0, 50, 1),
+        legitimacy=("Legitimacy of the regime", 0.0, 1.0, 0.05),
+        citizen_vision=("Citizens see (cells)", 0, 7, 1),
+        cop_vision=("Cops see (cells)", 0, 7, 1),
+        max_jail_term=("Longest jail term (steps)", 1, 30, 1),
+        movement="Everybody moves",
+    ),
     series=COLORS,
     portrayal=portrayal,
     legend=STYLES,

@@ -1,0 +1,72 @@
+"""The web app of Sugarscape: `mesa-llm-examples app sugarscape`, or `solara run` this file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mesa_llm_examples.apps.example import ExampleApp, widgets
+from mesa_llm_examples.apps.page import ModelPage
+from mesa_llm_examples.catalogue import EXAMPLES
+from mesa_llm_examples.sugarscape import Sugarscape, Trader, policy
+from mesa_llm_examples.sugarscape.landscape import RICHEST
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LACKS_SUGAR, LACKS_SPICE = "#0072B2", "#7b3294"
+_SUGAR, _SPICE = np.array([0.95, 0.75, 0.1]), np.array([0.85, 0.35, 0.2])
+"""The colours of cells that hold as much as can be, as red, green and blue."""
+
+
+def draw_landscape(model: Sugarscape, axes: Axes, chosen: int | None) -> None:
+    """Sugar and spice as the colour of cells, and on them the traders in the colour of what they lack more."""
+    land = model.landscape
+    cells = np.ones((land.height, land.width, 3))
+    for amounts, shade in ((land.sugar, _SUGAR), (land.spice, _SPICE)):
+        for (x, y), amount in amounts.items():
+            cells[y, x] -= (1 - shade) * (amount / RICHEST) * 0.7
+    axes.imshow(cells.clip(0, 1), origin="lower", interpolation="nearest")
+    for color, label, lacks_sugar in ((LACKS_SUGAR, "lack sugar", True), (LACKS_SPICE, "lack spice", False)):
+        places = [agent.cell.coordinate for agent in model.agents if (agent.holding.mrs > 1) is lacks_sugar]
+        axes.scatter([x for x, _ in places], [y for _, y in places], color=color, s=36, label=label)
+    for agent in model.agents:
+        if agent.unique_id == chosen:
+            x, y = agent.cell.coordinate
+            axes.scatter([x], [y], facecolors="none", edgecolors="black", linewidths=2.5, s=120)
+    for name, shade in (("sugar", _SUGAR), ("spice", _SPICE)):
+        axes.scatter([], [], marker="s", color=shade, label=name)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, frameon=False)
+
+
+def describe(agent: Trader) -> str:
+    """What it has."""
+    return f"sugar {agent.holding.sugar:.1f}, spice {agent.holding.spice:.1f}"
+
+
+APP = ExampleApp(
+    title="Sugarscape with trade",
+    make_model=Sugarscape,
+    policy=policy,
+    parameters=widgets(
+        EXAMPLES["sugarscape"],
+        traders=("Traders", 0, 200, 1),
+        width=("Width (cells)", 3, 50, 1),
+        height=("Height (cells)", 3, 50, 1),
+        max_metabolism=("Largest metabolism", 1, 8, 1),
+        max_vision=("Farthest sight (cells)", 1, 8, 1),
+        growth=("Growth per step", 0, 4, 1),
+        trade="Everybody trades",
+    ),
+    series=(
+        {"population": "#0072B2", "exchanges": "#009E73"},
+        {"price": "#D55E00", "gini": "#7f7f7f"},
+    ),
+    picture=draw_landscape,
+    describe=describe,
+)
+
+page = ModelPage(APP)

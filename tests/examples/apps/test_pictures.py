@@ -1,0 +1,111 @@
+"""What the apps draw of models: it is what the models hold."""
+
+import importlib
+
+import pytest
+
+pytest.importorskip("solara", reason="the extra `app` is not installed")
+
+import numpy as np
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
+from mesa_llm_examples.apps.serving import app_files
+from mesa_llm_examples.apps.watching import Choices, watch
+from mesa_llm_examples.catalogue import EXAMPLES
+from mesa_llm_examples.negotiation import app as negotiation
+from mesa_llm_examples.opinion import app as opinion
+from mesa_llm_examples.sugarscape import app as sugarscape
+
+
+@pytest.fixture
+def axes():
+    return Figure().add_subplot()
+
+
+def stepped(app, steps, **parameters):
+    enable_automatic_parallel_stepping()
+    model = app.make_model(**app.defaults() | parameters, seed=1)
+    for _ in range(steps):
+        model.step()
+    return model
+
+
+def dots(collection):
+    return sorted(map(tuple, collection.get_offsets().tolist()))
+
+
+def module_of(name):
+    return importlib.import_module(f"{EXAMPLES[name].package}.app")
+
+
+def test_every_example_has_an_app():
+    assert app_files().keys() == EXAMPLES.keys()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_app_begins_with_the_values_of_the_command_line(name):
+    defaults = {option.name: option.default for option in EXAMPLES[name].options}
+    app = module_of(name).APP
+    assert app.defaults().items() <= defaults.items()
+    watched = watch(app, Choices(parameters=app.defaults(), latency=0.0))
+    watched.model.step()
+    assert watched.client.counts().calls > 0
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_what_is_plotted_is_collected(name):
+    app = module_of(name).APP
+    collected = app.make_model(**app.defaults(), seed=1).datacollector.model_vars
+    assert [series for plot in app.plots for series in plot if series not in collected] == []
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_nobody_is_drawn_too(name, axes):
+    app = module_of(name).APP
+    nobody = {"citizens": 0, "cops": 0, "buyers": 0, "sellers": 0, "traders": 0, "people": 0, "neighbors": 0}
+    model = app.make_model(**app.defaults() | {key: 0 for key in nobody if key in app.defaults()}, seed=1)
+    if app.picture is not None:
+        app.picture(model, axes, None)
+        axes.figure.canvas.draw()
+
+
+def test_demand_falls_supply_rises_and_deals_stand_at_their_price(axes):
+    model = stepped(negotiation.APP, 10)
+    negotiation.draw_market(model, axes, model.deals[0].buyer)
+    demand, supply, deals, limit, own = axes.lines
+    values = [agent.limit for agent in model.negotiators.values() if type(agent).__name__ == "Buyer"]
+    assert list(demand.get_ydata())[:-1] == sorted(values * model.units, reverse=True)
+    assert list(supply.get_ydata()) == sorted(supply.get_ydata())
+    assert list(deals.get_ydata()) == [deal.price for deal in model.deals]
+    assert limit.get_ydata()[0] == model.negotiators[model.deals[0].buyer].limit
+    assert list(own.get_ydata()) == [deal.price for deal in model.deals if deal.buyer == model.deals[0].buyer]
+
+
+def test_the_landscape_is_as_rich_as_its_colours_and_traders_stand_where_they_are(axes):
+    model = stepped(sugarscape.APP, 3)
+    chosen = next(iter(model.agents))
+    sugarscape.draw_landscape(model, axes, chosen.unique_id)
+    shades = axes.images[0].get_array().sum(axis=2)
+    empty = [(x, y) for (x, y), sugar in model.landscape.sugar.items() if not sugar and not model.landscape.spice[x, y]]
+    assert empty
+    assert {shades[y, x] for x, y in empty} == {3.0}
+    assert np.argwhere(shades < 3).shape[0] == shades.size - len(empty)
+    lack_sugar, lack_spice, mark, *_ = axes.collections
+    places = {agent.cell.coordinate: agent.holding.mrs for agent in model.agents}
+    assert dots(lack_sugar) == sorted(place for place, mrs in places.items() if mrs > 1)
+    assert dots(lack_spice) == sorted(place for place, mrs in places.items() if not mrs > 1)
+    assert dots(mark) == [chosen.cell.coordinate]
+
+
+def test_people_have_the_colour_of_their_opinion_and_connections_tell_who_listens(axes):
+    model = stepped(opinion.APP, 2, people=12, neighbors=4)
+    opinion.draw_network(model, axes, None)
+    edges, nodes = axes.collections[0], axes.collections[-1]
+    people = {agent.cell.coordinate: agent.opinion for agent in model.agents}
+    assert list(nodes.get_array()) == [people[node] for node in model.grid.G]
+    near = [abs(people[one] - people[other]) < model.confidence for one, other in model.grid.G.edges]
+    assert {True, False} == set(near)
+    dark = [tuple(color) == to_rgba(opinion.LISTENING) for color in edges.get_colors()]
+    assert dark == near
