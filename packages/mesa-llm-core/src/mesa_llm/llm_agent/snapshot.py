@@ -36,9 +36,11 @@ def snapshot(value: Any, *, hide: bool = False) -> Any:
     kind = type(value)
     if kind in _ATOMS:
         return value
-    if kind is dict and _ATOMS.issuperset(map(type, value.values())) and _ATOMS.issuperset(map(type, value)):
+    if kind is dict and _ATOMS.issuperset(map(type, value)):
         # as most are; not needed, but many times as fast
-        return {key: item for key, item in value.items() if not _is_hidden(key)} if hide else value.copy()
+        shown = {key: item for key, item in value.items() if not _is_hidden(key)} if hide else value.copy()
+        if _ATOMS.issuperset(map(type, shown.values())):
+            return shown
     return _copied(value, hide, ())
 
 
