@@ -167,13 +167,16 @@ it.\
 """,
             "knows": [
                 "mrs",
-                "_cells",
                 "_sugar",
                 "_spice",
                 "_sugar_metabolism",
                 "_spice_metabolism",
             ],
-            "task": "Decide to which of the free cells in your sight you go, or stay where you are by calling no tool.",
+            "task": """\
+Decide to which of the free cells in your sight you go, or stay where you are by calling no tool. What is there for you,
+nearest first:
+- [0, 2], 0 steps away: 2 sugar, 2 spice\
+""",
             "tools": [
                 """\
 move_to_cell: Go to a free cell in your sight.

@@ -203,8 +203,8 @@ def test_others_see_the_rate_alone():
 
 def going(*cells, **has):
     stores = {"_sugar": 10, "_spice": 10, "_sugar_metabolism": 1, "_spice_metabolism": 1} | has
-    seen = [{"cell": list(cell), "steps": steps, "sugar": sugar, "spice": spice} for cell, steps, sugar, spice in cells]
-    return asking("move_to_cell", stores | {"_cells": seen}, {})
+    seen = [f"- {list(cell)}, {steps} steps away: {sugar} sugar, {spice} spice" for cell, steps, sugar, spice in cells]
+    return asking("move_to_cell", stores, {}, "\n".join(seen))
 
 
 def trading(mrs, *others):
@@ -212,9 +212,9 @@ def trading(mrs, *others):
     return asking("trade_with", {"mrs": mrs}, rates)
 
 
-def asking(tool, internal_state, local_state):
+def asking(tool, internal_state, local_state, task="Decide."):
     observation = {"step": 1, "self_state": {"internal_state": internal_state}, "local_state": local_state}
-    text = f"# Observation\n{json.dumps(observation)}\n\n# Task\nDecide."
+    text = f"# Observation\n{json.dumps(observation)}\n\n# Task\n{task}"
     return LLMRequest(model="m", messages=(Message("user", text),), tools=(ToolSpec(tool, "", {}),))
 
 

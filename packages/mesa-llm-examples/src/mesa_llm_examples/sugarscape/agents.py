@@ -33,7 +33,9 @@ rate of substitution, mrs, is how much spice a unit of sugar is worth to you: ab
 see that of the others. The farther apart the two rates, the more both of you gain by trading, and nobody ever loses by
 it."""
 
-WHERE_TO = "Decide to which of the free cells in your sight you go, or stay where you are by calling no tool."
+WHERE_TO = """\
+Decide to which of the free cells in your sight you go, or stay where you are by calling no tool. What is there for you,
+nearest first:"""
 WITH_WHOM = "Decide with whom of those in your sight you trade, if with anybody."
 
 
@@ -111,19 +113,19 @@ class Trader(LLMAgent, CellAgent):
         }
         return super().generate_obs()
 
-    def look_around(self) -> None:
-        """Look at its own cell and the free ones in sight, nearest first."""
+    def where_to(self) -> str:
+        """The question where to go, with what is on its own cell and on the free ones in sight, nearest first.
+
+        In the question, since it is of no use later: what is observed is remembered.
+        """
         here, land = self.cell.coordinate, self.model.landscape
         places = [here, *(free_places_around(self, self.vision or 0) or ())]
-        self.internal_state["_cells"] = [
-            {
-                "cell": list(place),
-                "steps": land.steps_between(here, place),
-                "sugar": land.sugar[place],
-                "spice": land.spice[place],
-            }
+        cells = [
+            f"- {list(place)}, {land.steps_between(here, place)} steps away: "
+            f"{land.sugar[place]} sugar, {land.spice[place]} spice"
             for place in places
         ]
+        return "\n".join([WHERE_TO, *cells])
 
     def gather_and_eat(self) -> None:
         """Take what is on the cell, and eat; die if that is not enough."""
@@ -135,10 +137,8 @@ class Trader(LLMAgent, CellAgent):
 
     async def astep(self) -> None:
         """Go somewhere, gather and eat; when all have done so, trade."""
-        self.look_around()
-        plan = await self.reasoning.aplan(WHERE_TO, await self.agenerate_obs(), selected_tools=["move_to_cell"])
-        await self.aapply_plan(plan)
-        del self.internal_state["_cells"]
+        obs = await self.agenerate_obs()
+        await self.aapply_plan(await self.reasoning.aplan(self.where_to(), obs, selected_tools=["move_to_cell"]))
         self.gather_and_eat()
         if self.is_starved or not self.model.trade:
             return

@@ -6,6 +6,7 @@ The policy knows nothing but the request. Where they draw at random, it takes a 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from mesa_llm_examples.sugarscape.barter import Holding
 if TYPE_CHECKING:
     from mesa_llm.clients import LLMRequest
 
+_CELL = re.compile(r"^- \[(\d+), (\d+)\], (\d+) steps away: (\d+) sugar, (\d+) spice$", re.MULTILINE)
 NEAR = 1.05
 """Rates of substitution that differ by a smaller factor are as good as equal."""
 
@@ -38,10 +40,11 @@ def _go(myself: Mapping[str, Any], request: LLMRequest) -> Message:
         sugar_metabolism=me["_sugar_metabolism"],
         spice_metabolism=me["_spice_metabolism"],
     )
-    welfare = {
-        tuple(cell["cell"]): round(holding.changed(cell["sugar"], cell["spice"]).welfare, 6) for cell in me["_cells"]
-    }
-    steps = {tuple(cell["cell"]): cell["steps"] for cell in me["_cells"]}
+    welfare, steps = {}, {}
+    for cell in _CELL.findall(request.messages[-1].content):
+        x, y, away, sugar, spice = map(int, cell)
+        welfare[x, y] = round(holding.changed(sugar, spice).welfare, 6)
+        steps[x, y] = away
     best = max(welfare.values())
     candidates = [cell for cell in welfare if welfare[cell] == best]
     nearest = min(steps[cell] for cell in candidates)
