@@ -193,3 +193,18 @@ def test_a_state_that_is_one_text_is_hidden_as_a_whole():
     other.internal_state = "_a secret"
     assert person.generate_obs().local_state["Merchant 2"]["internal_state"] == []
     assert other.generate_obs().self_state["internal_state"] == "_a secret"
+
+
+def test_a_grid_that_the_model_does_not_have_is_warned_about():
+    world = World()
+    hidden, world.grid = world.grid, None
+    world.hideout = {"grid": hidden}
+    lost = LLMAgent(world, OneCall, client=ScriptedLLM("hm"), step_prompt="?", tools=[], vision=2)
+    lost.generate_obs()  # nowhere: nothing to warn about
+    lost.cell = hidden[2, 2]
+    with pytest.warns(UserWarning, match=r"LLMAgent 1 is in a cell, .* no attribute of World\. Set it there"):
+        assert lost.generate_obs().local_state == {}
+    lost.vision = 0
+    lost.generate_obs()
+    lost.vision = -1
+    lost.generate_obs()

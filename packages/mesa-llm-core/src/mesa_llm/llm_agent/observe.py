@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import step_of
@@ -27,6 +28,13 @@ def observe(agent: LLMAgent) -> Observation:
         ConfigurationError: if a class names an attribute or a property layer that is not there.
     """
     around = Surroundings(agent)
+    if agent.vision and agent.vision != EVERYBODY and around.cannot_be_found:
+        warnings.warn(
+            f"{name_of(agent)} is in a cell, but sees nobody around it: the space of that cell is no attribute of "
+            f"{type(agent.model).__name__}. Set it there, as in self.grid = OrthogonalMooreGrid(…), or use vision=0.",
+            UserWarning,
+            stacklevel=2,
+        )
     self_state = {
         "agent_unique_id": agent.unique_id,
         "location": position_of(agent),

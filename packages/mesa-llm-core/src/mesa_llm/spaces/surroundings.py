@@ -33,6 +33,11 @@ class Surroundings:
     def _space(self) -> Space | None:
         return space_of(self._agent)
 
+    @property
+    def cannot_be_found(self) -> bool:
+        """Whether the agent is in a cell of a space that is no attribute of its model."""
+        return self._space is None and getattr(self._agent, "cell", None) is not None
+
     def neighbors(self, radius: float) -> list[Agent[Any]]:
         """The other agents within a radius, see `neighbors_of`."""
         if self._space is None:
