@@ -1,5 +1,7 @@
 """What was recorded of a run is read back, and what is no such record is refused with a line that says so."""
 
+import json
+
 import pytest
 
 from mesa_llm.errors import RecordingError
@@ -31,10 +33,27 @@ def test_a_line_that_was_cut_is_left_out(recorded, tmp_path):
     assert read_run(path).end is None
 
 
+def test_a_line_that_was_cut_within_a_character_is_left_out(changed, lines, tmp_path):
+    lines[-1]["result"] = "Zwölf"
+    data = json.dumps(lines[-1], ensure_ascii=False).encode()
+    path = changed(lines[:-1])
+    with path.open("ab") as stream:
+        stream.write(data[: data.index("ö".encode()) + 1])
+    assert [line.step for line in read_run(path).steps] == [0, 1, 2, 3]
+    assert read_run(path).end is None
+
+
+def test_a_last_line_without_its_line_break_is_read(recorded, tmp_path):
+    path = tmp_path / "whole.jsonl"
+    path.write_text(recorded.read_text().rstrip("\n"))
+    assert read_run(path) == read_run(recorded)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "is empty"),
+        ("\n", "is empty"),
         ("hello\n", "is no run"),
         ('{"type": "step", "step": 1, "states": {}}\n', "does not begin as a run does"),
         ('{"simulation_id": "1f2e3d4c", "schema_version": 1}\n', "is a recording of what agents did"),
@@ -58,7 +77,7 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_a_picture_is_no_run(tmp_path):
     path = tmp_path / "run.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n\xff")
-    with pytest.raises(RecordingError, match="cannot be read"):
+    with pytest.raises(RecordingError, match="is no run"):
         read_run(path)
 
 

@@ -7,6 +7,7 @@ going on, or was killed, has no last line, and the line before may be cut in hal
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -142,14 +143,15 @@ def read_run(path: str | Path) -> RecordedRun:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordingError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    *whole, cut = text.split("\n")  # the last line is empty, or was cut off
-    numbered = [(number, line) for number, line in enumerate(whole, start=1) if line.strip()]
-    if not numbered and not cut.strip():
+        data = path.read_bytes()
+    except OSError as error:
+        raise RecordingError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not data.strip():
         raise RecordingError(f"{path} is empty. {_WHAT_IT_TAKES}")
-    lines = [_read(path, number, line) for number, line in numbered]
+    *whole, last = data.split(b"\n")
+    lines = [_read(path, number, line) for number, line in enumerate(whole, start=1) if line.strip()]
+    with suppress(ValidationError):  # empty, or cut off: anywhere, in the middle of a character too
+        lines.append(_line.validate_json(last))
     if not lines or not isinstance(lines[0], RunLine):
         raise RecordingError(f"{path} does not begin as a run does. {_WHAT_IT_TAKES}")
     end = lines[-1] if isinstance(lines[-1], EndLine) else None
@@ -159,13 +161,13 @@ def read_run(path: str | Path) -> RecordedRun:
 _WHAT_IT_TAKES = "A report takes what `mesa-llm-examples run NAME --record FILE` has written."
 
 
-def _read(path: Path, number: int, line: str) -> RunLine | StepLine | EndLine:
+def _read(path: Path, number: int, line: bytes) -> RunLine | StepLine | EndLine:
     try:
         return _line.validate_json(line)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if number == 1 and first["loc"][:1] != ("run",):
-            what = "a recording of what agents did" if '"simulation_id"' in line else "no run"
+            what = "a recording of what agents did" if b'"simulation_id"' in line else "no run"
             raise RecordingError(f"{path} is {what}. {_WHAT_IT_TAKES}") from None
         where = ".".join(map(str, first["loc"]))
         raise RecordingError(f"{path}, line {number}, cannot be read: {where}: {first['msg']}.") from None
