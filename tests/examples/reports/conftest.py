@@ -4,20 +4,32 @@ import json
 
 import pytest
 
-from mesa_llm.clients import LLMResponse, Message, Usage
+from mesa_llm.clients import LLMResponse, Message, MeteredClient, RuleBasedClient, Usage
 from mesa_llm.parallel_stepping import ParallelStepping
 from mesa_llm.testing import ScriptedLLM
-from mesa_llm_examples.civil_violence import CivilViolence
+from mesa_llm_examples.civil_violence import CivilViolence, policy
+from mesa_llm_examples.reports.run_file import read_run
 from mesa_llm_examples.reports.writing import RunWriter
 from mesa_llm_examples.running import Setting
 from mesa_llm_examples.simulation import simulate
 from mesa_llm_examples.stepping import Mode, stepping
 
+OPTIONS = {"citizens": 5, "note": "<script>alert(1)</script>", "width": None}
+
+
+def record(path, client, citizens, cops, *, headline="Five & one"):
+    """Three steps of civil violence; agents that cannot decide are skipped."""
+    metered = MeteredClient(client)
+    model = CivilViolence(citizens, cops, seed=3, client=metered, parallel_stepping=ParallelStepping(on_error="skip"))
+    setting = Setting(example="civil-violence", headline=headline, options=OPTIONS, steps=3)
+    with path.open("w") as stream, stepping(Mode.ASYNCIO), RunWriter(stream, setting, model, metered) as writer:
+        simulate(model, metered, 3, on_step=writer.ended)
+    return path
+
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory):
     """The file of a run of 5 citizens and a cop in 3 steps, in which the first call of the second step fails."""
-    from mesa_llm.clients import MeteredClient
 
     def answer(request):
         calls.append(request)
@@ -26,19 +38,24 @@ def recorded(tmp_path_factory):
         return LLMResponse(message=Message("assistant", "I stay."), model="m", usage=Usage(100, 10), cost=0.001)
 
     calls = []
-    path = tmp_path_factory.mktemp("runs") / "run.jsonl"
-    client = MeteredClient(ScriptedLLM(answer))
-    model = CivilViolence(5, 1, seed=3, client=client, parallel_stepping=ParallelStepping(on_error="skip"))
-    options = {"citizens": 5, "note": "<script>alert(1)</script>", "width": None}
-    setting = Setting(example="civil-violence", headline="Five & one", options=options, steps=3)
-    with path.open("w") as stream, stepping(Mode.ASYNCIO), RunWriter(stream, setting, model, client) as writer:
-        simulate(model, client, 3, on_step=writer.ended)
-    return path
+    return record(tmp_path_factory.mktemp("runs") / "run.jsonl", ScriptedLLM(answer), 5, 1)
+
+
+@pytest.fixture(scope="session")
+def crowded(tmp_path_factory):
+    """The file of a run of 60 citizens and 12 cops in 3 steps, decided by the rule: some want the same cell."""
+    path = tmp_path_factory.mktemp("runs") / "crowded.jsonl"
+    return record(path, RuleBasedClient(policy), 60, 12, headline="Sixty and twelve")
+
+
+@pytest.fixture
+def run(recorded):
+    return read_run(recorded)
 
 
 @pytest.fixture
 def lines(recorded):
-    """Its lines, to be changed."""
+    """The lines of `recorded`, to be changed."""
     return [json.loads(line) for line in recorded.read_text().splitlines()]
 
 

@@ -29,19 +29,21 @@ def report_command(
     from mesa_llm_examples.reports.run_file import read_run  # noqa: PLC0415 - imports Mesa
 
     run = read_run(file)
-    from mesa_llm_examples.reports import figures, page  # noqa: PLC0415 - imports matplotlib
+    from mesa_llm_examples.reports import measures, page, picture  # noqa: PLC0415 - imports matplotlib
 
-    drawn = [line for line in run.steps if line.reports]
-    line = figures.slowest_step(run) if step is None else next((line for line in drawn if line.step == step), None)
+    drawn = measures.steps_in_parallel(run)
+    line = measures.slowest_step(run) if step is None else next((line for line in drawn if line.step == step), None)
     if step is not None and line is None:
-        steps = f"Steps {drawn[0].step} to {drawn[-1].step} have one." if drawn else "No step ran in parallel."
-        raise ConfigurationError(f"--step {step} has no report to draw. {steps}")
+        steps = f"Steps {drawn[0].step} to {drawn[-1].step} can." if drawn else "No step ran in parallel."
+        raise ConfigurationError(f"--step {step} cannot be drawn agent by agent. {steps}")
     folder = file.parent if output is None else output
     paths = folder / f"{file.stem}.html", folder / f"{file.stem}.png"
+    if any(path.exists() and path.samefile(file) for path in paths):
+        raise ConfigurationError(f"The report would overwrite {file}. Rename that, or give another --output.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         paths[0].write_text(page.page(run, line), encoding="utf-8")
-        figures.save_png(run, line, paths[1])
+        picture.save_png(run, line, paths[1])
     except OSError as error:
         raise ConfigurationError(f"{error.filename or folder} cannot be written: {error.strerror or error}.") from error
     for path in paths:

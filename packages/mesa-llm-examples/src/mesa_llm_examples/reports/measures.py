@@ -1,0 +1,123 @@
+"""What a report tells of a run in numbers and in words."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from statistics import median, quantiles
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mesa_llm.parallel_stepping import AgentReport, CallSpan
+    from mesa_llm_examples.reports.run_file import RecordedRun, StepLine
+
+_STATUS = {
+    "completed": "",
+    "failed": "The run failed in step {next}: {error}",
+    "interrupted": "The run was interrupted in step {next}.",
+    "unfinished": "The record has no end: the run still goes on, or was killed after step {last}.",
+}
+
+
+def how_it_ended(run: RecordedRun) -> str:
+    """What a reader has to know of a run that did not complete; empty if it did."""
+    last = max((line.step for line in run.steps if line.states), default=0)
+    return _STATUS[run.status].format(next=last + 1, last=last, error=run.end.error if run.end else "")
+
+
+def calls_in_words(run: RecordedRun) -> str:
+    """How many model calls there were."""
+    if run.end is None:
+        return f"{sum(line.calls for line in run.steps):,} so far"
+    return f"{run.end.calls:,}, up to {run.end.peak_in_flight:,} at once, {run.end.failures:,} failed"
+
+
+def time_in_words(run: RecordedRun) -> str:
+    """What the steps took, and what their calls would have taken one at a time."""
+    if run.end is None:
+        seconds, waited = sum(line.seconds for line in run.steps), sum(report.latency_s for report in run.reports())
+    else:
+        seconds, waited = run.end.seconds, run.end.waited_s
+    if waited <= seconds or not seconds:
+        return f"{seconds:.2f} s"
+    one_at_a_time = f"one at a time the calls would have taken {waited:.2f} s, {waited / seconds:.0f} times as long"
+    return f"{seconds:.2f} s; {one_at_a_time}"
+
+
+def steps_in_parallel(run: RecordedRun) -> list[StepLine]:
+    """The steps in which agents ran in parallel."""
+    return [line for line in run.steps if any(report.agents for report in line.reports)]
+
+
+def slowest_step(run: RecordedRun) -> StepLine | None:
+    """The step that took longest, of those in which agents ran in parallel; `None` if there is none."""
+    return max(steps_in_parallel(run), key=lambda line: line.seconds, default=None)
+
+
+def agents_of(run: RecordedRun) -> list[tuple[int, AgentReport]]:
+    """Each agent in each step, with the step's number."""
+    return [(line.step, agent) for line in run.steps for report in line.reports for agent in report.agents]
+
+
+def calls_of(run: RecordedRun) -> list[CallSpan]:
+    """All model calls of which a report tells."""
+    return [call for _, agent in agents_of(run) for call in agent.model_calls]
+
+
+def latencies(run: RecordedRun) -> list[float]:
+    """How long each model call took, in seconds."""
+    return [call.latency_s for call in calls_of(run)]
+
+
+def percentile_95(values: Sequence[float]) -> float:
+    """The 95th percentile."""
+    return quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else values[0]
+
+
+def spread(values: Sequence[float]) -> tuple[float, float, float, float]:
+    """Shortest, median, 95th percentile and longest."""
+    return min(values), median(values), percentile_95(values), max(values)
+
+
+def has_tokens(run: RecordedRun) -> bool:
+    """Whether the model told how many tokens it read and wrote."""
+    return any(report.tokens for report in run.reports())
+
+
+def lanes_of(line: StepLine) -> list[tuple[float, AgentReport]]:
+    """The agents of a step in their order, each with the seconds from the step's begin to that of its set."""
+    began = min(report.started for report in line.reports)
+    return [(report.started - began, agent) for report in line.reports for agent in report.agents]
+
+
+def duration_of(line: StepLine) -> float:
+    """Seconds from the begin of a step's first set to the end of its last one."""
+    began = min(report.started for report in line.reports)
+    return max(report.started - began + report.wall_s for report in line.reports)
+
+
+def in_flight(line: StepLine) -> tuple[list[float], list[int]]:
+    """When the number of model calls in flight changed in a step, in seconds since it began, and to what."""
+    edges = sorted(
+        (offset + at, change)
+        for offset, agent in lanes_of(line)
+        for call in agent.model_calls
+        for at, change in ((call.start, 1), (call.end, -1))
+    )
+    return [at for at, _ in edges], list(accumulate(change for _, change in edges))
+
+
+INCIDENTS = ("failed", "fell back", "failed to settle", "conflicts")
+
+
+def incidents(line: StepLine) -> dict[str, int]:
+    """How often an agent failed, fell back, failed to settle, or was refused something in a step."""
+    reports = line.reports
+    counts = (
+        sum(report.failures - report.fallbacks for report in reports),
+        sum(report.fallbacks for report in reports),
+        sum(report.settle_failures for report in reports),
+        sum(report.conflicts for report in reports),
+    )
+    return dict(zip(INCIDENTS, counts, strict=True))
