@@ -97,6 +97,10 @@ def test_sets_of_one_step_are_drawn_one_after_the_other(changed, lines, axes):
     draw_timeline(axes, line)
     assert len(axes.get_yticks()) == 12
     assert axes.get_xlim()[1] > 12
+    for collection in axes.collections:
+        rights = sorted(path.vertices[:, 0].max() for path in collection.get_paths())
+        half = len(rights) // 2
+        assert rights[half:] == pytest.approx([right + 10 for right in rights[:half]])
 
 
 def test_many_agents_are_not_named_but_counted(crowded, axes):
