@@ -162,8 +162,12 @@ def test_a_cost_that_is_not_known_is_not_drawn(changed, lines, axes):
         for agent in line["reports"][0]["agents"]:
             for call in agent["model_calls"]:
                 call["cost"] = None
-    figures.draw_tokens(axes, read_run(changed(lines)))
+    run = read_run(changed(lines))
+    figures.draw_tokens(axes, run)
     assert axes.figure.axes == [axes]
+    with canvas.style():
+        titles = [axes.get_legend().get_title().get_text() for axes in picture.draw_all(run, None).axes]
+    assert "Tokens" in titles
 
 
 def test_the_seconds_of_a_step_add_up_to_its_wall_time(run, axes):

@@ -85,6 +85,11 @@ def has_tokens(run: RecordedRun) -> bool:
     return any(report.tokens for report in run.reports())
 
 
+def has_cost(run: RecordedRun) -> bool:
+    """Whether the price of a call is known."""
+    return any(report.cost for report in run.reports())
+
+
 def lanes_of(line: StepLine) -> list[tuple[float, AgentReport]]:
     """The agents of a step in their order, each with the seconds from the step's begin to that of its set."""
     began = min(report.started for report in line.reports)

@@ -31,7 +31,7 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 th, td { border-bottom: 1px solid var(--line); padding: .2rem 1rem .2rem 0; text-align: right; vertical-align: top;
   white-space: nowrap; }
 th:first-child, td:first-child, .words th, .words td { text-align: left; }
-td.prose { min-width: 14rem; white-space: normal; }
+td.prose { min-width: 11rem; white-space: normal; }
 """
 
 

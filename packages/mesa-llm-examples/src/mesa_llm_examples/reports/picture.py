@@ -63,7 +63,9 @@ def _small_panels(run: RecordedRun) -> list[Callable[[Axes], None]]:
         panels.append(partial(figures.draw_latencies, run=run, title="Latencies"))
     panels.append(partial(figures.draw_seconds, run=run, title="Steps"))
     if measures.has_tokens(run):
-        panels.append(partial(figures.draw_tokens, run=run, title="Tokens and cost"))
+        panels.append(
+            partial(figures.draw_tokens, run=run, title="Tokens and cost" if measures.has_cost(run) else "Tokens")
+        )
     if any(any(measures.incidents(line).values()) for line in run.steps):
         panels.append(partial(figures.draw_incidents, run=run, title="Failures and conflicts"))
     return panels
