@@ -81,9 +81,10 @@ def legend(axes: Axes, handles: Sequence[Any], *, title: str | None = None) -> N
 
 def _columns(axes: Axes, labels: Sequence[str]) -> int:
     """How many columns of a legend fit above the axes, by an estimate of how wide letters are."""
-    figure = axes.get_figure(root=True)
+    figure = axes.figure
+    assert isinstance(figure, Figure)  # `new_figure` has no figures within figures
     # Before the layout, axes leave a wider margin than after it.
-    width = figure.get_figwidth() * 72 * axes.get_position().width * 1.12 if figure else 0.0
+    width = figure.get_figwidth() * 72 * axes.get_position().width * 1.12
     for rows in range(1, len(labels)):
         columns = [labels[at : at + rows] for at in range(0, len(labels), rows)]  # filled from top to bottom
         if sum(max(map(len, column)) * 5.2 + 34 for column in columns) <= width:
