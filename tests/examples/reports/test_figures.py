@@ -175,6 +175,16 @@ def test_the_seconds_of_a_step_add_up_to_its_wall_time(run, axes):
     assert sum(patch.get_height() for patch in axes.patches) == pytest.approx(sum(line.seconds for line in run.steps))
 
 
+@pytest.mark.parametrize("lines_left", [2, 3], ids=["before step 1", "one step"])
+def test_there_are_no_halves_of_steps(changed, lines, lines_left, axes):
+    run = read_run(changed(lines[:lines_left]))
+    figures.draw_states([axes], run)
+    assert all(tick == int(tick) for tick in axes.get_xticks())
+    axes.clear()
+    figures.draw_seconds(axes, run)
+    assert all(tick == int(tick) for tick in axes.get_xticks())
+
+
 def test_failures_and_conflicts_are_counted_in_each_step(changed, lines, axes):
     agents = lines[4]["reports"][0]["agents"]
     agents[0]["conflicts"] = ["The cell is full.", "So is that one."]

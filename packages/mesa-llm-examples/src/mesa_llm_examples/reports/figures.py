@@ -53,7 +53,7 @@ def draw_states(axes: Sequence[Axes], run: RecordedRun, *, title: str | None = N
                 linewidth=1.8,
             )
         panel.set_ylim(bottom=min(0, panel.get_ylim()[0]))
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         legend(panel, panel.lines, title=title if panel is axes[0] else None)
     axes[-1].set_xlabel("step")
 
@@ -92,7 +92,7 @@ def draw_latencies(axes: Axes, run: RecordedRun, *, title: str | None = None) ->
     axes.set_xlim(left=0)
     axes.set_xlabel("seconds until a model call was answered")
     axes.set_ylabel("calls")
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
     legend(axes, handles, title=title)
 
 
@@ -124,7 +124,7 @@ def draw_incidents(axes: Axes, run: RecordedRun, *, title: str | None = None) ->
     colors = dict(zip(INCIDENTS, (FAILED, PHASES["decide"], PHASES["settle"], CONFLICT), strict=True))
     _stack(axes, lines, {name: [count[name] for count in counts] for name in INCIDENTS}, colors, title)
     axes.set_ylabel("times")
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
 
 
 def draw_tokens(axes: Axes, run: RecordedRun, *, title: str | None = None) -> None:
@@ -169,7 +169,7 @@ def _stack(
             handles.append(Line2D([], [], color=colors[label], linewidth=5, label=label))
             bottom = [below + height for below, height in zip(bottom, heights, strict=True)]
     axes.set_xlabel("step")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if handles:
         legend(axes, handles, title=title)
     return handles
