@@ -96,10 +96,36 @@ class RetryingClient(AsyncClient):
         Raises:
             ModelCallError: the last one, if the last attempt has failed.
         """
+        tries = _Tries(self, request.model)
+        try:
+            with told_of_lines(tries.stopwatch):
+                try:
+                    return await self.inner.agenerate(request)  # nearly always that is all
+                except ModelCallError as error:
+                    if not error.is_transient:
+                        raise
+                    response = await self._ask_again(request, error, tries)
+        except ModelCallError as error:
+            failure = error
+        else:
+            return replace(response, retries=response.retries + tries.retries)
+        # Raised out here, so that the error that is told anew is not shown a second time as its context.
+        raise tries.told(failure)
+
+    async def _ask_again(self, request: LLMRequest, failure: ModelCallError, tries: _Tries) -> LLMResponse:
+        """Go on after a first attempt that has failed."""
         # Not on import: most programs make no retry, and it takes its time.
         from tenacity import AsyncRetrying, retry_if_exception  # noqa: PLC0415
 
-        tries = _Tries(self, request.model)
+        first: ModelCallError | None = failure
+
+        async def ask() -> LLMResponse:
+            nonlocal first
+            if first is not None:
+                error, first = first, None
+                raise error
+            return await self.inner.agenerate(request)
+
         attempts = AsyncRetrying(
             sleep=self._sleep,
             retry=retry_if_exception(_can_pass),
@@ -108,15 +134,7 @@ class RetryingClient(AsyncClient):
             before_sleep=tries.log,
             reraise=True,
         )
-        try:
-            with told_of_lines(tries.stopwatch):
-                response: LLMResponse = await attempts(self.inner.agenerate, request)
-        except ModelCallError as error:
-            failure = error
-        else:
-            return replace(response, retries=response.retries + tries.retries) if tries.retries else response
-        # Raised out here, so that the error that is told anew is not shown a second time as its context.
-        raise tries.told(failure)
+        return await attempts(ask)
 
 
 def _can_pass(error: BaseException) -> bool:

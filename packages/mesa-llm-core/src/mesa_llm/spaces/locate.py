@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import chain
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mesa.discrete_space import DiscreteSpace, Grid, HexGrid, VoronoiGrid
@@ -62,14 +64,13 @@ def _spaces_around(agent: Agent) -> Iterator[Space]:
 
 
 def _adapt(candidate: object) -> Space | None:
-    for mesa_class, adapter in chain(_CURRENT, _legacy_classes()):
-        if isinstance(candidate, mesa_class):
-            return adapter(candidate)
-    return None
-
-
-def _legacy_classes() -> Iterator[tuple[type, Adapter]]:
     # no import: where nobody has imported mesa.space, nothing is an instance of its classes
-    if (module := sys.modules.get("mesa.space")) is not None:
-        for name, adapter in _LEGACY:
-            yield getattr(module, name), adapter
+    adapter = _adapter_for(type(candidate), sys.modules.get("mesa.space"))  # type: ignore[arg-type] # hashable it is
+    return None if adapter is None else adapter(candidate)
+
+
+@lru_cache
+def _adapter_for(kind: type, legacy: ModuleType | None) -> Adapter | None:
+    """What makes a space of instances of a class; `None` if they are none. Asked for each attribute of a model."""
+    old = [] if legacy is None else [(getattr(legacy, name), adapter) for name, adapter in _LEGACY]
+    return next((adapter for mesa_class, adapter in [*_CURRENT, *old] if issubclass(kind, mesa_class)), None)
