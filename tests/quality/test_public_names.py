@@ -3,6 +3,7 @@
 import importlib
 
 import pytest
+from helpers.public_names import packages
 from inline_snapshot import snapshot
 
 PUBLIC = {
@@ -183,7 +184,17 @@ PUBLIC = {
     "mesa_llm.tools": snapshot(
         ["FreeDirection", "ToolManager", "ToolResult", "VisibleAgent", "VisibleAgentId", "VisibleCell", "tool"]
     ),
+    "mesa_llm_examples.civil_violence": snapshot(["Citizen", "CivilViolence", "Cop", "policy"]),
+    "mesa_llm_examples.negotiation": snapshot(
+        ["Buyer", "Deal", "Negotiation", "Negotiator", "OfferBook", "Seller", "policy"]
+    ),
+    "mesa_llm_examples.opinion": snapshot(["Opinion", "Person", "policy"]),
+    "mesa_llm_examples.sugarscape": snapshot(["Exchange", "Holding", "Landscape", "Sugarscape", "Trader", "policy"]),
 }
+
+
+def test_every_package_that_exports_names_is_here():
+    assert set(packages()) == set(PUBLIC)
 
 
 @pytest.mark.parametrize("package", PUBLIC)

@@ -9,6 +9,9 @@ def step_of(model: Any) -> int:
     """The number of the model's current step; 1 during the first.
 
     Mesa 3 counts them in `model.steps`; Mesa 4 has only `model.time`, which a step advances by one.
+
+    Args:
+        model: the Mesa model.
     """
     steps = getattr(model, "steps", None)
     return int(model.time if steps is None else steps)

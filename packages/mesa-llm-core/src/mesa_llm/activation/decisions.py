@@ -58,7 +58,14 @@ def decide[T](agent: Agent, decision: Callable[[], T]) -> T:
 
 
 async def in_thread[T](function: Callable[[], T]) -> T:
-    """Carry an agent's step or decision on in a thread of its own, with the caller's context variables."""
+    """Carry an agent's step or decision on in a thread of its own, with the caller's context variables.
+
+    Args:
+        function: what runs there.
+
+    Returns:
+        What the function returns; what it raises is raised.
+    """
     turn = current_turn()
     if turn is not None:
         turn.goes_on_in_thread()
@@ -79,13 +86,14 @@ def _marked_as_deciding(turn: Turn) -> Iterator[None]:
 def model_call(call: ModelCall | None = None) -> Iterator[ModelCall]:
     """Marks the time in which an agent waits for a model. For sync and async code alike.
 
-    Yields the call; set its `response`, so that its tokens are counted:
-
         with model_call() as call:
             call.response = my_client.generate(request)
 
     Args:
         call: says how the call can be cancelled; by default it cannot.
+
+    Yields:
+        The call; set its `response`, so that its tokens are counted.
     """
     call = call or ModelCall()
     turn = current_turn()

@@ -8,7 +8,14 @@ _INSTALLED = "__mesa_llm_installed__"
 
 
 def mark_installed[F](function: F) -> F:
-    """Mark a method that core has put on a user's class; it says nothing about what the user has defined."""
+    """Mark a method that core has put on a user's class; it says nothing about what the user has defined.
+
+    Args:
+        function: the method.
+
+    Returns:
+        The method itself.
+    """
     setattr(function, _INSTALLED, True)
     return function
 

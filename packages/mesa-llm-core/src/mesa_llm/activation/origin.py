@@ -24,6 +24,12 @@ def next_ordinal(model: Any) -> int:
 
     Not `model.steps`: Mesa 4 has none, and in one step a model may step several sets of agents. The count is kept on
     the model, so it goes along when the model is copied or pickled.
+
+    Args:
+        model: the Mesa model.
+
+    Returns:
+        The number of the step that begins.
     """
     ordinal: int = getattr(model, _ORDINAL, 0) + 1
     setattr(model, _ORDINAL, ordinal)
@@ -65,11 +71,19 @@ class Activation:
         )
 
     def on_timeout(self, callback: Callable[[DecisionTimeoutError], object]) -> None:
-        """Have a client told if the agent's time to decide is up; on the thread of the step."""
+        """Have a client told if the agent's time to decide is up; on the thread of the step.
+
+        Args:
+            callback: gets the error that the agent ends with.
+        """
         self._on_timeout += (callback,)
 
     def time_is_up(self, error: DecisionTimeoutError) -> None:
-        """Called by who runs the agent, before its calls are cancelled."""
+        """Called by who runs the agent, before its calls are cancelled.
+
+        Args:
+            error: what the agent ends with.
+        """
         for callback in self._on_timeout:
             callback(error)
 
@@ -116,7 +130,11 @@ def current_activation() -> Activation | None:
 
 @contextmanager
 def activated(activation: Activation) -> Iterator[None]:
-    """Make calls of an agent that nobody runs in parallel known as its own."""
+    """Make calls of an agent that nobody runs in parallel known as its own.
+
+    Args:
+        activation: the step that the calls belong to.
+    """
     token = _activation.set(activation)
     try:
         yield
@@ -128,7 +146,8 @@ def activated(activation: Activation) -> Iterator[None]:
 def numbered_call() -> Iterator[Lent]:
     """Give a call its place. Entered by the outermost client, in the context of the agent, when it sends a request.
 
-    Yields what the client has of the agent from here on, to be given back when the call has ended.
+    Yields:
+        What the client has of the agent from here on, to be given back when the call has ended.
     """
     turn, activation = current_turn(), current_activation()
     lent = Lent(turn, activation, None if activation is None else activation.next_call())

@@ -102,11 +102,19 @@ class Turn(ABC):
 
     @abstractmethod
     def call_started(self, call: ModelCall) -> None:
-        """The agent waits for a model: the next agent may start, and a thread's slot is free."""
+        """The agent waits for a model: the next agent may start, and a thread's slot is free.
+
+        Args:
+            call: the call.
+        """
 
     @abstractmethod
     def call_ended(self, call: ModelCall) -> None:
-        """The call has ended, well or not; a thread waits here until there is a slot for it again."""
+        """The call has ended, well or not; a thread waits here until there is a slot for it again.
+
+        Args:
+            call: the call; its `response` is set if there was an answer.
+        """
 
     @abstractmethod
     def queue(self) -> Callable[[], None]:
@@ -127,15 +135,27 @@ class Turn(ABC):
 
     @abstractmethod
     def claim(self, place: Hashable) -> None:
-        """The agent has taken a place, of which there are not enough for all."""
+        """The agent has taken a place, of which there are not enough for all.
+
+        Args:
+            place: anything hashable that all agents of the step call the same, such as a cell.
+        """
 
     @abstractmethod
     def is_claimed(self, place: Hashable) -> bool:
-        """Whether another agent has taken the place in this step, after everybody had decided."""
+        """Whether another agent has taken the place in this step, after everybody had decided.
+
+        Args:
+            place: the place, as it was claimed.
+        """
 
     @abstractmethod
     def conflicted(self, refusal: str) -> None:
-        """The agent was refused something because another one had been first."""
+        """The agent was refused something because another one had been first.
+
+        Args:
+            refusal: what the agent was told.
+        """
 
 
 _turn: ContextVar[Turn | Lent | None] = ContextVar("mesa_llm_turn", default=None)
@@ -176,14 +196,23 @@ class Lent:
 
 
 def entered(turn: Turn, context: Context | None = None) -> Context:
-    """A copy of a context, by default the caller's, in which `turn` is the current turn."""
+    """A copy of a context, by default the caller's, in which `turn` is the current turn.
+
+    Args:
+        turn: the turn.
+        context: the context to copy.
+    """
     copied = copy_context() if context is None else context.copy()
     copied.run(_turn.set, turn)
     return copied
 
 
 def turn_in(model: Any) -> Turn | None:
-    """The current turn if it is one in this model; `None` in a model of its own that an agent looks ahead with."""
+    """The current turn if it is one in this model; `None` in a model of its own that an agent looks ahead with.
+
+    Args:
+        model: the Mesa model.
+    """
     turn = current_turn()
     return turn if turn is not None and turn.agent.model is model else None
 
@@ -204,13 +233,23 @@ def claim(agent: Agent, place: Hashable) -> None:
 
 
 def is_claimed(agent: Agent, place: Hashable) -> bool:
-    """Whether another agent has taken it in this step, after everybody had decided: a reason for a `ConflictError`."""
+    """Whether another agent has taken it in this step, after everybody had decided: a reason for a `ConflictError`.
+
+    Args:
+        agent: who asks.
+        place: the place, as it was claimed.
+    """
     turn = turn_in(agent.model)
     return turn is not None and turn.is_claimed(place)
 
 
 def stage(agent: Agent, commit: Callable[[], None]) -> None:
-    """Do a write of core's own when the agent acts; at once if it does so now, or nobody runs it in parallel."""
+    """Do a write of core's own when the agent acts; at once if it does so now, or nobody runs it in parallel.
+
+    Args:
+        agent: whose write it is.
+        commit: does the write.
+    """
     turn = current_turn()
     if turn is None or turn.acting or turn.agent is not agent:
         commit()

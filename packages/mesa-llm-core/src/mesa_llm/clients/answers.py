@@ -11,6 +11,7 @@ from typing import Any, cast
 from mesa_llm.clients.messages import LLMResponse, Message, ToolCall
 
 type Answer = LLMResponse | Message | str | ToolCall | Sequence[ToolCall]
+"""What a policy or a script answers with: a whole response, a message, words, or tool calls."""
 
 
 def tool_call(name: str, /, **arguments: Any) -> ToolCall:

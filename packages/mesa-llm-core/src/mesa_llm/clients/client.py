@@ -19,6 +19,12 @@ class LLMClient(Protocol):
     def generate(self, request: LLMRequest) -> LLMResponse:
         """Answer a request; blocks the calling thread.
 
+        Args:
+            request: what is asked, and of whom.
+
+        Returns:
+            The model's answer.
+
         Raises:
             ModelCallError: if the model could not be asked.
         """
@@ -28,6 +34,12 @@ class LLMClient(Protocol):
         """Answer a request.
 
         Cancelling the caller cancels the call.
+
+        Args:
+            request: what is asked, and of whom.
+
+        Returns:
+            The model's answer.
 
         Raises:
             ModelCallError: if the model could not be asked.
@@ -44,10 +56,23 @@ class AsyncClient(ABC):
 
     @abstractmethod
     async def complete(self, request: LLMRequest) -> LLMResponse:
-        """Answer a request. Runs on the transport loop; must not block it."""
+        """Answer a request. Runs on the transport loop; must not block it.
+
+        Args:
+            request: what is asked, and of whom.
+
+        Returns:
+            The model's answer.
+        """
 
     def generate(self, request: LLMRequest) -> LLMResponse:
         """Answer a request; blocks the calling thread.
+
+        Args:
+            request: what is asked, and of whom.
+
+        Returns:
+            The model's answer.
 
         Raises:
             TurnError: on the transport loop's own thread, where it would wait for itself for ever.
@@ -67,7 +92,14 @@ class AsyncClient(ABC):
             raise
 
     async def agenerate(self, request: LLMRequest) -> LLMResponse:
-        """Answer a request. Cancelling the caller cancels the call."""
+        """Answer a request. Cancelling the caller cancels the call.
+
+        Args:
+            request: what is asked, and of whom.
+
+        Returns:
+            The model's answer.
+        """
         if transport_loop.is_running_here():
             return await self.complete(request)
         call, marked = self._sent(request)

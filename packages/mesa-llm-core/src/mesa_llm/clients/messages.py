@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 type Role = Literal["system", "user", "assistant", "tool"]
 type ToolChoice = Literal["auto", "none", "required"]
+"""Whether an answer may, must not or must call tools."""
 type Source = Literal["model", "journal", "shared"]
 type JSONSchema = Mapping[str, Any]
 

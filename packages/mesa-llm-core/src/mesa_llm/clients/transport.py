@@ -12,6 +12,7 @@ from mesa_llm.clients.providers import is_openai_compatible
 from mesa_llm.errors import ConfigurationError
 
 type Transport = Literal["auto", "direct", "litellm"]
+"""How a model is asked: directly over HTTP, through litellm, or directly where that is possible."""
 
 
 def check_transport(transport: Transport) -> Transport:

@@ -24,6 +24,9 @@ class DecisionTimeoutError(DecisionError, TimeoutError):
 class ModelCallError(MesaLLMError):
     """A call to a model failed.
 
+    Args:
+        message: what the error says.
+
     Attributes:
         model: the model's name, as `provider/model`.
         endpoint: the base URL that was called; `None` where that is litellm's knowledge alone.
@@ -76,6 +79,9 @@ class ModelTimeoutError(ModelCallError, TimeoutError):
 
 class BudgetExhaustedError(MesaLLMError):
     """A call would overrun the budget, so it was not made. A parallel step raises it whatever its `on_error` says.
+
+    Args:
+        message: what the error says.
 
     Attributes:
         spent_tokens: tokens taken so far, those of calls in flight as estimated.

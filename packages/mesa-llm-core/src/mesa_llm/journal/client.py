@@ -18,6 +18,7 @@ from mesa_llm.journal.runs import RunId, create_run, find_run, names_of_runs
 from mesa_llm.journal.schema import connect
 
 type JournalMode = Literal["record", "replay", "resume", "off"]
+"""What a journal does with calls; see `JournaledClient`."""
 
 
 class _Session(Protocol):

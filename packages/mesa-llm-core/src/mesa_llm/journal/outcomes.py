@@ -72,7 +72,11 @@ class RecordedError:
 
     @classmethod
     def of(cls, error: BaseException) -> Self | None:
-        """An error as it is recorded; `None` for one that is no outcome of a call, such as a programming error."""
+        """An error as it is recorded; `None` for one that is no outcome of a call, such as a programming error.
+
+        Args:
+            error: what a client raised.
+        """
         for known in type(error).__mro__:
             if _KNOWN.get(known.__name__) is known:
                 return cls(kind=known.__name__, message=str(error), details=_details(error))
@@ -80,7 +84,11 @@ class RecordedError:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The error that `as_json` has written."""
+        """The error that `as_json` has written.
+
+        Args:
+            text: the JSON.
+        """
         return cls(**json.loads(text))
 
     def as_json(self) -> str:

@@ -69,7 +69,12 @@ class AdaptiveLimit:
         self._own_pause = -math.inf  # until when no call is tried while everything is refused
 
     def seconds_until_free(self, in_flight: int, now: float) -> float:
-        """How long to wait before a call is sent: 0.0 if it may go now, `math.inf` until another one has ended."""
+        """How long to wait before a call is sent: 0.0 if it may go now, `math.inf` until another one has ended.
+
+        Args:
+            in_flight: how many calls are in flight.
+            now: the time in seconds, on a clock that never goes back.
+        """
         if in_flight >= self.limit:
             return math.inf
         pause = max(self._server_pause, self._own_pause) - now

@@ -71,6 +71,9 @@ class Budget:
         Args:
             reckon: gives the estimate; asked again while the call waits, as more is known then.
 
+        Returns:
+            The reservation, to be settled when the call has ended.
+
         Raises:
             BudgetExhaustedError: if the call would overrun the budget even if those in flight took nothing.
         """
@@ -80,7 +83,13 @@ class Budget:
         return reservation
 
     def settle(self, reservation: Reservation, *, tokens: int = 0, cost: float = 0.0) -> None:
-        """End a reservation with what the call has taken: by default nothing, as it has failed."""
+        """End a reservation with what the call has taken: by default nothing, as it has failed.
+
+        Args:
+            reservation: as `reserve` gave it.
+            tokens: tokens taken.
+            cost: their price in US dollars.
+        """
         self.spent_tokens += tokens
         self.spent_cost += cost
         account = self._account()

@@ -143,6 +143,9 @@ class LLMAgent(Agent):
     def generate_obs(self) -> Observation:
         """Observe the world as it is now, and remember it; of the environment nothing, which would fill every prompt.
 
+        Returns:
+            What the agent sees.
+
         Raises:
             ConfigurationError: if a class names an attribute in `visible_attributes`, or a layer in `observed_layers`,
                 that is not there.
@@ -162,6 +165,9 @@ class LLMAgent(Agent):
 
         Calls of tools that were not on offer, and ids of agents that were not in sight, are refused; the refusal is the
         result.
+
+        Args:
+            plan: what `reasoning.plan()` has decided.
 
         Returns:
             One `{"tool_call_id", "role", "name", "response"}` for each tool call.

@@ -167,6 +167,9 @@ class EpisodicMemory(Memory):
             type: the type of the event.
             content: what happened.
 
+        Returns:
+            The grade, from 1 to 10.
+
         Raises:
             ModelCallError: if the model could not be asked.
             DecisionError: if it does not answer with a grade, asked again once.

@@ -175,6 +175,9 @@ class ModuleLLM:
     ) -> LLMResponse:
         """Ask the model; blocks the calling thread. The arguments are those of `request`.
 
+        Returns:
+            The model's answer.
+
         Raises:
             ModelCallError: if the model could not be asked.
         """
@@ -202,6 +205,12 @@ class ModuleLLM:
         """Send a ready request; blocks the calling thread.
 
         It goes out as it is, unless it has tools and they are called by means of a schema: see `tool_mode`.
+
+        Args:
+            request: what is asked, and of whom.
+
+        Returns:
+            The model's answer.
 
         Raises:
             ModelCallError: if the model could not be asked.

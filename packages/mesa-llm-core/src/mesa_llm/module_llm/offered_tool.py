@@ -24,7 +24,12 @@ class OfferedTool(ToolSpec):
 
     @classmethod
     def of(cls, plain: ToolSpec, narrow: Callable[[], JSONSchema | None]) -> OfferedTool:
-        """The tool with a way to narrow its arguments."""
+        """The tool with a way to narrow its arguments.
+
+        Args:
+            plain: the tool as it is sent.
+            narrow: gives the narrowed schema of its arguments, or `None`.
+        """
         return cls(plain.name, plain.description, plain.parameters, plain, narrow)
 
 

@@ -96,13 +96,23 @@ class Reasoning:
             ttl: for how many steps the plan will hold.
             selected_tools: the names of the tools on offer, `None` for all that the agent has.
             tool_calls: whether the plan may, must not or must call tools.
+
+        Returns:
+            A generator: it yields requests, is sent the responses, and returns the plan.
+
+        Raises:
+            NotImplementedError: if the strategy has neither `decide` nor a `plan` of its own.
         """
         raise NotImplementedError(
             f"{type(self).__name__} has none of decide(), plan() and aplan(): define one of them."
         )
 
     def unfinished_plan(self, ttl: int) -> Plan | None:
-        """What is left of an earlier plan, to go on with instead of deciding anew; `None` if nothing is."""
+        """What is left of an earlier plan, to go on with instead of deciding anew; `None` if nothing is.
+
+        Args:
+            ttl: the `ttl` of the decision that is to be made.
+        """
         return None
 
     @_decision
@@ -123,6 +133,9 @@ class Reasoning:
                 tools) is not asked again, and the same plan is returned.
             selected_tools: names of the tools on offer, `None` for all, `[]` for none.
             tool_calls: `auto`, `none`, `required`, or `None` for the provider's default.
+
+        Returns:
+            What the agent is going to do.
 
         Raises:
             ConfigurationError: if `ttl` is less than 1, there is neither a prompt nor a `step_prompt`, or a tool name
@@ -174,6 +187,9 @@ class Reasoning:
             selected_tools: names of the tools on offer, `None` for all, `[]` for none.
             ttl: for how many steps the plan holds.
             tool_calls: `auto`, `none`, `required`, or `None` for the provider's default.
+
+        Returns:
+            The plan, with its tool calls.
 
         Raises:
             ConfigurationError: if a tool name is unknown.

@@ -36,6 +36,9 @@ class ReWOOReasoning(Reasoning):
 
     Each call of a plan is made once. A `ttl` above 1 is the most steps that a plan is followed for: what is left of it
     then is dropped, and the agent plans anew.
+
+    Args:
+        agent: who decides.
     """
 
     holds_plans = False

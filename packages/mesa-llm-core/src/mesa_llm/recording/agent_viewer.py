@@ -99,14 +99,22 @@ class AgentViewer:
         self._screen.table(self.console, ("Agent", "Events", "Types"), rows)
 
     def view_agent_timeline(self, agent_id: int) -> None:
-        """Show all events of an agent, in order."""
+        """Show all events of an agent, in order.
+
+        Args:
+            agent_id: the agent's `unique_id`.
+        """
         if self._knows(agent_id):
             self._screen.heading(self.console, f"Timeline of agent {agent_id}")
             for event in self._events_of(agent_id):
                 self._screen.event(self.console, event)
 
     def view_agent_conversations(self, agent_id: int) -> None:
-        """Show the messages that an agent sent and received, in order."""
+        """Show the messages that an agent sent and received, in order.
+
+        Args:
+            agent_id: the agent's `unique_id`.
+        """
         if not self._knows(agent_id):
             return
         self._screen.heading(self.console, f"Conversations of agent {agent_id}")
@@ -121,7 +129,11 @@ class AgentViewer:
             self._screen.note(self.console, f"Agent {agent_id} neither sent nor received a message.")
 
     def view_agent_decisions(self, agent_id: int) -> None:
-        """Show step by step what an agent saw, planned and did."""
+        """Show step by step what an agent saw, planned and did.
+
+        Args:
+            agent_id: the agent's `unique_id`.
+        """
         if not self._knows(agent_id):
             return
         self._screen.heading(self.console, f"Decisions of agent {agent_id}")
@@ -134,7 +146,11 @@ class AgentViewer:
                 self._screen.event(self.console, event)
 
     def view_agent_summary(self, agent_id: int) -> None:
-        """Show how many events of which type an agent has had."""
+        """Show how many events of which type an agent has had.
+
+        Args:
+            agent_id: the agent's `unique_id`.
+        """
         if not self._knows(agent_id):
             return
         activity = self._agents[agent_id]

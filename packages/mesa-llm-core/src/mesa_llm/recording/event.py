@@ -43,6 +43,12 @@ class SimulationEvent:
     def from_json(cls, event: Mapping[str, Any]) -> Self:
         """Read an event; also one that mesa-llm 0.3 has saved.
 
+        Args:
+            event: the event, as `as_json` gives it.
+
+        Returns:
+            The event.
+
         Raises:
             KeyError: if a part is missing.
             ValueError: if the time cannot be read.

@@ -178,6 +178,10 @@ class SimulationRecorder:
 
         A message is recorded for its sender and for each recipient: `{"message", "sender", "recipient_ids"}`, where
         the event of a recipient names this one alone. `metadata["direction"]` is `sent` or `received`.
+
+        Args:
+            agent_id: the agent's `unique_id`.
+            entry: what it remembered.
         """
         content, metadata = entry.content, {"source": "memory"}
         if entry.type == "message":
@@ -254,19 +258,34 @@ class SimulationRecorder:
         self._writer.close()
 
     def get_agent_events(self, agent_id: int) -> list[SimulationEvent]:
-        """The events of an agent."""
+        """The events of an agent.
+
+        Args:
+            agent_id: the agent's `unique_id`.
+        """
         return [event for event in self.events if event.agent_id == agent_id]
 
     def get_events_by_type(self, event_type: str) -> list[SimulationEvent]:
-        """The events of a type."""
+        """The events of a type.
+
+        Args:
+            event_type: such as `plan`, see `SimulationEvent`.
+        """
         return [event for event in self.events if event.event_type == event_type]
 
     def get_events_by_step(self, step: int) -> list[SimulationEvent]:
-        """The events of a step."""
+        """The events of a step.
+
+        Args:
+            step: the number of the step; 1 is the first.
+        """
         return [event for event in self.events if event.step == step]
 
     def export_agent_memory(self, agent_id: int) -> dict[str, Any]:
         """The events of an agent as dictionaries, and how many of what kind they are.
+
+        Args:
+            agent_id: the agent's `unique_id`.
 
         Returns:
             `{"agent_id", "events", "summary": {"total_events", "event_types", "active_steps", "first_event",

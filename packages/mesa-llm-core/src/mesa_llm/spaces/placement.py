@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 def position_of(agent: Agent[Any]) -> Position | None:
     """Where the agent is.
 
+    Args:
+        agent: the agent.
+
     Returns:
         Its coordinates as a tuple of Python numbers, the node as the network calls it, `None` if it is nowhere.
     """
@@ -102,9 +105,9 @@ def move_to(agent: Agent[Any], position: object) -> Position:
         The agent's new position.
 
     Raises:
-        ToolError: if there is no such place, if it has no room (a `ConflictError` if another agent has entered it
-            since everybody decided), if the agent is fixed to its cell, or if no space is found. Then the agent is
-            where it was.
+        ToolError: if there is no such place, if it has no room, if the agent is fixed to its cell, or if no space is
+            found. Then the agent is where it was.
+        ConflictError: if it has no room because another agent has entered it since everybody decided.
     """
     space = space_for(agent)
     if space is None:

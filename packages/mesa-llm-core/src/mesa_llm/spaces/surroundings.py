@@ -39,7 +39,11 @@ class Surroundings:
         return self._space is None and getattr(self._agent, "cell", None) is not None
 
     def neighbors(self, radius: float) -> list[Agent[Any]]:
-        """The other agents within a radius, see `neighbors_of`."""
+        """The other agents within a radius, see `neighbors_of`.
+
+        Args:
+            radius: as for `neighbors_of`.
+        """
         if self._space is None:
             return []
         others = [other for other in self._space.within(self._agent, radius) if other is not self._agent]

@@ -36,7 +36,11 @@ class Fault:
 
     @classmethod
     def hang(cls) -> Self:
-        """No answer ever comes."""
+        """No answer ever comes.
+
+        Returns:
+            The fault.
+        """
         return cls(kind="hang")
 
     @classmethod
@@ -51,7 +55,11 @@ class Fault:
 
     @classmethod
     def slow_loris(cls, interval: float = 0.01) -> Self:
-        """Status 200 and a body that never ends, one byte every `interval` seconds."""
+        """Status 200 and a body that never ends, one byte every `interval` seconds.
+
+        Args:
+            interval: seconds from one byte to the next.
+        """
         return cls(kind="endless", status=200, interval=interval)
 
     @classmethod

@@ -44,6 +44,9 @@ def tool(
         ignore_agent: whether a parameter `agent` is hidden from the model and filled in with the agent that calls.
             Otherwise it is a parameter like any other.
 
+    Returns:
+        The function itself; the decorator if it was given options only.
+
     Raises:
         ConfigurationError: if the function cannot be a tool, for instance because it takes `*args`.
     """

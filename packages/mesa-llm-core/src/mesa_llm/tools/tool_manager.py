@@ -53,13 +53,20 @@ class ToolManager:
     def register(self, fn: Function) -> None:
         """Add a function to the tools of this manager, in the place of one of the same name.
 
+        Args:
+            fn: the function, with or without `@tool`.
+
         Raises:
             ConfigurationError: if it cannot be a tool.
         """
         self.tools.update(_by_name((fn,)))
 
     def has_tool(self, name: str) -> bool:
-        """Whether there is a tool of this name."""
+        """Whether there is a tool of this name.
+
+        Args:
+            name: the tool's name.
+        """
         return name in self.tools
 
     def specs(
@@ -93,6 +100,13 @@ class ToolManager:
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """Call a tool as the function that it is: arguments are not checked, and `agent` is one of them.
+
+        Args:
+            name: the tool's name.
+            arguments: its arguments, by name.
+
+        Returns:
+            What the tool returns.
 
         Raises:
             ConfigurationError: if the name is unknown.
@@ -144,6 +158,10 @@ class ToolManager:
 
     def call_tools(self, agent: Any, llm_response: Any) -> list[dict[str, str]]:
         """Like `execute`, for the `tool_calls` of a model's message.
+
+        Args:
+            agent: who calls.
+            llm_response: the message, with `tool_calls`.
 
         Returns:
             One `{"tool_call_id", "role", "name", "response"}` for each call.

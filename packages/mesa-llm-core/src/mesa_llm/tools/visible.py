@@ -79,7 +79,12 @@ class VisibleAgent(_Marking):
     of: type | str | None = None
 
     def choices(self, agent: Any, seen: Seen) -> list[int]:
-        """The ids of such agents in an observation."""
+        """The ids of such agents in an observation.
+
+        Args:
+            agent: who sees.
+            seen: what it sees.
+        """
         names = None if self.of is None else {self.of} if isinstance(self.of, str) else set(_names(self.of))
         found = (name.rpartition(" ") for name in seen.local_state)
         return [int(number) for kind, _, number in found if number.isdecimal() and (names is None or kind in names)]

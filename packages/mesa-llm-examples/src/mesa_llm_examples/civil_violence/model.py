@@ -126,7 +126,11 @@ class CivilViolence(Model):
         self.datacollector.collect(self)
 
     def count(self, state: CitizenState) -> int:
-        """How many citizens are in a state now."""
+        """How many citizens are in a state now.
+
+        Args:
+            state: `active`, `quiet` or `jailed`.
+        """
         return sum(isinstance(agent, Citizen) and agent.state == state for agent in self.agents)
 
     def result(self) -> str:

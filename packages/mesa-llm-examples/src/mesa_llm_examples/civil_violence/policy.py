@@ -40,7 +40,14 @@ def arrest_probability(cops: int, actives: int, arrest_constant: float) -> float
 
 
 def policy(request: LLMRequest) -> str | list[ToolCall]:
-    """Answer a request of a citizen or a cop: first in words, then, asked to carry the words out, in tool calls."""
+    """Answer a request of a citizen or a cop: first in words, then, asked to carry the words out, in tool calls.
+
+    Args:
+        request: what an agent of the model asks.
+
+    Returns:
+        Its decision in words, or its tool calls.
+    """
     if request.tool_choice != "none":
         return _carry_out(request.messages[-1].content)
     observation = read_observation(request)

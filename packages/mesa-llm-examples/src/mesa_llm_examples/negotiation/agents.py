@@ -75,11 +75,19 @@ class Negotiator(LLMAgent):
 
     @abstractmethod
     def gain(self, price: int) -> int:
-        """What a deal at this price is worth to it, in coins; below 0 a loss."""
+        """What a deal at this price is worth to it, in coins; below 0 a loss.
+
+        Args:
+            price: the price in coins.
+        """
 
     @abstractmethod
     def trade(self, price: int) -> None:
-        """Do its part of a deal."""
+        """Do its part of a deal.
+
+        Args:
+            price: the price in coins.
+        """
 
     @property
     @abstractmethod
@@ -96,7 +104,11 @@ class Negotiator(LLMAgent):
         self.internal_state["open"] = self.is_open
 
     def generate_obs(self) -> Observation:
-        """Look at what it has, at the offers that stand, and at the others."""
+        """Look at what it has, at the offers that stand, and at the others.
+
+        Returns:
+            What the agent sees.
+        """
         named = {agent.unique_id: str(agent) for agent in self.model.agents}
         book = self.model.offers
         self.internal_state |= {

@@ -33,7 +33,14 @@ def aspiration(start: float, limit: float, *, elapsed: float, haste: float) -> i
 
 
 def policy(request: LLMRequest) -> Message:
-    """Accept what is as good as what would be asked for now; else ask for it, of one agent of the other side."""
+    """Accept what is as good as what would be asked for now; else ask for it, of one agent of the other side.
+
+    Args:
+        request: what an agent of the model asks.
+
+    Returns:
+        Its decision, with the tool calls that carry it out.
+    """
     observation = read_observation(request)
     me = observation["self_state"]["internal_state"]
     is_buyer = "You are a buyer." in request.messages[0].content

@@ -76,6 +76,10 @@ class Person(LLMAgent, CellAgent):
         ]
 
     def generate_obs(self) -> Observation:
-        """Look at the people around, and recall what they have just said."""
+        """Look at the people around, and recall what they have just said.
+
+        Returns:
+            What the agent sees.
+        """
         self.internal_state |= {"_opinion": self.opinion, "_heard": self.heard()}
         return super().generate_obs()

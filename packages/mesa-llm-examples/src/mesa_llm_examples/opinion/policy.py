@@ -40,7 +40,14 @@ def moved(opinion: float, heard: Sequence[float], *, confidence: float, converge
 
 
 def policy(request: LLMRequest) -> Message:
-    """Listen to those who think alike, and tell somebody what to think of it."""
+    """Listen to those who think alike, and tell somebody what to think of it.
+
+    Args:
+        request: what an agent of the model asks.
+
+    Returns:
+        Its decision, with the tool calls that carry it out.
+    """
     observation = read_observation(request)
     me = observation["self_state"]["internal_state"]
     found = [_OPINION.search(told["message"]) for told in me["_heard"]]

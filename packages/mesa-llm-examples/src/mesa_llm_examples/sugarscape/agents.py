@@ -104,7 +104,11 @@ class Trader(LLMAgent, CellAgent):
         return {other.unique_id: other for other in others if isinstance(other, Trader)}
 
     def generate_obs(self) -> Observation:
-        """Look at its stores, and at the others."""
+        """Look at its stores, and at the others.
+
+        Returns:
+            What the agent sees.
+        """
         self.internal_state |= {
             "_sugar": round(self.holding.sugar, 3),
             "_spice": round(self.holding.spice, 3),

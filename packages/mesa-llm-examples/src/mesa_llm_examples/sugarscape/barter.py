@@ -35,7 +35,12 @@ class Holding:
         return (self.spice / self.spice_metabolism) / (self.sugar / self.sugar_metabolism)
 
     def changed(self, sugar: float, spice: float) -> Holding:
-        """The holding with so much more of each."""
+        """The holding with so much more of each.
+
+        Args:
+            sugar: how much more sugar; below 0 less.
+            spice: how much more spice; below 0 less.
+        """
         return Holding(
             sugar=self.sugar + sugar,
             spice=self.spice + spice,

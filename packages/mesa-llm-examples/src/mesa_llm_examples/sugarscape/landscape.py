@@ -43,13 +43,25 @@ class Landscape:
                 now[place] = min(now[place] + self.growth, most)
 
     def harvest(self, place: Place) -> tuple[int, int]:
-        """Take all sugar and all spice from a cell."""
+        """Take all sugar and all spice from a cell.
+
+        Args:
+            place: the cell.
+
+        Returns:
+            How much sugar, and how much spice.
+        """
         taken = self.sugar[place], self.spice[place]
         self.sugar[place] = self.spice[place] = 0
         return taken
 
     def steps_between(self, one: Place, other: Place) -> int:
-        """How many steps apart two cells are, around the torus; there are no diagonal steps."""
+        """How many steps apart two cells are, around the torus; there are no diagonal steps.
+
+        Args:
+            one: a cell.
+            other: another one.
+        """
         (x, y), (other_x, other_y) = one, other
         return round(_around(x - other_x, self.width) + _around(y - other_y, self.height))
 

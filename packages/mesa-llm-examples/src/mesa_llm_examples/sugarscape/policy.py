@@ -24,7 +24,14 @@ NEAR = 1.05
 
 
 def policy(request: LLMRequest) -> Message:
-    """Answer a request of a trader: where to go, or with whom to trade."""
+    """Answer a request of a trader: where to go, or with whom to trade.
+
+    Args:
+        request: what an agent of the model asks.
+
+    Returns:
+        Its decision, with the tool calls that carry it out.
+    """
     observation = read_observation(request)
     if any(tool.name == "move_to_cell" for tool in request.tools):
         return _go(observation["self_state"], request)

@@ -21,6 +21,9 @@ def chrome_trace(reports: Iterable[StepReport]) -> dict[str, Any]:
 
     Each agent has a lane with its phases and, below them, its calls. Calls of one agent that overlap each other get
     lanes of their own next to it.
+
+    Args:
+        reports: the reports of the steps.
     """
     reports = list(reports)
     began = min((report.started for report in reports), default=0.0)
@@ -35,6 +38,10 @@ def chrome_trace(reports: Iterable[StepReport]) -> dict[str, Any]:
 
 def write_chrome_trace(path: str | Path, reports: Iterable[StepReport]) -> None:
     """Write the trace of some steps to a file, to be opened at ui.perfetto.dev.
+
+    Args:
+        path: the file; one that is there is replaced.
+        reports: the reports of the steps.
 
     Raises:
         OSError: if the file cannot be written.

@@ -94,7 +94,12 @@ class ParallelStepping:
         return self.mode == "threading" and self.activation == "simultaneous" and self.plain_steps == "together"
 
     def allows(self, n_failures: int, n_agents: int) -> bool:
-        """Whether a step of `n_agents` goes on although `n_failures` of them could not decide."""
+        """Whether a step of `n_agents` goes on although `n_failures` of them could not decide.
+
+        Args:
+            n_failures: how many could not decide.
+            n_agents: how many take part.
+        """
         if self.on_error == "raise":
             return n_failures == 0
         if self.max_failures is None:

@@ -60,7 +60,11 @@ class ParallelStepError(ExceptionGroup[Exception], MesaLLMError):
         return group
 
     def derive(self, excs: Sequence[Exception], /) -> ParallelStepError:  # type: ignore[override]
-        """A group of the same kind for some of the exceptions; `split` and `subgroup` use it."""
+        """A group of the same kind for some of the exceptions; `split` and `subgroup` use it.
+
+        Args:
+            excs: the exceptions that are left.
+        """
         group = ParallelStepError(self.message, excs)
         ids = dict(zip(map(id, self.exceptions), self.agent_ids, strict=False))
         group.agent_ids = tuple(ids[id(error)] for error in excs if id(error) in ids)

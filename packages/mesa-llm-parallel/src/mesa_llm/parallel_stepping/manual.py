@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def step_agents_parallel(agents: Iterable[Agent[Any]]) -> None:
-    """Step agents in parallel, as tasks of the event loop that is running. Settings as for the next function.
+    """Step agents in parallel, as tasks of the event loop that is running. Settings as for `step_agents_parallel_sync`.
 
     Args:
         agents: who steps, in this order. Nothing is shuffled and no random number is drawn.

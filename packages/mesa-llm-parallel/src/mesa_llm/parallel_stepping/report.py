@@ -160,7 +160,11 @@ class AgentReport(_Totals):
         return self.model_calls
 
     def seconds(self, phase: Phase) -> float:
-        """How long it was in a phase."""
+        """How long it was in a phase.
+
+        Args:
+            phase: the phase.
+        """
         return sum((span.end - span.start for span in self.spans if span.phase == phase), 0.0)
 
     @property
@@ -205,7 +209,11 @@ class StepReport(_Totals):
         return {agent.agent_id: agent for agent in self.agents}
 
     def of_agent(self, agent_id: int) -> AgentReport | None:
-        """One agent's part; `None` if it did not take part."""
+        """One agent's part; `None` if it did not take part.
+
+        Args:
+            agent_id: the agent's `unique_id`.
+        """
         return self._by_id.get(agent_id)
 
     @property
@@ -243,6 +251,9 @@ class StepReport(_Totals):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The report of which `as_dict` made this, be it by way of JSON. Totals are added up anew.
+
+        Args:
+            data: the dictionary.
 
         Raises:
             ConfigurationError: if it is no such dictionary.

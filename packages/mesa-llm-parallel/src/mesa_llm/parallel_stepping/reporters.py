@@ -63,7 +63,11 @@ def agent_reporters(*names: str) -> dict[str, Callable[[Agent[Any]], float]]:
 
 
 def reports_of(model: Model[Any, Any]) -> list[StepReport]:
-    """The reports of the model's current step, one a set of agents, in the order in which they stepped."""
+    """The reports of the model's current step, one a set of agents, in the order in which they stepped.
+
+    Args:
+        model: the Mesa model.
+    """
     now = step_of(model)
     return [report for report in getattr(model, "parallel_reports", ()) if report.step == now]
 
