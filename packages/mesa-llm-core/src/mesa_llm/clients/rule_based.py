@@ -18,6 +18,20 @@ class RuleBasedClient(AsyncClient):
     request gets the same answer in any order. It runs on the transport loop, so it must be quick. Its answers cost
     nothing (`LLMResponse.cost` is 0.0), but for a full `LLMResponse`, which is passed on as it is.
 
+    ```python
+    from mesa_llm.clients import LLMRequest, Message, RuleBasedClient
+
+
+    def policy(request):
+        return "Rest." if "tired" in request.messages[-1].content else "Work."
+
+
+    client = RuleBasedClient(policy)
+    request = LLMRequest(model="any/model", messages=(Message(role="user", content="You are tired. What do you do?"),))
+    print(client.generate(request).message.content)
+    #> Rest.
+    ```
+
     Args:
         policy: gives the answer to a request: a text, one or several tool calls (see `tool_call`), a `Message`, or a
             full `LLMResponse`. What it raises reaches the caller as it is, with its traceback.

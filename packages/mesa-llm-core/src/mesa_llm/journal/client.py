@@ -67,6 +67,23 @@ class JournaledClient(AsyncClient):
     The file takes any number of runs, also from several processes at once; a run has one writer at a time. It is an
     SQLite database in WAL mode: recorded calls survive the end of the process, however it ends.
 
+    ```python
+    from pathlib import Path
+    from tempfile import mkdtemp
+
+    from mesa_llm.clients import LLMRequest, Message
+    from mesa_llm.journal import JournaledClient
+    from mesa_llm.testing import ScriptedLLM
+
+    path = Path(mkdtemp()) / "run.db"
+    request = LLMRequest(model="openai/gpt-4o-mini", messages=(Message(role="user", content="What now?"),))
+    with JournaledClient(ScriptedLLM("Rest."), path) as client:
+        client.generate(request)
+    with JournaledClient(None, path, mode="replay") as client:
+        print(client.generate(request).message.content)
+        #> Rest.
+    ```
+
     Args:
         inner: the client that answers. Its `agenerate` is called on the transport loop. `None` if nobody is to be
             asked, in mode `replay`.

@@ -31,6 +31,19 @@ class LLMAgent(Agent):
     runs that one everywhere. Combine it with Mesa's own agent classes to place it in a space: `class Citizen(LLMAgent,
     CellAgent)`.
 
+    ```python
+    from mesa import Model
+    from mesa_llm.llm_agent import LLMAgent
+    from mesa_llm.reasoning import CoTReasoning
+    from mesa_llm.testing import ScriptedLLM
+
+    llm = ScriptedLLM("Action: rest.")  # or llm_model="openai/gpt-4o-mini" instead of client=
+    villager = LLMAgent(Model(), CoTReasoning, client=llm, step_prompt="What do you do today?")
+    villager.step()
+    print([entry.type for entry in villager.memory.entries])
+    #> ['observation', 'plan', 'plan_execution']
+    ```
+
     Args:
         model: the Mesa model that the agent belongs to.
         reasoning: the strategy by which it decides, as a class.

@@ -61,6 +61,20 @@ class EpisodicMemory(Memory):
     What is new is always in the prompt first, whatever its score: what is of this step or the last one, or came since
     the agent has last settled. So nothing that was said to the agent is missed for having a low grade.
 
+    ```python
+    from mesa import Model
+    from mesa_llm.llm_agent import LLMAgent
+    from mesa_llm.memory import EpisodicMemory
+    from mesa_llm.reasoning import CoTReasoning
+    from mesa_llm.testing import ScriptedLLM
+
+    llm = ScriptedLLM("Rest.")
+    agent = LLMAgent(Model(), CoTReasoning, client=llm, memory=lambda agent: EpisodicMemory(agent, max_capacity=50))
+    agent.memory.add_to_memory("plan", {"content": "plant maize"})
+    print("plant maize" in agent.memory.get_prompt_ready())
+    #> True
+    ```
+
     Args:
         agent: whose memory it is.
         llm_model: the model that grades; by default the agent's, see `Memory`.

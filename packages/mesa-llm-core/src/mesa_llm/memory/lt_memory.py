@@ -18,6 +18,20 @@ class LongTermMemory(ConsolidatingMemory):
 
     What has come since, such as messages of agents that acted later, is in the prompt word for word.
 
+    ```python
+    from mesa import Model
+    from mesa_llm.llm_agent import LLMAgent
+    from mesa_llm.memory import LongTermMemory
+    from mesa_llm.reasoning import CoTReasoning
+    from mesa_llm.testing import ScriptedLLM
+
+    llm = ScriptedLLM("Rest.")
+    agent = LLMAgent(Model(), CoTReasoning, client=llm, memory=lambda agent: LongTermMemory(agent))
+    agent.memory.add_to_memory("plan", {"content": "plant maize"})
+    print("plant maize" in agent.memory.get_prompt_ready())
+    #> True
+    ```
+
     Args:
         agent: whose memory it is.
         display: without effect, see `Memory`.

@@ -59,27 +59,32 @@ class Memory(ABC):
     A memory of your own that has a model work on its entries does so in `asettle`, after the acts of everybody. This
     one sums up what was said to its agent, and forgets the words:
 
-        class Gist(Memory):
-            def __init__(self, agent, **settings):
-                super().__init__(agent, **settings)
-                self.gist = "Nothing yet."
+    ```python
+    from mesa_llm.memory import Memory
 
-            def get_prompt_ready(self):
-                told = f"I was told: {self.gist} Lately: "
-                return told + self._lines(self._past(), beside=told)
 
-            async def asettle(self):
-                heard = [entry for entry in self.entries if entry.type == "message"]
-                if not heard:
-                    return None
-                parts = [self.gist, self._lines(heard)]
-                response = await self.llm.agenerate(parts, system_prompt="Sum up in one sentence.")
+    class Gist(Memory):
+        def __init__(self, agent, **settings):
+            super().__init__(agent, **settings)
+            self.gist = "Nothing yet."
 
-                def keep():
-                    self.gist = response.message.content
-                    self._forget(heard)
+        def get_prompt_ready(self):
+            told = f"I was told: {self.gist} Lately: "
+            return told + self._lines(self._past(), beside=told)
 
-                return keep
+        async def asettle(self):
+            heard = [entry for entry in self.entries if entry.type == "message"]
+            if not heard:
+                return None
+            parts = [self.gist, self._lines(heard)]
+            response = await self.llm.agenerate(parts, system_prompt="Sum up in one sentence.")
+
+            def keep():
+                self.gist = response.message.content
+                self._forget(heard)
+
+            return keep
+    ```
 
     Args:
         agent: whose memory it is.

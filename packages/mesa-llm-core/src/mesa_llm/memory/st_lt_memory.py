@@ -22,6 +22,20 @@ class STLTMemory(ConsolidatingMemory):
     take more of a prompt than there is room for, the oldest are consolidated earlier, until a quarter of the room is
     free.
 
+    ```python
+    from mesa import Model
+    from mesa_llm.llm_agent import LLMAgent
+    from mesa_llm.memory import STLTMemory
+    from mesa_llm.reasoning import CoTReasoning
+    from mesa_llm.testing import ScriptedLLM
+
+    llm = ScriptedLLM("Rest.")
+    agent = LLMAgent(Model(), CoTReasoning, client=llm, memory=lambda agent: STLTMemory(agent, short_term_capacity=3))
+    agent.memory.add_to_memory("plan", {"content": "plant maize"})
+    print("plant maize" in agent.memory.get_prompt_ready())
+    #> True
+    ```
+
     Args:
         agent: whose memory it is.
         short_term_capacity: how many steps are kept word for word, at least 1. Steps in which nothing happened do not

@@ -38,6 +38,16 @@ def connect(
 
     Agents that are given no client share one with these defaults, for each `api_base`, `api_key` and `transport`.
 
+    ```python
+    from mesa_llm.module_llm import ModuleLLM, connect
+    from mesa_llm.testing import FakeOpenAIServer
+
+    with FakeOpenAIServer("Rest.") as server:
+        client = connect(api_base=server.url, api_key="none", max_concurrency=50, max_attempts=3)
+        print(ModuleLLM("openai/fake-model", client=client).generate("What now?").message.content)
+        #> Rest.
+    ```
+
     Args:
         api_base: the base URL of the server; `None` for the provider's own.
         api_key: the key; `None` for the provider's environment variable.

@@ -23,6 +23,19 @@ class OneCallReasoning(Reasoning):
     The model sees memory, observation and task as with the other strategies, and answers with its reason and the tool
     calls at once. Models that think before they answer lose nothing by it; others may decide better with
     `CoTReasoning`.
+
+    ```python
+    from mesa import Model
+    from mesa_llm.llm_agent import LLMAgent
+    from mesa_llm.reasoning import OneCallReasoning
+    from mesa_llm.testing import ScriptedLLM
+
+    llm = ScriptedLLM("I rest.")
+    agent = LLMAgent(Model(), OneCallReasoning, client=llm, step_prompt="What do you do?")
+    plan = agent.reasoning.plan(obs=agent.generate_obs())
+    print(len(llm.requests), str(plan))
+    #> 1 I rest.
+    ```
     """
 
     def decide(

@@ -36,6 +36,19 @@ class ReActReasoning(Reasoning):
     """Answers with a reason and an action as JSON, then turns the action into tool calls: two model calls.
 
     An answer that is not the JSON asked for is asked again once, with what is wrong about it.
+
+    ```python
+    from mesa import Model
+    from mesa_llm.llm_agent import LLMAgent
+    from mesa_llm.reasoning import ReActReasoning
+    from mesa_llm.testing import ScriptedLLM
+
+    llm = ScriptedLLM(['{"reasoning": "I am tired.", "action": "rest"}', "Done."])
+    agent = LLMAgent(Model(), ReActReasoning, client=llm, step_prompt="What do you do?")
+    plan = agent.reasoning.plan(obs=agent.generate_obs())
+    print(len(llm.requests), str(plan))
+    #> 2 Done.
+    ```
     """
 
     def decide(

@@ -49,15 +49,20 @@ class Reasoning:
     A strategy of your own implements `decide`: a generator that yields requests and returns a plan. It is written
     once; `plan` and `aplan` run it. In a parallel step both of them return when it is the agent's turn.
 
-        class Instinct(Reasoning):
-            def decide(self, prompt, obs, *, ttl, selected_tools, tool_calls):
-                request = self.agent.llm.request(
-                    prompt=[str(obs), prompt],
-                    tool_schema=self.agent.tool_manager.specs(selected_tools, agent=self.agent, seen=obs),
-                    tool_choice=tool_calls,
-                )
-                response = yield request
-                return Plan(step=obs.step, llm_plan=response.message, ttl=ttl)
+    ```python
+    from mesa_llm.reasoning import Plan, Reasoning
+
+
+    class Instinct(Reasoning):
+        def decide(self, prompt, obs, *, ttl, selected_tools, tool_calls):
+            request = self.agent.llm.request(
+                prompt=[str(obs), prompt],
+                tool_schema=self.agent.tool_manager.specs(selected_tools, agent=self.agent, seen=obs),
+                tool_choice=tool_calls,
+            )
+            response = yield request
+            return Plan(step=obs.step, llm_plan=response.message, ttl=ttl)
+    ```
 
     A strategy that overrides `plan` or `aplan` instead works too: with only `plan`, `aplan` runs it in a thread.
 

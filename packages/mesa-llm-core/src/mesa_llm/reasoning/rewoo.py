@@ -37,6 +37,19 @@ class ReWOOReasoning(Reasoning):
     Each call of a plan is made once. A `ttl` above 1 is the most steps that a plan is followed for: what is left of it
     then is dropped, and the agent plans anew.
 
+    ```python
+    from mesa import Model
+    from mesa_llm.llm_agent import LLMAgent
+    from mesa_llm.reasoning import ReWOOReasoning
+    from mesa_llm.testing import ScriptedLLM
+
+    llm = ScriptedLLM("1. Rest.")
+    agent = LLMAgent(Model(), ReWOOReasoning, client=llm, step_prompt="What do you do?")
+    plan = agent.reasoning.plan(obs=agent.generate_obs())
+    print(len(llm.requests), str(plan))
+    #> 2 1. Rest.
+    ```
+
     Args:
         agent: who decides.
     """

@@ -37,11 +37,24 @@ def record_model(
 ) -> Any:
     """Have every model of a class recorded, and those of its subclasses.
 
-        @record_model
-        class Town(Model): ...
+    ```python
+    from tempfile import mkdtemp
 
-        @record_model(output_dir="runs")
-        class Town(Model): ...
+    from mesa import Model
+
+    from mesa_llm.recording import record_model
+
+
+    @record_model(output_dir=mkdtemp())  # or plain @record_model
+    class Town(Model):
+        pass
+
+
+    town = Town()
+    town.step()
+    print([event.event_type for event in town.recorder.events])
+    #> ['simulation_start', 'step_start', 'step_end']
+    ```
 
     Each model gets a `SimulationRecorder` as `recorder`, before its `__init__` runs, which records its steps, and its
     agents whenever they are made. `model.save_recording(filename=None, format="json")` saves what there is so far; the

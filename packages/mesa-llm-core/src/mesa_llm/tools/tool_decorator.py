@@ -34,9 +34,29 @@ def tool(
     description in the docstring's Args. Parameters with a default are optional. The function may be async. It is
     returned as it is, with the schema in the form of the OpenAI API as `__tool_schema__`.
 
-        @tool
-        def change_state(agent: "Citizen", state: Literal["active", "quiet"]) -> str:
-            "Take part in the protest, or not."
+    ```python
+    from typing import Literal
+
+    from mesa_llm.tools import ToolManager, tool
+
+    manager = ToolManager(tools=[])
+
+
+    @tool(tool_manager=manager)
+    def change_state(agent, state: Literal["active", "quiet"]) -> str:
+        '''Take part in the protest, or not.
+
+        Args:
+            state: what you are from now on.
+        '''
+        agent.state = state
+        return f"you are {state}"
+
+
+    (spec,) = manager.specs()
+    print(spec.description, spec.parameters["properties"]["state"]["enum"])
+    #> Take part in the protest, or not. ['active', 'quiet']
+    ```
 
     Args:
         fn: the function.

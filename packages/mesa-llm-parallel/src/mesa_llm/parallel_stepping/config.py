@@ -25,6 +25,24 @@ class ParallelStepping:
     With the default activation, and as long as nothing fails, none of the other settings changes what a run computes,
     but for `plain_steps` where plain agents look at each other.
 
+    ```python
+    from mesa import Model
+    from mesa_llm.llm_agent import LLMAgent
+    from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
+    from mesa_llm.reasoning import CoTReasoning
+    from mesa_llm.testing import ScriptedLLM
+
+    enable_automatic_parallel_stepping()
+    village = Model()
+    village.parallel_stepping = ParallelStepping(mode="threading", on_error="skip", max_failures=0.1)
+    llm = ScriptedLLM("Action: rest.")
+    for _ in range(3):
+        LLMAgent(village, CoTReasoning, client=llm, step_prompt="What do you do?")
+    village.agents.shuffle_do("step")
+    print(village.parallel_reports[-1].mode)
+    #> threading
+    ```
+
     Attributes:
         mode: `asyncio` runs the agents' `astep` as tasks of one event loop; `threading` runs their `step` on threads.
         activation: `simultaneous` lets all agents decide on the same world, and then act one by one in seeded order.

@@ -38,6 +38,21 @@ def step_agents_parallel_sync(agents: Iterable[Agent[Any]]) -> None:
     Returns when all have acted. Agents act in the calling thread where they can; where it runs an event loop, as in
     Jupyter, a helper thread does.
 
+    ```python
+    from mesa import Model
+    from mesa_llm.llm_agent import LLMAgent
+    from mesa_llm.parallel_stepping import step_agents_parallel_sync
+    from mesa_llm.reasoning import CoTReasoning
+    from mesa_llm.testing import ScriptedLLM
+
+    llm = ScriptedLLM("Action: rest.", hold_until=3)  # answers when three are asking at once
+    village = Model()
+    agents = [LLMAgent(village, CoTReasoning, client=llm, step_prompt="What do you do?") for _ in range(3)]
+    step_agents_parallel_sync(agents)
+    print(llm.peak_in_flight)
+    #> 3
+    ```
+
     Args:
         agents: who steps, in this order. Nothing is shuffled and no random number is drawn.
 

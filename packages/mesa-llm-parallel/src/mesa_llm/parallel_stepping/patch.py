@@ -45,6 +45,24 @@ def enable_automatic_parallel_stepping(
     Models that do not set the flag, and all other methods, run as ever. Enabling again changes the settings only. A
     model that sets `parallel_stepping = ParallelStepping(…)` goes by its own settings.
 
+    ```python
+    from mesa import Model
+    from mesa_llm.llm_agent import LLMAgent
+    from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
+    from mesa_llm.reasoning import CoTReasoning
+    from mesa_llm.testing import ScriptedLLM
+
+    enable_automatic_parallel_stepping()
+    llm = ScriptedLLM("Action: rest.", hold_until=3)  # answers when three are asking at once
+    village = Model()
+    village.parallel_stepping = True
+    for _ in range(3):
+        LLMAgent(village, CoTReasoning, client=llm, step_prompt="What do you do?")
+    village.agents.shuffle_do("step")
+    print(llm.peak_in_flight)
+    #> 3
+    ```
+
     Args:
         mode: `asyncio` or `threading`. All settings are described at `ParallelStepping`.
         activation: `simultaneous` or `eager`.

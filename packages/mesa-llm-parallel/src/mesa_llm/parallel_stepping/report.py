@@ -177,6 +177,22 @@ class AgentReport(_Totals):
 class StepReport(_Totals):
     """What one parallel step took. Plain data: it pickles, and keeps no agent alive.
 
+    ```python
+    from mesa import Model
+    from mesa_llm.llm_agent import LLMAgent
+    from mesa_llm.parallel_stepping import step_agents_parallel_sync
+    from mesa_llm.reasoning import CoTReasoning
+    from mesa_llm.testing import ScriptedLLM
+
+    llm = ScriptedLLM("Action: rest.")
+    village = Model()
+    agents = [LLMAgent(village, CoTReasoning, client=llm, step_prompt="What do you do?") for _ in range(3)]
+    step_agents_parallel_sync(agents)
+    report = village.parallel_reports[-1]
+    print(len(report.agents), report.calls, report.failures)
+    #> 3 6 0
+    ```
+
     Attributes:
         step: the number of the model's step; 1 during the first.
         started: when it began, in seconds since 1970.
