@@ -13,7 +13,7 @@ from typing import Any
 
 import griffe
 
-NAME_IN_BACKTICKS = re.compile(r"(?<![`\[])`(?P<name>[A-Za-z_]\w*(?:\.\w+)?)(?P<call>\(\))?`(?![`\]])")
+NAME_IN_BACKTICKS = re.compile(r"(?<![`\[])`(?P<name>[A-Za-z_][\w.]*)(?P<call>\(\))?`(?![`\]])")
 
 
 class PublicNames(griffe.Extension):
@@ -62,6 +62,8 @@ def _links(modules: list[griffe.Module]) -> dict[str, str]:
                 for member in target.members.values():
                     own_place = f"{module.path}.{name}.{member.name}" if member.docstring else f"{module.path}.{name}"
                     places.setdefault(f"{name}.{member.name}", set()).add(own_place)
+    for path in [path for paths in places.values() for path in paths]:
+        places.setdefault(path, set()).add(path)
     return {name: path for name, (path, *others) in places.items() if not others and "._" not in name}
 
 

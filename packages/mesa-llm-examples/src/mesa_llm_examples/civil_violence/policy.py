@@ -28,7 +28,7 @@ def arrest_probability(cops: int, actives: int, arrest_constant: float) -> float
 
     Epstein (2002), PNAS 99 (suppl. 3), page 7244, without the floor. He chooses k so that P is about 0.9 for one cop
     and one active: k = 2.3. The floor is that of Wilensky (2004), NetLogo Rebellion model,
-    http://ccl.northwestern.edu/netlogo/models/Rebellion, who found that without it the outbursts of the paper do not
+    https://ccl.northwestern.edu/netlogo/models/Rebellion, who found that without it the outbursts of the paper do not
     come about. It makes P zero where the actives outnumber the cops. (Mesa's own example rounds to the nearest.)
 
     Args:
