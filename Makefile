@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 
-.PHONY: help test quick lint docs serve bench build hooks
+.PHONY: help test quick lint docs serve figures bench build hooks
 
 help: ## list what can be done
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
@@ -17,10 +17,14 @@ lint: ## format and check the code
 	uv run mypy
 
 docs: ## build the documentation, strictly
-	uv run --group docs mkdocs build --strict
+	uv run mkdocs build --strict
 
 serve: ## show the documentation at http://127.0.0.1:8000
-	uv run --group docs mkdocs serve
+	uv run mkdocs serve
+
+figures: ## draw the documentation's pictures anew, from real runs
+	uv run python docs/figures/step.py
+	uv run python docs/figures/speedup.py
 
 bench: ## the benchmarks
 	for file in benchmarks/*.py; do uv run python $$file || exit 1; done
