@@ -32,7 +32,7 @@ bench: ## the benchmarks
 build: ## the distributions, checked
 	rm -rf dist
 	uv build --all-packages
-	uvx twine check --strict dist/*
+	uv run twine check --strict dist/*
 
 hooks: ## check before each commit
 	uvx pre-commit install

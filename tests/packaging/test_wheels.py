@@ -1,7 +1,8 @@
-"""The wheels as people install them: what is in them, and the seed's model run from them in a bare environment."""
+"""The distributions as people install them: what is in them, and the seed's model run from them in a bare environment."""
 
 import shutil
 import subprocess
+import sys
 import zipfile
 from email.parser import HeaderParser
 from pathlib import Path
@@ -21,10 +22,18 @@ def run(*command, cwd=ROOT, **kwargs):
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheels")
-    run(UV, "build", "--quiet", "--all-packages", "--wheel", "--out-dir", str(folder))
-    built = sorted(folder.glob("*.whl"))
+def distributions(tmp_path_factory):
+    """Source distributions, and the wheels that are built from them."""
+    folder = tmp_path_factory.mktemp("distributions")
+    run(UV, "build", "--quiet", "--all-packages", "--out-dir", str(folder))
+    built = sorted(folder.glob("*.*"))
+    assert len([path for path in built if path.suffix in (".whl", ".gz")]) == 6
+    return [path for path in built if path.suffix in (".whl", ".gz")]
+
+
+@pytest.fixture(scope="module")
+def wheels(distributions):
+    built = [path for path in distributions if path.suffix == ".whl"]
     assert [wheel.name.split("-")[0] for wheel in built] == ["mesa_llm_core", "mesa_llm_examples", "mesa_llm_parallel"]
     return built
 
@@ -73,6 +82,32 @@ def test_one_version_and_each_pins_the_others_to_it(wheels):
         for requirement in metadata_of(wheel).get_all("Requires-Dist"):
             if requirement.startswith("mesa-llm-"):
                 assert requirement.endswith(f"=={version}")
+
+
+def test_a_package_index_takes_them(distributions):
+    """Twine checks what an index refuses, and that it can show the README."""
+    run(sys.executable, "-m", "twine", "check", "--strict", *map(str, distributions))
+
+
+def test_each_says_on_its_own_page_what_it_is_and_how_to_install_it(wheels):
+    for wheel in wheels:
+        metadata = metadata_of(wheel)
+        readme = metadata.get_payload()
+        assert metadata["Description-Content-Type"] == "text/markdown"
+        assert readme.startswith(f"# {metadata['Name']}\n")
+        assert f"pip install {metadata['Name']}\n" in readme
+        assert "```python" in readme
+
+
+def test_each_is_classified_and_carries_its_licence(wheels):
+    for wheel in wheels:
+        metadata = metadata_of(wheel)
+        classifiers = metadata.get_all("Classifier")
+        assert {"Typing :: Typed", "Programming Language :: Python :: 3.12", "Framework :: AsyncIO"} <= set(classifiers)
+        assert metadata["License-Expression"] == "Apache-2.0"
+        with zipfile.ZipFile(wheel) as archive:
+            (licence,) = [name for name in archive.namelist() if name.endswith(".dist-info/licenses/LICENSE")]
+            assert "Apache License" in archive.read(licence).decode()
 
 
 SEED_MODEL = """
@@ -144,8 +179,6 @@ FOREIGN_INIT = "from .parallel_stepping import enable_automatic_parallel_steppin
 )
 def test_a_foreign_mesa_llm_beside_it_is_named(wheels, tmp_path, package):
     """Laid out as pip lays out `mesa-llm` and our wheels in one environment: one folder, their __init__.py in it."""
-    import sys
-
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(tmp_path)
