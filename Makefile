@@ -11,10 +11,11 @@ test: ## all tests, as CI runs them
 quick: ## the tests of what changes most, in half a minute
 	uv run pytest -q tests/core/test_reasoning.py tests/core/test_llm_agent.py tests/core/tools tests/parallel/test_decide_then_act.py tests/quality
 
-lint: ## format and check the code
+lint: ## format and check the code, its types and its imports
 	uv run ruff check --fix .
 	uv run ruff format .
 	uv run mypy
+	uv run lint-imports
 
 docs: ## build the documentation, strictly
 	uv run mkdocs build --strict

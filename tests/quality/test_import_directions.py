@@ -1,60 +1,39 @@
-"""Imports point one way: examples → parallel → core, and inside core from the agent down to the errors."""
+"""Imports point one way: examples → parallel → core, and inside core from the agent down to the errors.
 
-import ast
+The layers are in `pyproject.toml`, for import-linter.
+"""
+
+import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
-import pytest
-
-PACKAGES = Path(__file__).parents[2] / "packages"
-
-# Each package may import those below it in its line.
-LAYERS = [
-    {"mesa_llm_examples"},
-    {"mesa_llm.parallel_stepping"},
-    {"mesa_llm.llm_agent"},
-    {"mesa_llm.reasoning"},
-    {"mesa_llm.memory", "mesa_llm.tools"},
-    {"mesa_llm.module_llm", "mesa_llm.testing"},
-    {"mesa_llm.limits", "mesa_llm.journal", "mesa_llm.recording", "mesa_llm.telemetry"},
-    {"mesa_llm.clients", "mesa_llm.spaces"},
-    {"mesa_llm.activation"},
-    {"mesa_llm.concurrency"},
-    {"mesa_llm.errors"},
-]
-LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
+ROOT = Path(__file__).parents[2]
+CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
 
 
-def package_of(module: str) -> str:
-    return ".".join(module.split(".")[:2]) if module.startswith("mesa_llm.") else module.split(".", maxsplit=1)[0]
+def test_imports_point_down():
+    command = Path(sys.executable).parent / "lint-imports"
+    result = subprocess.run([command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
-def source_files():
-    for file in sorted(PACKAGES.glob("*/src/**/*.py")):
-        yield file.relative_to(PACKAGES).parts[2:], file
-
-
-@pytest.mark.parametrize(("parts", "file"), [pytest.param(p, f, id="/".join(p)) for p, f in source_files()])
-def test_imports_point_down(parts, file):
-    importer = package_of(".".join(parts).removesuffix(".py"))
-    for imported in runtime_imports(ast.parse(file.read_text())):
-        target = package_of(imported)
-        if target in LEVEL and target != importer:
-            assert LEVEL[target] > LEVEL[importer], f"{importer} imports {imported}"
-
-
-def runtime_imports(tree: ast.AST):
-    """Modules imported when the program runs: imports for type checkers alone do not count."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            continue
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        else:
-            yield from runtime_imports(node)
+(CONTRACT,) = CONFIGURATION["contracts"]
+LAYERS = [layer.split(" | ") for layer in CONTRACT["layers"]]
 
 
 def test_every_package_has_a_place():
-    packages = {package_of(".".join(parts).removesuffix(".py")) for parts, _ in source_files()}
-    assert packages == set(LEVEL)
+    packages = [
+        ".".join(init.parent.relative_to(source).parts)
+        for source in ROOT.glob("packages/*/src")
+        for init in (*source.glob("mesa_llm/*/__init__.py"), *source.glob("mesa_llm_*/__init__.py"))
+    ]
+    assert sorted(name for layer in LAYERS for name in layer) == sorted(packages)
+    assert sorted(CONFIGURATION["root_packages"]) == sorted(packages)
+
+
+def test_the_architecture_page_draws_the_same_layers():
+    drawing = (ROOT / "ARCHITECTURE.md").read_text().split("## Layers")[1].split("```")[1].splitlines()[1:]
+    drawn = [re.split(r" {2,}", line)[:-1] for line in drawing]
+    assert drawn == [[name.removeprefix("mesa_llm.") for name in layer] for layer in LAYERS]
