@@ -94,4 +94,6 @@ def _linked(thing: griffe.Object, links: dict[str, str]) -> str:
             return found[0]
         return f"[{found[0]}][{links[name]}]"
 
-    return NAME_IN_BACKTICKS.sub(link, thing.docstring.value)
+    # What is set as code stays as it is: in a module's docstring also what is indented.
+    parts = re.split(r"(?ms)(^ *```.*?^ *```$)" if not thing.is_module else r"(?m)(^ {4}.*$)", thing.docstring.value)
+    return "".join(part if index % 2 else NAME_IN_BACKTICKS.sub(link, part) for index, part in enumerate(parts))

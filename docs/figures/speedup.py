@@ -55,7 +55,7 @@ def draw() -> Figure:
     """Measure, and draw."""
     enable_automatic_parallel_stepping()
     step(1, parallel=True)  # starts threads and loops
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
     axes = figure.subplots()
     answers = {size: step(size, parallel=True)[1] for size in SIZES}
     alone = [size for size in SIZES if size <= LONGEST_ALONE]

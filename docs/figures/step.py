@@ -77,7 +77,7 @@ def draw() -> Figure:
     order = [agent.agent_id for agent in report.agents]
     assert list(calls) == order, "both steps have the same order"
 
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.8), layout="constrained")
     together, alone = figure.subplots(1, 2, sharey=True)
     draw_lanes(
         together, [[span[1:] for span in agent.spans if span.phase == "wait"] for agent in report.agents], WAITS, 1

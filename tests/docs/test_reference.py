@@ -1,5 +1,6 @@
 """The reference, as it is built: every public name is in it, and every module it names is public."""
 
+import re
 import subprocess
 import sys
 import zlib
@@ -45,4 +46,11 @@ def test_references_in_docstrings_lead_somewhere(site):
     pages = list((site / "reference").rglob("index.html"))
     assert len(pages) > 15
     for page in pages:
-        assert "<autoref" not in page.read_text(), page
+        text = page.read_text()
+        assert "<autoref" not in text, page
+        assert "][mesa_llm" not in text, page
+
+
+def test_a_class_that_a_docstring_names_is_linked(site):
+    page = (site / "reference" / "recording" / "index.html").read_text()
+    assert re.search(r'Each model gets a <a [^>]*href="#mesa_llm.recording.SimulationRecorder"><code>', page)

@@ -3,11 +3,11 @@
 After Epstein (2002), "Modeling civil violence: An agent-based computational approach", PNAS 99 (suppl. 3), 7243-7250,
 https://doi.org/10.1073/pnas.092080199, model I.
 
-model    the world and what is counted
-agents   who decides: `Citizen` and `Cop`
-tools    what they can do
-policy   Epstein's rule, in the place of a language model
-app      the page in the browser; needs the extra `app`
+    model    the world and what is counted
+    agents   who decides: `Citizen` and `Cop`
+    tools    what they can do
+    policy   Epstein's rule, in the place of a language model
+    app      the page in the browser; needs the extra `app`
 """
 
 from mesa_llm_examples.civil_violence.agents import Citizen, Cop

@@ -3,10 +3,10 @@
 After Deffuant, Neau, Amblard and Weisbuch (2000), "Mixing beliefs among interacting agents", Advances in Complex
 Systems 3, 87-98, https://doi.org/10.1142/S0219525900000078.
 
-model    the network and what is measured on it
-agents   who decides: `Person`
-tools    what people can do besides speaking
-policy   bounded confidence, in the place of a language model
+    model    the network and what is measured on it
+    agents   who decides: `Person`
+    tools    what people can do besides speaking
+    policy   bounded confidence, in the place of a language model
 """
 
 from mesa_llm_examples.opinion.agents import Person

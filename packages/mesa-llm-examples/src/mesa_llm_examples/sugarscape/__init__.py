@@ -3,12 +3,12 @@
 After Epstein and Axtell (1996), "Growing artificial societies: Social science from the bottom up", Brookings
 Institution Press and MIT Press, chapter IV, https://doi.org/10.7551/mitpress/3374.001.0001.
 
-model      the world and what is counted
-landscape  where sugar and spice grow
-agents     who decides: `Trader`
-barter     what two traders exchange, and when they stop
-tools      what traders can do
-policy     Epstein's and Axtell's rules, in the place of a language model
+    model      the world and what is counted
+    landscape  where sugar and spice grow
+    agents     who decides: `Trader`
+    barter     what two traders exchange, and when they stop
+    tools      what traders can do
+    policy     Epstein's and Axtell's rules, in the place of a language model
 """
 
 from mesa_llm_examples.sugarscape.agents import Trader
