@@ -21,22 +21,25 @@ class PublicNames(griffe.Extension):
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
         """Work on a package once all of its modules are read."""
-        modules = [thing for thing in _inside(pkg) if thing.is_module]
+        everything = list(_inside(pkg))
+        packages = [thing for thing in everything if thing.is_init_module]
         shadowed = [
             (module, str(name))
-            for module in modules
+            for module in packages
             for name in module.exports or ()
             if module.members[str(name)].is_module and str(name) in module.members[str(name)].members
         ]
         hidden = tuple(f"{module.path}.{name}." for module, name in shadowed)
-        for alias in (member for module in modules for member in module.members.values() if member.is_alias):
+        for alias in (
+            member for module in everything if module.is_module for member in module.members.values() if member.is_alias
+        ):
             if alias.target_path.startswith(hidden):
                 alias.resolve_target()  # as long as the way to it leads through modules
         for module, name in shadowed:
             function = module.members[name].members[name]
             module.members[name] = griffe.Alias(name, target=function, parent=module)
-        links = _links(modules)
-        for thing in _inside(pkg):
+        links = _links(packages)
+        for thing in everything:
             if thing.docstring is not None:
                 thing.docstring.value = _linked(thing, links)
 
@@ -48,17 +51,19 @@ def _inside(thing: griffe.Object) -> Iterator[griffe.Object]:
             yield from _inside(member)
 
 
-def _links(modules: list[griffe.Module]) -> dict[str, str]:
+def _links(packages: list[griffe.Module]) -> dict[str, str]:
     """Where names lead: public names, and `Class.member` of public classes. Not those that several packages have.
 
     A member without a docstring of its own is described by its class.
     """
     places: dict[str, set[str]] = {}
-    for module in modules:
+    for module in packages:
         for name in map(str, module.exports or ()):
-            places.setdefault(name, set()).add(f"{module.path}.{name}")
             target = module.members[name]
-            if target.is_alias and target.target_path.startswith(module.path) and target.is_class:
+            if target.is_alias and not target.target_path.startswith(f"{module.path}."):
+                continue  # another package's, exported here too
+            places.setdefault(name, set()).add(f"{module.path}.{name}")
+            if target.is_class:
                 for member in target.members.values():
                     own_place = f"{module.path}.{name}.{member.name}" if member.docstring else f"{module.path}.{name}"
                     places.setdefault(f"{name}.{member.name}", set()).add(own_place)
