@@ -1,12 +1,18 @@
 .DEFAULT_GOAL := help
 
-.PHONY: help test quick lint docs serve figures bench build hooks
+.PHONY: help test slow ci quick lint docs serve figures bench build hooks
 
 help: ## list what can be done
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
 
-test: ## all tests, as CI runs them
+test: ## all tests but the slow ones
 	uv run pytest
+
+slow: ## the slow tests: browsers, thousands of steps, regimes
+	uv run pytest -m slow
+
+ci: ## all that must hold before a change lands
+	.ci/run
 
 quick: ## the tests of what changes most, in half a minute
 	uv run pytest -q tests/core/test_reasoning.py tests/core/test_llm_agent.py tests/core/tools tests/parallel/test_decide_then_act.py tests/quality
@@ -28,7 +34,7 @@ figures: ## draw the documentation's pictures anew, from real runs
 	uv run python docs/figures/speedup.py
 
 bench: ## the benchmarks
-	for file in benchmarks/*.py; do uv run python $$file || exit 1; done
+	uv run python -m benchmarks
 
 build: ## the distributions, checked
 	rm -rf dist

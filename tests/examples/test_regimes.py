@@ -11,6 +11,8 @@ import pytest
 from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
 from mesa_llm_examples.civil_violence import CivilViolence
 
+pytestmark = pytest.mark.slow
+
 SIDE = 20
 CELLS = SIDE * SIDE
 CITIZENS = round(0.7 * CELLS)

@@ -79,6 +79,7 @@ def left_over():
     return threading.active_count(), tasks, len(os.listdir("/proc/self/fd"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts file descriptors by /proc")
 @pytest.mark.parametrize("mode", MODES)
 def test_a_thousand_steps_leave_nothing_behind(mode):
@@ -101,7 +102,10 @@ def test_a_thousand_steps_leave_nothing_behind(mode):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts file descriptors by /proc")
-@pytest.mark.parametrize(("transport", "steps"), [("direct", 1000), ("litellm", 50)])
+@pytest.mark.parametrize(
+    ("transport", "steps"),
+    [("direct", 50), ("litellm", 50), pytest.param("direct", 1000, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("mode", MODES)
 def test_steps_over_http_open_no_more_connections_than_the_first(mode, transport, steps):
     """A loop a step would leave a socket a call, and 1024 of them end a run."""

@@ -1,7 +1,6 @@
 """What an agent remembers: bounded, readable at once, staged while it decides."""
 
 import inspect
-import textwrap
 
 import pytest
 from helpers.memories import ALL, Someone, note, settle
@@ -143,9 +142,9 @@ def test_the_step_is_the_models():
 
 async def test_the_memory_of_ones_own_in_the_docs_works_in_about_twenty_lines():
     docs = inspect.getdoc(Memory)
-    example = textwrap.dedent(docs[docs.index("    class Gist") : docs.index("Args:")])
+    example = docs.partition("```python\n")[2].partition("```")[0]
     assert example.strip().count("\n") < 25
-    namespace = {"Memory": Memory}
+    namespace = {}
     exec(example, namespace)
     agent = Someone(lambda request: f"{len(agent.client.requests)} summed up")
     memory = namespace["Gist"](agent, max_tokens=200)

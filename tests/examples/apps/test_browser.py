@@ -14,6 +14,7 @@ from mesa_llm.clients import tool_call  # noqa: E402
 from mesa_llm.testing import FakeOpenAIServer, Fault  # noqa: E402
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"),
 ]
