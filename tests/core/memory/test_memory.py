@@ -1,6 +1,7 @@
 """What an agent remembers: bounded, readable at once, staged while it decides."""
 
 import inspect
+from types import SimpleNamespace
 
 import pytest
 from helpers.memories import ALL, Someone, note, settle
@@ -15,8 +16,8 @@ from mesa_llm.module_llm import ModuleLLM
 class Clocked:
     """An agent in a model whose step is set by the test."""
 
-    class model:  # noqa: N801
-        steps = 1
+    def __init__(self, step=1):
+        self.model = SimpleNamespace(steps=step)
 
 
 def words(memory):
@@ -26,14 +27,13 @@ def words(memory):
 def test_it_remembers_the_last_n_steps_and_nothing_older():
     memory = ShortTermMemory(Clocked(), n=2)
     for step in (1, 1, 4, 7, 7):
-        Clocked.model.steps = step
+        memory.agent.model.steps = step
         memory.add_to_memory("note", {"w": step})
     assert words(memory) == [4, 7, 7]
 
 
 def test_it_reads_as_lines_for_a_prompt():
-    Clocked.model.steps = 3
-    memory = ShortTermMemory(Clocked())
+    memory = ShortTermMemory(Clocked(step=3))
     assert memory.get_prompt_ready() == "Nothing yet."
     memory.add_to_memory("note", {"w": "a", "x": 1})
     memory.add_to_memory("message", {"message": "hi", "sender": 4})
@@ -45,7 +45,7 @@ def test_an_observation_just_made_is_not_told_twice_in_a_prompt():
     memory = ShortTermMemory(Clocked())
     for w in ("a", "b"):
         memory.add_to_memory("observation", {"w": w})
-    assert memory.get_prompt_ready() == "[step 3] observation: w: a"
+    assert memory.get_prompt_ready() == "[step 1] observation: w: a"
     assert memory.format_short_term().count("\n") == 1
     memory.add_to_memory("message", {"message": "hi", "sender": 4})
     assert "observation: w: b" in memory.get_prompt_ready()
