@@ -1,0 +1,98 @@
+"""All benchmarks in one run: `uv run python -m benchmarks [--quick]`.
+
+Prints, and writes `docs/explanation/benchmarks.md` with the picture `docs/assets/benchmark-step.svg`. With `--quick` it
+measures little and writes nothing: that is to see that everything works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks import step
+from benchmarks.plot import draw
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "explanation" / "benchmarks.md"
+PICTURE = ROOT / "docs" / "assets" / "benchmark-step.svg"
+
+# What runs besides the steps: the heading, what it is about, the module, its arguments, and those for a quick run.
+OTHERS = (
+    ("Import", "imports", (), ("1",)),
+    ("Engine", "engine", ("100", "21"), ("100", "3")),
+    ("Engine, 1,000 agents", "engine", ("1000", "15"), None),
+    ("Engine, 10,000 agents", "engine", ("10000", "9"), None),
+    ("Engine, 100,000 agents", "engine", ("100000", "3"), None),
+    ("Agents", "agents", (), ("100", "1")),
+    ("Calls", "transport", (), ("20", "2")),
+    ("Journal", "journal", (), ("12", "1", "1")),
+    ("A long run", "long_run", (), ("20", "5")),
+)
+
+
+def machine() -> str:
+    """What this is measured on."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("mesa", "aiohttp", "litellm", "mesa-llm-parallel"))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} processors ({platform.machine()}), {memory:.0f} GB, "
+        f"{platform.system()} {platform.release().split('-')[0]}, Python {platform.python_version()}, {packages}"
+    )
+
+
+def run_other(module: str, arguments: tuple[str, ...]) -> str:
+    """What a benchmark prints, in a process of its own."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(command)} has failed:\n{result.stderr}")
+    return result.stdout.strip()
+
+
+def page(measured: list[step.Cell], others: list[tuple[str, str, str]]) -> str:
+    """The page of the documentation."""
+    parts = [
+        "# Benchmarks\n\nMeasured in one run, by `uv run python -m benchmarks`. Ratios are to a peer in the same run; "
+        f"seconds hold for this machine alone.\n\n*{machine()}.*\n",
+        f"## A step\n\n![Seconds a step over the number of agents](../assets/{PICTURE.name})\n\n{about(step)}\n\n"
+        f"{step.table(measured)}\n",
+    ]
+    for heading, module, text in others:
+        parts.append(f"## {heading}\n\n`python -m benchmarks.{module}`\n\n```text\n{text}\n```\n")
+    return "\n".join(parts)
+
+
+def about(module: object) -> str:
+    """What a module measures, from its docstring."""
+    return str(module.__doc__).partition("[--quick]\n\n")[2].strip()
+
+
+def main() -> None:
+    """Run all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes, and nothing is written")
+    quick = parser.parse_args().quick
+    print(machine(), flush=True)
+    measured = step.run(quick=quick)
+    print(step.table(measured), flush=True)
+    others = []
+    for heading, module, arguments, quick_arguments in OTHERS:
+        if quick and quick_arguments is None:
+            continue
+        text = run_other(module, quick_arguments if quick and quick_arguments is not None else arguments)
+        print(f"\n{heading}\n{text}", flush=True)
+        others.append((heading, module, text))
+    if not quick:
+        draw(measured, PICTURE)
+        PAGE.write_text(page(measured, others), encoding="utf-8")
+        print(f"\n{PAGE}\n{PICTURE}")
+
+
+if __name__ == "__main__":
+    main()

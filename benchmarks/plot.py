@@ -1,0 +1,39 @@
+"""The picture of steps side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.step import ALONE, Cell
+from mesa_llm_examples.reports import canvas
+
+COLORS = ("#009E73", "#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7", "#000000")
+"""Of Okabe and Ito (2008), which colour-blind people can tell apart."""
+
+
+def draw(measured: Sequence[Cell], path: Path) -> None:
+    """Draw the seconds of a step over the number of agents, a panel a latency."""
+    latencies = sorted({cell.latency_ms for cell in measured})
+    names = list(dict.fromkeys(cell.contestant for cell in measured))
+    with canvas.style():
+        figure = canvas.new_figure(3.0 * len(latencies) + 2.4, 3.4)
+        panels = figure.subplots(1, len(latencies), sharey=True, squeeze=False)[0]
+        for panel, latency in zip(panels, latencies, strict=True):
+            for name, color in zip(names, COLORS, strict=False):
+                cells = [cell for cell in measured if cell.contestant == name and cell.latency_ms == latency]
+                if not cells:
+                    continue
+                agents, seconds = [cell.agents for cell in cells], [cell.seconds for cell in cells]
+                if name == ALONE:
+                    agents, seconds = [10, 1000], [seconds[0], seconds[0] * 100]
+                panel.plot(agents, seconds, "o-", color=color, label=name, markersize=4)
+            panel.axhline(2 * latency / 1e3, color="#9a9a9a", linestyle=":", label="floor: two answers")
+            panel.set_xscale("log")
+            panel.set_yscale("log")
+            panel.set_title(f"answers after {latency} ms", fontsize=10)
+            panel.set_xlabel("agents")
+        panels[0].set_ylabel("seconds a step")
+        handles, labels = panels[len(latencies) // 2].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right upper", frameon=False)
+        path.write_text(canvas.as_svg(figure, "steps").replace("currentColor", "#808080"), encoding="utf-8")
