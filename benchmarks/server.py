@@ -78,6 +78,7 @@ def running() -> Iterator[Server]:
     pipe, far_end = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(far_end,), daemon=True)
     process.start()
+    far_end.close()  # so that a server that could not start is an end of file here, not a wait without end
     try:
         yield Server(pipe.recv(), pipe)
     finally:

@@ -16,8 +16,8 @@ from mesa_llm.activation.origin import (
     activated,
     current_activation,
     current_origin,
+    lend,
     next_ordinal,
-    numbered_call,
 )
 from mesa_llm.activation.turn import (
     Lent,
@@ -49,12 +49,12 @@ __all__ = [
     "entered",
     "in_thread",
     "is_claimed",
+    "lend",
     "mark_installed",
     "model_call",
     "my_turn",
     "nearer_method",
     "next_ordinal",
-    "numbered_call",
     "queued",
     "stage",
     "step_of",

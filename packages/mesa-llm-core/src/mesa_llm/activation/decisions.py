@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from mesa_llm.activation.turn import ModelCall, Turn, agents_own, current_turn
+from mesa_llm.activation.turn import ModelCall, Turn, agents_own, current_turn, nothing_to_cancel
 from mesa_llm.concurrency import worker_thread
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ _deciding: ContextVar[Turn | None] = ContextVar("mesa_llm_deciding", default=Non
 agents_own.append(_deciding)
 
 
-async def adecide[T](agent: Agent, decision: Callable[[], Awaitable[T]]) -> T:
+async def adecide[**P, T](
+    agent: Agent, decision: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+) -> T:
     """Make a decision, then wait at the turn point.
 
     A decision made as part of another one (a reasoning that calls its parent's `aplan`) belongs to it and does not
@@ -27,21 +29,27 @@ async def adecide[T](agent: Agent, decision: Callable[[], Awaitable[T]]) -> T:
     Args:
         agent: who decides.
         decision: makes the decision; changes nothing that others can see, so that it can be made again.
+        *args: passed on to it.
+        **kwargs: passed on to it.
 
     Returns:
         The decision, when it is the agent's turn. At once if nobody runs agents in parallel.
     """
     turn = current_turn()
     if turn is None or turn.agent is not agent or _deciding.get() is turn:
-        return await decision()
+        return await decision(*args, **kwargs)
     await turn.abegin_decision()
-    with _marked_as_deciding(turn):
-        decided = await decision()
+    token = _deciding.set(turn)
+    try:
+        decided = await decision(*args, **kwargs)
+    finally:
+        _deciding.reset(token)
+        turn.end_decision()
     await turn.atake()
     return decided
 
 
-def decide[T](agent: Agent, decision: Callable[[], T]) -> T:
+def decide[**P, T](agent: Agent, decision: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Blocking form of `adecide`.
 
     Raises:
@@ -49,10 +57,14 @@ def decide[T](agent: Agent, decision: Callable[[], T]) -> T:
     """
     turn = current_turn()
     if turn is None or turn.agent is not agent or _deciding.get() is turn:
-        return decision()
+        return decision(*args, **kwargs)
     turn.begin_decision()
-    with _marked_as_deciding(turn):
-        decided = decision()
+    token = _deciding.set(turn)
+    try:
+        decided = decision(*args, **kwargs)
+    finally:
+        _deciding.reset(token)
+        turn.end_decision()
     turn.take()
     return decided
 
@@ -72,18 +84,7 @@ async def in_thread[T](function: Callable[[], T]) -> T:
     return await asyncio.wrap_future(worker_thread.start(function))
 
 
-@contextmanager
-def _marked_as_deciding(turn: Turn) -> Iterator[None]:
-    token = _deciding.set(turn)
-    try:
-        yield
-    finally:
-        _deciding.reset(token)
-        turn.end_decision()
-
-
-@contextmanager
-def model_call(call: ModelCall | None = None) -> Iterator[ModelCall]:
+def model_call(call: ModelCall | None = None) -> AbstractContextManager[ModelCall]:
     """Marks the time in which an agent waits for a model. For sync and async code alike.
 
         with model_call() as call:
@@ -92,22 +93,32 @@ def model_call(call: ModelCall | None = None) -> Iterator[ModelCall]:
     Args:
         call: says how the call can be cancelled; by default it cannot.
 
-    Yields:
-        The call; set its `response`, so that its tokens are counted.
+    Returns:
+        A context manager that gives the call; set its `response`, so that its tokens are counted.
     """
-    call = call or ModelCall()
-    turn = current_turn()
-    if turn is None:
-        yield call
-        return
-    turn.call_started(call)
-    try:
-        yield call
-    except BaseException as error:
-        call.error = error
-        raise
-    finally:
-        turn.call_ended(call)
+    return _InCall(ModelCall() if call is None else call)
+
+
+class _InCall:
+    """A call in progress. Written out, as there are thousands of them: a generator would be four more objects each."""
+
+    __slots__ = ("_call", "_turn")
+
+    def __init__(self, call: ModelCall) -> None:
+        self._call = call
+        self._turn = current_turn()
+
+    def __enter__(self) -> ModelCall:
+        if self._turn is not None:
+            self._turn.call_started(self._call)
+        return self._call
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        call, turn = self._call, self._turn
+        if turn is not None:
+            call.error = error
+            turn.call_ended(call)
+        call.cancel = nothing_to_cancel  # a report keeps the call, and is not to keep what it was made with
 
 
 @contextmanager

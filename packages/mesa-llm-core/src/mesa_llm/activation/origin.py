@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation.turn import Lent, _turn, agents_own, current_turn
+from mesa_llm.activation.turn import Lent, Turn, _turn, agents_own, current_turn
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -43,6 +43,7 @@ class Activation:
         agent: who steps.
         ordinal: which step of agents of its model it is, see `next_ordinal`.
         around: the activation of the agent that makes this step, if one does.
+        within: the turn within which the agent steps by itself.
 
     Attributes:
         outermost: the ordinal of the step within which it is made: its own, unless an agent of the same model steps
@@ -51,10 +52,12 @@ class Activation:
 
     __slots__ = ("__weakref__", "_numbers", "_on_timeout", "_within", "agent", "ordinal", "outermost")
 
-    def __init__(self, agent: Agent, ordinal: int, *, around: Activation | None = None) -> None:
+    def __init__(
+        self, agent: Agent, ordinal: int, *, around: Activation | None = None, within: Turn | None = None
+    ) -> None:
         self.agent = agent
         self.ordinal = ordinal
-        self._within = current_turn()
+        self._within = within
         self.outermost: int = ordinal if around is None or around.agent.model is not agent.model else around.outermost
         self._numbers = itertools.count(1)  # counting is atomic: an agent may ask from several threads
         self._on_timeout: tuple[Callable[[DecisionTimeoutError], object], ...] = ()
@@ -142,21 +145,25 @@ def activated(activation: Activation) -> Iterator[None]:
         _activation.reset(token)
 
 
-@contextmanager
-def numbered_call() -> Iterator[Lent]:
-    """Give a call its place. Entered by the outermost client, in the context of the agent, when it sends a request.
+def lend() -> tuple[Lent, Context]:
+    """Give a call its place. Called by the outermost client, in the context of the agent, when it sends a request.
 
-    Yields:
-        What the client has of the agent from here on, to be given back when the call has ended.
+    Returns:
+        What the client has of the agent from here on, to be given back when the call has ended; and the context that
+        the client works in, which holds nothing else of the agent.
     """
     turn, activation = current_turn(), current_activation()
     lent = Lent(turn, activation, None if activation is None else activation.next_call())
-    before = [(_turn, _turn.set(lent)), *((variable, variable.set(None)) for variable in agents_own)]
-    try:
-        yield lent
-    finally:
-        for variable, token in before:
-            variable.reset(token)
+    context = copy_context()
+    context.run(_enter, lent)
+    return lent, context
+
+
+def _enter(lent: Lent) -> None:
+    _turn.set(lent)
+    for variable in agents_own:
+        if variable.get() is not None:
+            variable.set(None)
 
 
 def current_origin() -> CallOrigin | None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mesa_llm.activation.origin import Activation, CallOrigin
 
 
-def _nothing_to_cancel() -> None:
-    pass
+def nothing_to_cancel() -> None:
+    """What cancels a call that cannot be cancelled, or has ended."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,7 +30,7 @@ class ModelCall:
         started: when it was sent, on the clock of `time.perf_counter`, in seconds.
     """
 
-    cancel: Callable[[], object] = _nothing_to_cancel
+    cancel: Callable[[], object] = nothing_to_cancel
     response: Any = None
     error: BaseException | None = None
     started: float = field(default_factory=time.perf_counter)

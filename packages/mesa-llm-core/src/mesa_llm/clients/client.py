@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
-from mesa_llm.activation import Lent, ModelCall, model_call, numbered_call
+from mesa_llm.activation import Lent, ModelCall, lend, model_call
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
-from mesa_llm.concurrency import hand_over, transport_loop
+from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import TurnError
 
 
@@ -82,7 +81,10 @@ class AsyncClient(ABC):
                 f"{type(self).__name__}.generate() was called on the thread of the transport loop, which is the one "
                 "to answer it. Code that runs there (a client, a policy) must `await agenerate(request)` instead."
             )
-        call, marked = self._sent(request)
+        lent, context = lend()
+        # Cancelled early, it begins all the same: a journal must know of it, and what is lent must come back.
+        call = transport_loop.submit(self._complete(request, lent), begins_anyway=True, context=context)
+        marked = ModelCall(call.cancel)
         try:
             with model_call(marked):  # only now: the request is on its way, in the order in which agents start
                 marked.response = response = call.result()
@@ -102,22 +104,16 @@ class AsyncClient(ABC):
         """
         if transport_loop.is_running_here():
             return await self.complete(request)
-        call, marked = self._sent(request)
+        lent, context = lend()
+        call = transport_loop.send(self.complete(request), context=context, ended=lent.give_back)
+        marked = ModelCall(call.cancel)
         try:
             with model_call(marked):
-                marked.response = response = await hand_over.outcome(call)
+                marked.response = response = await call
                 return response
         except BaseException:
             call.cancel()
             raise
-
-    def _sent(self, request: LLMRequest) -> tuple[Future[LLMResponse], ModelCall]:
-        marked = ModelCall()
-        with numbered_call() as lent:
-            # Cancelled early, it begins all the same: a journal must know of it, and what is lent must come back.
-            call = transport_loop.submit(self._complete(request, lent), begins_anyway=True)
-        marked.cancel = call.cancel
-        return call, marked
 
     async def _complete(self, request: LLMRequest, lent: Lent) -> LLMResponse:
         try:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import os
 import weakref
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
 from typing import Any, override
 
@@ -53,23 +54,27 @@ class Mailbox:
 
 
 class Call[T](Future[T]):
-    """A coroutine that runs on the event loop of another thread, with the context variables of who made it.
-
-    Cancelling it cancels the coroutine.
+    """A coroutine that runs on the event loop of another thread. Cancelling it cancels the coroutine.
 
     Args:
         coroutine: what to run.
         loop: the loop.
         begins_anyway: whether it begins even if it is cancelled before, to be cancelled where it first waits.
+        context: the context that it runs in; by default a copy of the caller's.
     """
 
     def __init__(
-        self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, *, begins_anyway: bool = False
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        loop: asyncio.AbstractEventLoop,
+        *,
+        begins_anyway: bool = False,
+        context: contextvars.Context | None = None,
     ) -> None:
         super().__init__()
         self.begins_anyway = begins_anyway
         self._coroutine = coroutine
-        self._context = contextvars.copy_context()
+        self._context = contextvars.copy_context() if context is None else context
         self._loop = loop
         self._task: asyncio.Task[T] | None = None
         self._is_cancelling = False  # touched on the loop's thread only
@@ -112,29 +117,87 @@ class Call[T](Future[T]):
             self.set_result(task.result())
 
 
-async def outcome[T](call: Future[T]) -> T:
-    """Wait on the caller's event loop for a call that runs elsewhere. Cancelling the waiting cancels the call."""
-    loop = asyncio.get_running_loop()
-    mailbox = _mailbox_of(loop)
-    arrival: asyncio.Future[None] = loop.create_future()
+class Errand[T]:
+    """A coroutine that runs on the event loop of another thread, awaited on the one where this is made.
 
-    def arrive() -> None:
-        if not arrival.done():
-            arrival.set_result(None)
+    Awaiting it gives what the coroutine returns or raises. Whoever is cancelled while he awaits it must cancel it. It
+    does what a `Call` does, at half the cost: a thread cannot wait for it.
 
-    def tell(call: Future[T]) -> None:
-        if not loop.is_closed():  # else nobody waits any more
-            mailbox.put(arrive)
+    Args:
+        coroutine: what to run. It begins in any case: if this is cancelled before, it is cancelled where it first
+            waits.
+        loop: the loop that it runs on.
+        context: the context that it runs in.
+        ended: called on that loop's thread when the coroutine has ended.
+    """
 
-    call.add_done_callback(tell)
-    try:
-        await arrival
-    except BaseException:
-        call.cancel()
-        raise
-    if call.cancelled():
-        raise asyncio.CancelledError
-    return call.result()
+    __slots__ = ("_arrival", "_context", "_coroutine", "_ended", "_home", "_is_cancelled", "_is_cancelling", "_loop", "_task")
+
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        loop: asyncio.AbstractEventLoop,
+        *,
+        context: contextvars.Context,
+        ended: Callable[[], object],
+    ) -> None:
+        home = asyncio.get_running_loop()
+        self._arrival: asyncio.Future[T] = home.create_future()
+        self._home = _mailbox_of(home)
+        self._coroutine = coroutine
+        self._context = context
+        self._ended = ended
+        self._loop = loop
+        self._task: asyncio.Task[T] | None = None
+        self._is_cancelled = False
+        self._is_cancelling = False  # touched on that loop's thread only
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._arrival.__await__()
+
+    def start(self) -> None:
+        """Begin to run it. Called on the loop's thread."""
+        self._task = self._loop.create_task(self._coroutine, context=self._context)
+        self._task.add_done_callback(self._finish)
+        if self._is_cancelled:  # before it could begin
+            self._loop.call_soon(self._cancel_task)
+
+    def cancel(self) -> None:
+        """Cancel the coroutine, unless it has ended; who awaits it goes on at once. May be called from any thread."""
+        self._is_cancelled = True
+        self._tell(self._cancel_arrival)
+        if self._task is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._cancel_task)
+
+    def _cancel_arrival(self) -> None:
+        self._arrival.cancel()
+
+    def _cancel_task(self) -> None:
+        if self._task is not None and not self._is_cancelling:  # a second time would interrupt how it ends
+            self._is_cancelling = True
+            self._task.cancel()
+
+    def _finish(self, task: asyncio.Task[T]) -> None:
+        self._task = None  # so that nothing is left that only the garbage collector can take away
+        self._ended()
+        if task.cancelled():
+            self._tell(self._cancel_arrival)
+        elif (error := task.exception()) is not None:  # so that it is not reported as never retrieved
+            self._tell(functools.partial(self._fail, error))
+        else:
+            self._tell(functools.partial(self._arrive, task.result()))
+
+    def _arrive(self, result: T) -> None:
+        if not self._arrival.done():
+            self._arrival.set_result(result)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._arrival.done():
+            self._arrival.set_exception(error)
+
+    def _tell(self, what: Callable[[], object]) -> None:
+        if not self._arrival.get_loop().is_closed():  # else nobody waits any more
+            self._home.put(what)
 
 
 _mailboxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox] = weakref.WeakKeyDictionary()

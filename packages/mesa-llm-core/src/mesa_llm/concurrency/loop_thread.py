@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import threading
 from collections.abc import Callable, Coroutine, Iterable
@@ -10,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, override
 
 from mesa_llm.concurrency import worker_thread
-from mesa_llm.concurrency.hand_over import Call, Mailbox
+from mesa_llm.concurrency.hand_over import Call, Errand, Mailbox
 
 
 class _ThreadPerCall(ThreadPoolExecutor):
@@ -58,14 +59,21 @@ class LoopThread:
         """Whether the calling code runs on this loop's thread."""
         return threading.get_ident() == self._thread.ident
 
-    def submit[T](self, coroutine: Coroutine[Any, Any, T], *, begins_anyway: bool = False) -> Future[T]:
-        """Run a coroutine here, with the caller's context variables. Cancelling the future cancels it.
+    def submit[T](
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        *,
+        begins_anyway: bool = False,
+        context: contextvars.Context | None = None,
+    ) -> Future[T]:
+        """Run a coroutine here. Cancelling the future cancels it.
 
         Args:
             coroutine: what to run.
             begins_anyway: whether it begins even if it is cancelled before, to be cancelled where it first waits.
+            context: the context that it runs in; by default a copy of the caller's.
         """
-        call = Call(coroutine, self.loop, begins_anyway=begins_anyway)
+        call = Call(coroutine, self.loop, begins_anyway=begins_anyway, context=context)
         try:
             self._mailbox.put(call.start)
         except BaseException:  # Ctrl-C, say: nobody will wait for it
@@ -73,6 +81,24 @@ class LoopThread:
             call.cancel()
             raise
         return call
+
+    def send[T](
+        self, coroutine: Coroutine[Any, Any, T], *, context: contextvars.Context, ended: Callable[[], object]
+    ) -> Errand[T]:
+        """Run a coroutine here, to be awaited on the caller's event loop.
+
+        Args:
+            coroutine: what to run.
+            context: the context that it runs in.
+            ended: called on this thread when it has ended.
+        """
+        errand = Errand(coroutine, self.loop, context=context, ended=ended)
+        try:
+            self._mailbox.put(errand.start)
+        except BaseException:  # Ctrl-C, say: nobody will wait for it
+            errand.cancel()
+            raise
+        return errand
 
     def close(self, timeout: float | None = None) -> bool:
         """Cancel what still runs, stop the loop and wait for its thread to end.

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 
+from mesa_llm.concurrency.hand_over import Errand
 from mesa_llm.concurrency.loop_thread import LoopThread
 
 _transport: LoopThread | None = None
@@ -28,14 +29,30 @@ def _get() -> LoopThread:
         return _transport
 
 
-def submit[T](coroutine: Coroutine[Any, Any, T], *, begins_anyway: bool = False) -> Future[T]:
+def submit[T](
+    coroutine: Coroutine[Any, Any, T], *, begins_anyway: bool = False, context: contextvars.Context | None = None
+) -> Future[T]:
     """Run a coroutine on the transport loop. May be called from any thread; cancelling the future cancels it.
 
     Args:
         coroutine: what to run.
         begins_anyway: whether it begins even if it is cancelled before, to be cancelled where it first waits.
+        context: the context that it runs in; by default a copy of the caller's.
     """
-    return _get().submit(coroutine, begins_anyway=begins_anyway)
+    return _get().submit(coroutine, begins_anyway=begins_anyway, context=context)
+
+
+def send[T](
+    coroutine: Coroutine[Any, Any, T], *, context: contextvars.Context, ended: Callable[[], object]
+) -> Errand[T]:
+    """Run a coroutine on the transport loop, to be awaited on the caller's event loop.
+
+    Args:
+        coroutine: what to run. It begins in any case, to be cancelled where it first waits.
+        context: the context that it runs in.
+        ended: called on the transport loop's thread when it has ended.
+    """
+    return _get().send(coroutine, context=context, ended=ended)
 
 
 def call_later(seconds: float, callback: Callable[[], object]) -> Callable[[], object]:

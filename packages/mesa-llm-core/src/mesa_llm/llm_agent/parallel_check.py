@@ -37,5 +37,5 @@ def warn_if_not_parallel(agent: LLMAgent) -> None:
         f"{model_class.__name__} sets parallel_stepping, but {type(agent).__name__} {agent.unique_id} steps by itself. "
         "Call mesa_llm.parallel_stepping.enable_automatic_parallel_stepping() and step the agents with "
         "self.agents.shuffle_do('step'), or set parallel_stepping = False.",
-        stacklevel=5,
+        stacklevel=4,
     )

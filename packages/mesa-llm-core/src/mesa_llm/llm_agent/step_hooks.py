@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from mesa_llm.activation import (
     activated,
     agents_own,
     current_activation,
+    current_turn,
     in_thread,
     mark_installed,
     nearer_method,
@@ -75,27 +75,38 @@ def _astep_by(step: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any
     return astep
 
 
-@contextmanager
-def _as_stepping(agent: LLMAgent) -> Iterator[bool]:
-    """Yields whether this is the outermost step of the agent, the one that has the hooks."""
-    outermost = _stepping.get() is not agent
-    with ExitStack() as stack:
+class _Stepping:
+    """Marks an agent's step; entering gives whether it is the outermost one, which has the hooks."""
+
+    __slots__ = ("_activated", "_agent", "_token")
+
+    def __init__(self, agent: LLMAgent) -> None:
+        self._agent = agent
+        self._activated: AbstractContextManager[None] | None = None
+
+    def __enter__(self) -> bool:
+        agent = self._agent
+        outermost = _stepping.get() is not agent
         if outermost:
             warn_if_not_parallel(agent)
             activation = current_activation()
             if activation is None or activation.agent is not agent:  # nobody runs it in parallel
-                stack.enter_context(activated(Activation(agent, next_ordinal(agent.model), around=activation)))
-        token = _stepping.set(agent)
-        try:
-            yield outermost
-        finally:
-            _stepping.reset(token)
+                alone = Activation(agent, next_ordinal(agent.model), around=activation, within=current_turn())
+                self._activated = activated(alone)
+                self._activated.__enter__()
+        self._token = _stepping.set(agent)
+        return outermost
+
+    def __exit__(self, *exception: Any) -> None:
+        _stepping.reset(self._token)
+        if self._activated is not None:
+            self._activated.__exit__(*exception)
 
 
 def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(step)
     def hooked(self: LLMAgent, *args: Any, **kwargs: Any) -> Any:
-        with _as_stepping(self) as outermost:
+        with _Stepping(self) as outermost:
             if outermost:
                 _run_hook(self, "pre_step", "apre_step")
             result = step(self, *args, **kwargs)
@@ -110,7 +121,7 @@ def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
 def _ahooked(astep: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
     @functools.wraps(astep)
     async def hooked(self: LLMAgent, *args: Any, **kwargs: Any) -> Any:
-        with _as_stepping(self) as outermost:
+        with _Stepping(self) as outermost:
             if outermost:
                 await _arun_hook(self, "pre_step", "apre_step")
             result = await astep(self, *args, **kwargs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import current_turn, step_of
@@ -225,7 +226,7 @@ class Memory(ABC):
             self._remember(entry)
             return
         self._staged.append(entry)
-        turn.stage(lambda: self._keep(entry), lambda: self._unstage(entry))
+        turn.stage(partial(self._keep, entry), partial(self._unstage, entry))
 
     async def aadd_to_memory(self, type: str, content: Mapping[str, Any]) -> None:  # noqa: A002
         """Like `add_to_memory`."""

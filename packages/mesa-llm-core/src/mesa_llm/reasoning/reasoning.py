@@ -26,7 +26,7 @@ def _decision[R: Reasoning, **P, T](
 
     @functools.wraps(plan)
     def decided(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return decide(self.agent, lambda: plan(self, *args, **kwargs))
+        return decide(self.agent, plan, self, *args, **kwargs)
 
     return decided
 
@@ -38,7 +38,7 @@ def _adecision[R: Reasoning, **P, T](
 
     @functools.wraps(aplan)
     async def decided(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await adecide(self.agent, lambda: aplan(self, *args, **kwargs))
+        return await adecide(self.agent, aplan, self, *args, **kwargs)
 
     return decided
 

@@ -14,6 +14,7 @@ Its modules, from the outside in:
     report              what a step took; reporters and chrome_trace make columns and pictures of it
     progress            how far a step has come, while it runs
     watchdog, draws     say so when a step does not get on, or depends on how fast the model answers
+    collector           the garbage collector left to wait while a step runs
     generators, rearm   the random state put back, and Mesa kept stepping, when a step has failed
 """
 

@@ -55,6 +55,7 @@ class TaskSeat(Seat):
             task.add_done_callback(self._task_ended)
 
     def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        self._task = None  # its context holds this place
         self.ended(outcome(task))
 
     @override

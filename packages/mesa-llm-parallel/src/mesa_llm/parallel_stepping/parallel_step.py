@@ -18,7 +18,7 @@ from mesa_llm.activation import Activation, current_activation, current_turn, ne
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.concurrency.calling_loop import GRACE
 from mesa_llm.llm_agent import LLMAgent
-from mesa_llm.parallel_stepping import draws, progress, rearm
+from mesa_llm.parallel_stepping import collector, draws, progress, rearm
 from mesa_llm.parallel_stepping.asyncio_runner import InlineSeat
 from mesa_llm.parallel_stepping.failures import ALWAYS_RAISED, ParallelStepError, add_note, name_of, told
 from mesa_llm.parallel_stepping.passage import Passage
@@ -76,7 +76,7 @@ class ParallelStep:
     ) -> None:
         self._agents = tuple(agents)
         self.config = config
-        self._seating = Seating(self, args, kwargs or {})
+        self._seating = Seating(config, args, kwargs or {})
         self._restore = restore
         self._models = tuple({id(agent.model): agent.model for agent in self._agents}.values())
         self.ordinals: dict[int, int] = {}
@@ -128,6 +128,10 @@ class ParallelStep:
             ParallelStepError: if decisions failed; nobody has acted on this round's decisions.
             Exception: whatever an agent raised while it acted, with a note that says who had acted.
         """
+        with collector.unhurried():
+            await self._run()
+
+    async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self.context = contextvars.copy_context()
@@ -142,7 +146,7 @@ class ParallelStep:
         failure: BaseException | None = None
         try:
             self.ordinals = {id(model): next_ordinal(model) for model in self._models}
-            self.seats = tuple(self._seating.seat(agent) for agent in self._agents)
+            self.seats = tuple(self._seating.seat(self, agent) for agent in self._agents)
             self._in_place = list(self.seats)
             with progress.shown(self, self._models):
                 await self._run_phases()
@@ -159,6 +163,7 @@ class ParallelStep:
                 outer.unnest(self)
             self._seating.close()
             self._report(failure)
+            self._let_go()
 
     def cancel(self) -> None:
         """Call the step off; from any thread. Its `run` raises `asyncio.CancelledError`."""
@@ -205,6 +210,13 @@ class ParallelStep:
         for model in self._models:
             report = report_of(self, model, started=self._epoch, wall_s=wall_s, failure=failure)
             publish(report, model, self.config.on_report)
+
+    def _let_go(self) -> None:
+        """Forget the places, which know their step: else the garbage collector would have to find all of them."""
+        self.seats = tuple([seat for seat in self.seats if not seat.finished])
+        self._in_place.clear()
+        self.fallbacks.clear()
+        self._actor = None
 
     def seconds_acted(self) -> float:
         """Seconds that acts have taken so far, the one in progress included."""

@@ -16,6 +16,7 @@ from mesa_llm.parallel_stepping.turns import Seat
 if TYPE_CHECKING:
     from mesa import Agent
 
+    from mesa_llm.parallel_stepping.config import ParallelStepping
     from mesa_llm.parallel_stepping.parallel_step import ParallelStep
 
 
@@ -23,7 +24,7 @@ class Seating:
     """Gives agents their places, and has the threads whose event loops some of them run on.
 
     Args:
-        step: the parallel step.
+        config: how the agents step.
         args: passed on to each agent's step.
         kwargs: passed on to each agent's step.
 
@@ -32,8 +33,8 @@ class Seating:
         plain_in_threads: those of agents that have not, and step on threads, all at once.
     """
 
-    def __init__(self, step: ParallelStep, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        self._step = step
+    def __init__(self, config: ParallelStepping, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        self._config = config
         self._args = args
         self._kwargs = kwargs
         self._step_methods: dict[type, str] = {}
@@ -41,9 +42,9 @@ class Seating:
         self.deciders: list[Seat] = []
         self.plain_in_threads: list[Seat] = []
 
-    def seat(self, agent: Agent) -> Seat:
-        """The place of one more agent."""
-        in_threads = self._step.config.mode == "threading"
+    def seat(self, step: ParallelStep, agent: Agent) -> Seat:
+        """The place of one more agent in a step."""
+        in_threads = self._config.mode == "threading"
         agent_class = type(agent)
         name = self._step_methods.get(agent_class)
         if name is None:
@@ -53,28 +54,30 @@ class Seating:
             function = functools.partial(function, *self._args, **self._kwargs)
         if name == "astep":
             seat: Seat = (
-                LoopThreadSeat(self._step, agent, function, self._next_loop_thread())
+                LoopThreadSeat(step, agent, function, self._next_loop_thread())
                 if in_threads
-                else TaskSeat(self._step, agent, function)
+                else TaskSeat(step, agent, function)
             )
             self.deciders.append(seat)
         elif not is_plain(agent):
-            seat = ThreadSeat(self._step, agent, function)
+            seat = ThreadSeat(step, agent, function)
             self.deciders.append(seat)
-        elif self._step.config.runs_plain_steps_together:
-            seat = ThreadSeat(self._step, agent, function, plain=True)
+        elif self._config.runs_plain_steps_together:
+            seat = ThreadSeat(step, agent, function, plain=True)
             self.plain_in_threads.append(seat)
         else:
-            seat = InlineSeat(self._step, agent, function)
+            seat = InlineSeat(step, agent, function)
         return seat
 
     def _next_loop_thread(self) -> LoopThread:
-        limit = min(MAX_LOOP_THREADS, self._step.config.max_workers or MAX_LOOP_THREADS)
+        limit = min(MAX_LOOP_THREADS, self._config.max_workers or MAX_LOOP_THREADS)
         if len(self._loop_threads) < limit:
             self._loop_threads.append(LoopThread("mesa-llm-agents"))
             return self._loop_threads[-1]
         return self._loop_threads[len(self.deciders) % limit]
 
     def close(self) -> None:
-        """End the threads; one that is still blocked after a moment is left behind."""
+        """End the threads; one that is still blocked after a moment is left behind. The places are forgotten."""
         close_all(self._loop_threads, timeout=GRACE)
+        self.deciders.clear()
+        self.plain_in_threads.clear()
