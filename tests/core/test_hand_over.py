@@ -48,6 +48,15 @@ def block(helper):
     return go_on
 
 
+def nothing():
+    pass
+
+
+def send(helper, coroutine, *, ended=nothing, context=None):
+    """Run a coroutine on the helper, to be awaited here."""
+    return helper.send(coroutine, context=context or contextvars.copy_context(), ended=ended)
+
+
 async def value(x):
     return x
 
@@ -72,11 +81,11 @@ def test_calls_that_set_out_together_wake_the_loop_once_and_start_in_order(helpe
 async def test_answers_that_come_together_wake_the_loop_once_and_arrive_in_order(helper, monkeypatch):
     arrived = []
 
-    async def listen(call):
-        arrived.append(await hand_over.outcome(call))
+    async def listen(errand):
+        arrived.append(await errand)
 
     go_on = block(helper)
-    listening = [asyncio.create_task(listen(helper.submit(value(n)))) for n in range(20)]
+    listening = [asyncio.create_task(listen(send(helper, value(n)))) for n in range(20)]
     await asyncio.sleep(0)  # all of them listen
     wakings = Wakings(asyncio.get_running_loop(), monkeypatch)
     go_on.set()
@@ -87,9 +96,9 @@ async def test_answers_that_come_together_wake_the_loop_once_and_arrive_in_order
 
 
 async def test_an_answer_that_is_there_already(helper):
-    call = helper.submit(value(3))
-    call.result(10)
-    assert await hand_over.outcome(call) == 3
+    errand = send(helper, value(3))
+    helper.submit(asyncio.sleep(0)).result(10)
+    assert await errand == 3
 
 
 async def test_errors_arrive(helper):
@@ -97,7 +106,7 @@ async def test_errors_arrive(helper):
         raise KeyError("mood")
 
     with pytest.raises(KeyError, match="mood"):
-        await hand_over.outcome(helper.submit(fail()))
+        await send(helper, fail())
     with pytest.raises(KeyError, match="mood"):
         helper.submit(fail()).result(10)
 
@@ -106,11 +115,10 @@ async def test_a_coroutine_that_is_cancelled_where_it_runs(helper):
     async def give_up():
         raise asyncio.CancelledError
 
-    call = helper.submit(give_up())
     with pytest.raises(asyncio.CancelledError):
-        await hand_over.outcome(call)
+        await send(helper, give_up())
     with pytest.raises(CancelledError):
-        call.result(10)
+        helper.submit(give_up()).result(10)
 
 
 def test_it_runs_with_the_context_variables_of_who_made_it(helper):
@@ -120,6 +128,17 @@ def test_it_runs_with_the_context_variables_of_who_made_it(helper):
     variable.set("mine")
     assert helper.submit(look()).result(10) == "mine"
     assert contextvars.Context().run(lambda: helper.submit(look())).result(10) == "unset"
+    assert helper.submit(look(), context=contextvars.Context()).result(10) == "unset"
+
+
+async def test_it_runs_in_the_context_that_it_is_given(helper):
+    async def look():
+        return variable.get()
+
+    context = contextvars.copy_context()
+    context.run(variable.set, "lent")
+    variable.set("mine")
+    assert await send(helper, look(), context=context) == "lent"
 
 
 def test_cancelled_before_it_could_begin(helper):
@@ -185,22 +204,57 @@ def test_a_call_that_has_ended_cannot_be_cancelled(helper):
     assert call.result() == 1
 
 
-async def test_cancelling_who_waits_cancels_the_call(helper):
-    running, ended = threading.Event(), threading.Event()
+async def test_cancelling_an_errand_lets_who_waits_go_on_at_once_and_cancels_the_coroutine_once(helper):
+    running, cancelled, ended = threading.Event(), [], threading.Event()
 
     async def wait():
+        running.set()
         try:
-            running.set()
             await asyncio.Event().wait()
-        finally:
-            ended.set()
+        except asyncio.CancelledError:
+            cancelled.append("once")
+            await asyncio.sleep(0)
+            raise
 
-    waiting = asyncio.create_task(hand_over.outcome(helper.submit(wait())))
+    errand = send(helper, wait(), ended=ended.set)
     await asyncio.to_thread(running.wait, 10)
-    waiting.cancel()
+    go_on = block(helper)
+    errand.cancel()
+    errand.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await waiting
+        await errand  # although the helper stands still
+    go_on.set()
     assert await asyncio.to_thread(ended.wait, 10)
+    assert cancelled == ["once"]
+
+
+async def test_an_errand_that_is_cancelled_before_it_could_begin_begins_and_is_cancelled_where_it_waits(helper):
+    met, over = [], threading.Event()
+
+    async def ask():
+        met.append("begun")
+        await asyncio.Event().wait()
+
+    go_on = block(helper)
+    errand = send(helper, ask(), ended=over.set)
+    errand.cancel()
+    go_on.set()
+    assert await asyncio.to_thread(over.wait, 10)
+    assert met == ["begun"]
+
+
+async def test_an_errand_that_has_ended_can_be_cancelled_without_effect(helper):
+    errand = send(helper, value(1))
+    assert await errand == 1
+    errand.cancel()
+    await asyncio.sleep(0)
+    assert await errand == 1
+
+
+async def test_who_sent_an_errand_is_told_of_its_end_where_it_runs(helper):
+    told = []
+    await send(helper, value(1), ended=lambda: told.append(threading.current_thread().name))
+    assert told == ["helper"]
 
 
 def test_an_interrupt_while_handing_over_loses_nothing_that_comes_later(helper, monkeypatch):
@@ -217,37 +271,50 @@ def test_an_interrupt_while_handing_over_loses_nothing_that_comes_later(helper, 
         patched.setattr(helper.loop, "call_soon_threadsafe", interrupt)
         with pytest.raises(KeyboardInterrupt):
             helper.submit(begin("interrupted"), begins_anyway=True)
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(_sent(helper, begin("interrupted too")))
     helper.submit(begin("next")).result(10)
     assert begun == ["next"]
 
 
+async def _sent(helper, coroutine):
+    return await send(helper, coroutine)
+
+
+def test_an_interrupt_in_what_is_called_does_not_lose_what_is_to_be_called_after_it(helper):
+    called = []
+    mailbox = hand_over.Mailbox(helper.loop)
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    go_on = block(helper)
+    mailbox.put(interrupt)
+    mailbox.put(lambda: called.append("next"))
+    go_on.set()
+    helper.submit(asyncio.sleep(0)).result(10)
+    assert called == ["next"]
+
+
 def test_who_waited_on_a_loop_that_is_closed_is_left_alone(helper, caplog):
     go_on = block(helper)
-    call = helper.submit(value(1))
+    ended = threading.Event()
     loop = asyncio.new_event_loop()
-    waiting = hand_over.outcome(call)
-    loop.run_until_complete(_first_step(waiting))
+    loop.run_until_complete(_only_sent(helper, ended))
     loop.close()
     go_on.set()
-    assert call.result(10) == 1
+    assert ended.wait(10)
     helper.submit(value(0)).result(10)
-    waiting.close()
     assert caplog.records == []
 
 
-async def _first_step(coroutine):
-    coroutine.send(None)
+async def _only_sent(helper, ended):
+    send(helper, value(1), ended=ended.set)
 
 
-def test_mailboxes_do_not_keep_loops_alive():
+def test_mailboxes_do_not_keep_loops_alive(helper):
     before = len(hand_over._mailboxes)
-
-    async def listen():
-        future = Future()
-        future.set_result(1)
-        return await hand_over.outcome(future)
-
-    assert [asyncio.run(listen()) for _ in range(5)] == [1] * 5
+    assert [asyncio.run(_sent(helper, value(1))) for _ in range(5)] == [1] * 5
 
     gc.collect()
     assert len(hand_over._mailboxes) <= before

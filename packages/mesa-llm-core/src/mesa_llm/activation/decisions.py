@@ -18,9 +18,7 @@ _deciding: ContextVar[Turn | None] = ContextVar("mesa_llm_deciding", default=Non
 agents_own.append(_deciding)
 
 
-async def adecide[**P, T](
-    agent: Agent, decision: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
-) -> T:
+async def adecide[**P, T](agent: Agent, decision: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Make a decision, then wait at the turn point.
 
     A decision made as part of another one (a reasoning that calls its parent's `aplan`) belongs to it and does not

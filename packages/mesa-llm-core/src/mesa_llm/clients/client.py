@@ -81,10 +81,11 @@ class AsyncClient(ABC):
                 f"{type(self).__name__}.generate() was called on the thread of the transport loop, which is the one "
                 "to answer it. Code that runs there (a client, a policy) must `await agenerate(request)` instead."
             )
+        marked = ModelCall()
         lent, context = lend()
         # Cancelled early, it begins all the same: a journal must know of it, and what is lent must come back.
         call = transport_loop.submit(self._complete(request, lent), begins_anyway=True, context=context)
-        marked = ModelCall(call.cancel)
+        marked.cancel = call.cancel
         try:
             with model_call(marked):  # only now: the request is on its way, in the order in which agents start
                 marked.response = response = call.result()
@@ -104,9 +105,10 @@ class AsyncClient(ABC):
         """
         if transport_loop.is_running_here():
             return await self.complete(request)
+        marked = ModelCall()
         lent, context = lend()
         call = transport_loop.send(self.complete(request), context=context, ended=lent.give_back)
-        marked = ModelCall(call.cancel)
+        marked.cancel = call.cancel
         try:
             with model_call(marked):
                 marked.response = response = await call

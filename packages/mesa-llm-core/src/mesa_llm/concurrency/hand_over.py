@@ -31,7 +31,7 @@ class Mailbox:
         self._is_woken = False
 
     def put(self, callback: Callable[[], object]) -> None:
-        """Have something short called on the loop's thread; it must not raise. May be called from any thread.
+        """Have something short called on the loop's thread. May be called from any thread.
 
         Raises:
             RuntimeError: if the loop is closed.
@@ -49,8 +49,13 @@ class Mailbox:
 
     def _empty(self) -> None:
         self._is_woken = False  # first: whoever comes from now on wakes the loop up again
-        while self._waiting:
-            self._waiting.popleft()()
+        try:
+            while self._waiting:
+                self._waiting.popleft()()
+        except BaseException:  # Ctrl-C, say: it is not to be the end of the others
+            if self._waiting:
+                asyncio.get_running_loop().call_soon(self._empty)
+            raise
 
 
 class Call[T](Future[T]):
@@ -131,7 +136,18 @@ class Errand[T]:
         ended: called on that loop's thread when the coroutine has ended.
     """
 
-    __slots__ = ("_arrival", "_context", "_coroutine", "_ended", "_home", "_is_cancelled", "_is_cancelling", "_loop", "_task")
+    __slots__ = (
+        "_arrival",
+        "_context",
+        "_coroutine",
+        "_ended",
+        "_home",
+        "_is_cancelled",
+        "_is_cancelling",
+        "_is_dropped",
+        "_loop",
+        "_task",
+    )
 
     def __init__(
         self,
@@ -150,6 +166,7 @@ class Errand[T]:
         self._loop = loop
         self._task: asyncio.Task[T] | None = None
         self._is_cancelled = False
+        self._is_dropped = False
         self._is_cancelling = False  # touched on that loop's thread only
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -157,10 +174,18 @@ class Errand[T]:
 
     def start(self) -> None:
         """Begin to run it. Called on the loop's thread."""
+        if self._is_dropped:
+            self._coroutine.close()
+            return
         self._task = self._loop.create_task(self._coroutine, context=self._context)
         self._task.add_done_callback(self._finish)
         if self._is_cancelled:  # before it could begin
             self._loop.call_soon(self._cancel_task)
+
+    def drop(self) -> None:
+        """Let it not begin, if it has not begun: there is nobody who awaits it."""
+        self._is_dropped = True
+        self.cancel()
 
     def cancel(self) -> None:
         """Cancel the coroutine, unless it has ended; who awaits it goes on at once. May be called from any thread."""

@@ -96,7 +96,7 @@ class LoopThread:
         try:
             self._mailbox.put(errand.start)
         except BaseException:  # Ctrl-C, say: nobody will wait for it
-            errand.cancel()
+            errand.drop()
             raise
         return errand
 

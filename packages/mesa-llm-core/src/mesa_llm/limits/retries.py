@@ -108,7 +108,7 @@ class RetryingClient(AsyncClient):
         except ModelCallError as error:
             failure = error
         else:
-            return replace(response, retries=response.retries + tries.retries)
+            return replace(response, retries=response.retries + tries.retries) if tries.retries else response
         # Raised out here, so that the error that is told anew is not shown a second time as its context.
         raise tries.told(failure)
 

@@ -23,14 +23,23 @@ class LineObserver(Protocol):
 _observers: ContextVar[tuple[LineObserver, ...]] = ContextVar("mesa_llm_line_observers", default=())
 
 
-@contextmanager
-def told_of_lines(observer: LineObserver) -> Iterator[None]:
-    """Tell an observer of the lines in which the calls made herein wait."""
-    token = _observers.set((*_observers.get(), observer))
-    try:
-        yield
-    finally:
-        _observers.reset(token)
+class told_of_lines:  # noqa: N801 - used as `contextlib.suppress` is
+    """Tell an observer of the lines in which the calls made herein wait.
+
+    Args:
+        observer: who is told.
+    """
+
+    __slots__ = ("_observer", "_token")
+
+    def __init__(self, observer: LineObserver) -> None:
+        self._observer = observer
+
+    def __enter__(self) -> None:
+        self._token = _observers.set((*_observers.get(), self._observer))
+
+    def __exit__(self, *exception: object) -> None:
+        _observers.reset(self._token)
 
 
 @contextmanager

@@ -41,6 +41,8 @@ def snapshot(value: Any, *, hide: bool = False) -> Any:
         shown = {key: item for key, item in value.items() if not _is_hidden(key)} if hide else value.copy()
         if _ATOMS.issuperset(map(type, shown.values())):
             return shown
+    if kind is list and _ATOMS.issuperset(map(type, value)):
+        return [item for item in value if not _is_hidden(item)] if hide else value.copy()
     return _copied(value, hide, ())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mesa_llm.limits.token_estimate import BYTES_PER_TOKEN, tokens_in
 
@@ -47,18 +47,19 @@ def tokens_of_line(line: str) -> int:
     return tokens_in(line) + 1
 
 
-def newest_that_fit(lines: Sequence[str], max_tokens: int | None) -> Sequence[str]:
+def newest_that_fit[T](lines: Sequence[T], max_tokens: int | None, tokens_of: Callable[[T], int]) -> Sequence[T]:
     """The last of the lines that fit together, and in any case the very last.
 
     Args:
-        lines: the lines, oldest first.
+        lines: the lines, or what becomes lines, oldest first.
         max_tokens: what they may take together; `None` for any length.
+        tokens_of: what a line takes.
     """
     if max_tokens is None:
         return lines
     left = max_tokens
     for position in range(len(lines) - 1, -1, -1):
-        left -= tokens_of_line(lines[position])
+        left -= tokens_of(lines[position])
         if left < 0:
             return lines[min(position + 1, len(lines) - 1) :]
     return lines

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import current_turn, step_of
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.limits.token_estimate import tokens_in
 from mesa_llm.memory.lines import (
     FEWEST_TOKENS,
     LARGEST_SHARE,
@@ -39,6 +40,7 @@ class MemoryEntry:
     type: str
     content: Mapping[str, Any]
     _line: str | None = field(default=None, init=False, repr=False, compare=False)
+    _tokens: int | None = field(default=None, init=False, repr=False, compare=False)
 
     def __str__(self) -> str:
         """The entry as one line of a prompt; the same one ever after, as what happened does not change."""
@@ -48,6 +50,15 @@ class MemoryEntry:
             line = f"[step {self.step}] {self.type}: {details}"
             object.__setattr__(self, "_line", line)
         return line
+
+    @property
+    def tokens(self) -> int:
+        """What its line takes, as reckoned from the length of the text."""
+        tokens = self._tokens
+        if tokens is None:
+            tokens = tokens_in(str(self))
+            object.__setattr__(self, "_tokens", tokens)
+        return tokens
 
 
 class Memory(ABC):
@@ -178,11 +189,15 @@ class Memory(ABC):
         self._kept_tokens = sum(map(self._tokens_of, self._kept))
 
     def _tokens_of(self, entry: MemoryEntry) -> int:
-        return tokens_of_line(self._line(entry))
+        """What an entry takes, with the break that ends its line."""
+        return entry.tokens + 1 if self._fits(entry) else tokens_of_line(self._line(entry))
+
+    def _fits(self, entry: MemoryEntry) -> bool:
+        return self._most_of_one is None or entry.tokens <= self._most_of_one
 
     def _line(self, entry: MemoryEntry) -> str:
         """An entry as a line of a prompt, shortened if it is too large."""
-        return shortened(str(entry), self._most_of_one)
+        return str(entry) if self._fits(entry) else shortened(str(entry), self._most_of_one)
 
     def _lines(self, entries: Iterable[MemoryEntry], beside: str = "") -> str:
         """The newest of some entries that there is room for, one a line.
@@ -192,7 +207,8 @@ class Memory(ABC):
             beside: what else is in the prompt of this memory.
         """
         room = None if self.max_tokens is None else self.max_tokens - tokens_of_line(beside)
-        return "\n".join(newest_that_fit(list(map(self._line, entries)), room)) or NOTHING_YET
+        fitting = newest_that_fit(list(entries), room, self._tokens_of)
+        return "\n".join(map(self._line, fitting)) or NOTHING_YET
 
     def _past(self) -> tuple[MemoryEntry, ...]:
         """All entries but an observation just made, which has a place of its own in prompts."""
@@ -273,7 +289,7 @@ class Memory(ABC):
         """The messages remembered, one a line, oldest first; empty if there are none."""
         spoken = [entry for entry in self.entries if entry.type == "message"]
         lines = [shortened(_read_aloud(entry), self._most_of_one) for entry in spoken]
-        return "\n".join(newest_that_fit(lines, self.max_tokens))
+        return "\n".join(newest_that_fit(lines, self.max_tokens, tokens_of_line))
 
 
 def _own_llm(agent: Agent[Any], llm_model: str | None, api_base: str | None) -> ModuleLLM | None:

@@ -17,6 +17,7 @@ from mesa_llm.module_llm.schemas import AnyFormat, AnyTool, response_format_fiel
 from mesa_llm.module_llm.tool_modes import ToolMode, ask_in_mode, check_tool_mode
 
 _OLLAMA = "http://localhost:11434"
+_TOOL_CHOICES = get_args(ToolChoice.__value__)
 
 
 class ModuleLLM:
@@ -149,7 +150,7 @@ class ModuleLLM:
             ConfigurationError: if tools, tool choice or response format cannot be understood, or an option cannot work.
             TypeError: if the prompt is no text.
         """
-        if tool_choice is not None and tool_choice not in get_args(ToolChoice.__value__):
+        if tool_choice is not None and tool_choice not in _TOOL_CHOICES:
             raise ConfigurationError(f"tool_choice must be 'auto', 'none', 'required' or None, got {tool_choice!r}.")
         tools = tool_specs(tool_schema)
         fields = response_format_fields(response_format)
@@ -260,4 +261,4 @@ def _user_messages(prompt: str | list[str] | None) -> tuple[Message, ...]:
     for position, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"prompt[{position}] must be a str, got {text!r} ({type(text).__name__}).")
-    return tuple(Message("user", text) for text in texts)
+    return tuple([Message("user", text) for text in texts])

@@ -35,11 +35,8 @@ class OfferedTool(ToolSpec):
 
 def with_plain_tools(request: LLMRequest) -> LLMRequest:
     """The request as clients get it: nothing but data."""
-    if not any(isinstance(tool, OfferedTool) for tool in request.tools):
-        return request
-    return replace(
-        request, tools=tuple(tool.plain if isinstance(tool, OfferedTool) else tool for tool in request.tools)
-    )
+    plain = tuple([tool.plain if isinstance(tool, OfferedTool) else tool for tool in request.tools])
+    return request if plain == request.tools else replace(request, tools=plain)
 
 
 def narrowed_parameters(tool: ToolSpec) -> JSONSchema | None:

@@ -36,9 +36,12 @@ def sampling_options(options: Mapping[str, Any]) -> dict[str, Any]:
         ConfigurationError: if one cannot work.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    for name, (kinds, works, wanted, way_out) in _RULES.items():
-        if name in given and not (_is_a(given[name], kinds) and works(given[name])):
-            raise ConfigurationError(f"{name} must be {wanted}, got {given[name]!r}. {way_out}")
+    for name, value in given.items():
+        if name not in _RULES:
+            continue
+        kinds, works, wanted, way_out = _RULES[name]
+        if not (_is_a(value, kinds) and works(value)):
+            raise ConfigurationError(f"{name} must be {wanted}, got {value!r}. {way_out}")
     return given
 
 

@@ -24,7 +24,7 @@ def tool_specs(tools: Iterable[AnyTool] | None) -> tuple[ToolSpec, ...]:
     Raises:
         ConfigurationError: if one is neither.
     """
-    return tuple(tool if isinstance(tool, ToolSpec) else _tool_spec(tool) for tool in tools or ())
+    return tuple([tool if isinstance(tool, ToolSpec) else _tool_spec(tool) for tool in tools or ()])
 
 
 def _tool_spec(tool: Mapping[str, Any]) -> ToolSpec:

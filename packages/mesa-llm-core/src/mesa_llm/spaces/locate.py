@@ -58,15 +58,12 @@ def is_continuous(space: object) -> bool:
 def _spaces_around(agent: Agent) -> Iterator[Space]:
     model = agent.model
     usual = (getattr(agent, "space", None), getattr(model, "grid", None), getattr(model, "space", None))
-    for candidate in chain(usual, vars(model).values()):
-        if candidate is not None and (space := _adapt(candidate)) is not None:
-            yield space
-
-
-def _adapt(candidate: object) -> Space | None:
     # no import: where nobody has imported mesa.space, nothing is an instance of its classes
-    adapter = _adapter_for(type(candidate), sys.modules.get("mesa.space"))  # type: ignore[arg-type] # hashable it is
-    return None if adapter is None else adapter(candidate)
+    legacy = sys.modules.get("mesa.space")
+    for candidate in chain(usual, vars(model).values()):
+        adapter = _adapter_for(type(candidate), legacy)  # type: ignore[arg-type] # hashable it is
+        if adapter is not None:
+            yield adapter(candidate)
 
 
 @lru_cache

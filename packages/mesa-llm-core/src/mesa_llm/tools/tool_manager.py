@@ -105,14 +105,14 @@ class ToolManager:
         Raises:
             ConfigurationError: if a name is unknown.
         """
-        table = dict(self.tools)
+        table = self.tools.functions() if isinstance(self.tools, ToolTable) else dict(self.tools)
         names = list(table) if selected_tools is None else list(selected_tools)
         if unknown := [name for name in names if name not in table]:
             raise ConfigurationError(f"Unknown tool name(s) {unknown}. Available tools: {sorted(table)}.")
         definitions = [(definition_of(table[name], name), name) for name in names]
         if seen is None:
-            return tuple(definition.spec_as(name) for definition, name in definitions)
-        return tuple(definition.spec_for(name, agent, seen) for definition, name in definitions)
+            return tuple([definition.spec_as(name) for definition, name in definitions])
+        return tuple([definition.spec_for(name, agent, seen) for definition, name in definitions])
 
     def get_all_tools_schema(self, selected_tools: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """Like `specs`, as JSON of the chat completions API."""

@@ -1,9 +1,9 @@
 """Python's garbage collector, while a step runs.
 
-By default it looks for garbage whenever 700 objects more have been made than freed, and goes through everything there
-is once a quarter has been added. While a thousand agents wait for their models, each with its prompt, its coroutines and
-its connection, that is always so, and there is next to nothing to find: what a step makes is in use until the agent
-has acted, and is freed then without the collector. It took half the time of a step.
+It looks for garbage whenever 700 objects more have been made than freed, and goes through everything there is whenever
+that has grown by a quarter. While a thousand agents wait for their models, each with its prompt, its coroutines and its
+connection, it keeps looking, and there is nothing to find: what a step makes is in use until the agent has acted, and
+is freed then without the collector. That took half the time of a step. So it waits until there is more than that.
 """
 
 from __future__ import annotations
@@ -14,36 +14,41 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-YOUNG = 10_000
-"""So many objects more than before the collector looks, while a step runs."""
+IN_FLIGHT = 200
+"""Objects that an agent has while it waits for its model, those of its connection included, and some to spare."""
 
-_changing = threading.Lock()  # protects the two below: several threads may step a model each
+_changing = threading.Lock()  # protects the three below: several threads may step a model each
 _n_running = 0
-_usual: tuple[int, int, int] | None = None
+_usual: tuple[int, int, int] | None = None  # the thresholds before, while they are changed
+_set = 0  # the first of them as it was changed
 
 
 @contextmanager
-def unhurried() -> Iterator[None]:
-    """Have the garbage collector look for garbage less often. It is the process's own, so for all threads.
+def unhurried(n_agents: int) -> Iterator[None]:
+    """Have the garbage collector look only when there is more than so many agents need.
 
-    A threshold that is higher already, and a collector that is switched off, are left alone. Afterwards it is as it
-    was.
+    The collector is the process's own, so this holds for all threads. A threshold that is higher already and a
+    collector that is switched off are left alone. Afterwards it is as it was.
+
+    Args:
+        n_agents: how many agents step together.
     """
-    _begin()
+    _begin(n_agents * IN_FLIGHT)
     try:
         yield
     finally:
         _end()
 
 
-def _begin() -> None:
-    global _n_running, _usual  # noqa: PLW0603 - the process has one collector
+def _begin(n_objects: int) -> None:
+    global _n_running, _usual, _set  # noqa: PLW0603 - the process has one collector
     with _changing:
         _n_running += 1
-        usual = gc.get_threshold()
-        if _n_running == 1 and 0 < usual[0] < YOUNG:
-            _usual = usual
-            gc.set_threshold(YOUNG, *usual[1:])
+        thresholds = gc.get_threshold()
+        if 0 < thresholds[0] < n_objects:
+            _usual = _usual or thresholds
+            _set = n_objects
+            gc.set_threshold(n_objects, *thresholds[1:])
 
 
 def _end() -> None:
@@ -51,14 +56,14 @@ def _end() -> None:
     with _changing:
         _n_running -= 1
         if _n_running == 0 and _usual is not None:
-            if gc.get_threshold()[0] == YOUNG:  # else somebody has set it meanwhile, and that holds
+            if gc.get_threshold()[0] == _set:  # else somebody has set it meanwhile, and that holds
                 gc.set_threshold(*_usual)
             _usual = None
 
 
 def _forget_after_fork() -> None:
     """In a child that was forked in the middle of a step, that step does not go on."""
-    global _changing, _n_running
+    global _changing, _n_running  # noqa: PLW0603
     _changing = threading.Lock()
     if _n_running:
         _n_running = 1

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation import Activation, current_activation, current_turn, next_ordinal, turn_in
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.concurrency.calling_loop import GRACE
+from mesa_llm.concurrency.hand_over import Mailbox
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import collector, draws, progress, rearm
 from mesa_llm.parallel_stepping.asyncio_runner import InlineSeat
@@ -128,11 +129,12 @@ class ParallelStep:
             ParallelStepError: if decisions failed; nobody has acted on this round's decisions.
             Exception: whatever an agent raised while it acted, with a note that says who had acted.
         """
-        with collector.unhurried():
+        with collector.unhurried(len(self._agents)):
             await self._run()
 
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
+        self.mailbox = Mailbox(self.loop)
         self._task = asyncio.current_task()
         self.context = contextvars.copy_context()
         self.thread_id = threading.get_ident()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from abc import abstractmethod
 from collections.abc import Callable
@@ -124,7 +125,7 @@ class Passage(Turn):
         if threading.get_ident() == self.step.thread_id:
             transition(*args)
         else:
-            self.step.loop.call_soon_threadsafe(transition, *args)
+            self.step.mailbox.put(functools.partial(transition, *args))
 
     # Transitions, on the step's event loop.
 

@@ -1,0 +1,116 @@
+"""A step leaves nothing to the garbage collector, which waits while one runs."""
+
+import gc
+import threading
+
+import pytest
+from mesa import Model
+
+from mesa_llm.clients import DirectClient
+from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping, step_agents_parallel_sync
+from mesa_llm.parallel_stepping.collector import IN_FLIGHT
+from mesa_llm.reasoning import CoTReasoning
+from mesa_llm.testing import FakeOpenAIServer, ScriptedLLM
+
+USUAL = (700, 10, 10)
+
+
+@pytest.fixture(autouse=True)
+def usual_collector():
+    """The thresholds that Python comes with, put back afterwards."""
+    before = gc.get_threshold()
+    gc.set_threshold(*USUAL)
+    yield
+    gc.set_threshold(*before)
+
+
+class Looks(LLMAgent):
+    """Notes how often the collector is to look, as it decides and as it acts."""
+
+    async def astep(self):
+        self.looked = [gc.get_threshold()]
+        await self.reasoning.aplan(obs=self.generate_obs())
+        self.looked.append(gc.get_threshold())
+
+
+def village(n, agent_class=LLMAgent, *, client=None, mode="asyncio", **settings):
+    model = Model(rng=1)
+    model.parallel_stepping = ParallelStepping(mode=mode, **settings)
+    client = client or ScriptedLLM("Action: rest.")
+    for _ in range(n):
+        agent_class(model, CoTReasoning, "openai/fake", client=client, step_prompt="What do you do?")
+    return model
+
+
+@pytest.mark.parametrize("mode", ["asyncio", "threading"])
+def test_a_step_leaves_no_garbage(mode):
+    with FakeOpenAIServer() as server:
+        model = village(5, client=DirectClient(api_base=server.url), mode=mode)
+        step_agents_parallel_sync(model.agents)  # what is made once
+        gc.collect()
+        gc.disable()
+        try:
+            step_agents_parallel_sync(model.agents)
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
+
+
+def test_the_collector_leaves_room_for_what_the_agents_need_and_is_as_before_afterwards():
+    model = village(20, Looks)
+    step_agents_parallel_sync(model.agents)
+    assert [agent.looked for agent in model.agents] == [[(20 * IN_FLIGHT, *USUAL[1:])] * 2] * 20
+    assert gc.get_threshold() == USUAL
+
+
+def test_it_is_as_before_after_a_step_that_has_failed():
+    model = village(20, Looks, client=ScriptedLLM(lambda request: 1 / 0))
+    with pytest.raises(ParallelStepError):
+        step_agents_parallel_sync(model.agents)
+    assert gc.get_threshold() == USUAL
+
+
+@pytest.mark.parametrize("threshold", [0, 1_000_000])
+def test_what_the_user_has_set_is_left_alone(threshold):
+    gc.set_threshold(threshold, 10, 10)
+    model = village(20, Looks)
+    step_agents_parallel_sync(model.agents)
+    assert {agent.looked[0] for agent in model.agents} == {(threshold, 10, 10)}
+    assert gc.get_threshold() == (threshold, 10, 10)
+
+
+def test_what_is_set_in_the_middle_of_a_step_holds():
+    class Sets(Looks):
+        async def astep(self):
+            await super().astep()
+            gc.set_threshold(5_000, 5, 5)
+
+    step_agents_parallel_sync(village(20, Sets).agents)
+    assert gc.get_threshold() == (5_000, 5, 5)
+
+
+def test_of_several_steps_the_last_one_to_end_puts_it_back():
+    inner_is_done, both_run = threading.Event(), threading.Barrier(2)
+
+    class Waits(Looks):
+        async def astep(self):
+            await super().astep()
+            if self.unique_id == 1:
+                both_run.wait(10)
+                if len(self.model.agents) == 30:
+                    assert inner_is_done.wait(10)
+                    self.after = gc.get_threshold()
+
+    small, large = village(20, Waits), village(30, Waits)
+
+    def step_small():
+        step_agents_parallel_sync(small.agents)
+        inner_is_done.set()
+
+    thread = threading.Thread(target=step_small)
+    thread.start()
+    step_agents_parallel_sync(large.agents)
+    thread.join()
+    assert next(iter(large.agents)).after == (30 * IN_FLIGHT, *USUAL[1:])
+    assert gc.get_threshold() == USUAL
