@@ -42,7 +42,8 @@ def agent(model):
 
 
 def schema(tool):
-    return tool.__tool_schema__["function"]
+    (described,) = ToolManager([tool]).get_all_tools_schema()
+    return described["function"]
 
 
 def call(agent, tool, **arguments):

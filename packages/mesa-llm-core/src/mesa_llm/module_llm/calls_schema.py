@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ResponseFormat, ToolCall, ToolSpec, tool_call
 from mesa_llm.clients.answers import to_response
@@ -43,11 +43,15 @@ _DATA = {"const", "default", "enum", "examples", "required"}
 
 
 class _Call(BaseModel):
+    model_config = ConfigDict(defer_build=True)  # most programs never need it, and making it takes its time
+
     tool: str
     arguments: dict[str, Any] = {}
 
 
 class _Calls(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+
     calls: list[_Call]
 
 

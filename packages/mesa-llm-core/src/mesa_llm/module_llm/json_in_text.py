@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import json5
 from pydantic_core import from_json
 
 _OPENING = re.compile(r"[{\[]")
@@ -111,6 +110,8 @@ def _breaks_off(text: str, start: int) -> bool:
 
 def _sloppily(text: str, start: int) -> tuple[FoundJSON | None, bool]:
     """The value as JSON5, and whether the text ends inside of it."""
+    import json5  # noqa: PLC0415 - slow to import, and few models are so sloppy
+
     try:
         value, error, end = json5.parse(text[start : start + _LONGEST_SLOPPY], consume_trailing=False)
     except (ValueError, RecursionError):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
-from pydantic import BaseModel, RootModel, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ResponseFormat
 from mesa_llm.errors import ConfigurationError, DecisionError
@@ -181,7 +181,7 @@ def read_object[T](text: str, accept: Callable[[Any], T], expected: Collection[C
 def _reader(form: Form) -> Callable[[str], Any]:
     if isinstance(form, type) and issubclass(form, BaseModel):
         names = [{name, field.alias or name} for name, field in form.model_fields.items()]
-        if issubclass(form, RootModel):
+        if form.__pydantic_root_model__:  # not asked of RootModel, whose import takes its time
             _refuse_other_than_object(form.model_json_schema())
         return lambda text: read_object(text, lambda value: _as_model(value, form), names)
     schema = _response_format(form).schema

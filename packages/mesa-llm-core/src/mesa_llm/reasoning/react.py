@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from mesa_llm.module_llm import ask_structured
 from mesa_llm.reasoning.executor import tool_calls_for
@@ -27,6 +27,8 @@ Answer with a JSON object that has two texts: "reasoning" and "action"."""
 
 class ReActOutput(BaseModel):
     """The form of a ReAct answer."""
+
+    model_config = ConfigDict(defer_build=True)  # by the first who asks in this form
 
     reasoning: str = Field(description="Step-by-step reasoning about the situation")
     action: str = Field(description="What to do now, in words", min_length=1)

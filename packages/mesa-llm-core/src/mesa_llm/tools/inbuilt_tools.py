@@ -1,6 +1,6 @@
 """The tools that come with mesa-llm: moving in the model's space, and speaking.
 
-To offer them, import this module: `@tool` adds them to the tools of every agent that is not given its own.
+To offer them, import this module: it adds them to the tools of every agent that is not given its own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mesa_llm.errors import ToolError
 from mesa_llm.spaces import directions_from, move_to, position_of
 from mesa_llm.spaces.coordinates import listed, shortened
-from mesa_llm.tools.tool_decorator import tool
+from mesa_llm.tools.tool_decorator import built_in
 from mesa_llm.tools.visible import FreeDirection, VisibleAgentId, VisibleCell
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mesa_llm.spaces import Position
 
 
-@tool
+@built_in
 def move_one_step(agent: LLMAgent, direction: FreeDirection) -> str:
     """Move one step in a direction from where you are.
 
@@ -41,7 +41,7 @@ def move_one_step(agent: LLMAgent, direction: FreeDirection) -> str:
     return f"Agent {agent.unique_id} moved {direction} to {position_of(agent)!r}."
 
 
-@tool
+@built_in
 def teleport_to_location(agent: LLMAgent, target_coordinates: VisibleCell) -> str:
     """Move at once to any place in the space.
 
@@ -59,7 +59,7 @@ def teleport_to_location(agent: LLMAgent, target_coordinates: VisibleCell) -> st
     return f"Agent {agent.unique_id} moved to {move_to(agent, target_coordinates)!r}."
 
 
-@tool
+@built_in
 def speak_to(agent: LLMAgent, listener_agents_unique_ids: list[VisibleAgentId], message: str) -> str:
     """Send a message to other agents. They remember it.
 

@@ -79,6 +79,16 @@ def tool(
     return decorate
 
 
+def built_in[F: Callable[..., Any]](function: F) -> F:
+    """Make a function of this package a global tool. Its definition is made when it is first needed: it takes its time.
+
+    Args:
+        function: the function.
+    """
+    _GLOBAL_TOOL_REGISTRY[function.__name__] = function
+    return function
+
+
 def _declare(
     function: Callable[..., Any],
     tool_manager: ToolManager | None,

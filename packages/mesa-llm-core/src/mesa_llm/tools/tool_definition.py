@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import re
+import threading
 import types
 import typing
 import warnings
@@ -81,6 +82,7 @@ class ToolDefinition:
             raise ToolError(argument_errors.describe(error, given, self.spec.parameters["properties"])) from error
 
 
+_defining = threading.Lock()  # protects the making of a definition: of a tool, always the same object is offered
 _definitions: weakref.WeakKeyDictionary[Callable[..., Any], ToolDefinition] = weakref.WeakKeyDictionary()
 
 
@@ -91,7 +93,10 @@ def definition_of(function: Callable[..., Any], name: str | None = None) -> Tool
         ConfigurationError: if the function cannot be a tool, or has no name and is given none.
     """
     definition = _definitions.get(function)
-    return define(function, name=name) if definition is None else definition
+    if definition is None:
+        with _defining:
+            definition = _definitions.get(function) or define(function, name=name)
+    return definition
 
 
 def define(

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import docstring_parser
-
 _INDENTED_SECTION = re.compile(r"^[ \t]+(?:Args|Arguments|Parameters|Params|Returns):[ \t]*$", re.MULTILINE)
 
 
@@ -32,6 +30,8 @@ def read(function: Callable[..., Any]) -> ToolDocstring:
 
     A docstring that cannot be parsed is taken as a description from beginning to end.
     """
+    import docstring_parser  # noqa: PLC0415 - slow to import, and a program that has no tools yet does not need it
+
     text = inspect.cleandoc(function.__doc__ or "") if inspect.isroutine(function) else ""
     # mesa-llm 0.3 read sections that are indented under the summary; docstring-parser does not.
     if indented := _INDENTED_SECTION.search(text):
