@@ -1,4 +1,4 @@
-"""All benchmarks in one run: `uv run python -m benchmarks [--quick]`.
+"""All benchmarks in one run: `uv run python -m benchmarks [--quick] [--real-model]`.
 
 Prints, and writes `docs/explanation/benchmarks.md` with the picture `docs/assets/benchmark-step.svg`. With `--quick` it
 measures little and writes nothing: that is to see that everything works.
@@ -7,6 +7,7 @@ measures little and writes nothing: that is to see that everything works.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import platform
 import subprocess
@@ -22,18 +23,16 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "explanation" / "benchmarks.md"
 PICTURE = ROOT / "docs" / "assets" / "benchmark-step.svg"
 
-# What runs besides the steps: the heading, what it is about, the module, its arguments, and those for a quick run.
-OTHERS = (
-    ("Import", "imports", (), ("1",)),
-    ("Engine", "engine", ("100", "21"), ("100", "3")),
-    ("Engine, 1,000 agents", "engine", ("1000", "15"), None),
-    ("Engine, 10,000 agents", "engine", ("10000", "9"), None),
-    ("Engine, 100,000 agents", "engine", ("100000", "3"), None),
+# What runs besides the steps: the heading, the module, its arguments, and those for a quick run.
+OTHERS: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("Import", "imports", (), ("1", "0")),
+    ("The engine by itself", "engine", (), ("100",)),
     ("Agents", "agents", (), ("100", "1")),
     ("Calls", "transport", (), ("20", "2")),
-    ("Journal", "journal", (), ("12", "1", "1")),
+    ("The journal", "journal", (), ("12", "1", "1")),
     ("A long run", "long_run", (), ("20", "5")),
 )
+REAL_MODEL = ("A real model", "real_model", (), ())
 
 
 def machine() -> str:
@@ -57,35 +56,38 @@ def run_other(module: str, arguments: tuple[str, ...]) -> str:
 
 def page(measured: list[step.Cell], others: list[tuple[str, str, str]]) -> str:
     """The page of the documentation."""
+    ratios = "\n".join(f"- {sentence}" for sentence in step.summary(measured))
     parts = [
-        "# Benchmarks\n\nMeasured in one run, by `uv run python -m benchmarks`. Ratios are to a peer in the same run; "
-        f"seconds hold for this machine alone.\n\n*{machine()}.*\n",
-        f"## A step\n\n![Seconds a step over the number of agents](../assets/{PICTURE.name})\n\n{about(step)}\n\n"
-        f"{step.table(measured)}\n",
+        "# Benchmarks\n\nMeasured in one run, by `uv run python -m benchmarks`, on\n"
+        f"*{machine()}.*\n\nRatios are to a peer in the same run; seconds hold for this machine alone, on which they "
+        f"spread by a quarter from run to run.\n\n{ratios}\n",
+        "## A step\n\n![Seconds a step over the number of agents, one panel for each latency]"
+        f"(../assets/{PICTURE.name})\n\n{about('step')}\n\n{step.table(measured)}\n",
     ]
     for heading, module, text in others:
-        parts.append(f"## {heading}\n\n`python -m benchmarks.{module}`\n\n```text\n{text}\n```\n")
+        parts.append(f"## {heading}\n\n{about(module)}\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
 
 
-def about(module: object) -> str:
-    """What a module measures, from its docstring."""
-    return str(module.__doc__).partition("[--quick]\n\n")[2].strip()
+def about(module: str) -> str:
+    """What a module measures, from its docstring: all but its first line and how it is called."""
+    docstring = str(importlib.import_module(f"benchmarks.{module}").__doc__)
+    return docstring.partition(f"-m benchmarks.{module}")[2].partition("\n\n")[2].strip()
 
 
 def main() -> None:
     """Run all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=str(__doc__).partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, and nothing is written")
-    quick = parser.parse_args().quick
+    parser.add_argument("--real-model", action="store_true", help="also a real one; see benchmarks/real_model.py")
+    arguments = parser.parse_args()
+    quick = arguments.quick
     print(machine(), flush=True)
     measured = step.run(quick=quick)
-    print(step.table(measured), flush=True)
+    print(step.table(measured), *step.summary(measured), sep="\n", flush=True)
     others = []
-    for heading, module, arguments, quick_arguments in OTHERS:
-        if quick and quick_arguments is None:
-            continue
-        text = run_other(module, quick_arguments if quick and quick_arguments is not None else arguments)
+    for heading, module, usual, few in [*OTHERS, *([REAL_MODEL] if arguments.real_model else [])]:
+        text = run_other(module, few if quick else usual)
         print(f"\n{heading}\n{text}", flush=True)
         others.append((heading, module, text))
     if not quick:

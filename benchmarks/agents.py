@@ -1,6 +1,6 @@
 """What agents cost before any model is asked: to build, to keep, and to let look around.
 
-    uv run python benchmarks/agents.py [agents] [repeats]
+    uv run python -m benchmarks.agents [agents] [repeats]
 
 Building: as many `LLMAgent`s as plain Mesa agents, in one client's care; the difference is ours. Looking: one
 observation on grids that are equally crowded and grow, for several visions, with a property layer and without. The cost

@@ -1,6 +1,6 @@
 """What the engine costs by itself: agents that do nothing, stepped by us, by bare asyncio tasks, and by Mesa.
 
-    uv run python benchmarks/engine.py [agents] [repeats]
+    uv run python -m benchmarks.engine [agents …]
 
 Three kinds of agents: one whose `astep` returns at once; one that waits for its turn, as all do that decide; and one
 that also waits for something else before, as for an answer (here one pass of the event loop). The peers do the same
@@ -23,6 +23,8 @@ from mesa_llm.parallel_stepping import (
     enable_automatic_parallel_stepping,
     my_turn,
 )
+
+SIZES = (100, 1_000, 10_000, 100_000)
 
 
 class Returns(mesa.Agent):
@@ -102,10 +104,21 @@ def seconds(step: Callable[[Crowd], None], model: Crowd) -> float:
     return time.perf_counter() - started
 
 
-def main(n: int = 10_000, repeats: int = 9) -> None:
-    """Measure and print."""
-    print(f"{n} agents, median of {repeats} rounds; Python {sys.version.split()[0]}, Mesa {mesa.__version__}")
-    print(f"{'agents':<20}{'ours':>10}{'tasks':>10}{'Mesa':>10}{'ours / tasks':>15}")
+def main(*sizes: int) -> None:
+    """Measure and print, for each number of agents."""
+    print(f"Medians; microseconds an agent. Python {sys.version.split()[0]}, Mesa {mesa.__version__}")
+    print(f"{'agents':<27}{'ours':>10}{'tasks':>10}{'Mesa':>10}{'ours / tasks':>15}")
+    for n in sizes or SIZES:
+        measure(n, repeats=max(3, min(21, 60_000 // n)))
+
+
+def measure(n: int, repeats: int) -> None:
+    """Measure and print.
+
+    Args:
+        n: how many agents.
+        repeats: how many rounds.
+    """
     for agent_class in (Returns, TakesTurn, WaitsAndTakesTurn):
         model = Crowd(agent_class, n)
         steps = (ours, bare_tasks, mesa_alone)
@@ -115,8 +128,9 @@ def main(n: int = 10_000, repeats: int = 9) -> None:
         our_s, tasks_s, mesa_s = (statistics.median(column) for column in zip(*rounds, strict=True))
         ratio = statistics.median(ours_ / tasks for ours_, tasks, _ in rounds)
         print(
-            f"{agent_class.__name__:<20}{our_s * 1e3:>7.0f} ms{tasks_s * 1e3:>7.0f} ms{mesa_s * 1e3:>7.0f} ms"
-            f"{ratio:>15.2f}"
+            f"{n:>7,} {agent_class.__name__:<19}{our_s / n * 1e6:>10.1f}{tasks_s / n * 1e6:>10.1f}"
+            f"{mesa_s / n * 1e6:>10.1f}{ratio:>15.2f}",
+            flush=True,
         )
 
 

@@ -1,11 +1,12 @@
 """What the journal costs while a run is recorded, and how fast a run is replayed.
 
-    uv run python benchmarks/journal.py [agents] [steps] [rounds]
+    uv run python -m benchmarks.journal [agents] [steps] [rounds]
 
 Citizens and cops decide by the offline policy, which answers after 20 ms: recorded, and not recorded, in turn, so that
-a noisy machine is noisy for both. Then the same run is replayed without any latency, beside a run in which a client
-answers at once from memory: what is left is the time of the engine, the agents and their prompts. Last, the same
-requests are recorded and replayed without agents.
+a noisy machine is noisy for both. First call by call, one after the other; then in steps, in which all are asked at the
+same time, so that what takes time is mostly the making of prompts, and the writing of all of them. Then the same run is
+replayed without any latency, beside a run in which a client answers at once from memory: what is left is the time of
+the engine, the agents and their prompts. Last, the same requests are recorded and replayed without agents.
 """
 
 from __future__ import annotations
@@ -75,6 +76,18 @@ def calls_per_second(client: LLMClient, requests: list[LLMRequest]) -> float:
     return len(requests) / (time.perf_counter() - started)
 
 
+def seconds_one_by_one(client: LLMClient, requests: list[LLMRequest]) -> float:
+    """How long these calls take, one after the other."""
+
+    async def ask() -> None:
+        for request in requests:
+            await client.agenerate(request)
+
+    started = time.perf_counter()
+    asyncio.run(ask())
+    return time.perf_counter() - started
+
+
 def main(agents: int = 72, steps: int = 10, rounds: int = 5) -> None:
     """Measure and print."""
     gc.freeze()  # as the command line of the examples does
@@ -84,8 +97,13 @@ def main(agents: int = 72, steps: int = 10, rounds: int = 5) -> None:
         bare = RuleBasedClient(policy, latency=LATENCY)
         memory = FromMemory(RuleBasedClient(policy))
         seconds_of(memory, agents, steps)
-        ratios, replayed, remembered, size = [], [], [], 0.0
+        keeps = Keeps(RuleBasedClient(policy))
+        seconds_of(keeps, agents, steps)
+        few = keeps.requests[:20]
+        per_call, ratios, replayed, remembered, size = [], [], [], [], 0.0
         for _ in range(rounds):
+            with JournaledClient(bare, Path(folder) / "calls.db") as client:
+                per_call.append(seconds_one_by_one(client, few) / seconds_one_by_one(bare, few))
             without = seconds_of(bare, agents, steps)
             with JournaledClient(bare, path) as client:
                 ratios.append(seconds_of(client, agents, steps) / without)
@@ -94,15 +112,14 @@ def main(agents: int = 72, steps: int = 10, rounds: int = 5) -> None:
                 calls = client.replayed
             size = size or path.stat().st_size / calls  # of the first run: the others ask the same
             remembered.append(seconds_of(memory, agents, steps))
-        keeps = Keeps(RuleBasedClient(policy))
-        seconds_of(keeps, agents, steps)
         with JournaledClient(keeps.inner, path) as client:
             recorded_alone = calls_per_second(client, keeps.requests)
         with JournaledClient(None, path, mode="replay") as client:
             replayed_alone = calls_per_second(client, keeps.requests)
         asked = sum(len(str(call.request)) for call in Journal(path).calls()) / calls
     print(f"civil violence, {agents} agents, {steps} steps, {calls} calls a run, median of {rounds} rounds")
-    print(f"recorded / not recorded, at {LATENCY * 1e3:.0f} ms   {statistics.median(ratios):.3f}")
+    at = f"recorded / not recorded, at {LATENCY * 1e3:.0f} ms:"
+    print(f"{at} {statistics.median(per_call):.3f} call by call, {statistics.median(ratios):.3f} in steps")
     print(f"replayed                          {calls / statistics.median(replayed):,.0f} calls/s")
     print(f"answered from memory              {calls / statistics.median(remembered):,.0f} calls/s")
     print(f"without agents                    {replayed_alone:,.0f} calls/s (recorded: {recorded_alone:,.0f})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.step import ALONE, Cell
+from benchmarks.step import ALONE, Cell, per_step
 from mesa_llm_examples.reports import canvas
 
 COLORS = ("#009E73", "#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7", "#000000")
@@ -13,7 +13,10 @@ COLORS = ("#009E73", "#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7", "#00
 
 
 def draw(measured: Sequence[Cell], path: Path) -> None:
-    """Draw the seconds of a step over the number of agents, a panel a latency."""
+    """Draw the seconds of a step over the number of agents, a panel a latency.
+
+    Of a contestant that has not come to the end, the time in which it did not, as an arrow upwards.
+    """
     latencies = sorted({cell.latency_ms for cell in measured})
     names = list(dict.fromkeys(cell.contestant for cell in measured))
     with canvas.style():
@@ -24,10 +27,14 @@ def draw(measured: Sequence[Cell], path: Path) -> None:
                 cells = [cell for cell in measured if cell.contestant == name and cell.latency_ms == latency]
                 if not cells:
                     continue
-                agents, seconds = [cell.agents for cell in cells], [cell.seconds for cell in cells]
+                agents = [cell.agents for cell in cells]
+                seconds = [per_step(cell) for cell in cells]
                 if name == ALONE:
                     agents, seconds = [10, 1000], [seconds[0], seconds[0] * 100]
                 panel.plot(agents, seconds, "o-", color=color, label=name, markersize=4)
+                for cell in cells:
+                    if not cell.is_done:
+                        panel.plot(cell.agents, per_step(cell) * 1.5, "^", color=color)
             panel.axhline(2 * latency / 1e3, color="#9a9a9a", linestyle=":", label="floor: two answers")
             panel.set_xscale("log")
             panel.set_yscale("log")

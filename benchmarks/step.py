@@ -5,13 +5,17 @@
 Every agent asks twice. The server answers after a fixed time, in a process of its own; each contestant runs in a
 process of its own too, and is asked for one cell (agents, latency) after another: a first step that does not count,
 in which it imports and connects, and then some whose median does. mesa-llm 0.3.2 is called by hand, in an environment
-of its own, since on this Mesa its patch never fires. Bare aiohttp posts the bodies that our agents have sent, and
+of its own, since on this Mesa its patch never fires; with 1,000 agents only at 200 ms, one step, and no longer than
+three minutes. Bare aiohttp posts the bodies that our agents have sent, and
 nothing else, with no agents at all. One agent at a time is measured with ten agents.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
 import statistics
 import subprocess
 import sys
@@ -30,6 +34,8 @@ BARE, DIRECT, ALONE, THEIRS = "bare aiohttp", "ours, asyncio, direct", "one agen
 THEIR_ENVIRONMENT = ("uv", "run", "--quiet", "--isolated", "--no-project", "--with", "mesa-llm==0.3.2")
 TEN = 10
 """How many agents are measured one at a time."""
+PATIENCE = 180.0
+"""Seconds after which a contestant that has not come to the end of its steps is not waited for any longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Cell:
         seconds: the median step.
         seen: what the server saw in all its steps, the first one included.
         steps: how many these were.
+        is_done: whether it came to the end of them; if not, `seconds` is how long it was waited for.
     """
 
     contestant: str
@@ -51,6 +58,7 @@ class Cell:
     seconds: float
     seen: Seen
     steps: int
+    is_done: bool = True
 
     @property
     def floor(self) -> float:
@@ -62,12 +70,17 @@ class Cell:
 def contestant(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
     """A contestant's process while the `with` block runs."""
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as it:
         try:
             yield it
         finally:
-            it.kill()
+            os.killpg(it.pid, signal.SIGKILL)  # uv and what it runs
 
 
 def measure(
@@ -90,6 +103,9 @@ def measure(
             task = {"url": server.url(latency_ms), "agents": agents, "steps": steps + 1}
             process.stdin.write(json.dumps(task) + "\n")
             process.stdin.flush()
+            if not select.select([process.stdout], [], [], PATIENCE)[0]:
+                yield Cell(name, agents, latency_ms, PATIENCE, server.seen(), steps + 1, is_done=False)
+                return
             line = process.stdout.readline()
             if not line:
                 raise RuntimeError(f"{name} has ended: {process.stderr.read() if process.stderr else ''}")
@@ -130,18 +146,53 @@ def run(*, quick: bool = False, steps: int = 3) -> list[Cell]:
             their = str(CONTESTANTS / "mesa_llm_032.py")
             plan += [
                 ("ours, asyncio, litellm", ours("asyncio", "litellm"), cells),
-                (THEIRS, [*THEIR_ENVIRONMENT, "python", their, "asyncio"], cells),
+                (THEIRS, [*THEIR_ENVIRONMENT, "python", their, "asyncio"], [cell for cell in cells if cell[0] < 1000]),
                 (
                     "mesa-llm 0.3.2, threading",
                     [*THEIR_ENVIRONMENT, "python", their, "threading"],
                     [(10, 200), (100, 200)],
                 ),
             ]
+            plan.append((THEIRS, [*THEIR_ENVIRONMENT, "python", their, "asyncio"], [(1000, 200)]))
         for name, command, own in plan:
-            for cell in measure(name, command, server, own, steps=1 if name in {ALONE} else steps):
-                print(f"  {name}, {cell.agents} agents, {cell.latency_ms} ms: {cell.seconds:.3f} s", flush=True)
+            few = name == ALONE or (name == THEIRS and own[0][0] == 1000)
+            for cell in measure(name, command, server, own, steps=1 if few else steps):
+                print(f"  {name}, {cell.agents} agents, {cell.latency_ms} ms: {shown(cell)}", flush=True)
                 measured.append(cell)
     return measured
+
+
+def per_step(cell: Cell) -> float:
+    """Seconds a step; of a contestant that has not come to the end, at least."""
+    return cell.seconds if cell.is_done else cell.seconds / cell.steps
+
+
+def shown(cell: Cell) -> str:
+    """The time of a step."""
+    return f"{cell.seconds:.3f} s" if cell.is_done else f"> {per_step(cell):.0f} s"
+
+
+def summary(measured: Sequence[Cell]) -> list[str]:
+    """What the ratios come to, a sentence each."""
+    found = {(cell.contestant, cell.agents, cell.latency_ms): cell for cell in measured}
+    sentences = []
+    for latency_ms in LATENCIES_MS:
+        ours, bare = found.get((DIRECT, 1000, latency_ms)), found.get((BARE, 1000, latency_ms))
+        if ours is not None and bare is not None:
+            sentences.append(
+                f"1,000 agents, answers after {latency_ms} ms: {ours.seconds / bare.seconds:.2f} times as long as bare "
+                "aiohttp takes for the same calls."
+            )
+    for agents in (100, 1000):
+        ours, theirs = found.get((DIRECT, agents, 200)), found.get((THEIRS, agents, 200))
+        if ours is not None:
+            sentences.append(
+                f"{agents:,} agents, answers after 200 ms: {ours.seconds / ours.floor:.2f} times the floor."
+            )
+        if ours is not None and theirs is not None:
+            much = f"{'' if theirs.is_done else 'more than '}{per_step(theirs) / ours.seconds:.3g} times"
+            sentences.append(f"{agents:,} agents, answers after 200 ms: mesa-llm 0.3.2 takes {much} as long.")
+    return sentences
 
 
 def table(measured: Sequence[Cell]) -> str:
@@ -154,11 +205,12 @@ def table(measured: Sequence[Cell]) -> str:
     for cell in sorted(measured, key=lambda cell: (cell.latency_ms, cell.agents)):
         if cell.contestant == ALONE:
             continue
-        against = cell.seconds / bare[cell.agents, cell.latency_ms]
+        more, seconds = "" if cell.is_done else "> ", per_step(cell)
+        against = seconds / bare[cell.agents, cell.latency_ms]
         lines.append(
-            f"| {cell.contestant} | {cell.agents:,} | {cell.latency_ms} ms | {cell.seconds:.3f} s | {against:.2f} "
-            f"| {cell.seconds / cell.floor:.2f} | {cell.seen.calls // cell.steps:,} | {cell.seen.peak:,} "
-            f"| {cell.seen.connections:,} |"
+            f"| {cell.contestant} | {cell.agents:,} | {cell.latency_ms} ms | {shown(cell)} "
+            f"| {more}{against:.2f} | {more}{seconds / cell.floor:.2f} | {cell.seen.calls // cell.steps:,} "
+            f"| {cell.seen.peak:,} | {cell.seen.connections:,} |"
         )
     for cell in measured:
         if cell.contestant == ALONE:

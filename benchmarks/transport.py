@@ -1,6 +1,6 @@
 """What a call costs: the direct transport and litellm, beside bare aiohttp posting the same JSON.
 
-    uv run python benchmarks/transport.py [calls in flight] [rounds]
+    uv run python -m benchmarks.transport [calls in flight] [rounds]
 
 The server runs in a process of its own. Each round asks through all in turn, all calls at once, so that a noisy machine
 is noisy for all; the table gives medians of the CPU time of this process per call, in all its threads. Bare
