@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.ticker import StrMethodFormatter
+
 from benchmarks.step import ALONE, Cell, per_step
 from mesa_llm_examples.reports import canvas
 
@@ -20,7 +22,7 @@ def draw(measured: Sequence[Cell], path: Path) -> None:
     latencies = sorted({cell.latency_ms for cell in measured})
     names = list(dict.fromkeys(cell.contestant for cell in measured))
     with canvas.style():
-        figure = canvas.new_figure(3.0 * len(latencies) + 2.4, 3.4)
+        figure = canvas.new_figure(2.6 * len(latencies) + 2.2, 4.2)
         panels = figure.subplots(1, len(latencies), sharey=True, squeeze=False)[0]
         for panel, latency in zip(panels, latencies, strict=True):
             for name, color in zip(names, COLORS, strict=False):
@@ -38,6 +40,8 @@ def draw(measured: Sequence[Cell], path: Path) -> None:
             panel.axhline(2 * latency / 1e3, color="#9a9a9a", linestyle=":", label="floor: two answers")
             panel.set_xscale("log")
             panel.set_yscale("log")
+            for axis in (panel.xaxis, panel.yaxis):
+                axis.set_major_formatter(StrMethodFormatter("{x:g}"))  # as text: powers would need a typesetter
             panel.set_title(f"answers after {latency} ms", fontsize=10)
             panel.set_xlabel("agents")
         panels[0].set_ylabel("seconds a step")

@@ -3,11 +3,12 @@
     uv run python -m benchmarks.step [--quick]
 
 Every agent asks twice. The server answers after a fixed time, in a process of its own; each contestant runs in a
-process of its own too, and is asked for one cell (agents, latency) after another: a first step that does not count,
-in which it imports and connects, and then some whose median does. mesa-llm 0.3.2 is called by hand, in an environment
-of its own, since on this Mesa its patch never fires; with 1,000 agents only at 200 ms, one step, and no longer than
-three minutes. Bare aiohttp posts the bodies that our agents have sent, and
-nothing else, with no agents at all. One agent at a time is measured with ten agents.
+process of its own too, and is asked for one cell (agents, latency) after another: a first step that does not count, in
+which it imports and connects, and then some whose median does. mesa-llm 0.3.2 is called by hand, in an environment of
+its own, since on this Mesa its patch never fires; with 1,000 agents only at 200 ms, one step, and no longer than three
+minutes. Bare aiohttp posts the bodies that our agents have sent, and nothing else, with no agents at all. One agent at
+a time is measured with ten agents. The server counts the calls of a step, how many it has at once, and the connections
+opened in all steps together, the first one included.
 """
 
 from __future__ import annotations
@@ -196,29 +197,37 @@ def summary(measured: Sequence[Cell]) -> list[str]:
 
 
 def table(measured: Sequence[Cell]) -> str:
-    """The cells as a table in Markdown, with ratios to bare aiohttp and to the floor."""
-    bare = {(cell.agents, cell.latency_ms): cell.seconds for cell in measured if cell.contestant == BARE}
-    lines = [
-        "| contestant | agents | answer after | step | ÷ bare aiohttp | ÷ floor | calls | at once | connections |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    """The cells as tables in Markdown, one for each latency, with ratios to bare aiohttp and to the floor."""
+    return "\n\n".join(
+        f"{one_at_a_time(measured, latency_ms)}\n\n{_table_of(measured, latency_ms)}"
+        for latency_ms in sorted({cell.latency_ms for cell in measured})
+    )
+
+
+def one_at_a_time(measured: Sequence[Cell], latency_ms: int) -> str:
+    """The heading of a table, with what agents take one at a time."""
+    alone = [
+        cell.seconds / cell.agents for cell in measured if (cell.contestant, cell.latency_ms) == (ALONE, latency_ms)
     ]
-    for cell in sorted(measured, key=lambda cell: (cell.latency_ms, cell.agents)):
-        if cell.contestant == ALONE:
-            continue
+    reckoned = f"; one agent at a time, 100 agents take {alone[0] * 100:.1f} s (from {TEN})" if alone else ""
+    return f"Answers after {latency_ms} ms{reckoned}:"
+
+
+def _table_of(measured: Sequence[Cell], latency_ms: int) -> str:
+    cells = [cell for cell in measured if cell.latency_ms == latency_ms and cell.contestant != ALONE]
+    bare = {cell.agents: cell.seconds for cell in cells if cell.contestant == BARE}
+    lines = [
+        "| agents | contestant | step | ÷ bare | ÷ floor | calls | at once | opened |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for cell in sorted(cells, key=lambda cell: cell.agents):
         more, seconds = "" if cell.is_done else "> ", per_step(cell)
-        against = seconds / bare[cell.agents, cell.latency_ms]
+        name = cell.contestant.replace(" ", "\N{NO-BREAK SPACE}")
         lines.append(
-            f"| {cell.contestant} | {cell.agents:,} | {cell.latency_ms} ms | {shown(cell)} "
-            f"| {more}{against:.2f} | {more}{seconds / cell.floor:.2f} | {cell.seen.calls // cell.steps:,} "
-            f"| {cell.seen.peak:,} | {cell.seen.connections:,} |"
+            f"| {cell.agents:,} | {name} | {shown(cell)} | {more}{seconds / bare[cell.agents]:.2f} "
+            f"| {more}{seconds / cell.floor:.2f} | {cell.seen.calls // cell.steps:,} | {cell.seen.peak:,} "
+            f"| {cell.seen.connections:,} |"
         )
-    for cell in measured:
-        if cell.contestant == ALONE:
-            hundred = cell.seconds / cell.agents * 100
-            lines.append(
-                f"| {ALONE} (from {cell.agents}) | 100 | {cell.latency_ms} ms | {hundred:.1f} s | | "
-                f"{hundred / cell.floor:.0f} | | {cell.seen.peak} | |"
-            )
     return "\n".join(lines)
 
 
