@@ -264,7 +264,7 @@ def test_an_interrupt_while_handing_over_loses_nothing_that_comes_later(helper, 
     async def begin(name):
         begun.append(name)
 
-    def interrupt(*args):
+    def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -279,6 +279,24 @@ def test_an_interrupt_while_handing_over_loses_nothing_that_comes_later(helper, 
 
 async def _sent(helper, coroutine):
     return await send(helper, coroutine)
+
+
+def test_a_mailbox_keeps_nothing_of_the_context_of_who_puts_something_in(helper):
+    """An agent's context leads to its model, and a loop may keep the one in which it was woken up for a while."""
+    seen = []
+    variable.set("mine")
+    hand_over.Mailbox(helper.loop).put(lambda: seen.append(variable.get()))
+    helper.submit(asyncio.sleep(0)).result(10)
+    assert seen == ["unset"]
+
+
+async def test_the_end_of_an_errand_comes_in_the_context_that_it_is_given(helper):
+    seen = []
+    context = contextvars.copy_context()
+    context.run(variable.set, "lent")
+    variable.set("mine")
+    await send(helper, value(1), context=context, ended=lambda: seen.append(variable.get()))
+    assert seen == ["lent"]
 
 
 def test_an_interrupt_in_what_is_called_does_not_lose_what_is_to_be_called_after_it(helper):

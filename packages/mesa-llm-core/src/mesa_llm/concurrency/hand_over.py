@@ -29,6 +29,8 @@ class Mailbox:
         self._loop = weakref.ref(loop)
         self._waiting: deque[Callable[[], object]] = deque()
         self._is_woken = False
+        # Not that of whoever comes first: an agent's leads to its model, and the loop would keep it for a while.
+        self._context = contextvars.Context()
 
     def put(self, callback: Callable[[], object]) -> None:
         """Have something short called on the loop's thread. May be called from any thread.
@@ -42,7 +44,7 @@ class Mailbox:
             return
         try:
             self._is_woken = True  # before: else it might be emptied before it is marked, and nobody would come again
-            loop.call_soon_threadsafe(self._empty)
+            loop.call_soon_threadsafe(self._empty, context=self._context)
         except BaseException:  # Ctrl-C in between included: whoever comes next must wake it up
             self._is_woken = False
             raise
@@ -54,7 +56,7 @@ class Mailbox:
                 self._waiting.popleft()()
         except BaseException:  # Ctrl-C, say: it is not to be the end of the others
             if self._waiting:
-                asyncio.get_running_loop().call_soon(self._empty)
+                asyncio.get_running_loop().call_soon(self._empty, context=self._context)
             raise
 
 
@@ -87,7 +89,7 @@ class Call[T](Future[T]):
     def start(self) -> None:
         """Begin to run it. Called on the loop's thread."""
         self._task = self._loop.create_task(self._coroutine, context=self._context)
-        self._task.add_done_callback(self._finish)
+        self._task.add_done_callback(self._finish, context=self._context)
         if self.cancelled():  # before it could begin
             if self.begins_anyway:
                 self._loop.call_soon(self._cancel_task)
@@ -178,7 +180,7 @@ class Errand[T]:
             self._coroutine.close()
             return
         self._task = self._loop.create_task(self._coroutine, context=self._context)
-        self._task.add_done_callback(self._finish)
+        self._task.add_done_callback(self._finish, context=self._context)
         if self._is_cancelled:  # before it could begin
             self._loop.call_soon(self._cancel_task)
 
