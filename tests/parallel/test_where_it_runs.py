@@ -15,7 +15,7 @@ from helpers.speakers import Speaker, SpeakersModel, digest, said_in_three_steps
 
 from mesa_llm.activation import step_of
 from mesa_llm.clients import RuleBasedClient
-from mesa_llm.concurrency import worker_thread
+from mesa_llm.concurrency import transport_loop, worker_thread
 from mesa_llm.module_llm import connect
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping, step_agents_parallel_sync
 from mesa_llm.testing import FakeOpenAIServer
@@ -69,11 +69,17 @@ def test_a_model_copied_between_steps_goes_on_like_the_original(mode, twin_of):
     assert remembered == remembered_by_twin
 
 
+async def pass_by_often():
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
 def left_over():
     """Threads, tasks of this thread's loops, and open file descriptors, sockets included."""
     for thread in threading.enumerate():
         if type(thread) is worker_thread._Worker:  # its call is over, and it may be just about to end
             thread.join(10)
+    transport_loop.submit(pass_by_often()).result(10)  # litellm ends a call after its answer
     gc.collect()
     tasks = sum(isinstance(thing, asyncio.Task) and not thing.done() for thing in gc.get_objects())
     return threading.active_count(), tasks, len(os.listdir("/proc/self/fd"))
