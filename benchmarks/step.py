@@ -5,10 +5,10 @@
 Every agent asks twice. The server answers after a fixed time, in a process of its own; each contestant runs in a
 process of its own too, and is asked for one cell (agents, latency) after another: a first step that does not count, in
 which it imports and connects, and then some whose median does. mesa-llm 0.3.2 is called by hand, in an environment of
-its own, since on this Mesa its patch never fires; with 1,000 agents only at 200 ms, one step, and no longer than three
-minutes. Bare aiohttp posts the bodies that our agents have sent, and nothing else, with no agents at all. One agent at
-a time is measured with ten agents. The server counts the calls of a step, how many it has at once, and the connections
-opened in all steps together, the first one included.
+its own, since on this Mesa its patch never fires; with 1,000 agents only at 200 ms and for one step. Who is not done
+after three minutes is not waited for. Bare aiohttp posts the bodies that our agents have sent, and nothing else, with
+no agents at all. One agent at a time is measured with ten agents. The server counts the calls of a step, how many it
+has at once, and the connections opened in all steps together, the first one included.
 """
 
 from __future__ import annotations

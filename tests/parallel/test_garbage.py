@@ -8,7 +8,7 @@ from mesa import Model
 
 from mesa_llm.clients import DirectClient
 from mesa_llm.llm_agent import LLMAgent
-from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping, step_agents_parallel_sync
+from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping, collector, step_agents_parallel_sync
 from mesa_llm.parallel_stepping.collector import IN_FLIGHT
 from mesa_llm.reasoning import CoTReasoning
 from mesa_llm.testing import FakeOpenAIServer, ScriptedLLM
@@ -88,6 +88,22 @@ def test_what_is_set_in_the_middle_of_a_step_holds():
 
     step_agents_parallel_sync(village(20, Sets).agents)
     assert gc.get_threshold() == (5_000, 5, 5)
+
+
+def test_what_was_set_in_the_middle_of_a_step_comes_back_after_the_next_one():
+    with collector.unhurried(20):
+        gc.set_threshold(2_000, 5, 5)
+        with collector.unhurried(30):
+            assert gc.get_threshold() == (30 * IN_FLIGHT, 5, 5)
+    assert gc.get_threshold() == (2_000, 5, 5)
+
+
+def test_in_a_child_forked_in_the_middle_of_a_step_it_is_as_before_and_steps_go_on():
+    with collector.unhurried(20):
+        collector._forget_after_fork()
+        assert gc.get_threshold() == USUAL
+    step_agents_parallel_sync(village(20, Looks).agents)
+    assert gc.get_threshold() == USUAL
 
 
 def test_of_several_steps_the_last_one_to_end_puts_it_back():

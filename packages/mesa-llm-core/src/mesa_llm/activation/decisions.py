@@ -37,12 +37,8 @@ async def adecide[**P, T](agent: Agent, decision: Callable[P, Awaitable[T]], /, 
     if turn is None or turn.agent is not agent or _deciding.get() is turn:
         return await decision(*args, **kwargs)
     await turn.abegin_decision()
-    token = _deciding.set(turn)
-    try:
+    with _InDecision(turn):
         decided = await decision(*args, **kwargs)
-    finally:
-        _deciding.reset(token)
-        turn.end_decision()
     await turn.atake()
     return decided
 
@@ -57,12 +53,8 @@ def decide[**P, T](agent: Agent, decision: Callable[P, T], /, *args: P.args, **k
     if turn is None or turn.agent is not agent or _deciding.get() is turn:
         return decision(*args, **kwargs)
     turn.begin_decision()
-    token = _deciding.set(turn)
-    try:
+    with _InDecision(turn):
         decided = decision(*args, **kwargs)
-    finally:
-        _deciding.reset(token)
-        turn.end_decision()
     turn.take()
     return decided
 
@@ -97,8 +89,27 @@ def model_call(call: ModelCall | None = None) -> AbstractContextManager[ModelCal
     return _InCall(ModelCall() if call is None else call)
 
 
+# Written out, as there are thousands of them at a time: as a generator each would be three more objects.
+
+
+class _InDecision:
+    """A decision in progress."""
+
+    __slots__ = ("_token", "_turn")
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+
+    def __enter__(self) -> None:
+        self._token = _deciding.set(self._turn)
+
+    def __exit__(self, *exception: object) -> None:
+        _deciding.reset(self._token)
+        self._turn.end_decision()
+
+
 class _InCall:
-    """A call in progress. Written out, as there are thousands of them: a generator would be four more objects each."""
+    """A call in progress."""
 
     __slots__ = ("_call", "_turn")
 

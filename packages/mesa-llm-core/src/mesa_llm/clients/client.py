@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
-from mesa_llm.activation import Lent, ModelCall, lend, model_call
+from mesa_llm.activation import ModelCall, lend, model_call
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
 from mesa_llm.concurrency import transport_loop
+from mesa_llm.concurrency.hand_over import Errand
 from mesa_llm.errors import TurnError
 
 
@@ -81,14 +85,12 @@ class AsyncClient(ABC):
                 f"{type(self).__name__}.generate() was called on the thread of the transport loop, which is the one "
                 "to answer it. Code that runs there (a client, a policy) must `await agenerate(request)` instead."
             )
-        marked = ModelCall()
-        lent, context = lend()
         # Cancelled early, it begins all the same: a journal must know of it, and what is lent must come back.
-        call = transport_loop.submit(self._complete(request, lent), begins_anyway=True, context=context)
-        marked.cancel = call.cancel
+        call, marked = self._sent(request, functools.partial(transport_loop.submit, begins_anyway=True))
         try:
             with model_call(marked):  # only now: the request is on its way, in the order in which agents start
-                marked.response = response = call.result()
+                response: LLMResponse = call.result()
+                marked.response = response
                 return response
         except BaseException:
             call.cancel()
@@ -105,20 +107,21 @@ class AsyncClient(ABC):
         """
         if transport_loop.is_running_here():
             return await self.complete(request)
-        marked = ModelCall()
-        lent, context = lend()
-        call = transport_loop.send(self.complete(request), context=context, ended=lent.give_back)
-        marked.cancel = call.cancel
+        call, marked = self._sent(request, transport_loop.send)
         try:
             with model_call(marked):
-                marked.response = response = await call
+                response: LLMResponse = await call
+                marked.response = response
                 return response
         except BaseException:
             call.cancel()
             raise
 
-    async def _complete(self, request: LLMRequest, lent: Lent) -> LLMResponse:
-        try:
-            return await self.complete(request)
-        finally:
-            lent.give_back()
+    def _sent[S: Future[LLMResponse] | Errand[LLMResponse]](
+        self, request: LLMRequest, send: Callable[..., S]
+    ) -> tuple[S, ModelCall]:
+        marked = ModelCall()
+        lent, context = lend()
+        call = send(self.complete(request), context=context, ended=lent.give_back)
+        marked.cancel = call.cancel
+        return call, marked

@@ -60,96 +60,20 @@ class Mailbox:
             raise
 
 
-class Call[T](Future[T]):
-    """A coroutine that runs on the event loop of another thread. Cancelling it cancels the coroutine.
+class _Sent[T]:
+    """A coroutine that runs on the event loop of another thread.
 
     Args:
         coroutine: what to run.
         loop: the loop.
-        begins_anyway: whether it begins even if it is cancelled before, to be cancelled where it first waits.
-        context: the context that it runs in; by default a copy of the caller's.
-    """
-
-    def __init__(
-        self,
-        coroutine: Coroutine[Any, Any, T],
-        loop: asyncio.AbstractEventLoop,
-        *,
-        begins_anyway: bool = False,
-        context: contextvars.Context | None = None,
-    ) -> None:
-        super().__init__()
-        self.begins_anyway = begins_anyway
-        self._coroutine = coroutine
-        self._context = contextvars.copy_context() if context is None else context
-        self._loop = loop
-        self._task: asyncio.Task[T] | None = None
-        self._is_cancelling = False  # touched on the loop's thread only
-
-    def start(self) -> None:
-        """Begin to run it. Called on the loop's thread."""
-        self._task = self._loop.create_task(self._coroutine, context=self._context)
-        self._task.add_done_callback(self._finish, context=self._context)
-        if self.cancelled():  # before it could begin
-            if self.begins_anyway:
-                self._loop.call_soon(self._cancel_task)
-            else:
-                self._cancel_task()
-
-    @override
-    def cancel(self) -> bool:
-        """Cancel the coroutine, unless it has ended. May be called from any thread."""
-        if not super().cancel():
-            return False
-        if self._task is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._cancel_task)
-        return True
-
-    def _cancel_task(self) -> None:
-        if self._task is not None and not self._is_cancelling:  # a second time would interrupt how it ends
-            self._is_cancelling = True
-            self._task.cancel()
-
-    def _finish(self, task: asyncio.Task[T]) -> None:
-        error = None
-        if task.cancelled():
-            super().cancel()
-        else:
-            error = task.exception()  # so that it is not reported as never retrieved, whoever still listens
-        if not self.set_running_or_notify_cancel():
-            return
-        if error is not None:
-            self.set_exception(error)
-        else:
-            self.set_result(task.result())
-
-
-class Errand[T]:
-    """A coroutine that runs on the event loop of another thread, awaited on the one where this is made.
-
-    Awaiting it gives what the coroutine returns or raises. Whoever is cancelled while he awaits it must cancel it. It
-    does what a `Call` does, at half the cost: a thread cannot wait for it.
-
-    Args:
-        coroutine: what to run. It begins in any case: if this is cancelled before, it is cancelled where it first
-            waits.
-        loop: the loop that it runs on.
         context: the context that it runs in.
-        ended: called on that loop's thread when the coroutine has ended.
+        ended: called on the loop's thread when it has ended.
+
+    Attributes:
+        begins_anyway: whether it begins even if it is called off before, to be cancelled where it first waits.
     """
 
-    __slots__ = (
-        "_arrival",
-        "_context",
-        "_coroutine",
-        "_ended",
-        "_home",
-        "_is_cancelled",
-        "_is_cancelling",
-        "_is_dropped",
-        "_loop",
-        "_task",
-    )
+    __slots__ = ("_context", "_coroutine", "_ended", "_is_cancelling", "_loop", "_task", "begins_anyway")
 
     def __init__(
         self,
@@ -158,46 +82,33 @@ class Errand[T]:
         *,
         context: contextvars.Context,
         ended: Callable[[], object],
+        begins_anyway: bool,
     ) -> None:
-        home = asyncio.get_running_loop()
-        self._arrival: asyncio.Future[T] = home.create_future()
-        self._home = _mailbox_of(home)
+        self.begins_anyway = begins_anyway
         self._coroutine = coroutine
         self._context = context
         self._ended = ended
         self._loop = loop
         self._task: asyncio.Task[T] | None = None
-        self._is_cancelled = False
-        self._is_dropped = False
-        self._is_cancelling = False  # touched on that loop's thread only
-
-    def __await__(self) -> Generator[Any, None, T]:
-        return self._arrival.__await__()
+        self._is_cancelling = False  # touched on the loop's thread only
 
     def start(self) -> None:
         """Begin to run it. Called on the loop's thread."""
-        if self._is_dropped:
-            self._coroutine.close()
-            return
         self._task = self._loop.create_task(self._coroutine, context=self._context)
         self._task.add_done_callback(self._finish, context=self._context)
-        if self._is_cancelled:  # before it could begin
-            self._loop.call_soon(self._cancel_task)
+        if self._is_called_off():  # before it could begin
+            if self.begins_anyway:
+                self._loop.call_soon(self._cancel_task)
+            else:
+                self._cancel_task()
 
-    def drop(self) -> None:
-        """Let it not begin, if it has not begun: there is nobody who awaits it."""
-        self._is_dropped = True
-        self.cancel()
+    def _is_called_off(self) -> bool:
+        raise NotImplementedError
 
-    def cancel(self) -> None:
-        """Cancel the coroutine, unless it has ended; who awaits it goes on at once. May be called from any thread."""
-        self._is_cancelled = True
-        self._tell(self._cancel_arrival)
+    def _call_off(self) -> None:
+        """Cancel the coroutine if it runs. May be called from any thread."""
         if self._task is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._cancel_task)
-
-    def _cancel_arrival(self) -> None:
-        self._arrival.cancel()
 
     def _cancel_task(self) -> None:
         if self._task is not None and not self._is_cancelling:  # a second time would interrupt how it ends
@@ -207,9 +118,97 @@ class Errand[T]:
     def _finish(self, task: asyncio.Task[T]) -> None:
         self._task = None  # so that nothing is left that only the garbage collector can take away
         self._ended()
+        # Retrieved in any case, so that it is not reported as never retrieved, whoever still listens.
+        self._deliver(task, None if task.cancelled() else task.exception())
+
+    def _deliver(self, task: asyncio.Task[T], error: BaseException | None) -> None:
+        raise NotImplementedError
+
+
+class Call[T](_Sent[T], Future[T]):
+    """A coroutine that runs on the event loop of another thread, for which a thread can wait.
+
+    Cancelling it cancels the coroutine. The arguments are those of `LoopThread.submit`, and the loop.
+    """
+
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        loop: asyncio.AbstractEventLoop,
+        *,
+        context: contextvars.Context,
+        ended: Callable[[], object],
+        begins_anyway: bool,
+    ) -> None:
+        _Sent.__init__(self, coroutine, loop, context=context, ended=ended, begins_anyway=begins_anyway)
+        Future.__init__(self)
+
+    @override
+    def cancel(self) -> bool:
+        """Cancel the coroutine, unless it has ended. May be called from any thread."""
+        if not Future.cancel(self):
+            return False
+        self._call_off()
+        return True
+
+    @override
+    def _is_called_off(self) -> bool:
+        return self.cancelled()
+
+    @override
+    def _deliver(self, task: asyncio.Task[T], error: BaseException | None) -> None:
         if task.cancelled():
-            self._tell(self._cancel_arrival)
-        elif (error := task.exception()) is not None:  # so that it is not reported as never retrieved
+            Future.cancel(self)
+        if not self.set_running_or_notify_cancel():
+            return
+        if error is not None:
+            self.set_exception(error)
+        else:
+            self.set_result(task.result())
+
+
+class Errand[T](_Sent[T]):
+    """A coroutine that runs on the event loop of another thread, awaited on the one where this is made.
+
+    Awaiting it gives what the coroutine returns or raises. Whoever is cancelled while he awaits it must cancel it. It
+    does what a `Call` does, at half the cost: a thread cannot wait for it. The arguments are those of
+    `LoopThread.send`, and the loop.
+    """
+
+    __slots__ = ("_arrival", "_home", "_is_cancelled")
+
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        loop: asyncio.AbstractEventLoop,
+        *,
+        context: contextvars.Context,
+        ended: Callable[[], object],
+    ) -> None:
+        super().__init__(coroutine, loop, context=context, ended=ended, begins_anyway=True)
+        home = asyncio.get_running_loop()
+        self._arrival: asyncio.Future[T] = home.create_future()
+        self._home = _mailbox_of(home)
+        self._is_cancelled = False
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._arrival.__await__()
+
+    def cancel(self) -> None:
+        """Cancel the coroutine, unless it has ended; who awaits it goes on at once. May be called from any thread."""
+        self._is_cancelled = True
+        self._tell(self._arrival.cancel)
+        self._call_off()
+
+    @override
+    def _is_called_off(self) -> bool:
+        return self._is_cancelled
+
+    @override
+    def _deliver(self, task: asyncio.Task[T], error: BaseException | None) -> None:
+        if task.cancelled():
+            self._tell(self._arrival.cancel)
+        elif error is not None:
             self._tell(functools.partial(self._fail, error))
         else:
             self._tell(functools.partial(self._arrive, task.result()))
@@ -225,6 +224,10 @@ class Errand[T]:
     def _tell(self, what: Callable[[], object]) -> None:
         if not self._arrival.get_loop().is_closed():  # else nobody waits any more
             self._home.put(what)
+
+
+def nothing() -> None:
+    """Nothing is to be done."""
 
 
 _mailboxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox] = weakref.WeakKeyDictionary()

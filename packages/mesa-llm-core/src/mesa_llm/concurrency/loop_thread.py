@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, override
 
 from mesa_llm.concurrency import worker_thread
-from mesa_llm.concurrency.hand_over import Call, Errand, Mailbox
+from mesa_llm.concurrency.hand_over import Call, Errand, Mailbox, nothing
 
 
 class _ThreadPerCall(ThreadPoolExecutor):
@@ -65,6 +65,7 @@ class LoopThread:
         *,
         begins_anyway: bool = False,
         context: contextvars.Context | None = None,
+        ended: Callable[[], object] = nothing,
     ) -> Future[T]:
         """Run a coroutine here. Cancelling the future cancels it.
 
@@ -72,15 +73,10 @@ class LoopThread:
             coroutine: what to run.
             begins_anyway: whether it begins even if it is cancelled before, to be cancelled where it first waits.
             context: the context that it runs in; by default a copy of the caller's.
+            ended: called on this thread when it has ended.
         """
-        call = Call(coroutine, self.loop, begins_anyway=begins_anyway, context=context)
-        try:
-            self._mailbox.put(call.start)
-        except BaseException:  # Ctrl-C, say: nobody will wait for it
-            call.begins_anyway = False
-            call.cancel()
-            raise
-        return call
+        context = contextvars.copy_context() if context is None else context
+        return self._put(Call(coroutine, self.loop, context=context, ended=ended, begins_anyway=begins_anyway))
 
     def send[T](
         self, coroutine: Coroutine[Any, Any, T], *, context: contextvars.Context, ended: Callable[[], object]
@@ -88,17 +84,20 @@ class LoopThread:
         """Run a coroutine here, to be awaited on the caller's event loop.
 
         Args:
-            coroutine: what to run.
+            coroutine: what to run. It begins in any case, to be cancelled where it first waits.
             context: the context that it runs in.
             ended: called on this thread when it has ended.
         """
-        errand = Errand(coroutine, self.loop, context=context, ended=ended)
+        return self._put(Errand(coroutine, self.loop, context=context, ended=ended))
+
+    def _put[S: Call[Any] | Errand[Any]](self, sent: S) -> S:
         try:
-            self._mailbox.put(errand.start)
+            self._mailbox.put(sent.start)
         except BaseException:  # Ctrl-C, say: nobody will wait for it
-            errand.drop()
+            sent.begins_anyway = False
+            sent.cancel()
             raise
-        return errand
+        return sent
 
     def close(self, timeout: float | None = None) -> bool:
         """Cancel what still runs, stop the loop and wait for its thread to end.

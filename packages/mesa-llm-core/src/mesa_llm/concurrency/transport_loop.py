@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 
-from mesa_llm.concurrency.hand_over import Errand
+from mesa_llm.concurrency.hand_over import Errand, nothing
 from mesa_llm.concurrency.loop_thread import LoopThread
 
 _transport: LoopThread | None = None
@@ -30,7 +30,11 @@ def _get() -> LoopThread:
 
 
 def submit[T](
-    coroutine: Coroutine[Any, Any, T], *, begins_anyway: bool = False, context: contextvars.Context | None = None
+    coroutine: Coroutine[Any, Any, T],
+    *,
+    begins_anyway: bool = False,
+    context: contextvars.Context | None = None,
+    ended: Callable[[], object] = nothing,
 ) -> Future[T]:
     """Run a coroutine on the transport loop. May be called from any thread; cancelling the future cancels it.
 
@@ -38,8 +42,9 @@ def submit[T](
         coroutine: what to run.
         begins_anyway: whether it begins even if it is cancelled before, to be cancelled where it first waits.
         context: the context that it runs in; by default a copy of the caller's.
+        ended: called on the transport loop's thread when it has ended.
     """
-    return _get().submit(coroutine, begins_anyway=begins_anyway, context=context)
+    return _get().submit(coroutine, begins_anyway=begins_anyway, context=context, ended=ended)
 
 
 def send[T](

@@ -82,7 +82,7 @@ class ToolDefinition:
             raise ToolError(argument_errors.describe(error, given, self.spec.parameters["properties"])) from error
 
 
-_defining = threading.Lock()  # protects the making of a definition: of a tool, always the same object is offered
+_defining = threading.RLock()  # protects the making of a definition: of a tool, always the same object is offered
 _definitions: weakref.WeakKeyDictionary[Callable[..., Any], ToolDefinition] = weakref.WeakKeyDictionary()
 
 

@@ -105,7 +105,7 @@ class ToolManager:
         Raises:
             ConfigurationError: if a name is unknown.
         """
-        table = self.tools.functions() if isinstance(self.tools, ToolTable) else dict(self.tools)
+        table = dict(self.tools)
         names = list(table) if selected_tools is None else list(selected_tools)
         if unknown := [name for name in names if name not in table]:
             raise ConfigurationError(f"Unknown tool name(s) {unknown}. Available tools: {sorted(table)}.")

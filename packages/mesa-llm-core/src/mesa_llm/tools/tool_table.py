@@ -50,12 +50,6 @@ class ToolTable(MutableMapping[str, Callable[..., Any]]):
         yield from shared
         yield from [name for name in self._own if name not in shared]
 
-    def functions(self) -> dict[str, Callable[..., Any]]:
-        """The tools as they are now; what `dict` would give, in one go."""
-        if self._own or self._hidden:
-            return dict(self)
-        return dict(_GLOBAL_TOOL_REGISTRY) if self._with_global else {}
-
     def __len__(self) -> int:
         return sum(1 for _ in self)
 

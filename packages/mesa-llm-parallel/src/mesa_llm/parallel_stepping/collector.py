@@ -3,7 +3,7 @@
 It looks for garbage whenever 700 objects more have been made than freed, and goes through everything there is whenever
 that has grown by a quarter. While a thousand agents wait for their models, each with its prompt, its coroutines and its
 connection, it keeps looking, and there is nothing to find: what a step makes is in use until the agent has acted, and
-is freed then without the collector. That took half the time of a step. So it waits until there is more than that.
+is freed then without the collector. That took nearly half the time of a step. So it waits until there is more.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ IN_FLIGHT = 200
 """Objects that an agent has while it waits for its model, those of its connection included, and some to spare."""
 
 _changing = threading.Lock()  # protects the three below: several threads may step a model each
-_n_running = 0
+_running: set[object] = set()
 _usual: tuple[int, int, int] | None = None  # the thresholds before, while they are changed
 _set = 0  # the first of them as it was changed
 
@@ -33,41 +33,43 @@ def unhurried(n_agents: int) -> Iterator[None]:
     Args:
         n_agents: how many agents step together.
     """
-    _begin(n_agents * IN_FLIGHT)
+    step = object()
+    with _changing:
+        _running.add(step)
+        _raise(n_agents * IN_FLIGHT)
     try:
         yield
     finally:
-        _end()
+        with _changing:
+            _running.discard(step)
+            _put_back()
 
 
-def _begin(n_objects: int) -> None:
-    global _n_running, _usual, _set  # noqa: PLW0603 - the process has one collector
-    with _changing:
-        _n_running += 1
-        thresholds = gc.get_threshold()
-        if 0 < thresholds[0] < n_objects:
-            _usual = _usual or thresholds
-            _set = n_objects
-            gc.set_threshold(n_objects, *thresholds[1:])
+def _raise(n_objects: int) -> None:
+    global _usual, _set  # noqa: PLW0603 - the process has one collector
+    thresholds = gc.get_threshold()
+    if 0 < thresholds[0] < n_objects:
+        if _usual is None or thresholds[0] != _set:  # the latter: somebody has set it meanwhile
+            _usual = thresholds
+        _set = n_objects
+        gc.set_threshold(n_objects, *thresholds[1:])
 
 
-def _end() -> None:
-    global _n_running, _usual  # noqa: PLW0603
-    with _changing:
-        _n_running -= 1
-        if _n_running == 0 and _usual is not None:
-            if gc.get_threshold()[0] == _set:  # else somebody has set it meanwhile, and that holds
-                gc.set_threshold(*_usual)
-            _usual = None
+def _put_back() -> None:
+    """Do so if no step runs any more."""
+    global _usual  # noqa: PLW0603
+    if not _running and _usual is not None:
+        if gc.get_threshold()[0] == _set:  # else somebody has set it meanwhile, and that holds
+            gc.set_threshold(*_usual)
+        _usual = None
 
 
 def _forget_after_fork() -> None:
     """In a child that was forked in the middle of a step, that step does not go on."""
-    global _changing, _n_running  # noqa: PLW0603
+    global _changing  # noqa: PLW0603
     _changing = threading.Lock()
-    if _n_running:
-        _n_running = 1
-        _end()
+    _running.clear()
+    _put_back()
 
 
 if hasattr(os, "register_at_fork"):
