@@ -1,6 +1,7 @@
 """A line: first come, first served, and nothing lost."""
 
 import asyncio
+import contextlib
 import math
 
 import pytest
@@ -16,12 +17,14 @@ class Store:
 
     def __init__(self, held):
         self.held = held
+        self.admitted = []
         self.line = Line(self.take, self.put)
 
     def take(self, wanted):
         if wanted > self.held:
             return math.inf
         self.held -= wanted
+        self.admitted.append(wanted)
         return 0.0
 
     def put(self, amount):
@@ -47,6 +50,45 @@ def test_who_is_first_is_not_overtaken_by_who_wants_less():
         return served
 
     assert run_in_virtual_time(main()) == [3, 1, 2]
+
+
+def test_admission_is_in_order_and_who_comes_meanwhile_need_not_wait_for_others_to_resume():
+    async def main():
+        store, resumed = Store(0), []
+
+        async def want(wanted):
+            await store.line.enter(wanted)
+            resumed.append(wanted)
+
+        first = asyncio.create_task(want(1))
+        await asyncio.sleep(0)
+        store.put(3)
+        store.line.move()  # the first is admitted here, and resumes in the next pass of the loop
+        await want(2)
+        await first
+        return store.admitted, resumed
+
+    assert run_in_virtual_time(main()) == ([1, 2], [2, 1])
+
+
+def test_a_place_goes_back_whatever_ends_the_wait(monkeypatch):
+    @contextlib.contextmanager
+    def in_line():
+        yield
+        raise LookupError("an observer fails")
+
+    async def main():
+        store = Store(0)
+        monkeypatch.setattr("mesa_llm.limits.line.in_line", in_line)
+        waiting = [asyncio.create_task(store.line.enter(1)) for _ in range(3)]
+        await asyncio.sleep(0)
+        store.put(1)
+        store.line.move()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(result) for result in results] == [LookupError] * 3
+        return store.held
+
+    assert run_in_virtual_time(main()) == 1
 
 
 def test_it_tries_again_when_it_was_told_to():
@@ -126,13 +168,18 @@ def test_when_the_first_gives_up_the_next_is_tried():
 )
 def test_whoever_comes_and_gives_up_nothing_is_lost_and_the_order_is_kept(visits, size):
     """Each comes at some time, wants so many, keeps them for so long; some are cancelled at some time."""
-    came, served = [], []
+    came, admitted, served = [], [], set()
 
-    async def visit(store, number, arrival, wanted, kept):
+    class Wanted(int):
+        number: int
+
+    async def visit(store, number, arrival, amount, kept):
         await asyncio.sleep(arrival)
         came.append(number)
+        wanted = Wanted(amount)
+        wanted.number = number
         await store.line.enter(wanted)
-        served.append(number)
+        served.add(number)
         assert store.held >= 0
         try:
             await asyncio.sleep(kept)
@@ -142,6 +189,7 @@ def test_whoever_comes_and_gives_up_nothing_is_lost_and_the_order_is_kept(visits
 
     async def main():
         store = Store(size)
+        store.admitted = admitted
         tasks = []
         for number, (arrival, wanted, kept, until) in enumerate(visits):
             tasks.append(asyncio.create_task(visit(store, number, arrival, wanted, kept)))
@@ -152,7 +200,9 @@ def test_whoever_comes_and_gives_up_nothing_is_lost_and_the_order_is_kept(visits
         return results
 
     results = run_in_virtual_time(main())
-    assert [number for number in came if number in served] == served
+    order = [wanted.number for wanted in admitted]
+    assert [number for number in came if number in order] == order
+    assert served <= set(order)
     for number, (_, _, _, until) in enumerate(visits):
         assert number in served or until is not None
         assert isinstance(results[number], asyncio.CancelledError | None)

@@ -1,13 +1,15 @@
 """All layers together, and each by itself: they change when answers come, not what they are."""
 
+import asyncio
 import copy
 import pickle
 
 import pytest
 from helpers.busy_endpoint import request
 from helpers.speakers import SpeakersModel, digest
+from helpers.virtual_time import run_in_virtual_time
 
-from mesa_llm.clients import LLMClient, RuleBasedClient
+from mesa_llm.clients import AsyncClient, LLMClient, RuleBasedClient
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import ModelCallError
 from mesa_llm.limits import (
@@ -72,6 +74,49 @@ def test_a_layer_is_a_client_and_leaves_the_request_alone(layer):
     asked = request(seed=1, top_p=0.5)
     assert client.generate(asked).message.content == "hello" or layer == "all"
     assert inner.requests == [asked]
+
+
+class Voting(AsyncClient):
+    """Asks its inner client five times at once, and takes the first answer."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    async def complete(self, asked):
+        return (await asyncio.gather(*(self.inner.agenerate(asked) for _ in range(5))))[0]
+
+
+def stack_with(place, client):
+    """The whole stack with a `Voting` in one place, its limit and its budget."""
+    budget = Budget(tokens=10**9)
+    limited = LimitedClient(client, max_concurrency=2)
+    layers = [
+        lambda inner: limited,
+        lambda inner: RateLimitedClient(inner, requests_per_minute=60, burst_seconds=2),
+        lambda inner: RetryingClient(inner, jitter=lambda ceiling: ceiling),
+        lambda inner: FallbackClient((inner, None), (RuleBasedClient(digest), "rules/v1")),
+        lambda inner: BudgetClient(inner, budget),
+        SingleFlightClient,
+    ]
+    layers.insert(place, Voting)
+    for layer in layers:
+        client = layer(client)
+    return client, limited, budget
+
+
+@pytest.mark.parametrize("place", range(1, 7))
+@pytest.mark.parametrize("failing", [0, 3])
+def test_a_client_that_asks_several_times_at_once_may_stand_anywhere(place, failing):
+    busy = ModelCallError("busy", is_transient=True)
+    client, limited, budget = stack_with(place, ScriptedLLM([*[busy] * failing, *["hello"] * 100], latency=1.0))
+
+    async def ask():
+        for _ in range(3):
+            answers = await asyncio.gather(client.agenerate(request()), client.agenerate(request()))
+            assert [answer.message.content for answer in answers] == ["hello"] * 2
+            assert (limited.in_flight, budget.reserved_tokens) == (0, 0)
+
+    run_in_virtual_time(ask())
 
 
 def test_the_whole_stack_copies_and_pickles_while_in_use():

@@ -16,7 +16,7 @@ class Line[T]:
     Args:
         take: takes what a call needs, or takes nothing and gives the seconds after which to try again (`math.inf`:
             when `move` is called); 0.0 if it has taken. Only the first in line is tried. If it raises, the call does.
-        give_back: gives back what a call has taken that was cancelled in the same moment.
+        give_back: gives back what a call has taken that fails or is cancelled before it goes on.
     """
 
     def __init__(self, take: Callable[[T], float], give_back: Callable[[T], None]) -> None:
@@ -31,15 +31,16 @@ class Line[T]:
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, place))
-        self.move()  # starts the timer
-        with in_line():
-            try:
+        try:
+            self.move()  # starts the timer
+            with in_line():
                 await place
-            except asyncio.CancelledError:
-                if place.done() and not place.cancelled() and place.exception() is None:
-                    self._give_back(item)
-                self.move()
-                raise
+        except BaseException:
+            # Whatever ended the wait, a place that was granted goes back, and one that was not is wanted no longer.
+            if not place.cancel() and not place.cancelled() and place.exception() is None:
+                self._give_back(item)
+            self.move()
+            raise
 
     def move(self) -> None:
         """Let those go for whom there is a place now. To be called whenever something has been given back."""

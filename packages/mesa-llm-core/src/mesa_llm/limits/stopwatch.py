@@ -8,6 +8,8 @@ from collections.abc import Callable
 class Stopwatch:
     """Measures the time since it was made, but for that in which a call waits in a line.
 
+    A client that asks its inner one several times at once makes the call wait in several lines: their time counts once.
+
     Args:
         clock: gives the time in seconds.
     """
@@ -16,20 +18,23 @@ class Stopwatch:
         self._clock = clock
         self._began = clock()
         self._waited = 0.0
-        self._entered: float | None = None  # when the call entered the line in which it waits
+        self._n_lines = 0
+        self._entered = 0.0  # when the call entered the first of the lines in which it waits
 
     @property
     def seconds(self) -> float:
         """The time so far."""
-        now = self._clock() if self._entered is None else self._entered
+        now = self._entered if self._n_lines else self._clock()
         return now - self._began - self._waited
 
     def line_entered(self) -> None:
-        """The call waits. It does so in one line at a time."""
-        self._entered = self._clock()
+        """The call waits in one more line."""
+        if not self._n_lines:
+            self._entered = self._clock()
+        self._n_lines += 1
 
     def line_left(self) -> None:
-        """The call has its place, or has given up."""
-        assert self._entered is not None
-        self._waited += self._clock() - self._entered
-        self._entered = None
+        """The call has its place there, or has given up."""
+        self._n_lines -= 1
+        if not self._n_lines:
+            self._waited += self._clock() - self._entered
