@@ -7,7 +7,9 @@ import threading
 import pytest
 from helpers.speakers import OneCall, SpeakersModel, tool_call
 from inline_snapshot import snapshot
+from mesa import Model
 
+from mesa_llm.clients import Message, ToolCall
 from mesa_llm.errors import ConfigurationError, DecisionError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import ParallelStepError, enable_automatic_parallel_stepping
@@ -383,6 +385,34 @@ def test_a_plan_of_a_step_that_is_called_off_does_not_hold(mode):
     for _ in range(3):
         model.step()
         assert len(agent.llm.client.requests) == 2
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("tool_mode", ["native", "json_schema", "auto"])
+@pytest.mark.parametrize("reasoning", ALL)
+def test_without_tool_calls_none_is_carried_out_whatever_the_model_answers(reasoning, tool_mode, is_async):
+    made = []
+
+    def fire(agent):
+        """Fire."""
+        made.append(agent)
+
+    def answer(request):
+        content = '{"reasoning": "r", "action": "a"}'
+        return Message("assistant", content, tool_calls=(ToolCall("c", "fire", "{}"), ToolCall("d", "fire", "{}")))
+
+    agent = LLMAgent(Model(), reasoning, client=ScriptedLLM(answer), step_prompt="?", tools=[fire], tool_mode=tool_mode)
+
+    def plan(**kwargs):
+        return asyncio.run(agent.reasoning.aplan(**kwargs)) if is_async else agent.reasoning.plan(**kwargs)
+
+    if tool_mode != "json_schema":  # what ReWOO has left of an earlier plan is not carried out either
+        agent.apply_plan(plan())
+        assert made
+        made.clear()
+    decided = plan(tool_calls="none")
+    assert str(decided) == '{"reasoning": "r", "action": "a"}'
+    assert (agent.apply_plan(decided), made) == ([], [])
 
 
 @pytest.mark.parametrize("reasoning", ALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, get_args
 
 from mesa_llm.activation import current_activation
@@ -46,13 +47,21 @@ def ask_in_mode(request: LLMRequest, mode: ToolMode) -> Dialogue[LLMResponse]:
         mode: how tools are called.
 
     Returns:
-        The response, with tool calls as if they had been made natively.
+        The response, with tool calls as if they had been made natively. Calls that the model makes although the request
+        forbids them (`tool_choice="none"`) are left out.
 
     Raises:
         ModelCallError: if the model could not be asked.
         DecisionError: if calls as JSON could not be read, asked again once.
         ConfigurationError: if calls as JSON are to go with a response format.
     """
+    response = yield from _ask(request, mode)
+    if request.tool_choice == "none" and response.message.tool_calls:
+        return replace(response, message=replace(response.message, tool_calls=()))
+    return response
+
+
+def _ask(request: LLMRequest, mode: ToolMode) -> Dialogue[LLMResponse]:
     plain = with_plain_tools(request)
     if not request.tools or mode == "native":
         return (yield plain)

@@ -137,7 +137,8 @@ class Reasoning:
             ttl: for how many steps the plan holds: in the `ttl - 1` steps that follow, the same question (prompt,
                 tools) is not asked again, and the same plan is returned.
             selected_tools: names of the tools on offer, `None` for all, `[]` for none.
-            tool_calls: `auto`, `none`, `required`, or `None` for the provider's default.
+            tool_calls: `auto`, `required`, or `None` for the provider's default; with `none` the plan holds no calls,
+                whatever the model answers.
 
         Returns:
             What the agent is going to do.
@@ -223,7 +224,7 @@ class Reasoning:
     ) -> Question | Plan:
         """What is to be decided; a plan if that has been decided in an earlier step and still holds."""
         check_ttl(ttl)
-        if (unfinished := self.unfinished_plan(ttl)) is not None:
+        if tool_calls != "none" and (unfinished := self.unfinished_plan(ttl)) is not None:
             return unfinished
         question = Question(self._prompt_or_default(prompt), names_of(selected_tools), tool_calls)
         return self._held.find(question, step_of(self.agent.model)) or question
