@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from mesa_llm.activation import ModelCall, lend, model_call
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
-from mesa_llm.concurrency import transport_loop
+from mesa_llm.concurrency import calling_loop, transport_loop
 from mesa_llm.concurrency.hand_over import Errand
 from mesa_llm.errors import TurnError
 
@@ -88,7 +88,8 @@ class AsyncClient(ABC):
         # Cancelled early, it begins all the same: a journal must know of it, and what is lent must come back.
         call, marked = self._sent(request, functools.partial(transport_loop.submit, begins_anyway=True))
         try:
-            with model_call(marked):  # only now: the request is on its way, in the order in which agents start
+            # Only now: the request is on its way, in the order in which agents start.
+            with model_call(marked), calling_loop.heeding_cancellation():
                 response: LLMResponse = call.result()
                 marked.response = response
                 return response

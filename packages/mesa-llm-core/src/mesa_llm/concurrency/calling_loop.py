@@ -18,17 +18,18 @@ import signal
 import socket
 import threading
 import warnings
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import FrameType
 from typing import Any
 
 from mesa_llm.concurrency import worker_thread
 from mesa_llm.concurrency.loop_thread import LoopThread, new_event_loop
 
 GRACE = 1.0
-"""Seconds that code which was called off gets to end before it is left behind."""
+"""Seconds that code which was called off gets to end before it is left behind; a step within it waits half as long."""
 
 N_SHARED = 8
 
@@ -109,21 +110,24 @@ def run[T](
         _kept.loop = _KeptLoop()
     kept: _KeptLoop = _kept.loop
     loop = kept.loop
-    task = loop.create_task(coroutine, context=contextvars.copy_context())
     try:
+        task = loop.create_task(coroutine, context=contextvars.copy_context())
         with _interruptible(task, kept, may_break_off) as interrupts:
             try:
-                return loop.run_until_complete(task)
+                result = loop.run_until_complete(task)
             finally:
                 if task.done():
-                    _end_all(asyncio.all_tasks(loop), loop)
+                    _end_all(loop, what)
     except asyncio.CancelledError:
         if interrupts:
             raise KeyboardInterrupt from None
         raise
     except (KeyboardInterrupt, SystemExit):
-        _finish(task, loop)
+        _end_all(loop, what)
         raise
+    if interrupts:  # they came too late to end the coroutine, and are not to be lost
+        raise KeyboardInterrupt
+    return result
 
 
 @contextmanager
@@ -153,21 +157,28 @@ def _interruptible(task: asyncio.Task[Any], kept: _KeptLoop, may_break_off: Call
                 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _finish(task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
-    """End a task, and then all others of its loop, after an exception has broken the loop off."""
-    _end_all({task}, loop)
-    _end_all(asyncio.all_tasks(loop), loop)
-
-
-def _end_all(tasks: Iterable[asyncio.Task[Any]], loop: asyncio.AbstractEventLoop) -> None:
-    left = [task for task in tasks if not task.done()]
+def _end_all(loop: asyncio.AbstractEventLoop, what: Callable[[], str]) -> None:
+    """Cancel all tasks of a loop that does not run, and give them a moment to end."""
+    left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
-    if left:
-        loop.run_until_complete(asyncio.wait(left))
-    for task in left:
+    if not left:
+        return
+    ended, ignoring = loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
+    for task in ended:
         if not task.cancelled():
             task.exception()  # retrieved, so that it is not reported as never retrieved
+    if ignoring:
+        _warn_left_behind(what())
+
+
+def _warn_left_behind(what: str) -> None:
+    warnings.warn(
+        f"{what} did not end within {GRACE:g} s after it was called off, and was left behind: its code blocks a "
+        "thread or ignores cancellation.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def run_unsuspended[T](coroutine: Coroutine[Any, Any, T]) -> T:
@@ -189,18 +200,52 @@ def _run_on_helper[T](coroutine: Coroutine[Any, Any, T], what: Callable[[], str]
     helper = LoopThread("mesa-llm-nested")
     call: Future[T] | None = None
     try:
-        call = helper.submit(coroutine)  # it may run, and interrupt this, before there is a future
-        return call.result()
+        with heeding_cancellation():
+            call = helper.submit(coroutine)  # it may run, and interrupt this, before there is a future
+            return call.result()
     finally:
         if call is not None:
             call.cancel()
         if not helper.close(GRACE):
-            warnings.warn(
-                f"{what()} did not end within {GRACE:g} s after it was called off, and was "
-                "left behind: its code blocks a thread or ignores cancellation.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            _warn_left_behind(what())
+
+
+@contextmanager
+def heeding_cancellation() -> Iterator[None]:
+    """Let a signal that cancels a task end what blocks the main thread while it runs an event loop.
+
+    `asyncio.run` answers the first Ctrl-C by cancelling its main task, which notices when it next awaits something: not
+    while it blocks. In here, handlers of SIGINT and SIGTERM run as ever; if one cancels the current task, or has just
+    done so, `asyncio.CancelledError` is raised where the thread blocks; `KeyboardInterrupt` if it cancels another one.
+    """
+    if asyncio._get_running_loop() is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop, current = asyncio.get_running_loop(), asyncio.current_task()
+    handlers: dict[int, Any] = {}
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        before = {task: task.cancelling() for task in asyncio.all_tasks(loop)}
+        handlers[signum](signum, frame)
+        cancelled = {task for task, times in before.items() if task.cancelling() > times}
+        if current in cancelled:
+            raise asyncio.CancelledError
+        if cancelled:
+            raise KeyboardInterrupt
+
+    try:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(signum)
+            if callable(handler):
+                handlers[signum] = handler
+                signal.signal(signum, handle)
+        if getattr(current, "_must_cancel", False):  # cancelled before, while it was not waiting for anything
+            raise asyncio.CancelledError
+        yield
+    finally:
+        for caught, handler in handlers.items():
+            if signal.getsignal(caught) is handle:
+                signal.signal(caught, handler)
 
 
 # Loop threads shared by calls from threads that live for one call only. What runs there may block, waiting for others

@@ -134,6 +134,9 @@ def close_all(loop_threads: Iterable[LoopThread], timeout: float | None = None) 
     for future in ended:
         loop_thread = ending[future]
         loop_thread.loop.call_soon_threadsafe(loop_thread.loop.stop)
-        loop_thread._thread.join()
-        loop_thread.loop.close()
+        loop_thread._thread.join(timeout)
+        if loop_thread._thread.is_alive():
+            blocked.add(future)
+        else:
+            loop_thread.loop.close()
     return not blocked

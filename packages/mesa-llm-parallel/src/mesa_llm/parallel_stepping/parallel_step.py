@@ -112,12 +112,19 @@ class ParallelStep:
 
     def run_here(self) -> None:
         """Make the step from ordinary code; raises what `run` raises."""
-        # Ctrl-C breaks off the code of an agent, which may take long, but not the bookkeeping between.
-        calling_loop.run(
-            self.run(),
-            may_break_off=lambda: current_turn() is not None,
-            what=lambda: f"A step with {self._unfinished()}",
-        )
+        try:
+            # Ctrl-C breaks off the code of an agent, which may take long, but not the bookkeeping between.
+            calling_loop.run(
+                self.run(),
+                may_break_off=lambda: current_turn() is not None,
+                what=lambda: f"A step with {self._unfinished()}",
+            )
+        except BaseException:  # an interrupt may come before `run` has begun, or after it has ended
+            if not self.began:
+                self._restore()
+            for model in self._models:
+                rearm.after_failure(model)
+            raise
 
     def _unfinished(self) -> str:
         return ", ".join(name_of(seat.agent) for seat in self.seats if not seat.finished)
@@ -372,12 +379,12 @@ class ParallelStep:
         """Wait for the agents that were left out to end where they wait."""
         left = [seat for seat in self.seats if not seat.finished]
         try:
-            async with asyncio.timeout(GRACE):
+            async with asyncio.timeout(GRACE / 2):
                 for seat in left:
                     await seat.wait_until_ended()
         except TimeoutError:
             warnings.warn(
-                f"{self._unfinished()} did not end within {GRACE:g} s after the step was called off, and was left "
+                f"{self._unfinished()} did not end within {GRACE / 2:g} s after the step was called off, and was left "
                 "behind: its code blocks a thread or ignores cancellation.",
                 RuntimeWarning,
                 stacklevel=2,

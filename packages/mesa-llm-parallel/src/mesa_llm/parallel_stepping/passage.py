@@ -337,6 +337,8 @@ class Passage(Turn):
     def nest(self, step: ParallelStep) -> None:
         """The agent has begun a step of others; it is called off with the agent."""
         self._nested += (step,)
+        if self.called_off:  # meanwhile
+            step.cancel()
 
     def unnest(self, step: ParallelStep) -> None:
         """That step has ended."""
