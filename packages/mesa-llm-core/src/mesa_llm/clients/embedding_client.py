@@ -56,7 +56,7 @@ class EmbeddingClient(LiteLLMClient):
         raise failure  # out here for the reasons of `LiteLLMClient`
 
     def _read_vectors(self, answer: Any, request: LLMRequest) -> LLMResponse:
-        items = [item if isinstance(item, dict) else item.model_dump() for item in answer.data]
+        items = [item if isinstance(item, dict) else item.model_dump() for item in answer.data or ()]
         vectors = [item["embedding"] for item in sorted(items, key=lambda item: item["index"])]
         if len(vectors) != len(request.messages):
             text = f"sent {len(vectors)} vectors for {len(request.messages)} texts"

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
-from mesa_llm.errors.shown_text import HIDDEN, is_control, masked, printable, userinfo_span
+from mesa_llm.errors.shown_text import ESCAPE_SEQUENCE, HIDDEN, is_control, masked, printable, userinfo_span
 
 LONGEST = 500
 """Characters that errors show of what a server says."""
@@ -115,6 +115,7 @@ def _of_address(address: str) -> Iterator[str]:
         yield written
         yield decoded
         yield from _of_login(decoded)
+        yield from written.split(":", 1)
         yield from map(unquote, written.split(":", 1))
     for parameter, value in re.findall(r"([?&;#][^=&;#]+=)([^&#]+)", address):
         if masked(f"{parameter}x") != f"{parameter}x":
@@ -170,7 +171,7 @@ def _forms(secrets: frozenset[str]) -> tuple[str, ...]:
 def _without(text: str, forms: tuple[str, ...]) -> str:
     for form in forms:
         text = text.replace(form, HIDDEN)
-    characters = list(_decoded(text)) if forms else []
+    characters = _decoded(text) if forms else []
     decoded = "".join(character for character, _, _ in characters)
     spans = [span for form in forms for span in _places(decoded, form)]
     for start, end in reversed(_joined(spans)):
@@ -178,21 +179,30 @@ def _without(text: str, forms: tuple[str, ...]) -> str:
     return text
 
 
-def _decoded(text: str) -> Iterator[tuple[str, int, int]]:
+def _decoded(text: str) -> list[tuple[str, int, int]]:
     """The characters of a text, decoded and without white space and control codes, each with its start and end."""
-    for match in _CHARACTER.finditer(text):
-        kind = match.lastgroup
-        if kind is None:
-            character = match[0]
-        elif kind == "entity":
-            character = html.unescape(match[0].replace("&amp;", "&") if match[0] != "&amp;" else match[0])
-        elif kind == "escaped":
-            character = match["escaped"]
-        else:
-            character = chr(min(int(match[kind], 16), 0x10FFFF))
-        if not (character.isspace() or (len(character) == 1 and is_control(character))):
-            for one in character:
-                yield one, *match.span()
+    characters = [
+        (character, *match.span()) for match in _CHARACTER.finditer(text) for character in _decoded_character(match)
+    ]
+    whole = "".join(character for character, _, _ in characters)
+    steering = {at for match in ESCAPE_SEQUENCE.finditer(whole) for at in range(*match.span())}
+    return [
+        found
+        for at, found in enumerate(characters)
+        if at not in steering and not (found[0].isspace() or is_control(found[0]))
+    ]
+
+
+def _decoded_character(match: re.Match[str]) -> str:
+    match match.lastgroup:
+        case None:
+            return match[0]
+        case "escaped":
+            return match["escaped"]
+        case "entity":
+            return html.unescape(re.sub("&(amp;)+", "&", match[0]) if match[0] != "&amp;" else match[0])
+        case number:
+            return chr(min(int(match[number], 16), 0x10FFFF))
 
 
 def _places(text: str, form: str) -> Iterator[tuple[int, int]]:

@@ -13,7 +13,7 @@ _CONTROL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's categories of control codes, marks of text direction and zero width, halves of characters, line breaks."""
 
 # ECMA-48: CSI sequences; strings such as the title of a window (OSC), with their content; all other escapes.
-_ESCAPE_SEQUENCE = re.compile(
+ESCAPE_SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[PX\]^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
     r"|\x1b[ -/]*[0-~]"
 )
@@ -41,7 +41,7 @@ def printable(text: str) -> str:
         return text
     return "".join(
         character if character in "\n\t" or not is_control(character) else " " if character.isspace() else ""
-        for character in _ESCAPE_SEQUENCE.sub("", text)
+        for character in ESCAPE_SEQUENCE.sub("", text)
     )
 
 
