@@ -333,5 +333,5 @@ def test_a_proxy_that_refuses(refusal, is_transient, ca_file):
 
 def test_a_socks_proxy_of_the_environment_is_refused(monkeypatch):
     monkeypatch.setenv("ALL_PROXY", "socks5h://127.0.0.1:1080")
-    with pytest.raises(ConfigurationError, match=r"must be an http or https URL, .* got 'socks5h://127.0.0.1'"):
+    with pytest.raises(ConfigurationError, match=r"must be an http or https URL, .* got 'socks5h://127.0.0.1:1080'"):
         ask(DirectClient(api_base="http://model.test/v1"))

@@ -130,7 +130,7 @@ def test_an_agent_that_is_not_there_is_named_with_those_that_are(path):
 
 
 def test_what_models_write_is_shown_as_it_is_and_cannot_work_the_terminal(tmp_path):
-    written = "[bold]x[/bold] [/nonsense] \x1b[2J \x07 \x9b31m \u202egnp \r :smile:"
+    written = "[bold]x[/bold] [/nonsense] \x1b[2J \x07 \x9b31m \u202egnp \u200b \r :smile:"
     client = RuleBasedClient(lambda request: written)
     model = make_talkers(tmp_path)(2, client)
     model.step()
@@ -141,8 +141,8 @@ def test_what_models_write_is_shown_as_it_is_and_cannot_work_the_terminal(tmp_pa
         view(1)
     viewer.show_simulation_info()
     text = viewer.console.file.getvalue()
-    assert r"[bold]x[/bold] [/nonsense] \x1b[2J \x07 \x9b31m \u202egnp \r :smile:" in text
-    assert not {"\x07", "\x9b", "\u202e", "\r"} & set(text)
+    assert r"[bold]x[/bold] [/nonsense] \x1b[2J \x07 \x9b31m \u202egnp \u200b \r :smile:" in text
+    assert not {"\x07", "\x9b", "\u202e", "\u200b", "\r"} & set(text)
     assert "\x1b[2J" not in text
 
 

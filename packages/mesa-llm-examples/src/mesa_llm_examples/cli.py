@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from mesa_llm.errors import MesaLLMError
+from mesa_llm.errors.shown_text import for_people
 from mesa_llm_examples.apps.serving import app_command
 from mesa_llm_examples.catalogue import EXAMPLES
 from mesa_llm_examples.compare_command import STEPS, compare_command
@@ -72,7 +73,7 @@ def _status(arguments: list[str]) -> int:
 
 
 def _say(text: str, status: int) -> int:
-    print(f"{NAME}: {' '.join(text.split())}", file=sys.stderr)  # noqa: T201 - this is a command
+    print(f"{NAME}: {' '.join(for_people(text).split())}", file=sys.stderr)  # noqa: T201 - this is a command
     return status
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.errors.shown_text import for_people
 from mesa_llm_examples.catalogue import Example
 from mesa_llm_examples.options import (
     ApiBase,
@@ -63,7 +64,7 @@ def compare_command(
     gc.freeze()
     headline = f"{example.headline.format_map(options)}, seed {options['seed']}"
     for line, style in ((f"{headline}, {steps} steps", "bold"), (str(way), "")):
-        console.print(line, style=style, highlight=False, soft_wrap=not console.is_terminal)
+        console.print(for_people(line), style=style, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
     runs = [
         comparing.run_in_mode(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mesa_llm.errors import JournalMissError
+from mesa_llm.errors.shown_text import for_people
 
 
 class RunInterruptedError(Exception):
@@ -10,7 +11,7 @@ class RunInterruptedError(Exception):
 
 
 def in_one_line(error: BaseException) -> str:
-    """What went wrong, and for how many agents, without line breaks.
+    """What went wrong, and for how many agents, without line breaks, control codes and secrets.
 
     Args:
         error: an error; of a group the first cause is named, since most often all agents fail for the same reason.
@@ -19,14 +20,14 @@ def in_one_line(error: BaseException) -> str:
     first = str(causes[0])
     if isinstance(causes[0], JournalMissError):
         first = first.partition("\n")[0]  # a diff follows
-    text = " ".join(first.split()) or type(causes[0]).__name__
+    text = " ".join(for_people(first).split()) or type(causes[0]).__name__
     return text if len(causes) == 1 else f"{text} ({len(causes)} agents failed, this is the first one's error.)"
 
 
 def lines_below(error: BaseException) -> list[str]:
     """What is worth more than one line: what a replay asks, beside what was recorded."""
     cause = _leaves(error)[0]
-    return str(cause).splitlines()[1:] if isinstance(cause, JournalMissError) else []
+    return for_people(str(cause)).splitlines()[1:] if isinstance(cause, JournalMissError) else []
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

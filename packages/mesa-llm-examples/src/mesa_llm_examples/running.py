@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import RecordingError
+from mesa_llm.errors.shown_text import for_people
 from mesa_llm_examples.failures import RunInterruptedError
 from mesa_llm_examples.progress import RunProgress
 from mesa_llm_examples.simulation import simulate
@@ -80,7 +81,9 @@ def run(
         client = MeteredClient(inner if journaled is None else journaled)
         model = make_model(client)
         for line, style in ((setting.headline, "bold"), (_who_decides(setting), "")):
-            console.print(line, style=style, highlight=False, soft_wrap=not console.is_terminal)
+            console.print(
+                for_people(line), style=style, markup=False, highlight=False, soft_wrap=not console.is_terminal
+            )
         writers = [writing.enter_context(RunWriter(stream, setting, model, client)) for stream in records]
         with (
             stepping(setting.mode, setting.max_workers),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.errors.shown_text import masked_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,7 @@ class WayToModel:
     """
 
     llm_model: str | None = None
-    api_base: str | None = None
+    api_base: str | None = field(default=None, repr=False)
     timeout: float | None = None
     max_attempts: int | None = None
     latency: float | None = None
@@ -71,10 +72,10 @@ class WayToModel:
 
     @property
     def decides(self) -> str:
-        """Who decides, in few words."""
+        """Who decides, in few words; the address without password and keys."""
         if self.llm_model is None:
             return "rule-based policy"
-        return f"{self.llm_model} at {self.api_base}" if self.api_base else self.llm_model
+        return f"{self.llm_model} at {masked_address(self.api_base)}" if self.api_base else self.llm_model
 
     def __str__(self) -> str:
         """Who decides, in one or two sentences."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
-import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +16,7 @@ from mesa_llm.clients.client import AsyncClient
 from mesa_llm.clients.failures import FailedCall
 from mesa_llm.clients.http_post import HTTPAnswer, post
 from mesa_llm.clients.http_session import shared_session
+from mesa_llm.clients.masking import Secrets
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
 from mesa_llm.clients.prices import cost_of
 from mesa_llm.clients.providers import DirectSettings, direct_settings
@@ -30,16 +30,14 @@ if TYPE_CHECKING:
 
 type Verify = bool | str | os.PathLike[str] | ssl.SSLContext
 
-_SECRET_HEADER = re.compile(r"auth|cookie|key|password|secret|token", re.IGNORECASE)
-
 
 @dataclass(frozen=True, slots=True)
 class _Route:
     """What is the same in all requests to one address."""
 
-    url: yarl.URL
-    headers: multidict.CIMultiDict[str]
-    proxy: str | None
+    url: yarl.URL = field(repr=False)
+    headers: multidict.CIMultiDict[str] = field(repr=False)
+    proxy: str | None = field(repr=False)
 
 
 class DirectClient(AsyncClient):
@@ -100,7 +98,7 @@ class DirectClient(AsyncClient):
         self.trust_env = trust_env
         self.max_response_bytes = max_response_bytes
         _tls(verify)  # fails now if it cannot be loaded
-        self._secrets = tuple(value for name, value in self.headers.items() if _SECRET_HEADER.search(name))
+        self._secrets = Secrets(keys=[api_key], addresses=[api_base, proxy], headers=self.headers)
         self._routes: dict[DirectSettings, _Route] = {}
         self._timeouts: aiohttp.ClientTimeout | None = None
 
@@ -159,17 +157,17 @@ class DirectClient(AsyncClient):
             body = read_json(answer.body)
         except ValueError:
             body = None
-        call = self._call(request, settings)
         if answer.status != 200:
-            return direct_errors.refused(answer, body, call, () if settings.api_key else settings.key_variables)
+            missing_keys = () if settings.api_key else settings.key_variables
+            return direct_errors.refused(answer, body, self._call(request, settings), missing_keys)
         if body is None:
-            return direct_errors.not_json(answer, call)
+            return direct_errors.not_json(answer, self._call(request, settings))
         if (told := told_error(body)) is not None:
-            return direct_errors.told(told, call)
+            return direct_errors.told(told, self._call(request, settings))
         try:
             response = read_completion(body, settings.model)
         except NoCompletionError as error:
-            return direct_errors.no_completion(error, answer, call)
+            return direct_errors.no_completion(error, answer, self._call(request, settings))
         if response.cost is None and settings.is_at_provider:
             return replace(response, cost=cost_of(request.model, response.usage))
         return response
@@ -178,7 +176,7 @@ class DirectClient(AsyncClient):
         return FailedCall(
             model=request.model,
             endpoint=settings.api_base,
-            secrets=(*self._secrets, settings.api_key or ""),
+            secrets=self._secrets | Secrets(keys=[settings.api_key], addresses=[settings.api_base]),
             has_api_base=settings.is_own_server,
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mesa_llm.clients.chat_completion import NoCompletionError
-from mesa_llm.clients.failures import FailedCall, error_code, error_message, is_half_json, one_line, sentence
+from mesa_llm.clients.failures import FailedCall, error_code, error_message, is_half_json, sentence
 from mesa_llm.clients.http_post import BodyTooLargeError, HTTPAnswer
 from mesa_llm.errors import EndpointUnreachableError, ModelCallError
 
@@ -31,7 +31,7 @@ def not_answered(error: Exception, call: FailedCall, timeout: float) -> ModelCal
             return call.error(
                 EndpointUnreachableError,
                 f"{call.where} cannot be reached: the proxy answered with status {error.status}: "
-                f"{sentence(one_line(error.message))}",
+                f"{sentence(call.secrets.clean(error.message))}",
                 is_transient=error.status >= 500,
             )
         case aiohttp.ConnectionTimeoutError():
@@ -39,9 +39,9 @@ def not_answered(error: Exception, call: FailedCall, timeout: float) -> ModelCal
         case TimeoutError():
             return call.timed_out(timeout)
         case aiohttp.ClientPayloadError():
-            return call.unusable(f"broke off in the middle of its answer ({one_line(str(error))})", is_transient=True)
+            return call.unusable(f"broke off in the middle of its answer ({error})", is_transient=True)
         case aiohttp.ClientResponseError():
-            return call.unusable(f"sent what is not HTTP: {one_line(error.message)}", is_transient=False)
+            return call.unusable(f"sent what is not HTTP: {error.message}", is_transient=False)
         case aiohttp.ClientConnectionError() | OSError():
             return call.unreachable(error)
     return call.unexpected(error)
@@ -56,10 +56,7 @@ def refused(answer: HTTPAnswer, body: Any, call: FailedCall, missing_keys: tuple
         call: what was asked.
         missing_keys: the variables of the key, if none was sent.
     """
-    if 300 <= answer.status < 400:
-        message = f"it redirects to {answer.headers.get('Location', 'nowhere')}"
-    else:
-        message = (error_message(body) if body is not None else _shown(answer)) or answer.reason
+    message = (error_message(body) if body is not None else _shown(answer)).strip() or answer.reason
     return call.answered(
         answer.status, message, code=error_code(body), headers=answer.headers, missing_keys=missing_keys
     )
@@ -88,6 +85,6 @@ def no_completion(error: NoCompletionError, answer: HTTPAnswer, call: FailedCall
 
 
 def _shown(answer: HTTPAnswer) -> str:
-    """The beginning of an answer's text, without markup."""
+    """The beginning of an answer's text, without markup. It is not clean."""
     text = answer.body[:20_000].decode("utf-8", "replace")
-    return one_line(_MARKUP.sub(" ", text) if "html" in answer.headers.get("Content-Type", "") else text)
+    return _MARKUP.sub(" ", text) if "html" in answer.headers.get("Content-Type", "") else text

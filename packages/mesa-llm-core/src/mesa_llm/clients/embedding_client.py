@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from mesa_llm.clients.client import LLMClient
-from mesa_llm.clients.failures import FailedCall
 from mesa_llm.clients.litellm_client import LiteLLMClient
 from mesa_llm.clients.litellm_errors import translate
 from mesa_llm.clients.litellm_module import load_litellm
@@ -33,7 +32,7 @@ class EmbeddingClient(LiteLLMClient):
         Raises:
             ModelCallError: or one of its children, see `mesa_llm.errors`.
         """
-        litellm = await load_litellm()
+        litellm = await load_litellm(self._secrets)
         texts = [message.content for message in request.messages]
         try:
             answer = await litellm.aembedding(
@@ -50,23 +49,18 @@ class EmbeddingClient(LiteLLMClient):
             )
         except Exception as error:
             failure = translate(
-                error,
-                litellm=litellm,
-                model=request.model,
-                endpoint=self.api_base,
-                api_key=self.api_key,
-                timeout=self.timeout,
+                error, litellm=litellm, call=self._call(request), has_key=bool(self.api_key), timeout=self.timeout
             )
         else:
             return self._read_vectors(answer, request)
         raise failure  # out here for the reasons of `LiteLLMClient`
 
     def _read_vectors(self, answer: Any, request: LLMRequest) -> LLMResponse:
-        items = [item if isinstance(item, dict) else item.model_dump() for item in answer.data]
+        items = [item if isinstance(item, dict) else item.model_dump() for item in answer.data or ()]
         vectors = [item["embedding"] for item in sorted(items, key=lambda item: item["index"])]
         if len(vectors) != len(request.messages):
-            call = FailedCall(model=request.model, endpoint=self.api_base)
-            raise call.unusable(f"sent {len(vectors)} vectors for {len(request.messages)} texts", is_transient=False)
+            text = f"sent {len(vectors)} vectors for {len(request.messages)} texts"
+            raise self._call(request).unusable(text, is_transient=False)
         usage = getattr(answer, "usage", None)
         return LLMResponse(
             message=Message("assistant", _as_text(vectors)),

@@ -7,10 +7,10 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from mesa_llm.clients.masking import masked
+from mesa_llm.clients.masking import Secrets
 from mesa_llm.clients.retry_after import retry_after
 from mesa_llm.errors import (
     EndpointUnreachableError,
@@ -20,32 +20,32 @@ from mesa_llm.errors import (
     RateLimitedError,
     UnknownModelError,
 )
+from mesa_llm.errors.shown_text import masked_address, printable
 
-_LONGEST = 500  # characters of a server's message
 _MAY_PASS = frozenset({408, 409, 425, 429})  # and all from 500 on
 _CUT_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedCall:
-    """Makes the errors of one call, each in one line and without a key in it.
+    """Makes the errors of one call, each in one line, and cleaned: what a server says enters them here and only here.
 
     Attributes:
         model: the model that was asked, `provider/model`.
         endpoint: the base URL, `None` for the provider's own.
-        secrets: what must not be shown: the key that was sent, and whatever else the user wants kept.
+        secrets: what must not be shown.
         has_api_base: whether the user chose the address, and so may have it wrong.
     """
 
     model: str
     endpoint: str | None
-    secrets: Sequence[str] = ()
+    secrets: Secrets = field(default_factory=Secrets)
     has_api_base: bool = True
 
     @property
     def where(self) -> str:
         """Who was asked, as errors begin."""
-        return f"{self.model} at {self.endpoint}" if self.endpoint else self.model
+        return f"{self.model} at {masked_address(self.endpoint)}" if self.endpoint else self.model
 
     def error(
         self,
@@ -61,22 +61,22 @@ class FailedCall:
 
         Args:
             kind: its class.
-            text: what happened, and the way out.
+            text: what happened, and the way out. What a server says in it has been cleaned.
             status: the HTTP status.
             retry_after: seconds after which the server wants to be asked again.
             is_transient: whether the same request may succeed later.
-            cause: what led to it; left out if a key shows in the text, since it would show there as well.
+            cause: what led to it; left out if it shows a secret, or anything that led to it does.
         """
-        shown = masked(text, self.secrets)
         made = kind(
-            shown,
+            self.secrets.masked(printable(text)),
             model=self.model,
-            endpoint=self.endpoint and masked(self.endpoint, self.secrets),
+            endpoint=self.endpoint,
             status=status,
             retry_after=retry_after,
             is_transient=is_transient,
         )
-        made.__cause__ = cause if shown == text else None
+        if cause is not None and all(self.secrets.masked(shown) == shown for shown in _texts_of(cause)):
+            made.__cause__ = cause
         return made
 
     def answered(
@@ -97,8 +97,11 @@ class FailedCall:
             headers: the headers of the answer.
             missing_keys: environment variables in which a key was looked for and not found.
         """
-        text = f"{self.where} answered with status {status}: {sentence(message)}"
-        wait = retry_after(headers or {})
+        headers = headers or {}
+        if 300 <= status < 400:
+            message = f"it redirects to {headers.get('Location', 'nowhere')}"
+        text = f"{self.where} answered with status {status}: {sentence(self.secrets.clean(message))}"
+        wait = retry_after(headers)
         kind, way_out, is_transient = ModelCallError, "", status in _MAY_PASS or status >= 500
         match status:
             case 401 | 403 if missing_keys:
@@ -149,7 +152,7 @@ class FailedCall:
                 way_out = "Raise the limit of open files (ulimit -n), or lower max_concurrency."
         return self.error(
             EndpointUnreachableError,
-            f"{self.where} cannot be reached: {sentence(_of_the_socket(lost))} {way_out}",
+            f"{self.where} cannot be reached: {sentence(self._of_the_socket(lost))} {way_out}",
             is_transient=passes,
         )
 
@@ -161,11 +164,17 @@ class FailedCall:
             is_transient: whether the same request may succeed later.
         """
         way_out = " Is api_base right?" if self.has_api_base and not is_transient else ""
-        return self.error(ModelCallError, f"{self.where} {sentence(text)}{way_out}", is_transient=is_transient)
+        said = sentence(self.secrets.clean(text))
+        return self.error(ModelCallError, f"{self.where} {said}{way_out}", is_transient=is_transient)
 
     def unexpected(self, error: BaseException) -> ModelCallError:
         """An error of the program: the request could not be written, say."""
-        return self.error(ModelCallError, f"{self.where}: {type(error).__name__}: {one_line(str(error))}", cause=error)
+        text = f"{self.where}: {type(error).__name__}: {self.secrets.clean(str(error))}"
+        return self.error(ModelCallError, text, cause=error)
+
+    def _of_the_socket(self, error: BaseException) -> str:
+        """The text of an error of the connection, without the TLS context that aiohttp prints in it."""
+        return re.sub(r" ssl:(<[^>]*>|\w+)", "", self.secrets.clean(str(error))) or type(error).__name__
 
 
 def causes_of(error: BaseException) -> Iterator[BaseException]:
@@ -177,15 +186,22 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
         if cause is not None and id(cause) not in seen:
             seen.add(id(cause))
             yield cause
-            left += [cause.__context__, cause.__cause__]
+            left += [*getattr(cause, "exceptions", ()), cause.__context__, cause.__cause__]
+
+
+def _texts_of(error: BaseException) -> Iterator[str]:
+    """All that a traceback of an error may show of what was said."""
+    for cause in causes_of(error):
+        yield str(cause)
+        yield from map(str, getattr(cause, "__notes__", ()))
 
 
 def error_message(body: Any) -> str:
-    """The message in an error's JSON: OpenAI's form, or one of those that others use."""
+    """The message in an error's JSON: OpenAI's form, or one of those that others use. It is not clean."""
     for key in ("error", "message", "detail"):
         if isinstance(body, dict) and key in body:
             body = body[key]
-    return one_line(body if isinstance(body, str) else str(body))
+    return body if isinstance(body, str) else str(body)
 
 
 def error_code(body: Any) -> str:
@@ -210,14 +226,3 @@ def set_key(names: Sequence[str]) -> str:
 def sentence(text: str) -> str:
     """The text with a full stop at its end."""
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
-
-
-def one_line(text: str) -> str:
-    """The text in one line, not too long."""
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
-
-
-def _of_the_socket(error: BaseException) -> str:
-    """The text of an error of the connection, without the TLS context that aiohttp prints in it."""
-    return re.sub(r" ssl:(<[^>]*>|\w+)", "", one_line(str(error))) or type(error).__name__

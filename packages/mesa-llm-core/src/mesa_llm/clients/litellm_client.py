@@ -9,6 +9,7 @@ from mesa_llm.clients.client import AsyncClient
 from mesa_llm.clients.failures import FailedCall
 from mesa_llm.clients.litellm_errors import translate
 from mesa_llm.clients.litellm_module import load_litellm
+from mesa_llm.clients.masking import Secrets, secrets_in_options
 from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, ToolCall, Usage
 from mesa_llm.errors import ConfigurationError
 
@@ -39,6 +40,7 @@ class LiteLLMClient(AsyncClient):
         self.api_base = api_base
         self.api_key = api_key
         self.timeout = timeout
+        self._secrets = Secrets(keys=[api_key], addresses=[api_base])
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Answer a request. Runs on the transport loop; cancelling it drops the connection.
@@ -46,17 +48,12 @@ class LiteLLMClient(AsyncClient):
         Raises:
             ModelCallError: or one of its children, see `mesa_llm.errors`.
         """
-        litellm = await load_litellm()
+        litellm = await load_litellm(self._secrets)
         try:
             answer = await litellm.acompletion(**self._arguments(litellm, request))
         except Exception as error:
             failure = translate(
-                error,
-                litellm=litellm,
-                model=request.model,
-                endpoint=self.api_base,
-                api_key=self.api_key,
-                timeout=self.timeout,
+                error, litellm=litellm, call=self._call(request), has_key=bool(self.api_key), timeout=self.timeout
             )
         else:
             return self._read(answer, request)
@@ -86,10 +83,17 @@ class LiteLLMClient(AsyncClient):
             return None
         return None if found else _NO_KEY
 
+    def _call(self, request: LLMRequest) -> FailedCall:
+        return FailedCall(
+            model=request.model,
+            endpoint=self.api_base,
+            secrets=self._secrets | secrets_in_options(request.options),
+            has_api_base=self.api_base is not None,
+        )
+
     def _read(self, answer: Any, request: LLMRequest) -> LLMResponse:
         if not answer.choices:
-            call = FailedCall(model=request.model, endpoint=self.api_base)
-            raise call.unusable("sent a completion without choices", is_transient=True)
+            raise self._call(request).unusable("sent a completion without choices", is_transient=True)
         choice = answer.choices[0]
         calls = tuple(
             ToolCall(id=call.id or f"call_{number}", name=call.function.name or "", arguments=call.function.arguments)

@@ -17,7 +17,6 @@ from mesa_llm.clients.failures import (
     error_code,
     error_message,
     is_half_json,
-    one_line,
     sentence,
     set_key,
 )
@@ -30,26 +29,20 @@ if TYPE_CHECKING:
 _LITELLM_PREFIX = re.compile(r"^(litellm\.)?(\w*(Error|Timeout|Timeout Error): )|^\w*(Exception|Error)( \w+)? - ")
 
 
-def translate(
-    error: Exception, *, litellm: Any, model: str, endpoint: str | None, api_key: str | None, timeout: float
-) -> ModelCallError:
+def translate(error: Exception, *, litellm: Any, call: FailedCall, has_key: bool, timeout: float) -> ModelCallError:
     """The error of ours that says in one line what happened and what to do about it.
 
     Args:
         error: what litellm raised.
         litellm: the module.
-        model: the model that was asked, `provider/model`.
-        endpoint: the base URL, `None` for the provider's own.
-        api_key: the key that was given, if any; never part of the message.
+        call: what was asked.
+        has_key: whether a key was given.
         timeout: seconds that the call was given.
     """
     import httpx  # noqa: PLC0415 - comes with litellm, and only with it
 
     causes = list(causes_of(error))
-    call = FailedCall(
-        model=model, endpoint=endpoint, secrets=(api_key,) if api_key else (), has_api_base=endpoint is not None
-    )
-    provider = model.partition("/")[0]
+    provider = call.model.partition("/")[0]
 
     answered = next((cause.response for cause in causes if isinstance(cause, httpx.HTTPStatusError)), None)
     if answered is not None:
@@ -59,15 +52,15 @@ def translate(
             _strip(str(error)) if body is None else error_message(body),
             code=error_code(body),
             headers=answered.headers,
-            missing_keys=_missing_keys(litellm, model) if status in {401, 403} and not api_key else (),
+            missing_keys=_missing_keys(litellm, call.model) if status in {401, 403} and not has_key else (),
         )
     if isinstance(error, litellm.BadRequestError) and "LLM Provider NOT provided" in str(error):
         return call.error(
             UnknownModelError,
-            f"{model}: litellm has no provider {provider!r}. Write 'provider/model', e.g. 'openai/gpt-4o-mini'.",
+            f"{call.model}: litellm has no provider {provider!r}. Write 'provider/model', e.g. 'openai/gpt-4o-mini'.",
         )
-    if _is_a_missing_key(error, litellm) and not api_key:
-        missing = _missing_keys(litellm, model) or [f"{provider.upper()}_API_KEY"]
+    if _is_a_missing_key(error, litellm) and not has_key:
+        missing = _missing_keys(litellm, call.model) or [f"{provider.upper()}_API_KEY"]
         return call.error(MissingAPIKeyError, f"{call.where} needs an API key, and there is none. {set_key(missing)}")
     if any(isinstance(cause, httpx.TimeoutException | TimeoutError | litellm.Timeout) for cause in causes) and not any(
         isinstance(cause, httpx.ConnectTimeout) for cause in causes
@@ -84,7 +77,7 @@ def translate(
         return call.unusable(f"sent an answer that is not JSON ({detail})", is_transient=is_half_json(broken.doc))
     root = causes[-1]
     if type(root).__module__.partition(".")[0] in {"litellm", "openai"}:
-        return call.error(ModelCallError, f"{call.where}: {sentence(detail)}")
+        return call.error(ModelCallError, f"{call.where}: {sentence(call.secrets.clean(detail))}")
     return call.unexpected(root)
 
 
@@ -100,7 +93,7 @@ def _strip(text: str) -> str:
     text = text.partition("\nTraceback")[0]
     while (shorter := _LITELLM_PREFIX.sub("", text, count=1)) != text:
         text = shorter
-    return one_line(text)
+    return text
 
 
 def _is_a_missing_key(error: Exception, litellm: Any) -> bool:

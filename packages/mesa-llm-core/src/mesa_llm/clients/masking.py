@@ -1,31 +1,228 @@
-"""Keys kept out of what people read."""
+"""The secrets of a client, and how texts are cleaned of them before anybody sees or stores them."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import html
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote, unquote_plus
 
-_SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
-_SECRET_LOOK = re.compile(r"\b(sk|pk|gsk|xai)-[\w-]{8,}|(?<=[?&]key=)[^&\s]+|(?<=//)[^/@\s]+(?=@)|(?<=Bearer )\S+")
+from mesa_llm.errors.shown_text import ESCAPE_SEQUENCE, HIDDEN, is_control, masked, printable, userinfo_span
+
+LONGEST = 500
+"""Characters that errors show of what a server says."""
+
+_SHORTEST = 8
+"""Characters of the shortest secret that is looked for in texts: shorter ones ("none", "ollama") are also words."""
+_READ = 20_000
+"""Characters of a server's text that are looked at."""
+_PIECE = 4
+"""Characters of a secret that are recognised as its beginning where a text ends, as it may have been cut there."""
+
+_SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
+_SECRET_NAME = re.compile(r"auth|cookie|credential|key|passw|secret|signature|token", re.IGNORECASE)
+# Of no other header that users add can it be known that its value is public.
+_PUBLIC_HEADER = re.compile(r"accept.*|content-.*|connection|http-referer|referer|user-agent|x-title", re.IGNORECASE)
+
+# One character of a text: as it is, or as JSON, Python, URLs and HTML write it, also one within the other.
+_CHARACTER = re.compile(
+    r"\\+u(?:\{(?P<braced>[0-9a-f]{1,6})\}|(?P<u>[0-9a-f]{4}))|\\+x(?P<x>[0-9a-f]{2})|%(?:25)*(?P<percent>[0-9a-f]{2})"
+    r"|(?P<entity>&(?:amp;)*\#?\w{1,8};)|\\+(?P<escaped>.)|.",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def is_secret_variable(name: str) -> bool:
     """Whether an environment variable of this name holds a secret."""
-    return _SECRET_NAME.search(name) is not None
+    return _SECRET_VARIABLE.search(name) is not None
 
 
-def masked(text: str, secrets: Iterable[str] = ()) -> str:
-    """A text with `***` in place of every key in it.
+class Secrets:
+    """What a client knows and nobody must see: keys, passwords in addresses, values of headers.
 
-    Keys are the given secrets, the values of environment variables that are named like keys, and whatever looks like
-    one, passwords in URLs included.
+    All texts that leave a transport go through it. It also knows the secrets in environment variables: the values of
+    those that are named like keys, and passwords in addresses. They are looked up when a text is cleaned.
+
+    Secrets are recognised as they are, decoded from an address, in the base64 of Basic authentication, with characters
+    escaped, and with white space or control codes in between. Those of less than 8 characters are not looked for in
+    texts, as they may be ordinary words; in addresses they are masked all the same.
 
     Args:
-        text: what a server or a library says.
-        secrets: the keys that were used.
+        keys: API keys; `None` stands for none.
+        addresses: base URLs, proxies; `None` stands for none.
+        headers: HTTP headers that users add.
     """
-    known = {value for name, value in os.environ.items() if is_secret_variable(name) and len(value) >= 8}
-    for secret in sorted(known | {secret for secret in secrets if secret}, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return _SECRET_LOOK.sub("***", text)
+
+    def __init__(
+        self,
+        *,
+        keys: Iterable[str | None] = (),
+        addresses: Iterable[str | None] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._values = frozenset(
+            [
+                *(key.strip() for key in keys if key),
+                *(value for address in addresses if address for value in _of_address(address)),
+                *(value for name, text in (headers or {}).items() for value in _of_header(name, text)),
+            ]
+        )
+
+    def __repr__(self) -> str:
+        """Show none of them."""
+        return f"{type(self).__name__}({HIDDEN})"
+
+    def __or__(self, other: Secrets) -> Secrets:
+        """The secrets of both."""
+        both = Secrets()
+        both._values = self._values | other._values
+        return both
+
+    def masked(self, text: str) -> str:
+        """The text with `***` in place of every secret."""
+        return masked(_without(text, _forms(self._values | _of_environment(tuple(os.environ.items())))))
+
+    def clean(self, text: str) -> str:
+        """What an error says of a text: without control codes and secrets, in one line, not too long.
+
+        Secrets are masked before the text is cut: of one across the cut, a part would be left.
+        """
+        line = " ".join(self.masked(printable(text[:_READ])).split())
+        return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
+
+
+def secrets_in_options(options: Mapping[str, Any]) -> Secrets:
+    """The secrets among the options of a request: keys by name, and headers."""
+    headers = options.get("extra_headers") or options.get("headers")
+    return Secrets(
+        keys=[value for name, value in options.items() if isinstance(value, str) and _SECRET_NAME.search(name)],
+        addresses=[value for value in options.values() if isinstance(value, str) and "//" in value],
+        headers=({str(name): str(value) for name, value in headers.items()} if isinstance(headers, Mapping) else None),
+    )
+
+
+def _of_address(address: str) -> Iterator[str]:
+    """User and password, together and each, as they stand there and as they are sent; values of the query."""
+    start, end = userinfo_span(address)
+    if start < end:
+        written = address[start:end]
+        decoded = unquote(written)
+        yield written
+        yield decoded
+        yield from _of_login(decoded)
+        yield from written.split(":", 1)
+        yield from map(unquote, written.split(":", 1))
+    for parameter, value in re.findall(r"([?&;#][^=&;#]+=)([^&#]+)", address):
+        if masked(f"{parameter}x") != f"{parameter}x":
+            yield from (value, unquote(value), unquote_plus(value))
+
+
+def _of_login(login: str) -> Iterator[str]:
+    yield from login.split(":", 1)
+    for encoding in ("utf-8", "latin-1"):
+        yield base64.b64encode(login.encode(encoding, "replace")).decode()
+
+
+def _of_header(name: str, text: str) -> Iterator[str]:
+    """The value, and the parts of one that is named as a secret: `Basic …`, `a=…; b=…`."""
+    if _PUBLIC_HEADER.fullmatch(name):
+        return
+    yield text
+    if _SECRET_NAME.search(name):
+        for part in re.split(r"[\s;,\"]+", text):
+            yield part
+            yield part.partition("=")[2]
+            try:
+                yield from _of_login(base64.b64decode(part, validate=True).decode())
+            except (binascii.Error, ValueError):
+                continue
+
+
+@lru_cache(maxsize=8)
+def _of_environment(variables: tuple[tuple[str, str], ...]) -> frozenset[str]:
+    return frozenset(
+        [
+            *(value for name, value in variables if is_secret_variable(name)),
+            *(
+                secret
+                for name, value in variables
+                if "//" in value or name.upper().endswith("_PROXY")
+                for secret in _of_address(value)
+            ),
+        ]
+    )
+
+
+@lru_cache(maxsize=64)
+def _forms(secrets: frozenset[str]) -> tuple[str, ...]:
+    """What is looked for, the longest first: each secret as it is, and as it reads when it is decoded."""
+    found = {secret for secret in secrets if len(secret) >= _SHORTEST}
+    found |= {secret.encode().decode("latin-1") for secret in found if not secret.isascii()}  # byte by byte, as in URLs
+    found |= {secret.replace(" ", "+") for secret in found}  # as in a query
+    found |= {"".join(character for character, _, _ in _decoded(secret)) for secret in found}
+    return tuple(sorted((form for form in found if len(form) >= _SHORTEST), key=len, reverse=True))
+
+
+def _without(text: str, forms: tuple[str, ...]) -> str:
+    for form in forms:
+        text = text.replace(form, HIDDEN)
+    characters = _decoded(text) if forms else []
+    decoded = "".join(character for character, _, _ in characters)
+    spans = [span for form in forms for span in _places(decoded, form)]
+    for start, end in reversed(_joined(spans)):
+        text = f"{text[: characters[start][1]]}{HIDDEN}{text[characters[end - 1][2] :]}"
+    return text
+
+
+def _decoded(text: str) -> list[tuple[str, int, int]]:
+    """The characters of a text, decoded and without white space and control codes, each with its start and end."""
+    characters = [
+        (character, *match.span()) for match in _CHARACTER.finditer(text) for character in _decoded_character(match)
+    ]
+    whole = "".join(character for character, _, _ in characters)
+    steering = {at for match in ESCAPE_SEQUENCE.finditer(whole) for at in range(*match.span())}
+    return [
+        found
+        for at, found in enumerate(characters)
+        if at not in steering and not (found[0].isspace() or is_control(found[0]))
+    ]
+
+
+def _decoded_character(match: re.Match[str]) -> str:
+    match match.lastgroup:
+        case None:
+            return match[0]
+        case "escaped":
+            return match["escaped"]
+        case "entity":
+            return html.unescape(re.sub("&(amp;)+", "&", match[0]) if match[0] != "&amp;" else match[0])
+        case number:
+            return chr(min(int(match[number], 16), 0x10FFFF))
+
+
+def _places(text: str, form: str) -> Iterator[tuple[int, int]]:
+    """Where a secret stands in a text, and where its beginning stands at the end of the text."""
+    at = text.find(form)
+    while at != -1:
+        yield at, at + len(form)
+        at = text.find(form, at + 1)
+    for length in range(min(len(form) - 1, len(text)), _PIECE - 1, -1):
+        if text.endswith(form[:length]):
+            yield len(text) - length, len(text)
+            return
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans that do not overlap, in order."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if joined and start < joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((start, end))
+    return joined

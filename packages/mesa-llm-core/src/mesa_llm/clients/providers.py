@@ -7,11 +7,13 @@ litellm has no name for, work with the direct one alone.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from mesa_llm.clients.addresses import http_parts
 from mesa_llm.clients.failures import set_key
 from mesa_llm.errors import ConfigurationError, MissingAPIKeyError, UnknownModelError
+from mesa_llm.errors.shown_text import masked_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,8 @@ class DirectSettings:
     """
 
     model: str
-    api_base: str
-    api_key: str | None
+    api_base: str = field(repr=False)
+    api_key: str | None = field(repr=False)
     key_variables: tuple[str, ...]
     is_own_server: bool
     is_at_provider: bool
@@ -152,6 +154,7 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
     base = given or provider.api_base
     if base is None:
         raise ConfigurationError(f"{llm_model} has no address of its own: give api_base.")
+    base = _base_of(base, name)
     has_password = "@" in urlsplit(base).netloc  # goes where the key would go
     if has_password and api_key:
         raise ConfigurationError(
@@ -164,7 +167,6 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
             f"{llm_model} needs an API key, and there is none. {set_key(provider.key_variables)}",
             model=llm_model,
         )
-    base = _base_of(base, name)
     return DirectSettings(
         model=model,
         api_base=base,
@@ -184,10 +186,11 @@ def _first_of(variables: tuple[str, ...]) -> str | None:
 
 def _base_of(base: str, provider: str) -> str:
     """The base URL without a slash at its end. Ollama's is often given without the `/v1` of its second API."""
-    parts = urlsplit(base)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
+    parts = http_parts(base)
+    if parts is None:
         raise ConfigurationError(
-            f"api_base must be an http or https URL, e.g. 'http://localhost:8000/v1', got {base!r}."
+            f"api_base must be an http or https URL, e.g. 'http://localhost:8000/v1', got {masked_address(base)!r}."
+            + " In a password, write / as %2F, ? as %3F, # as %23 and @ as %40." * ("@" in base)
         )
     base = base.rstrip("/")
     return f"{base}/v1" if provider in {"ollama", "ollama_chat"} and parts.path in {"", "/"} else base

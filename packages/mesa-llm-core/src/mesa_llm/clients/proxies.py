@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
+from mesa_llm.clients.addresses import http_parts
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.errors.shown_text import masked_address
 
 
 def proxy_from_environment(url: str) -> str | None:
@@ -36,12 +38,11 @@ def checked_proxy(proxy: str) -> str:
     Raises:
         ConfigurationError: if it is no HTTP proxy.
     """
-    parts = urlsplit(proxy)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        shown = f"{parts.scheme}://{parts.hostname}" if parts.hostname else parts.scheme or "no URL"
+    if http_parts(proxy) is None:
         raise ConfigurationError(
-            f"A proxy must be an http or https URL, e.g. 'http://proxy.example:3128', got {shown!r}. For SOCKS, put a "
-            "bridge such as privoxy before it, or add the address to NO_PROXY."
+            "A proxy must be an http or https URL, e.g. 'http://proxy.example:3128', got "
+            f"{masked_address(proxy)!r}. For SOCKS, put a bridge such as privoxy before it, or add the address to "
+            "NO_PROXY."
         )
     return proxy
 

@@ -1,5 +1,9 @@
 """The exception classes; the tree is drawn in `mesa_llm.errors`."""
 
+from __future__ import annotations
+
+from mesa_llm.errors.shown_text import masked_address
+
 
 class MesaLLMError(Exception):
     """Root of all errors of mesa-llm."""
@@ -29,7 +33,7 @@ class ModelCallError(MesaLLMError):
 
     Attributes:
         model: the model's name, as `provider/model`.
-        endpoint: the base URL that was called; `None` where that is litellm's knowledge alone.
+        endpoint: the base URL that was called, without password and keys; `None` where only litellm knows it.
         status: the HTTP status, `None` if there was no answer.
         retry_after: seconds after which the server wants to be asked again; `None` if it does not say.
         is_transient: whether the same request may well succeed later: the server was busy, slow or not there. A wrong
@@ -50,7 +54,7 @@ class ModelCallError(MesaLLMError):
     ) -> None:
         super().__init__(message)
         self.model = model
-        self.endpoint = endpoint
+        self.endpoint = None if endpoint is None else masked_address(endpoint)
         self.status = status
         self.retry_after = retry_after
         self.is_transient = is_transient

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mesa_llm.errors import RecordingError
+from mesa_llm.errors.shown_text import for_people
 from mesa_llm.recording.agent_viewer import AgentViewer, quick_agent_view
 
 __all__ = ["AgentViewer", "main", "quick_agent_view"]
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             quick_agent_view(options.recording, options.agent, options.view)
     except (OSError, RecordingError) as error:
-        print(error, file=sys.stderr)  # noqa: T201 - a command's way to say so
+        print(for_people(str(error)), file=sys.stderr)  # noqa: T201 - a command's way to say so
         return 1
     return 0
 

@@ -10,13 +10,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from mesa_llm.errors.shown_text import is_control
 from mesa_llm.recording.event import SimulationEvent
-
-# Control codes could move the cursor, or hide what was written before: they are shown by their names. C0 but for line
-# breaks and tabs, DEL, C1; and the marks that reverse the direction of text.
-_CONTROL = [code for code in (*range(32), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"]
-_DIRECTION = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-_VISIBLE = {code: chr(code).encode("unicode_escape").decode() for code in (*_CONTROL, *_DIRECTION)}
 
 _BORDERS = {
     "observation": "cyan",
@@ -34,8 +29,14 @@ def make_console() -> Console:
 
 
 def text(shown: object, style: str = "") -> Text:
-    """Text as it is: no markup, control codes by their names."""
-    return Text(str(shown).translate(_VISIBLE).encode("utf-8", "backslashreplace").decode(), style)
+    """Text as it is: no markup, control codes by their names, since they could move the cursor or hide other text."""
+    return Text("".join(map(_visible, str(shown))), style)
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t" or not is_control(character):
+        return character
+    return character.encode("unicode_escape").decode()
 
 
 def heading(console: Console, shown: str) -> None:

@@ -36,7 +36,7 @@ class Choices:
     seed: int = 42
     mode: str = "asyncio"
     llm_model: str = ""
-    api_base: str = ""
+    api_base: str = field(default="", repr=False)
     latency: float = LATENCY
 
 

@@ -2,6 +2,9 @@
 
 The first line tells what is run, then comes one line a step, and the last one tells how it ended. A run that is still
 going on, or was killed, has no last line, and the line before may be cut in half.
+
+The file and all that is made of it are for people, so no text in a line has control codes or secrets in it, whether the
+line is written or read.
 """
 
 from __future__ import annotations
@@ -11,20 +14,44 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from mesa_llm.errors import RecordingError
+from mesa_llm.errors.shown_text import for_people
 from mesa_llm.parallel_stepping import StepReport
 
-type _Report = Annotated[StepReport, PlainValidator(_report), PlainSerializer(lambda report: report.as_dict())]
+type _Report = Annotated[StepReport, PlainValidator(_report), PlainSerializer(lambda report: _clean(report.as_dict()))]
 
 
 def _report(data: Any) -> StepReport:
     return data if isinstance(data, StepReport) else StepReport.from_dict(data)
 
 
+def _clean(value: Any) -> Any:
+    """A value with all texts in it made fit for people."""
+    if isinstance(value, str):
+        return for_people(value)
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return type(value)(map(_clean, value)) if isinstance(value, list | tuple) else value
+
+
 class _Line(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _clean_texts(cls, data: Any) -> Any:
+        return _clean(data)
 
 
 class RunLine(_Line):

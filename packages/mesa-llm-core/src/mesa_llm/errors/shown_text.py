@@ -1,0 +1,102 @@
+"""What people may see of a text from elsewhere, and of an address: no secrets, no control codes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from urllib.parse import urlsplit
+
+HIDDEN = "***"
+"""What is shown in the place of a secret."""
+
+_CONTROL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode's categories of control codes, marks of text direction and zero width, halves of characters, line breaks."""
+
+# ECMA-48: CSI sequences; strings such as the title of a window (OSC), with their content; all other escapes.
+ESCAPE_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[PX\]^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]*[0-~]"
+)
+
+_SECRET_PARAMETER = (
+    r"(?:[?&;#]|\\u0026|%26)[\w.~%-]*?(?:key|token|secret|passw(?:or)?d|passphrase|pwd|sig|sign|signature|sas|auth|"
+    r"authorization|credentials?|jwt|session|code)(?:=|\\u003d|%3d)"
+)
+_IN_ADDRESS = re.compile(rf"({_SECRET_PARAMETER})[^&#]+", re.IGNORECASE)
+_IN_TEXT = (
+    (re.compile(rf"({_SECRET_PARAMETER})[^&#\s\"'<>]+", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(r"((?:\\*/|%2f){2})[^\s/?#\"'<>]*@", re.IGNORECASE), rf"\1{HIDDEN}@"),
+    (re.compile(r"(?<=Bearer )\S+|(?<=Authorization: Basic )\S+"), HIDDEN),
+    (re.compile(r"\b(?:sk|pk|gsk|xai)-[\w-]{8,}|\b(?:gsk|hf|ghp)_\w{16,}|\bAIza[\w-]{20,}"), HIDDEN),
+)
+
+
+def printable(text: str) -> str:
+    """A text without what would steer a terminal, or show it in another order than it has.
+
+    Control codes (with the escape sequences that they begin), marks of text direction and characters without a width
+    are left out; line feeds and tabs stay, and other white space becomes a space.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character in "\n\t" or not is_control(character) else " " if character.isspace() else ""
+        for character in ESCAPE_SEQUENCE.sub("", text)
+    )
+
+
+def is_control(character: str) -> bool:
+    """Whether a character steers the display, rather than being shown itself."""
+    return unicodedata.category(character) in _CONTROL
+
+
+def masked(text: str) -> str:
+    """A text with `***` in place of all that looks like a secret: known forms of keys, and passwords in addresses."""
+    for pattern, replacement in _IN_TEXT:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def for_people(text: str) -> str:
+    """A text as terminals, logs and pages show it: printable, and masked."""
+    return masked(printable(text))
+
+
+def masked_address(address: str) -> str:
+    """An address without its secrets: `***` in place of user and password, and of keys in the query.
+
+    Args:
+        address: a URL, or what was given in the place of one.
+    """
+    start, end = userinfo_span(address)
+    shown = f"{address[:start]}{HIDDEN}{address[end:]}" if start < end else address
+    return printable(_IN_ADDRESS.sub(rf"\1{HIDDEN}", shown))
+
+
+def userinfo_span(address: str) -> tuple[int, int]:
+    """Where user and password stand in an address: behind `//`, up to the last `@` before the path.
+
+    A password may hold `@`, and by mistake what ends it in a URL, as `/` does: then the address has no port that is a
+    number, and all up to the last `@` counts.
+
+    Args:
+        address: a URL, or what was given in the place of one.
+
+    Returns:
+        Start and end; the same number twice if there is neither.
+    """
+    begin = re.match(r"\s*(?:(?:[a-z][\w+.-]*:)?[/\\]+)?", address, re.IGNORECASE)
+    start = begin.end() if begin else 0
+    authority = re.split(r"[/?#]", address[start:], maxsplit=1)[0]
+    end = authority.rfind("@")
+    if end == -1 and not _has_port_or_none(authority):
+        end = address[start:].rfind("@")
+    return (start, start) if end == -1 else (start, start + end)
+
+
+def _has_port_or_none(authority: str) -> bool:
+    try:
+        _ = urlsplit(f"//{authority}").port
+    except ValueError:
+        return False
+    return True
