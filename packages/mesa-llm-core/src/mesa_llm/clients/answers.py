@@ -48,7 +48,7 @@ def to_response(
     """
     if isinstance(answer, LLMResponse):
         is_timed = answer.latency_s is not None or answer.source != "model"
-        return answer if is_timed or not latency_s else replace(answer, latency_s=latency_s)
+        return answer if is_timed or latency_s is None else replace(answer, latency_s=latency_s)
     message = _to_message(answer)
     finish_reason = "tool_calls" if message.tool_calls else "stop"
     return LLMResponse(message=message, model=model, finish_reason=finish_reason, cost=cost, latency_s=latency_s)
