@@ -28,7 +28,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    return Clock(monkeypatch, "http_post", "timed_response", "litellm_client", "embedding_client")
+    return Clock(monkeypatch, "http_post", "timed_exchange", "litellm_client", "embedding_client")
 
 
 def test_directly_it_goes_from_the_request_being_sent_to_the_answer_being_read(clock, monkeypatch):

@@ -34,7 +34,7 @@ def test_waited_seconds_are_the_latencies_of_the_answers_as_their_transport_give
         peak_in_flight=1,
         prompt_tokens=50,
         completion_tokens=15,
-        measured_calls=2,
+        measured_calls=3,
         waited_seconds=5.0,
     )
 

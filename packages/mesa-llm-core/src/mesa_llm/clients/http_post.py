@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     import aiohttp
 
-    from mesa_llm.clients.timed_response import TimedResponse
+    from mesa_llm.clients.timed_exchange import TimedResponse
 
 _MOST_OF_AN_ERROR = 64 * 1024  # bytes that are read of an answer that is an error
 
