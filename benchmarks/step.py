@@ -205,12 +205,10 @@ def table(measured: Sequence[Cell]) -> str:
 
 
 def one_at_a_time(measured: Sequence[Cell], latency_ms: int) -> str:
-    """The heading of a table, with what agents take one at a time."""
-    alone = [
-        cell.seconds / cell.agents for cell in measured if (cell.contestant, cell.latency_ms) == (ALONE, latency_ms)
-    ]
-    reckoned = f"; one agent at a time, 100 agents take {alone[0] * 100:.1f} s (from {TEN})" if alone else ""
-    return f"Answers after {latency_ms} ms{reckoned}:"
+    """The heading of a table, with what agents took one at a time, as many as were measured."""
+    alone = [cell for cell in measured if (cell.contestant, cell.latency_ms) == (ALONE, latency_ms)]
+    took = f"; one agent at a time, {alone[0].agents} agents take {alone[0].seconds:.2f} s a step" if alone else ""
+    return f"Answers after {latency_ms} ms{took}:"
 
 
 def _table_of(measured: Sequence[Cell], latency_ms: int) -> str:

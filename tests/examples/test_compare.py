@@ -1,15 +1,18 @@
 """`compare`: the same run one agent at a time, on threads and on asyncio."""
 
+import io
 import json
 import random
 
 import pytest
+from rich.console import Console
 
 from mesa_llm.clients import CallCounts
 from mesa_llm.testing import FakeOpenAIServer
 from mesa_llm_examples.cli import main
-from mesa_llm_examples.comparing import ModeRun, differing, in_words
+from mesa_llm_examples.comparing import ModeRun, differing, in_words, measured_on, table_of
 from mesa_llm_examples.stepping import Mode
+from mesa_llm_examples.way import WayToModel
 
 SMALL = ("compare", "civil-violence", "--citizens", "6", "--cops", "2", "--seed", "42", "--latency", "0")
 
@@ -36,6 +39,7 @@ def test_both_parallel_modes_give_the_same_run_and_one_after_the_other_gives_ano
     assert (status, errors) == (0, "")
     told = json.loads(output)
     assert told["parallel_modes_agree"] is True
+    assert told["simulated_latency_s"] == 0.02
     digests = {run["mode"]: run["digest"] for run in told["runs"]}
     assert list(digests) == ["off", "threading", "asyncio"]
     assert digests["threading"] == digests["asyncio"] != digests["off"]
@@ -95,6 +99,60 @@ def _rest(run):
 
 def test_of_one_mode_nothing_is_said():
     assert in_words([mode_run(Mode.ASYNCIO, "a")], same_answers=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("modes", "is_said"),
+    [
+        (["off", "asyncio"], True),
+        (["asyncio", "off", "threading"], True),
+        (["off"], False),
+        (["asyncio"], False),
+        (["threading", "asyncio"], False),
+    ],
+)
+def test_faster_is_said_only_of_what_was_run_both_ways_and_on_which_answers(modes, is_said):
+    seconds = {"off": 9.0, "threading": 3.0, "asyncio": 2.0}
+    runs = [ModeRun(mode=Mode(mode), seconds=seconds[mode], counts=CallCounts(), digest="a") for mode in modes]
+    console = Console(file=io.StringIO(), width=100)
+    console.print(table_of(runs))
+    shown = console.file.getvalue()
+    said = measured_on(runs, 2, "simulated answers, 0.05 s each")
+    assert ("times as fast" in shown) == is_said == bool(said)
+    if is_said:
+        ratios = {row.split()[0]: row.split()[2] for row in shown.splitlines()[1:]}
+        assert ratios == {mode: f"{9.0 / seconds[mode]:.1f}" for mode in modes}
+        assert said == (
+            '"Times as fast" compares the wall time of 2 steps with that of off, on simulated answers, 0.05 s each.'
+        )
+
+
+@pytest.mark.parametrize(
+    ("way", "answers"),
+    [
+        (WayToModel(latency=0.2), "simulated answers, 0.2 s each"),
+        (WayToModel(), "simulated answers, 0.05 s each"),
+        (WayToModel(latency=0), "simulated answers, 0 s each"),
+        (WayToModel(llm_model="openai/x", api_base="http://h"), "answers of openai/x at http://h"),
+    ],
+    ids=["rule", "default", "at once", "model"],
+)
+def test_it_is_said_whose_answers_were_measured(way, answers):
+    assert way.answers == answers
+    assert ("simulated" in str(way)) == ("simulated" in answers)
+
+
+@pytest.mark.parametrize(("api_base", "imports"), [(None, True), ("http://127.0.0.1:1", False)])
+def test_the_first_mode_does_not_pay_for_an_import(monkeypatch, api_base, imports):
+    loaded = []
+
+    async def load():
+        loaded.append(True)
+
+    monkeypatch.setattr("mesa_llm.clients.litellm_module.load_litellm", load)
+    WayToModel(llm_model="openai/x", api_base=api_base).prepare()
+    WayToModel().prepare()
+    assert bool(loaded) == imports
 
 
 @pytest.mark.parametrize(

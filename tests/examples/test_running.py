@@ -22,12 +22,19 @@ def printed(show, **console):
     return stream.getvalue()
 
 
-def run_of(waited, seconds):
+def run_of(waited, seconds, answers=17):
     records = (
         StepRecord(step=0, states={"active": 0, "quiet": 9}),
         StepRecord(step=1, states={"active": 4, "quiet": 5}, calls=18, seconds=seconds),
     )
-    calls = CallCounts(calls=18, peak_in_flight=9, prompt_tokens=3000, completion_tokens=40, waited_seconds=waited)
+    calls = CallCounts(
+        calls=18,
+        peak_in_flight=9,
+        prompt_tokens=3000,
+        completion_tokens=40,
+        measured_calls=answers,
+        waited_seconds=waited,
+    )
     return Run(records=records, calls=calls)
 
 
@@ -46,22 +53,34 @@ def test_a_run_is_recorded_step_by_step():
     assert [sum(record.states.values()) for record in run.records] == [5] * 4
 
 
-def test_the_summary_says_what_waiting_together_has_saved():
-    text = printed(lambda console: print_summary(console, run_of(7.0, 0.5), in_parallel=True))
+@pytest.mark.parametrize(
+    ("run", "how", "said"),
+    [
+        (
+            run_of(7.0, 0.5),
+            {"in_parallel": True},
+            "The steps took 0.50 s, all agents of a step together.\n17 answers took 7.00 s, added up.\n",
+        ),
+        (
+            run_of(0.1, 0.5),
+            {"in_parallel": True, "simulated": "simulated, 0.05 s each"},
+            "a step together.\n17 answers took 0.10 s, added up (simulated, 0.05 s each).\n",
+        ),
+        (run_of(7.0, 7.5), {"in_parallel": False}, "The steps took 7.50 s, one agent at a time.\n17 answers took 7.00"),
+        (run_of(0.4, 0.5, answers=1), {"in_parallel": True}, "together.\n1 answer took 0.40 s.\n"),
+        (
+            run_of(0.0, 0.5, answers=0),
+            {"in_parallel": True, "replayed": 18},
+            "nobody was asked.\nThe steps took 0.50 s, all agents of a step together.\n",
+        ),
+    ],
+    ids=["together", "simulated", "one at a time", "one answer", "replayed"],
+)
+def test_the_summary_says_what_was_measured_and_claims_no_saving(run, how, said):
+    text = printed(lambda console: print_summary(console, run, **how))
     assert "18 model calls, up to 9 at once, 3,000 tokens read and 40 written." in text
-    assert "waited together: 0.5 s" in text
-    assert "would have waited 7.0 s, 14 times as long" in text
-    assert "slower the more it is asked at once" in text
-
-
-def test_the_summary_of_a_run_without_waiting_claims_no_saving():
-    text = printed(lambda console: print_summary(console, run_of(0.1, 0.5), in_parallel=True))
-    assert "0.5 s in all. There was little to wait for: the answers took 0.1 s." in text
-
-
-def test_the_summary_of_a_run_one_agent_at_a_time():
-    text = printed(lambda console: print_summary(console, run_of(7.0, 7.5), in_parallel=False))
-    assert "One agent at a time: 7.5 s in all, 7.0 s of it waiting" in text
+    assert said in text
+    assert "as long" not in text
 
 
 def progress(console):
@@ -100,7 +119,7 @@ def test_while_agents_decide_the_bar_moves_and_tells_of_them(monkeypatch):
 def test_tokens_and_their_price_are_told_where_they_are_known():
     counts = CallCounts(in_flight=3, prompt_tokens=12_000, completion_tokens=345, cost=0.0213)
     assert happening(None, counts) == "3 calls in flight; 12,345 tokens, $0.0213"
-    assert happening(None, CallCounts(in_flight=1)) == "1 calls in flight"
+    assert happening(None, CallCounts(in_flight=1)) == "1 call in flight"
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,17 @@ import logging
 import pickle
 import threading
 import weakref
+from collections import Counter
 
 import pytest
 from helpers.speakers import Speaker, SpeakersModel, seen_by, tool_call
 from mesa import DataCollector
 from mesa.discrete_space import CellAgent, OrthogonalMooreGrid
 
-from mesa_llm.clients import LLMResponse, Message, Usage
+from mesa_llm.clients import AsyncClient, LLMResponse, Message, Usage
 from mesa_llm.concurrency import transport_loop
-from mesa_llm.errors import ConfigurationError
+from mesa_llm.errors import ConfigurationError, MissingAPIKeyError, RateLimitedError
+from mesa_llm.limits import LimitedClient, RetryingClient
 from mesa_llm.parallel_stepping import (
     ParallelStepError,
     ParallelStepping,
@@ -69,8 +71,8 @@ def test_calls_tokens_cost_retries_and_the_most_at_once_are_counted(mode):
     assert (report.step, report.mode, report.activation, report.error) == (1, mode, "simultaneous", None)
 
 
-def test_latencies_are_added_up_and_answers_of_others_counted_apart(mode):
-    """Two calls of 0.05 s at once take 0.1 s, added up; who answered is told by the response."""
+def test_latencies_of_answers_are_added_up_and_answers_of_others_counted_apart(mode):
+    """Who answered is told by the response; an answer that somebody else has waited for takes nothing."""
     sources = {1: "model", 2: "journal", 3: "shared"}
 
     def answer(request):
@@ -83,8 +85,67 @@ def test_latencies_are_added_up_and_answers_of_others_counted_apart(mode):
     calls = [agent.model_calls[0] for agent in sorted(report.agents, key=lambda agent: agent.agent_id)]
     assert [call.source for call in calls] == ["model", "journal", "shared"]
     assert (report.replayed_calls, report.shared_calls) == (1, 1)
-    assert all(call.latency_s == call.end - call.start >= 0.05 for call in calls)
-    assert report.latency_s == sum(agent.latency_s for agent in report.agents) >= 0.15
+    assert [call.latency_s for call in calls] == [0.05, None, None]
+    assert all(call.duration_s == call.end - call.start for call in calls)
+    assert (report.latency_s, report.measured_calls) == (0.05, 1)
+
+
+@pytest.mark.parametrize("limit", [None, 1, 2])
+def test_what_answers_took_is_the_same_whatever_calls_wait_for(mode, limit):
+    """Waiting behind others, failed attempts and pauses between them belong to no answer."""
+    attempts = Counter()
+
+    def answer(request):
+        attempts[seen_by(request)] += 1
+        return "hello" if attempts[seen_by(request)] == 2 else RateLimitedError("busy", is_transient=True)
+
+    scripted = ScriptedLLM(answer, latency=lambda request: 0.001 * 2 ** seen_by(request))
+    client = RetryingClient(
+        scripted if limit is None else LimitedClient(scripted, max_concurrency=limit), initial=0.001
+    )
+    model = SpeakersModel(4, client)
+    model.step()
+    (report,) = model.parallel_reports
+    assert {agent.agent_id: agent.latency_s for agent in report.agents} == {
+        number: 0.001 * 2**number for number in range(1, 5)
+    }
+    assert report.latency_s == pytest.approx(0.030)
+    assert (report.measured_calls, report.retries) == (4, 4)
+    assert all(call.duration_s > call.latency_s for agent in report.agents for call in agent.model_calls)
+
+
+@pytest.mark.parametrize("error", [MissingAPIKeyError("no key"), ConnectionResetError("reset")], ids=repr)
+def test_calls_that_fail_took_no_answer(mode, error):
+    model = SpeakersModel(3, ScriptedLLM(lambda request: error, latency=0.001))
+    with pytest.raises(ParallelStepError):
+        model.step()
+    (report,) = model.parallel_reports
+    assert (report.failed_calls, report.measured_calls, report.latency_s) == (3, 0, 0.0)
+
+
+def test_an_answer_of_a_client_that_does_not_measure_has_no_latency(mode):
+    class Own(AsyncClient):
+        async def complete(self, request):
+            return LLMResponse(message=Message("assistant", "hello"), model="m")
+
+    model = SpeakersModel(2, Own())
+    model.step()
+    (report,) = model.parallel_reports
+    assert (report.calls, report.measured_calls, report.latency_s) == (2, 0, 0.0)
+
+
+def test_a_report_of_an_earlier_version_has_no_latencies(mode):
+    """Then, `latency_s` summed what agents waited for: it is not read as what the answers took."""
+    model = SpeakersModel(2, ScriptedLLM("hello", latency=0.001))
+    model.step()
+    (report,) = model.parallel_reports
+    old = json.loads(json.dumps(report.as_dict()))
+    del old["measured_calls"]
+    for agent in old["agents"]:
+        for call in agent["model_calls"]:
+            del call["latency_s"]
+    read = StepReport.from_dict(old)
+    assert (read.calls, read.measured_calls, read.latency_s) == (2, 0, 0.0)
 
 
 def test_agents_are_reported_in_the_order_of_the_step_with_what_they_did_when(mode):
@@ -340,7 +401,8 @@ def test_a_report_as_a_data_frame(mode):
     model.agents.do("step")
     (report,) = model.parallel_reports
     frame = report.to_dataframe()
-    assert frame.shape == (3, 19)
+    assert frame.shape == (3, 20)
+    assert list(frame.measured_calls) == [1, 1, 1]
     assert list(frame.index) == [1, 2, 3]
     assert frame.calls.sum() == report.calls
     assert list(frame.retries) == [1, 0, 1]
@@ -436,6 +498,8 @@ def test_a_trace_has_one_lane_an_agent(mode, tmp_path):
     for name in ("Speaker 1", "Speaker 2", "Speaker 3"):
         in_lane = [event["name"] for event in complete if event["tid"] == lanes[name]]
         assert sorted(in_lane) == sorted(["decide", "wait", "act", "model call"] * 2)
+    told = [event["args"] for event in complete if event["name"] == "model call"]
+    assert [(args["source"], args["latency_s"]) for args in told] == [("model", 0.0)] * 6
     steps = [event for event in complete if event["tid"] == lanes["steps"]]
     assert [event["name"] for event in steps] == ["step 1", "step 2"]
     assert steps[0]["ts"] + steps[0]["dur"] <= steps[1]["ts"] + 1000

@@ -1,5 +1,6 @@
 import asyncio
 import traceback
+from dataclasses import replace
 
 import pytest
 
@@ -9,18 +10,23 @@ from mesa_llm.errors import ConfigurationError, TurnError
 REQUEST = LLMRequest(model="rules/v1", messages=(Message("user", "hi"),))
 
 
+RULE = {"source": "rule"}
+
+
 def answer_of(answer):
     return RuleBasedClient(lambda request: answer).generate(REQUEST)
 
 
 def test_text():
-    assert answer_of("hello") == LLMResponse(message=Message("assistant", "hello"), model="rules/v1", cost=0.0)
+    assert answer_of("hello") == LLMResponse(message=Message("assistant", "hello"), model="rules/v1", cost=0.0, **RULE)
 
 
 def test_tool_call():
     call = tool_call("move", to="north")
     expected = Message("assistant", tool_calls=(call,))
-    assert answer_of(call) == LLMResponse(message=expected, model="rules/v1", finish_reason="tool_calls", cost=0.0)
+    assert answer_of(call) == LLMResponse(
+        message=expected, model="rules/v1", finish_reason="tool_calls", cost=0.0, **RULE
+    )
 
 
 def test_equal_tool_calls_get_distinct_ids():
@@ -34,8 +40,20 @@ def test_message_and_response_are_kept():
     message = Message("assistant", "thinking", tool_calls=(tool_call("go"),))
     assert answer_of(message).message is message
     response = LLMResponse(message=message, model="m", usage=Usage(1, 2))
-    assert answer_of(response) is response
+    assert answer_of(response) == replace(response, source="rule")
     assert response.cost is None
+
+
+def test_what_an_answer_takes_is_the_latency_of_the_rule_and_said_to_be_one():
+    client = RuleBasedClient(lambda request: "ok", latency=lambda request: 0.001 * len(request.messages))
+    response = client.generate(REQUEST)
+    assert (response.source, response.latency_s) == ("rule", 0.001)
+
+
+@pytest.mark.parametrize("source", ["journal", "shared"])
+def test_an_answer_that_others_gave_stays_theirs(source):
+    theirs = LLMResponse(message=Message("assistant", "ok"), model="m", source=source)
+    assert RuleBasedClient(lambda request: theirs, latency=0.001).generate(REQUEST) is theirs
 
 
 @pytest.mark.parametrize("answer", [None, 3, ["text"], {"content": "x"}])

@@ -19,14 +19,23 @@ async def test_counts_calls_tokens_and_overlap():
     assert (counts.prompt_tokens, counts.completion_tokens) == (50, 15)
 
 
-def test_waited_seconds_are_those_of_one_call_after_another():
-    ticks = iter([0.0, 2.0, 10.0, 13.0])
-    client = MeteredClient(ScriptedLLM([ANSWER, ValueError("no")]), clock=lambda: next(ticks))
+def test_waited_seconds_are_the_latencies_of_the_answers_as_their_transport_gives_them():
+    took = [replace(ANSWER, latency_s=2.0), ValueError("no"), replace(ANSWER, latency_s=3.0)]
+    others = [ANSWER, replace(ANSWER, source="journal"), replace(ANSWER, source="shared")]
+    client = MeteredClient(ScriptedLLM([*took, *others]))
     client.generate(REQUEST)
     with pytest.raises(ValueError, match="no"):
         client.generate(REQUEST)
+    for _ in range(4):
+        client.generate(REQUEST)
     assert client.counts() == CallCounts(
-        calls=2, failures=1, peak_in_flight=1, prompt_tokens=10, completion_tokens=3, waited_seconds=5.0
+        calls=6,
+        failures=1,
+        peak_in_flight=1,
+        prompt_tokens=50,
+        completion_tokens=15,
+        measured_calls=3,
+        waited_seconds=5.0,
     )
 
 

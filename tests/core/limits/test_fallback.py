@@ -41,7 +41,7 @@ def test_the_first_that_can_answers_under_its_own_name(caplog):
 
 
 def test_an_answer_of_the_first_is_passed_on_as_it_is():
-    response = LLMResponse(message=Message("assistant", "x"), model="m")
+    response = LLMResponse(message=Message("assistant", "x"), model="m", latency_s=0.5)
     assert FallbackClient((ScriptedLLM(response), None), (failing(), None)).generate(request()) is response
 
 

@@ -83,7 +83,7 @@ def test_retries_of_the_inner_client_are_added():
 
 
 def test_an_answer_at_once_is_passed_on_as_it_is():
-    response = LLMResponse(message=Message("assistant", "x"), model="m")
+    response = LLMResponse(message=Message("assistant", "x"), model="m", latency_s=0.5)
     assert ask(retrying(ScriptedLLM(response))) is response
 
 

@@ -32,11 +32,12 @@ def test_one_call_is_made_and_only_one_answer_counts():
     client = SingleFlightClient(inner)
     first, *others = run_in_virtual_time(ask(client, *[SAME] * 5))
     assert len(inner.requests) == 1
-    assert first is ANSWER
+    assert (first, first.latency_s) == (ANSWER, 1.0)
     assert (
         others
         == [LLMResponse(message=ANSWER.message, model="m", usage=Usage(0, 0), cost=0.0, retries=0, source="shared")] * 4
     )
+    assert {other.latency_s for other in others} == {None}, "the exchange was not theirs"
     assert client.shared == 4
 
 

@@ -36,7 +36,12 @@ from mesa_llm.testing import FakeOpenAIServer, ScriptedLLM
 
 REQUEST = LLMRequest(model="openai/gpt-4o-mini", messages=(Message("user", "the prompt"),))
 ANSWER = LLMResponse(
-    message=Message("assistant", "the answer"), model="gpt-4o-mini-2024-07-18", usage=Usage(10, 3), cost=0.25, retries=2
+    message=Message("assistant", "the answer"),
+    model="gpt-4o-mini-2024-07-18",
+    usage=Usage(10, 3),
+    cost=0.25,
+    retries=2,
+    latency_s=0.5,
 )
 
 

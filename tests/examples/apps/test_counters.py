@@ -1,12 +1,15 @@
 """The numbers of a run, as they stand on the page."""
 
+import pytest
+
 from mesa_llm.clients import CallCounts
 from mesa_llm.parallel_stepping import AgentReport, CallSpan, StepReport
 from mesa_llm_examples.apps.counters import call_counters, last_step
 
 
-def agent(number, **more):
-    calls = (CallSpan("decide", 0.0, 1.5), CallSpan("decide", 1.5, 2.0))
+def agent(number, *, source="model", **more):
+    """Its calls took longer than its answers: they waited in a limit."""
+    calls = tuple(CallSpan("decide", 0.0, 9.0, source=source, latency_s=seconds) for seconds in (1.5, 0.5))
     return AgentReport(agent_id=number, agent_class="Cop", outcome="acted", model_calls=calls, **more)
 
 
@@ -38,15 +41,29 @@ def test_calls_with_those_in_flight():
     ]
 
 
-def test_the_last_step():
-    assert last_step([report(agent(1), agent(2))]) == "Step 3: 2 agents in 2.25 s; calls one at a time: 4.00 s."
+NOT_ANSWERED = (CallSpan("decide", 0.0, 4.0, error="no key"),)
+FAILED = AgentReport(agent_id=1, agent_class="Cop", outcome="failed", error="no key", model_calls=NOT_ANSWERED)
+CALLED_OFF = AgentReport(agent_id=2, agent_class="Cop", outcome="called off")
+REPLAYED = AgentReport(
+    agent_id=3, agent_class="Cop", outcome="acted", model_calls=(CallSpan("decide", 0.0, 0.1, source="journal"),)
+)
 
 
-def test_the_last_step_in_several_sets_with_what_went_wrong():
-    failed = AgentReport(agent_id=1, agent_class="Cop", outcome="failed", error="no")
-    reports = [report(failed), report(agent(2, conflicts=("a", "b")))]
-    assert last_step(reports) == "Step 3: 2 agents in 4.50 s; calls one at a time: 2.00 s. 1 agent failed. 2 conflicts."
-
-
-def test_a_step_that_did_not_run_in_parallel_has_no_line():
-    assert last_step([]) == ""
+@pytest.mark.parametrize(
+    ("reports", "words"),
+    [
+        ([], ""),
+        ([report(agent(1), agent(2))], "Step 3: 2 agents in 2.25 s; 4 answers took 4.00 s, added up."),
+        ([report(agent(1, source="rule"))], "Step 3: 1 agent in 2.25 s; 2 answers took 2.00 s, added up (simulated)."),
+        ([report(REPLAYED)], "Step 3: 1 agent in 2.25 s."),
+        (
+            [report(FAILED), report(agent(2, conflicts=("a", "b")))],
+            "Step 3: 2 agents in 4.50 s; 2 answers took 2.00 s, added up. 1 agent failed. 2 conflicts.",
+        ),
+        ([report(FAILED, FAILED)], "Step 3: 2 of 2 agents failed. Nothing has changed."),
+        ([report(FAILED, CALLED_OFF)], "Step 3: 1 of 2 agents failed. Nothing has changed."),
+        ([report(FAILED)], "Step 3: 1 of 1 agent failed. Nothing has changed."),
+    ],
+)
+def test_the_last_step(reports, words):
+    assert last_step(reports) == words

@@ -13,15 +13,18 @@ from mesa_llm_examples.reports.writing import RunWriter
 from mesa_llm_examples.running import Setting
 from mesa_llm_examples.simulation import simulate
 from mesa_llm_examples.stepping import Mode, stepping
+from mesa_llm_examples.way import WayToModel
 
 OPTIONS = {"citizens": 5, "note": "<script>alert(1)</script>", "width": None}
 
 
-def record(path, client, citizens, cops, *, headline="Five & one"):
+def record(path, client, citizens, cops, *, headline="Five & one", llm_model=None):
     """Three steps of civil violence; agents that cannot decide are skipped."""
     metered = MeteredClient(client)
     model = CivilViolence(citizens, cops, seed=3, client=metered, parallel_stepping=ParallelStepping(on_error="skip"))
-    setting = Setting(example="civil-violence", headline=headline, options=OPTIONS, steps=3)
+    setting = Setting(
+        example="civil-violence", headline=headline, options=OPTIONS, steps=3, way=WayToModel(llm_model=llm_model)
+    )
     with path.open("w") as stream, stepping(Mode.ASYNCIO), RunWriter(stream, setting, model, metered) as writer:
         simulate(model, metered, 3, on_step=writer.ended)
     return path
@@ -38,7 +41,9 @@ def recorded(tmp_path_factory):
         return LLMResponse(message=Message("assistant", "I stay."), model="m", usage=Usage(100, 10), cost=0.001)
 
     calls = []
-    return record(tmp_path_factory.mktemp("runs") / "run.jsonl", ScriptedLLM(answer), 5, 1)
+    return record(
+        tmp_path_factory.mktemp("runs") / "run.jsonl", ScriptedLLM(answer, latency=0.002), 5, 1, llm_model="openai/m"
+    )
 
 
 @pytest.fixture(scope="session")

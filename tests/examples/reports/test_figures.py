@@ -84,6 +84,15 @@ def test_the_timeline_marks_who_failed_and_who_was_refused_something(changed, li
     assert legend_of(axes)[-2:] == ["was refused something", "failed"]
 
 
+def test_marks_stand_where_agents_were_refused_something_or_failed(crowded, axes):
+    line = read_run(crowded).steps[1]
+    draw_timeline(axes, line)
+    (refused,) = [marks for marks in axes.lines if marks.get_label() == "was refused something"]
+    acts = {lane: agent.spans[-1].end for lane, agent in enumerate(line.reports[0].agents) if agent.conflicts}
+    assert dict(zip(refused.get_ydata(), refused.get_xdata(), strict=True)) == acts
+    assert len(set(acts.values())) > 1
+
+
 def test_the_legend_names_only_what_is_drawn(run, axes):
     draw_timeline(axes, run.steps[1])
     assert legend_of(axes) == ["decides", "waits for a model", "waits for its turn", "acts"]
@@ -118,7 +127,7 @@ def test_how_many_calls_were_in_flight(run):
     assert max(counts) == report.peak_concurrency
     assert counts[-1] == 0
     area = sum(count * (after - at) for at, after, count in zip(times, times[1:], counts, strict=False))
-    assert area == pytest.approx(report.latency_s)
+    assert area == pytest.approx(sum(call.duration_s for agent in report.agents for call in agent.model_calls))
     with canvas.style():
         above, lanes = canvas.new_figure(8, 5).subplots(2, 1)
         draw_timeline(lanes, line, in_flight_above=above)
@@ -133,10 +142,11 @@ def test_a_set_without_agents_is_no_step_to_draw(changed, lines):
     assert measures.slowest_step(run) is None
 
 
-def test_the_histogram_counts_every_call(run, axes):
+def test_the_histogram_counts_every_answer(run, axes):
     figures.draw_latencies(axes, run)
-    values = measures.latencies(run)
-    assert len(values) == run.end.calls
+    values = measures.latencies(measures.calls_of(run))
+    assert len(values) == run.end.measured_calls == run.end.calls - run.end.failures
+    assert sum(values) == pytest.approx(run.end.waited_s)
     assert sum(patch.get_height() for patch in axes.patches) == len(values)
     shortest, median, high, longest = measures.spread(values)
     assert [line.get_xdata()[0] for line in axes.lines] == [median, high]

@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
-from mesa_llm_examples.reports import measures, sections
+from mesa_llm.parallel_stepping import AgentReport, CallSpan
+from mesa_llm_examples.reports import measures, picture, sections
 from mesa_llm_examples.reports.page import page
 from mesa_llm_examples.reports.run_file import read_run
 
@@ -54,24 +55,47 @@ def test_what_was_drawn_stands_in_tables_too(run, html):
     for step in run.steps[1:]:
         assert f"{step.step} {step.seconds:.3f} {step.reports[0].decide_s:.3f}" in text
         assert f"{step.step} {step.reports[0].prompt_tokens:,} {step.reports[0].completion_tokens:,}" in text
-    values = measures.latencies(run)
+    values = measures.latencies(measures.calls_of(run))
+    assert len(values) == run.end.calls - run.end.failures
     assert " ".join(["all", str(len(values)), *(f"{value:.3f}" for value in measures.spread(values))]) in text
 
 
 def test_failures_are_told_in_words(html):
     text = text_of(html)
     assert "Agents that failed: 1, fell back: 0, failed to settle: 0" in text
-    assert re.search(r"2 (Citizen|Cop) \d failed ConnectionResetError: reset by <peer>", text)
+    assert re.search(
+        r"Step 2: failed 1 agent what in words (Citizen|Cop) \d failed ConnectionResetError: reset by <p", text
+    )
     assert "No agent failed" not in text
 
 
-def test_of_many_conflicts_the_first_are_told(crowded):
+def test_refusals_stand_in_the_step_and_beside_the_agent_that_they_happened_to(crowded):
     run = read_run(crowded)
-    text = text_of(sections.incidents(run))
-    conflicts = [words for _, agent in measures.agents_of(run) for words in agent.conflicts]
-    assert len(conflicts) > 20
-    assert text.count("was refused ") == 20
-    assert f"The first 20 of {len(conflicts)}; the record has all." in text
+    page = sections.incidents(run)
+    texts = [text_of(part) for part in page.split("<summary>Step ")[1:]]
+    steps = [line for line in run.steps if line.reports]
+    assert [text.split(":")[0] for text in texts] == [str(line.step) for line in steps]
+    for text, line in zip(texts, steps, strict=True):
+        refused = [
+            f"{agent.agent_class} {agent.agent_id} was refused {words}"
+            for _, agent in measures.lanes_of(line)
+            for words in agent.conflicts
+        ]
+        assert text.split(" ", 1)[1].startswith(f"conflicts {len(refused)} agent what in words ")
+        assert all(words in text for words in refused[:20])
+        assert text.count("was refused ") == min(len(refused), 20)
+        assert (f"The first 20 of {len(refused)}; the record has all." in text) == (len(refused) > 20)
+
+
+def test_the_table_of_a_step_counts_the_refusals_of_each_agent(crowded):
+    run = read_run(crowded)
+    line = measures.slowest_step(run)
+    text = text_of(sections.timeline(run, line))
+    agents = line.reports[0].agents
+    assert f"{line.reports[0].conflicts} refusals, each marked at the act" in text
+    for agent in agents:
+        row = re.search(rf"{agent.agent_class} {agent.agent_id} (?:[\d.]+ ){{6}}(\d+) {agent.outcome}", text)
+        assert int(row[1]) == len(agent.conflicts)
 
 
 def test_a_run_without_tokens_says_so(crowded):
@@ -83,10 +107,76 @@ def test_a_run_without_failures_says_so(changed, lines):
     assert "No agent failed, and none was refused anything." in text_of(sections.incidents(read_run(changed(lines))))
 
 
-@pytest.mark.parametrize(("source", "said"), [("journal", "from a journal: 1."), ("shared", "an identical call: 1.")])
-def test_answers_that_no_model_gave_are_counted(changed, lines, source, said):
-    lines[2]["reports"][0]["agents"][0]["model_calls"][0]["source"] = source
-    assert said in text_of(sections.latencies(read_run(changed(lines))))
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ({"source": "journal"}, "Calls without a latency: answered from a journal: 1; failed: 1."),
+        ({"source": "shared"}, "Calls without a latency: answered with the answer to an identical call: 1; failed: 1."),
+        ({}, "Calls without a latency: failed: 1; not measured, as in records of earlier versions"),
+    ],
+    ids=["journal", "shared", "not measured"],
+)
+def test_calls_without_a_latency_are_counted_apart(changed, lines, call, said):
+    lines[2]["reports"][0]["agents"][0]["model_calls"][0] |= {"latency_s": None} | call
+    text = text_of(sections.latencies(read_run(changed(lines))))
+    assert said in text
+    assert f"{lines[-1]['calls'] - 2} answers: median 0.002 s" in text
+
+
+def as_earlier_versions_wrote(lines):
+    """Their `waited_s` and `latency_s` counted waiting in limits, failed calls and imports."""
+    for line in lines[1:-1]:
+        for report in line["reports"]:
+            del report["measured_calls"]
+            report["latency_s"] = 400.0
+            for agent in report["agents"]:
+                for call in agent["model_calls"]:
+                    del call["latency_s"]
+    del lines[-1]["measured_calls"]
+    lines[-1]["waited_s"] = 438.0
+    return lines
+
+
+@pytest.mark.parametrize("has_end", [True, False])
+def test_a_record_of_an_earlier_version_is_read_and_what_it_did_not_measure_is_not_shown(changed, lines, has_end):
+    lines = as_earlier_versions_wrote(lines)
+    run = read_run(changed(lines if has_end else lines[:-1]))
+    text = text_of(page_of(run))
+    assert "438" not in text
+    assert "400.00" not in text
+    assert "not measured, as in records of earlier versions" in text
+    assert re.fullmatch(r"[\d.]+ s", measures.time_in_words(run))
+
+
+def test_a_replayed_run_shows_no_latencies(changed, lines):
+    for line in lines[2:-1]:
+        for agent in line["reports"][0]["agents"]:
+            for call in agent["model_calls"]:
+                call |= {"source": "journal", "latency_s": None, "error": None}
+    lines[-1] |= {"waited_s": 0.0, "measured_calls": 0}
+    run = read_run(changed(lines))
+    text = text_of(sections.latencies(run))
+    assert text.strip() == f"Latencies Calls without a latency: answered from a journal: {run.end.calls}."
+    assert "answers took" not in measures.time_in_words(run)
+    assert "Latencies" not in titles_of(picture.draw_all(run, None))
+
+
+def titles_of(figure):
+    return [axes.get_legend().get_title().get_text() for axes in figure.axes if axes.get_legend()]
+
+
+def test_simulated_answers_are_called_so_wherever_their_times_stand(crowded):
+    run = read_run(crowded)
+    assert "simulated answers: median" in text_of(sections.latencies(run))
+    assert measures.time_in_words(run).endswith(" s, added up (simulated)")
+    labels = {axes.get_xlabel() for axes in picture.draw_all(run, None).axes}
+    assert "seconds that an answer took (simulated)" in labels
+
+
+def test_an_agent_waits_once_for_calls_that_overlap():
+    calls = tuple(CallSpan("decide", start, end) for start, end in [(1.0, 3.0), (0.0, 2.0), (2.5, 2.75), (5.0, 6.0)])
+    agent = AgentReport(agent_id=1, agent_class="Cop", outcome="acted", model_calls=calls)
+    assert measures.seconds_in_calls(agent) == 4.0
 
 
 @pytest.mark.parametrize(
@@ -106,18 +196,14 @@ def test_a_run_that_did_not_end_well_says_so(changed, lines, status, said):
 
 
 def test_without_its_end_a_run_is_added_up_from_its_steps(changed, lines):
-    lines[-1]["waited_s"] = sum(report["latency_s"] for line in lines[1:-1] for report in line["reports"])
     whole, cut = (read_run(changed(part)) for part in (lines, lines[:-1]))
     assert measures.time_in_words(cut) == measures.time_in_words(whole)
     assert measures.calls_in_words(cut) == f"{lines[-1]['calls']} so far"
 
 
-def test_what_calls_would_have_taken_one_at_a_time_is_told_only_if_it_is_longer(changed, lines):
-    lines[-1] |= {"seconds": 2.0, "waited_s": 7.0}
-    said = "2.00 s; one at a time the calls would have taken 7.00 s, 4 times as long"
-    assert measures.time_in_words(read_run(changed(lines))) == said
-    lines[-1] |= {"waited_s": 1.9}
-    assert measures.time_in_words(read_run(changed(lines))) == "2.00 s"
+def test_what_the_steps_took_and_what_the_answers_took_stand_side_by_side(changed, lines):
+    lines[-1] |= {"seconds": 2.0, "waited_s": 7.0, "measured_calls": 35}
+    assert measures.time_in_words(read_run(changed(lines))) == "2.00 s; 35 answers took 7.00 s, added up"
 
 
 def test_a_run_one_agent_at_a_time_has_no_timeline(changed, lines):

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mesa_llm_examples import words
+
 if TYPE_CHECKING:
     from mesa_llm.clients import Answer, LLMRequest
 
@@ -42,7 +44,7 @@ class Example:
         summary: what happens in it, in one sentence.
         package: where it is; it has the model's class and the `policy` that decides without a language model.
         model: the name of the model's class.
-        headline: what is run, with the values of options in braces.
+        headline: what is run, with the values of options in braces; `{cops:cop|cops}` says how many.
         options: its options, besides `seed` and the way to the language model, which every model has.
         steps: how many steps show what it is about.
     """
@@ -54,6 +56,14 @@ class Example:
     headline: str
     options: tuple[Option, ...]
     steps: int = 10
+
+    def headline_of(self, options: Mapping[str, Any]) -> str:
+        """What is run with some options, in words.
+
+        Args:
+            options: their values, by name; `seed` included.
+        """
+        return f"{words.headline(self.headline, options)}, seed {options['seed']}"
 
     def model_class(self) -> Callable[..., Any]:
         """Makes the Mesa model. Its `result()` says in one line what came of it. Imports Mesa."""
@@ -88,7 +98,7 @@ _CIVIL_VIOLENCE = Example(
     summary="Citizens rebel or keep quiet, cops arrest those who rebel (Epstein 2002).",
     package="mesa_llm_examples.civil_violence",
     model="CivilViolence",
-    headline="Civil violence (Epstein 2002): {citizens} citizens, {cops} cops",
+    headline="Civil violence (Epstein 2002): {citizens:citizen|citizens}, {cops:cop|cops}",
     options=(
         Option(name="citizens", default=60, help="How many citizens."),
         Option(name="cops", default=12, help="How many cops."),
@@ -106,7 +116,9 @@ _NEGOTIATION = Example(
     summary="Buyers and sellers bargain by messages (Faratin, Sierra and Jennings 1998).",
     package="mesa_llm_examples.negotiation",
     model="Negotiation",
-    headline="Negotiation (Faratin et al. 1998): {buyers} buyers, {sellers} sellers, {rounds} rounds",
+    headline=(
+        "Negotiation (Faratin et al. 1998): {buyers:buyer|buyers}, {sellers:seller|sellers}, {rounds:round|rounds}"
+    ),
     options=(
         Option(name="buyers", default=10, help="How many buyers."),
         Option(name="sellers", default=10, help="How many sellers."),
@@ -122,7 +134,7 @@ _SUGARSCAPE = Example(
     summary="Traders gather sugar and spice, and barter where both gain (Epstein and Axtell 1996).",
     package="mesa_llm_examples.sugarscape",
     model="Sugarscape",
-    headline="Sugarscape with trade (Epstein and Axtell 1996): {traders} traders on {width} x {height} cells",
+    headline="Sugarscape with trade (Epstein and Axtell 1996): {traders:trader|traders} on {width} x {height} cells",
     options=(
         Option(name="traders", default=40, help="How many traders."),
         Option(name="width", default=20, help="Width of the grid, in cells."),
@@ -140,7 +152,7 @@ _OPINION = Example(
     summary="People on a network talk, and listen to those who think alike (Deffuant et al. 2000).",
     package="mesa_llm_examples.opinion",
     model="Opinion",
-    headline="Opinion dynamics (Deffuant et al. 2000): {people} people, confidence {confidence:g}",
+    headline="Opinion dynamics (Deffuant et al. 2000): {people:person|people}, confidence {confidence:g}",
     options=(
         Option(name="people", default=40, help="How many people."),
         Option(name="neighbors", default=8, help="With how many others each is connected, on average."),

@@ -26,6 +26,7 @@ from mesa_llm_examples.options import (
 from mesa_llm_examples.run_command import console_beside
 from mesa_llm_examples.stepping import Mode
 from mesa_llm_examples.way import WayToModel
+from mesa_llm_examples.words import counted
 
 STEPS = 2
 DIFFERENT = 3
@@ -61,9 +62,10 @@ def compare_command(
         from mesa_llm_examples import comparing  # noqa: PLC0415 - imports Mesa
 
         make_model, policy = example.model_class(), example.policy()
+        way.prepare()
     gc.freeze()
-    headline = f"{example.headline.format_map(options)}, seed {options['seed']}"
-    for line, style in ((f"{headline}, {steps} steps", "bold"), (str(way), "")):
+    headline = example.headline_of(options)
+    for line, style in ((f"{headline}, {counted(steps, 'step')}", "bold"), (str(way), "")):
         console.print(for_people(line), style=style, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
     runs = [
@@ -88,6 +90,7 @@ def compare_command(
                     "headline": headline,
                     "options": options | {"steps": steps, "model": model},
                     "decisions": way.decides,
+                    "simulated_latency_s": way.simulated_latency_s,
                     "runs": [run.as_dict() for run in runs],
                     "parallel_modes_agree": not differing,
                 }
@@ -95,6 +98,7 @@ def compare_command(
         )
     else:
         console.print(comparing.table_of(runs))
-        console.print(f"\n{comparing.in_words(runs, same_answers=model is None)}", highlight=False, soft_wrap=True)
+        said = comparing.in_words(runs, same_answers=model is None), comparing.measured_on(runs, steps, way.answers)
+        console.print(f"\n{' '.join(filter(None, said))}", highlight=False, soft_wrap=True)
     if differing and model is None:
         raise typer.Exit(DIFFERENT)

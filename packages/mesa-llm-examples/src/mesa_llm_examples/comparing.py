@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from mesa_llm.clients.request_key import request_key
 from mesa_llm_examples.progress import RunProgress
 from mesa_llm_examples.simulation import Run, simulate
 from mesa_llm_examples.stepping import Mode, stepping
+from mesa_llm_examples.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,13 +97,17 @@ def differing(runs: Iterable[ModeRun]) -> list[Mode]:
 
 
 def table_of(runs: Iterable[ModeRun]) -> Table:
-    """The runs side by side, the slowest as the measure."""
+    """The runs side by side, and how many times as fast the others were as the one with one agent at a time.
+
+    Only of what was run: without the mode `off` there is nothing to be faster than.
+    """
     runs = list(runs)
-    slowest = max(run.seconds for run in runs)
+    alone = _alone(runs)
     tokens = any(run.counts.prompt_tokens for run in runs)
     table = Table(box=None, padding=(0, 1), header_style="bold")
     table.add_column("mode")
-    for heading in ("seconds", "times as fast", "model calls", "at once", *(["tokens"] if tokens else [])):
+    faster = ["times as fast"] if alone else []
+    for heading in ("seconds", *faster, "model calls", "at once", *(["tokens"] if tokens else [])):
         table.add_column(heading, justify="right")
     table.add_column("results", no_wrap=True)
     first: dict[str, Mode] = {}
@@ -112,13 +117,31 @@ def table_of(runs: Iterable[ModeRun]) -> Table:
         table.add_row(
             run.mode,
             f"{run.seconds:.2f}",
-            f"{slowest / run.seconds:.1f}" if run.seconds else "",
+            *([f"{alone.seconds / run.seconds:.1f}" if run.seconds else ""] if alone else []),
             f"{counts.calls:,}",
             f"{counts.peak_in_flight:,}",
             *([f"{counts.prompt_tokens + counts.completion_tokens:,}"] if tokens else []),
             "its own" if same is run.mode else f"as {same}",
         )
     return table
+
+
+def _alone(runs: Sequence[ModeRun]) -> ModeRun | None:
+    """The run with one agent at a time, if there is one beside it to compare."""
+    return next((run for run in runs if run.mode is Mode.OFF), None) if len(runs) > 1 else None
+
+
+def measured_on(runs: Iterable[ModeRun], steps: int, answers: str) -> str:
+    """What "times as fast" was measured on; empty if nothing of the kind is said.
+
+    Args:
+        runs: the runs.
+        steps: how many steps each of them had.
+        answers: whose answers they had.
+    """
+    if _alone(list(runs)) is None:
+        return ""
+    return f'"Times as fast" compares the wall time of {counted(steps, "step")} with that of off, on {answers}.'
 
 
 def in_words(runs: Iterable[ModeRun], *, same_answers: bool) -> str:

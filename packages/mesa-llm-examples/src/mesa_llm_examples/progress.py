@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.text import Text
 
 from mesa_llm_examples.simulation import figure
+from mesa_llm_examples.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,7 +55,8 @@ class RunProgress:
         self.step = min(record.step + 1, self._steps)
         self._bar.update(self._task, completed=record.step, step=self.step, states=states)
         if self._has_lines:
-            line = f"Step {record.step}/{self._steps}: {states}. {record.calls} model calls, {record.seconds:.2f} s"
+            took = f"{counted(record.calls, 'model call')}, {record.seconds:.2f} s"
+            line = f"Step {record.step}/{self._steps}: {states}. {took}"
             self._console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -94,7 +96,7 @@ def happening(now: StepProgress | None, counts: CallCounts) -> str:
     parts = []
     if now is not None:
         parts.append(f"{now.decided} of {now.agents} decided, {now.acted} acted, {now.failed} failed")
-    parts.append(f"{counts.in_flight:,} calls in flight")
+    parts.append(f"{counted(counts.in_flight, 'call')} in flight")
     if tokens := counts.prompt_tokens + counts.completion_tokens:
         parts.append(f"{tokens:,} tokens" + (f", ${counts.cost:,.4f}" if counts.cost else ""))
     return "; ".join(parts)

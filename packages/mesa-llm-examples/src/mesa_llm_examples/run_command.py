@@ -105,7 +105,7 @@ def run_command(
             console,
             Setting(
                 example=example.name,
-                headline=f"{example.headline.format_map(options)}, seed {options['seed']}",
+                headline=example.headline_of(options),
                 options=options,
                 steps=options["steps"],
                 mode=mode,

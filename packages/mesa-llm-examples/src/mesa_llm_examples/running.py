@@ -104,6 +104,7 @@ def run(
         run,
         in_parallel=setting.mode is not Mode.OFF,
         replayed=journaled.replayed if journaled else 0,
+        simulated=setting.way.simulated,
         result=model.result(),
     )
     for writer in writers:

@@ -1,4 +1,4 @@
-"""What is shown when a run has ended: the states of each step, and what waiting together has saved."""
+"""What is shown when a run has ended: the states of each step, and what the steps and the answers took."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from mesa_llm_examples.simulation import figure
+from mesa_llm_examples.words import answers_took, counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from mesa_llm_examples.simulation import Run
 
 
-def print_summary(console: Console, run: Run, *, in_parallel: bool, replayed: int = 0, result: str = "") -> None:
+def print_summary(
+    console: Console, run: Run, *, in_parallel: bool, replayed: int = 0, simulated: str = "", result: str = ""
+) -> None:
     """Print a run.
 
     Args:
@@ -22,12 +25,13 @@ def print_summary(console: Console, run: Run, *, in_parallel: bool, replayed: in
         run: the run.
         in_parallel: whether all agents of a step decided at the same time.
         replayed: how many calls a journal has answered.
+        simulated: what is said beside the times of answers that a rule gave; empty for those of a model.
         result: what came of it, in one line.
     """
     console.print(_table(run))
     if result:
         console.print(f"\n{result}", highlight=False, soft_wrap=not console.is_terminal)
-    for line in _totals(run, in_parallel=in_parallel, replayed=replayed):
+    for line in _totals(run, in_parallel=in_parallel, replayed=replayed, simulated=simulated):
         console.print(line, highlight=False, soft_wrap=not console.is_terminal)
 
 
@@ -41,11 +45,11 @@ def _table(run: Run) -> Table:
     return table
 
 
-def _totals(run: Run, *, in_parallel: bool, replayed: int) -> list[str]:
+def _totals(run: Run, *, in_parallel: bool, replayed: int, simulated: str) -> list[str]:
     calls = run.calls
     tokens = calls.prompt_tokens + calls.completion_tokens
     used = f", {calls.prompt_tokens:,} tokens read and {calls.completion_tokens:,} written" if tokens else ""
-    lines = ["", f"{calls.calls:,} model calls, up to {calls.peak_in_flight:,} at once{used}."]
+    lines = ["", f"{counted(calls.calls, 'model call')}, up to {calls.peak_in_flight:,} at once{used}."]
     if replayed:
         asked = calls.calls - replayed
         lines.append(
@@ -53,19 +57,8 @@ def _totals(run: Run, *, in_parallel: bool, replayed: int) -> list[str]:
             if asked
             else "The journal had the answers to all of them; nobody was asked."
         )
-    if replayed == calls.calls:
-        return [*lines, f"{run.seconds:.1f} s in all."]
-    took, waited = f"{run.seconds:.1f} s", f"{calls.waited_seconds:.1f} s"
-    if not in_parallel:
-        lines.append(f"One agent at a time: {took} in all, {waited} of it waiting for answers.")
-    elif calls.waited_seconds > run.seconds:
-        times = f"{calls.waited_seconds / run.seconds:.0f} times as long"
-        lines.append(f"The agents of a step waited together: {took} in all.")
-        lines.append(f"One agent at a time would have waited {waited}, {times}.")
-        if tokens:
-            lines.append(
-                "(The sum of all calls' times. A server that is slower the more it is asked at once saves less.)"
-            )
-    else:
-        lines.append(f"{took} in all. There was little to wait for: the answers took {waited}.")
+    how = "all agents of a step together" if in_parallel else "one agent at a time"
+    lines.append(f"The steps took {run.seconds:.2f} s, {how}.")
+    if calls.measured_calls:
+        lines.append(f"{answers_took(calls.measured_calls, calls.waited_seconds, simulated=simulated)}.")
     return lines

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.errors.shown_text import masked_address
+from mesa_llm_examples.words import RULE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,23 +64,54 @@ class WayToModel:
         from mesa_llm.module_llm import connect  # noqa: PLC0415
 
         if self.llm_model is None:
-            return RuleBasedClient(policy, latency=LATENCY if self.latency is None else self.latency)
+            return RuleBasedClient(policy, latency=self.simulated_latency_s or 0.0)
         return connect(
             api_base=self.api_base,
             timeout=TIMEOUT if self.timeout is None else self.timeout,
             max_attempts=ATTEMPTS if self.max_attempts is None else self.max_attempts,
         )
 
+    def prepare(self) -> None:
+        """Import what the first call would wait for, so that the time of the first run does not have it."""
+        from mesa_llm.clients import LiteLLMClient  # noqa: PLC0415 - imports Mesa
+        from mesa_llm.clients.litellm_module import load_litellm  # noqa: PLC0415
+        from mesa_llm.clients.masking import Secrets  # noqa: PLC0415
+        from mesa_llm.clients.transport import TransportClient  # noqa: PLC0415
+        from mesa_llm.concurrency import transport_loop  # noqa: PLC0415
+
+        if self.llm_model is None:
+            return
+        if isinstance(TransportClient(api_base=self.api_base).transport_for(self.llm_model), LiteLLMClient):
+            transport_loop.submit(load_litellm(Secrets())).result()
+
+    @property
+    def simulated_latency_s(self) -> float | None:
+        """Seconds that each answer of the rule is said to take; `None` if a model is asked, whose time is its own."""
+        if self.llm_model is not None:
+            return None
+        return LATENCY if self.latency is None else self.latency
+
+    @property
+    def simulated(self) -> str:
+        """What is said beside the times of simulated answers; empty if a model is asked."""
+        seconds = self.simulated_latency_s
+        return "" if seconds is None else f"simulated, {seconds:g} s each"
+
+    @property
+    def answers(self) -> str:
+        """Whose answers they are: those of a model, or simulated ones."""
+        seconds = self.simulated_latency_s
+        return f"answers of {self.decides}" if seconds is None else f"simulated answers, {seconds:g} s each"
+
     @property
     def decides(self) -> str:
         """Who decides, in few words; the address without password and keys."""
         if self.llm_model is None:
-            return "rule-based policy"
+            return RULE
         return f"{self.llm_model} at {masked_address(self.api_base)}" if self.api_base else self.llm_model
 
     def __str__(self) -> str:
         """Who decides, in one or two sentences."""
         if self.llm_model is None:
-            latency = LATENCY if self.latency is None else self.latency
-            return f"Decisions: {self.decides}, no model is asked. It answers each request after {latency:g} s."
+            return f"Decisions: {self.decides}, no model is asked. Its answers are {self.simulated}."
         return f"Decisions: {self.decides}."

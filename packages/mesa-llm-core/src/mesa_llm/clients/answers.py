@@ -31,22 +31,27 @@ def tool_call(name: str, /, **arguments: Any) -> ToolCall:
     return ToolCall(id=f"call_{digest[:12]}", name=name, arguments=text)
 
 
-def to_response(answer: Answer, *, model: str, cost: float | None = None) -> LLMResponse:
+def to_response(
+    answer: Answer, *, model: str, cost: float | None = None, latency_s: float | None = None
+) -> LLMResponse:
     """An answer in short form as a full response.
 
     Args:
-        answer: a response (kept as it is), a message, its text, or one or several tool calls.
+        answer: a response (kept as it is, but for a latency that it lacks), a message, its text, or one or several
+            tool calls.
         model: the model that is said to have answered.
         cost: what it is said to have cost, in US dollars.
+        latency_s: seconds that it is said to have taken.
 
     Raises:
         TypeError: if it is none of these.
     """
     if isinstance(answer, LLMResponse):
-        return answer
+        is_timed = answer.latency_s is not None or answer.source != "model"
+        return answer if is_timed or latency_s is None else replace(answer, latency_s=latency_s)
     message = _to_message(answer)
     finish_reason = "tool_calls" if message.tool_calls else "stop"
-    return LLMResponse(message=message, model=model, finish_reason=finish_reason, cost=cost)
+    return LLMResponse(message=message, model=model, finish_reason=finish_reason, cost=cost, latency_s=latency_s)
 
 
 def _to_message(answer: Answer) -> Message:

@@ -168,9 +168,10 @@ class DirectClient(AsyncClient):
             response = read_completion(body, settings.model)
         except NoCompletionError as error:
             return direct_errors.no_completion(error, answer, self._call(request, settings))
-        if response.cost is None and settings.is_at_provider:
-            return replace(response, cost=cost_of(request.model, response.usage))
-        return response
+        cost = response.cost
+        if cost is None and settings.is_at_provider:
+            cost = cost_of(request.model, response.usage)
+        return replace(response, cost=cost, latency_s=answer.seconds)
 
     def _call(self, request: LLMRequest, settings: DirectSettings) -> FailedCall:
         return FailedCall(

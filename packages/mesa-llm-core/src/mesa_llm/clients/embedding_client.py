@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import struct
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from mesa_llm.clients.client import LLMClient
-from mesa_llm.clients.litellm_client import LiteLLMClient
+from mesa_llm.clients.litellm_client import LiteLLMClient, exchange_seconds
 from mesa_llm.clients.litellm_errors import translate
 from mesa_llm.clients.litellm_module import load_litellm
 from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, Usage
@@ -35,27 +36,30 @@ class EmbeddingClient(LiteLLMClient):
         litellm = await load_litellm(self._secrets)
         texts = [message.content for message in request.messages]
         try:
+            key = self._key(litellm, request.model)
+            began = time.perf_counter()
             answer = await litellm.aembedding(
                 model=request.model,
                 input=texts,
                 timeout=self.timeout,
                 api_base=self.api_base,
-                api_key=self._key(litellm, request.model),
+                api_key=key,
                 encoding_format="float",  # some servers refuse litellm's null
                 num_retries=0,
                 max_retries=0,
                 allowed_openai_params=["dimensions"],  # else litellm refuses them for models it does not know
                 **request.options,
             )
+            seconds = time.perf_counter() - began
         except Exception as error:
             failure = translate(
                 error, litellm=litellm, call=self._call(request), has_key=bool(self.api_key), timeout=self.timeout
             )
         else:
-            return self._read_vectors(answer, request)
+            return self._read_vectors(answer, request, seconds)
         raise failure  # out here for the reasons of `LiteLLMClient`
 
-    def _read_vectors(self, answer: Any, request: LLMRequest) -> LLMResponse:
+    def _read_vectors(self, answer: Any, request: LLMRequest, seconds: float) -> LLMResponse:
         items = [item if isinstance(item, dict) else item.model_dump() for item in answer.data or ()]
         vectors = [item["embedding"] for item in sorted(items, key=lambda item: item["index"])]
         if len(vectors) != len(request.messages):
@@ -67,6 +71,7 @@ class EmbeddingClient(LiteLLMClient):
             model=answer.model or request.model,
             usage=Usage((usage.prompt_tokens or 0) if usage else 0, 0),
             cost=getattr(answer, "_hidden_params", {}).get("response_cost"),
+            latency_s=exchange_seconds(answer, seconds),
         )
 
 

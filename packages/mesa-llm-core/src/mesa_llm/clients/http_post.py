@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from mesa_llm.clients.timed_exchange import TimedResponse
 
 _MOST_OF_AN_ERROR = 64 * 1024  # bytes that are read of an answer that is an error
 
@@ -25,19 +28,21 @@ class HTTPAnswer:
         reason: the words beside it.
         headers: the headers; names in any case.
         body: the body; of an error perhaps only the beginning.
+        seconds: from the request being sent to the body being read.
     """
 
     status: int
     reason: str
     headers: Mapping[str, str]
     body: bytes
+    seconds: float
 
 
 async def post(session: aiohttp.ClientSession, url: Any, max_bytes: int, **arguments: Any) -> HTTPAnswer:
     """Send a request by POST. Cancelling it drops the connection.
 
     Args:
-        session: sends it.
+        session: sends it; its responses are `TimedResponse`s.
         url: where to.
         max_bytes: how large the body of the answer may be, after decompression.
         **arguments: those of `aiohttp.ClientSession.post`.
@@ -47,7 +52,7 @@ async def post(session: aiohttp.ClientSession, url: Any, max_bytes: int, **argum
         aiohttp.ClientError: or one of its children, or another `OSError`, if there is no whole answer.
         TimeoutError: if there is none in time.
     """
-    answer = await session.post(url, allow_redirects=False, **arguments)
+    answer = cast("TimedResponse", await session.post(url, allow_redirects=False, **arguments))
     try:
         if answer.status == 200:
             body, is_whole = await _read(answer, max_bytes)
@@ -60,7 +65,8 @@ async def post(session: aiohttp.ClientSession, url: Any, max_bytes: int, **argum
         raise
     if not is_whole:
         answer.close()  # the connection, since the rest is still to come
-    return HTTPAnswer(answer.status, answer.reason or "", answer.headers, body)
+    seconds = time.perf_counter() - answer.sent
+    return HTTPAnswer(answer.status, answer.reason or "", answer.headers, body, seconds)
 
 
 async def _read(answer: aiohttp.ClientResponse, max_bytes: int) -> tuple[bytes, bool]:

@@ -41,9 +41,14 @@ async def _open() -> aiohttp.ClientSession:
     global _session  # noqa: PLW0603
     # In a thread: it takes some tenths of a second the first time.
     aiohttp = await asyncio.to_thread(importlib.import_module, "aiohttp")
+    from mesa_llm.clients.timed_exchange import TimedRequest, TimedResponse  # noqa: PLC0415 - imports aiohttp
+
     # How many calls there may be at once is another layer's business, so there is no limit on connections here.
     _session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE), cookie_jar=aiohttp.DummyCookieJar()
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        request_class=TimedRequest,
+        response_class=TimedResponse,
     )
     atexit.register(_close_at_exit, os.getpid())
     return _session

@@ -21,8 +21,11 @@ def check_latency[Q](latency: Latency[Q]) -> Latency[Q]:
     return latency
 
 
-async def pause[Q](latency: Latency[Q], request: Q) -> None:
+async def pause[Q](latency: Latency[Q], request: Q) -> float:
     """Sleep for as many seconds as `latency` gives for a request; with zero, do not even yield to the loop.
+
+    Returns:
+        These seconds: what the answer is said to have taken.
 
     Raises:
         ConfigurationError: if that is below zero.
@@ -31,6 +34,7 @@ async def pause[Q](latency: Latency[Q], request: Q) -> None:
     _check_seconds(seconds)
     if seconds:
         await asyncio.sleep(seconds)
+    return seconds
 
 
 def _check_seconds(seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from mesa_llm.clients.client import AsyncClient
@@ -50,13 +51,16 @@ class LiteLLMClient(AsyncClient):
         """
         litellm = await load_litellm(self._secrets)
         try:
-            answer = await litellm.acompletion(**self._arguments(litellm, request))
+            arguments = self._arguments(litellm, request)
+            began = time.perf_counter()
+            answer = await litellm.acompletion(**arguments)
+            seconds = time.perf_counter() - began
         except Exception as error:
             failure = translate(
                 error, litellm=litellm, call=self._call(request), has_key=bool(self.api_key), timeout=self.timeout
             )
         else:
-            return self._read(answer, request)
+            return self._read(answer, request, seconds)
         # Raised out here, so that litellm's error is not its context: four errors long, and with the key in it if the
         # server echoed that.
         raise failure
@@ -91,7 +95,7 @@ class LiteLLMClient(AsyncClient):
             has_api_base=self.api_base is not None,
         )
 
-    def _read(self, answer: Any, request: LLMRequest) -> LLMResponse:
+    def _read(self, answer: Any, request: LLMRequest, seconds: float) -> LLMResponse:
         if not answer.choices:
             raise self._call(request).unusable("sent a completion without choices", is_transient=True)
         choice = answer.choices[0]
@@ -107,4 +111,14 @@ class LiteLLMClient(AsyncClient):
             finish_reason=choice.finish_reason or "stop",
             cost=getattr(answer, "_hidden_params", {}).get("response_cost"),
             reasoning=getattr(choice.message, "reasoning_content", None) or "",
+            latency_s=exchange_seconds(answer, seconds),
         )
+
+
+def exchange_seconds(answer: Any, seconds: float) -> float:
+    """What the exchange with the provider took, of the seconds that a call of litellm took.
+
+    litellm says how much it has needed for itself. With many first calls at once that is most of the time.
+    """
+    overhead = getattr(answer, "_hidden_params", {}).get("litellm_overhead_time_ms")
+    return seconds if overhead is None else max(0.0, seconds - max(0.0, overhead / 1000))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 type Role = Literal["system", "user", "assistant", "tool"]
 type ToolChoice = Literal["auto", "none", "required"]
 """Whether an answer may, must not or must call tools."""
-type Source = Literal["model", "journal", "shared"]
+type Source = Literal["model", "rule", "journal", "shared"]
 type JSONSchema = Mapping[str, Any]
 
 
@@ -166,8 +166,12 @@ class LLMResponse:
         cost: the price of the call in US dollars; `None` where it is not known.
         retries: how often the request was sent again before this answer came.
         reasoning: what a reasoning model has thought before it answered, where the provider shows it.
-        source: who answered: the `model`; a `journal`, from an earlier run; or the model, to an identical request
-            with which this one `shared` its call.
+        source: who answered: the `model`; a `rule` in Python, whose latency is simulated; a `journal`, from an earlier
+            run; or the model, to an identical request with which this one `shared` its call.
+        latency_s: seconds that the exchange took which gave this answer, as the transport measured them: from the
+            request being sent to the answer being read. Waiting in limits, failed attempts, pauses between attempts
+            and imports do not count. `None` if there was no exchange of its own, as for an answer from a journal or a
+            shared one, and if the client does not measure it. Two answers are equal whatever they took.
     """
 
     message: Message
@@ -178,6 +182,7 @@ class LLMResponse:
     retries: int = 0
     reasoning: str = ""
     source: Source = "model"
+    latency_s: float | None = field(default=None, compare=False)
 
     @property
     def choices(self) -> tuple[LLMResponse]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from mesa_llm.clients.answers import Answer, to_response
 from mesa_llm.clients.client import AsyncClient
@@ -16,7 +17,8 @@ class RuleBasedClient(AsyncClient):
     For a first contact, for examples, and as a baseline to compare a model with. The policy is a pure function of the
     request: it has no agent and no Mesa model to look at, so it knows what a language model would know, and the same
     request gets the same answer in any order. It runs on the transport loop, so it must be quick. Its answers cost
-    nothing (`LLMResponse.cost` is 0.0), but for a full `LLMResponse`, which is passed on as it is.
+    nothing (`LLMResponse.cost` is 0.0), but for a full `LLMResponse`, which has the cost that it names. All have
+    `source="rule"`, so that nobody takes their simulated latency (`LLMResponse.latency_s`) for a measured one.
 
     ```python
     from mesa_llm.clients import LLMRequest, Message, RuleBasedClient
@@ -48,5 +50,6 @@ class RuleBasedClient(AsyncClient):
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Answer a request. Runs on the transport loop."""
-        await pause(self.latency, request)
-        return to_response(self.policy(request), model=request.model, cost=0.0)
+        seconds = await pause(self.latency, request)
+        response = to_response(self.policy(request), model=request.model, cost=0.0, latency_s=seconds)
+        return replace(response, source="rule") if response.source == "model" else response

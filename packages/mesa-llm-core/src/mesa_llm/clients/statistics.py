@@ -1,9 +1,7 @@
-"""How many calls were made, how many at once, and what they took."""
+"""How many calls were made, how many at once, and what their answers took."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mesa_llm.clients.client import AsyncClient, LLMClient
@@ -17,13 +15,14 @@ class CallCounts:
     Attributes:
         calls: calls started.
         failures: calls that raised or were cancelled.
-        in_flight: calls that have started and not ended.
+        in_flight: calls that have started and not ended, those that wait in a limit included.
         peak_in_flight: the most calls that were in flight at once.
         prompt_tokens: tokens read, in all calls.
         completion_tokens: tokens written, in all calls.
         cost: the price of all calls whose price is known, in US dollars.
-        waited_seconds: the sum of all ended calls' durations, failed ones included: what they would have taken one
-            at a time.
+        measured_calls: calls whose answer has a latency: those that failed, were replayed or shared have none.
+        waited_seconds: the latencies of these answers, added up (see `LLMResponse.latency_s`). Answers that were on
+            their way at the same time count in full, each for itself.
     """
 
     calls: int = 0
@@ -33,6 +32,7 @@ class CallCounts:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0
+    measured_calls: int = 0
     waited_seconds: float = 0.0
 
 
@@ -41,12 +41,10 @@ class MeteredClient(AsyncClient):
 
     Args:
         inner: the client that answers. Its `agenerate` is called on the transport loop.
-        clock: gives the time in seconds.
     """
 
-    def __init__(self, inner: LLMClient, *, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, inner: LLMClient) -> None:
         self.inner = inner
-        self._clock = clock
         # Replaced as a whole, and only on the transport loop: so any thread may read it without a lock.
         self._counts = CallCounts()
 
@@ -57,13 +55,12 @@ class MeteredClient(AsyncClient):
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Have the inner client answer, and count. Runs on the transport loop."""
         self._call_started()
-        started = self._clock()
         response = None
         try:
             response = await self.inner.agenerate(request)
             return response
         finally:
-            self._call_ended(response, self._clock() - started)
+            self._call_ended(response)
 
     def _call_started(self) -> None:
         counts = self._counts
@@ -75,8 +72,9 @@ class MeteredClient(AsyncClient):
             peak_in_flight=max(counts.peak_in_flight, in_flight),
         )
 
-    def _call_ended(self, response: LLMResponse | None, seconds: float) -> None:
+    def _call_ended(self, response: LLMResponse | None) -> None:
         counts = self._counts
+        latency_s = response.latency_s if response else None
         self._counts = replace(
             counts,
             failures=counts.failures + (response is None),
@@ -84,5 +82,6 @@ class MeteredClient(AsyncClient):
             prompt_tokens=counts.prompt_tokens + (response.usage.prompt_tokens if response else 0),
             completion_tokens=counts.completion_tokens + (response.usage.completion_tokens if response else 0),
             cost=counts.cost + ((response.cost or 0.0) if response else 0.0),
-            waited_seconds=counts.waited_seconds + seconds,
+            measured_calls=counts.measured_calls + (latency_s is not None),
+            waited_seconds=counts.waited_seconds + (latency_s or 0.0),
         )

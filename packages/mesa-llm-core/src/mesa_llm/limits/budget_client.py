@@ -11,6 +11,9 @@ from mesa_llm.limits.token_estimate import TokenEstimator
 
 type Price = Callable[[LLMRequest, int, int], float | None]
 
+_TOOK_NOTHING = frozenset({"journal", "shared"})
+"""Sources of answers that were paid for elsewhere."""
+
 
 class BudgetClient(AsyncClient):
     """Passes calls on to another client as long as a budget lasts.
@@ -51,7 +54,7 @@ class BudgetClient(AsyncClient):
         try:
             response = await self.inner.agenerate(request)
             tokens = response.usage.total_tokens
-            if not tokens and response.source == "model":
+            if not tokens and response.source not in _TOOK_NOTHING:
                 tokens = reservation.estimate.tokens
             cost = self._cost(request, response)
             self._learn(request, response, tokens, cost)
@@ -73,7 +76,7 @@ class BudgetClient(AsyncClient):
     def _cost(self, request: LLMRequest, response: LLMResponse) -> float | None:
         if response.cost is not None:
             return response.cost
-        if response.source != "model":
+        if response.source in _TOOK_NOTHING:
             return 0.0
         usage = response.usage if response.usage.total_tokens else self._estimator.estimate(request)
         return self.price(request, usage.prompt_tokens, usage.completion_tokens) if self.price else None

@@ -23,8 +23,8 @@ class SingleFlightClient(AsyncClient):
     call of its own.
 
     One of those who share has the answer as it came. The others have it with `source="shared"`, and without tokens,
-    cost and retries, for theirs took none: so sums over calls stay right. A failure goes to all of them. A caller that
-    is cancelled leaves the call to the others; when all are, it is cancelled.
+    cost, retries and latency, for theirs took none: so sums over calls stay right. A failure goes to all of them. A
+    caller that is cancelled leaves the call to the others; when all are, it is cancelled.
 
     Args:
         inner: the client that answers. Its `agenerate` is called on the transport loop.
@@ -62,7 +62,7 @@ class SingleFlightClient(AsyncClient):
             if flight.take_original():
                 return response
             self.shared += 1
-            return replace(response, source="shared", usage=Usage(), cost=0.0, retries=0)
+            return replace(response, source="shared", usage=Usage(), cost=0.0, retries=0, latency_s=None)
         finally:
             if flight.is_over and flights.get(key) is flight:
                 del flights[key]

@@ -63,7 +63,7 @@ class ScriptedLLM(AsyncClient):
         self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
         try:
             await self._gate.wait()
-            await pause(self._latency, request)
-            return to_response(await self._script.answer(request, place), model=request.model)
+            seconds = await pause(self._latency, request)
+            return to_response(await self._script.answer(request, place), model=request.model, latency_s=seconds)
         finally:
             self.in_flight -= 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mesa_llm_examples.words import answers_took, counted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -43,18 +45,19 @@ def last_step(reports: Sequence[Any]) -> str:
     """
     if not reports:
         return ""
-    agents = sum(len(report.agents) for report in reports)
+    step = f"Step {reports[-1].step}"
+    agents = [agent for report in reports for agent in report.agents]
     failures = sum(report.failures for report in reports)
-    conflicts = sum(report.conflicts for report in reports)
-    waited = sum(report.latency_s for report in reports)
-    wall = sum(report.wall_s for report in reports)
-    text = f"Step {reports[-1].step}: {_of(agents, 'agent')} in {wall:.2f} s; calls one at a time: {waited:.2f} s."
+    if failures and all(agent.outcome in {"failed", "called off"} for agent in agents):
+        return f"{step}: {failures:,} of {counted(len(agents), 'agent')} failed. Nothing has changed."
+    text = f"{step}: {counted(len(agents), 'agent')} in {sum(report.wall_s for report in reports):.2f} s"
+    if answers := sum(report.measured_calls for report in reports):
+        is_simulated = any(call.source == "rule" for agent in agents for call in agent.model_calls)
+        waited = sum(report.latency_s for report in reports)
+        text += f"; {answers_took(answers, waited, simulated='simulated' if is_simulated else '')}"
+    text += "."
     if failures:
-        text += f" {_of(failures, 'agent')} failed."
-    if conflicts:
-        text += f" {_of(conflicts, 'conflict')}."
+        text += f" {counted(failures, 'agent')} failed."
+    if conflicts := sum(report.conflicts for report in reports):
+        text += f" {counted(conflicts, 'conflict')}."
     return text
-
-
-def _of(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

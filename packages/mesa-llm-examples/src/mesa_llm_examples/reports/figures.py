@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from mesa_llm_examples.reports.canvas import legend
-from mesa_llm_examples.reports.measures import INCIDENTS, incidents, latencies, spread
+from mesa_llm_examples.reports.measures import INCIDENTS, calls_of, incidents, is_simulated, latencies, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,8 +80,8 @@ def groups_of_states(run: RecordedRun) -> list[list[str]]:
 
 
 def draw_latencies(axes: Axes, run: RecordedRun, *, title: str | None = None) -> None:
-    """How long model calls took, with median and 95th percentile."""
-    values = latencies(run)
+    """How long answers took, with median and 95th percentile."""
+    values = latencies(calls_of(run))
     _, middle, high, longest = spread(values)
     axes.hist(values, bins=40, range=(0, longest or 1.0), color=CALL)
     marks = ((middle, "median", "-"), (high, "95th percentile", "--"))
@@ -90,8 +90,8 @@ def draw_latencies(axes: Axes, run: RecordedRun, *, title: str | None = None) ->
         for value, label, line in marks
     ]
     axes.set_xlim(left=0)
-    axes.set_xlabel("seconds until a model call was answered")
-    axes.set_ylabel("calls")
+    axes.set_xlabel("seconds that an answer took" + (" (simulated)" if is_simulated(run) else ""))
+    axes.set_ylabel("answers")
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
     legend(axes, handles, title=title)
 

@@ -6,8 +6,10 @@ from itertools import accumulate
 from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
+from mesa_llm_examples.words import RULE, answers_took
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mesa_llm.parallel_stepping import AgentReport, CallSpan
     from mesa_llm_examples.reports.run_file import RecordedRun, StepLine
@@ -33,16 +35,21 @@ def calls_in_words(run: RecordedRun) -> str:
     return f"{run.end.calls:,}, up to {run.end.peak_in_flight:,} at once, {run.end.failures:,} failed"
 
 
+def is_simulated(run: RecordedRun) -> bool:
+    """Whether a rule gave the answers, whose times are made up."""
+    return run.run.decisions == RULE
+
+
 def time_in_words(run: RecordedRun) -> str:
-    """What the steps took, and what their calls would have taken one at a time."""
+    """What the steps took, and what the answers took, where that was measured."""
     if run.end is None:
         seconds, waited = sum(line.seconds for line in run.steps), sum(report.latency_s for report in run.reports())
+        answers = sum(report.measured_calls for report in run.reports())
     else:
-        seconds, waited = run.end.seconds, run.end.waited_s
-    if waited <= seconds or not seconds:
+        seconds, waited, answers = run.end.seconds, run.end.waited_s, run.end.measured_calls or 0
+    if not answers:
         return f"{seconds:.2f} s"
-    one_at_a_time = f"one at a time the calls would have taken {waited:.2f} s, {waited / seconds:.0f} times as long"
-    return f"{seconds:.2f} s; {one_at_a_time}"
+    return f"{seconds:.2f} s; {answers_took(answers, waited, simulated='simulated' if is_simulated(run) else '')}"
 
 
 def steps_in_parallel(run: RecordedRun) -> list[StepLine]:
@@ -65,9 +72,18 @@ def calls_of(run: RecordedRun) -> list[CallSpan]:
     return [call for _, agent in agents_of(run) for call in agent.model_calls]
 
 
-def latencies(run: RecordedRun) -> list[float]:
-    """How long each model call took, in seconds."""
-    return [call.latency_s for call in calls_of(run)]
+def latencies(calls: Iterable[CallSpan]) -> list[float]:
+    """How long each answer took, in seconds, where that was measured."""
+    return [call.latency_s for call in calls if call.latency_s is not None]
+
+
+def seconds_in_calls(agent: AgentReport) -> float:
+    """How long an agent waited for model calls; those that overlap count once."""
+    waited = end = 0.0
+    for call in sorted(agent.model_calls, key=lambda call: call.start):
+        waited += max(0.0, call.end - max(end, call.start))
+        end = max(end, call.end)
+    return waited
 
 
 def percentile_95(values: Sequence[float]) -> float:

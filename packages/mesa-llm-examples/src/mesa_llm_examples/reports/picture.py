@@ -59,7 +59,7 @@ def draw_all(run: RecordedRun, line: StepLine | None) -> Figure:
 
 def _small_panels(run: RecordedRun) -> list[Callable[[Axes], None]]:
     panels: list[Callable[[Axes], None]] = []
-    if measures.latencies(run):
+    if measures.latencies(measures.calls_of(run)):
         panels.append(partial(figures.draw_latencies, run=run, title="Latencies"))
     panels.append(partial(figures.draw_seconds, run=run, title="Steps"))
     if measures.has_tokens(run):

@@ -108,7 +108,9 @@ class EndLine(_Line):
         completion_tokens: tokens written.
         cost: the price of all calls whose price is known, in US dollars.
         retries: how often calls were sent again.
-        waited_s: seconds that all calls took, added up.
+        waited_s: seconds that the answers took, added up (see `LLMResponse.latency_s`). In records without
+            `measured_calls` it counted waiting in limits and failed calls too, and is not shown.
+        measured_calls: how many answers these are; `None` in records of earlier versions.
         peak_in_flight: the most calls that were in flight at once.
         result: what came of it, in one line.
         error: what it has failed with, in one line; `None` if it has not.
@@ -125,6 +127,7 @@ class EndLine(_Line):
     cost: float
     retries: int
     waited_s: float
+    measured_calls: int | None = None
     peak_in_flight: int
     result: str
     error: str | None = None

@@ -12,13 +12,14 @@ from mesa_llm_examples.reports import figures, measures
 from mesa_llm_examples.reports.markup import drawn, folded, paragraph, section, table
 from mesa_llm_examples.reports.timeline import draw_timeline, height_of
 from mesa_llm_examples.simulation import figure as shown
+from mesa_llm_examples.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.figure import Figure
 
-    from mesa_llm.parallel_stepping import AgentReport
+    from mesa_llm.parallel_stepping import AgentReport, CallSpan
     from mesa_llm_examples.reports.run_file import RecordedRun, StepLine
 
 NUMBERS = "The numbers"
@@ -75,7 +76,9 @@ def timeline(run: RecordedRun, line: StepLine) -> str:
     peak = max(measures.in_flight(line)[1], default=0)
     text = f"Step {line.step}, the slowest one." if line == measures.slowest_step(run) else f"Step {line.step}."
     text += f" A lane for each of its {len(agents):,} agents, in the order of the step, and above, how many model "
-    text += f"calls were in flight: up to {peak:,}."
+    text += f"calls were in flight, those that waited in limits included: up to {peak:,}."
+    if conflicts := sum(len(agent.conflicts) for agent in agents):
+        text += f" {counted(conflicts, 'refusal')}, each marked at the act in which the agent was refused something."
     if idle := sum(agent.outcome == "ended" for agent in agents):
         text += f" Agents that ended without a turn: {idle:,}."
     steps = len(measures.steps_in_parallel(run))
@@ -89,13 +92,14 @@ def timeline(run: RecordedRun, line: StepLine) -> str:
     )
     phases: tuple[Phase, ...] = get_args(Phase.__value__)
     numbers = table(
-        ["agent", *(f"{phase}, s" for phase in phases), "model calls", "waiting for them, s", "outcome"],
+        ["agent", *(f"{phase}, s" for phase in phases), "model calls", "waiting for them, s", "refusals", "outcome"],
         (
             [
                 f"{agent.agent_class} {agent.agent_id}",
                 *(f"{agent.seconds(phase):.3f}" for phase in phases),
                 f"{agent.calls:,}",
-                f"{agent.latency_s:.3f}",
+                f"{measures.seconds_in_calls(agent):.3f}",
+                f"{len(agent.conflicts):,}",
                 agent.outcome,
             ]
             for agent in agents
@@ -110,33 +114,54 @@ def _draw_timeline(figure: Figure, line: StepLine) -> None:
 
 
 def latencies(run: RecordedRun) -> str:
-    """How long model calls took; nothing if no report tells of any."""
-    values = measures.latencies(run)
-    if not values:
+    """How long answers took; nothing if no report tells of a call."""
+    calls = measures.calls_of(run)
+    if not calls:
         return ""
-    _, middle, high, longest = measures.spread(values)
-    text = (
-        f"{len(values):,} model calls: median {middle:.3g} s, 95th percentile {high:.3g} s, longest {longest:.3g} s. "
-        "Waiting in limits and for retries counts."
-    )
-    sources = Counter(call.source for call in measures.calls_of(run))
-    if sources["journal"]:
-        text += f" Answered from a journal: {sources['journal']:,}."
-    if sources["shared"]:
-        text += f" Answered with the answer to an identical call: {sources['shared']:,}."
-    of_class: dict[str, list[float]] = {}
+    text = " ".join(filter(None, (_which_answers(run, calls), _without_latency(calls))))
+    values = measures.latencies(calls)
+    if not values:
+        return section("Latencies", paragraph(text))
+    of_class: dict[str, list[CallSpan]] = {}
     for _, agent in measures.agents_of(run):
-        of_class.setdefault(agent.agent_class, []).extend(call.latency_s for call in agent.model_calls)
+        of_class.setdefault(agent.agent_class, []).extend(agent.model_calls)
     numbers = table(
-        ["calls of", "how many", "shortest, s", "median, s", "95th percentile, s", "longest, s"],
+        ["answers to", "how many", "shortest, s", "median, s", "95th percentile, s", "longest, s"],
         (
             [name, f"{len(own):,}", *(f"{value:.3f}" for value in measures.spread(own))]
-            for name, own in [*sorted(of_class.items()), ("all", values)]
-            if own
+            for name, theirs in [*sorted(of_class.items()), ("all", calls)]
+            if (own := measures.latencies(theirs))
         ),
     )
     image = drawn("latencies", 2.4, lambda figure: figures.draw_latencies(figure.subplots(), run), text)
     return section("Latencies", image, folded(NUMBERS, numbers))
+
+
+def _which_answers(run: RecordedRun, calls: Sequence[CallSpan]) -> str:
+    values = measures.latencies(calls)
+    if not values:
+        return ""
+    _, middle, high, longest = measures.spread(values)
+    kind = "simulated answer" if measures.is_simulated(run) else "answer"
+    return (
+        f"{counted(len(values), kind)}: median {middle:.3g} s, 95th percentile {high:.3g} s, longest {longest:.3g} s. "
+        "Waiting in limits, and attempts that failed, do not count."
+    )
+
+
+def _without_latency(calls: Sequence[CallSpan]) -> str:
+    """Which calls have no latency, and why."""
+    without = [call for call in calls if call.latency_s is None]
+    failed = sum(call.error is not None for call in without)
+    kinds = Counter(call.source for call in without if call.error is None)
+    parts = (
+        (kinds["journal"], "answered from a journal"),
+        (kinds["shared"], "answered with the answer to an identical call"),
+        (failed, "failed"),
+        (kinds["model"] + kinds["rule"], "not measured, as in records of earlier versions and by clients of your own"),
+    )
+    said = "; ".join(f"{words}: {count:,}" for count, words in parts if count)
+    return f"Calls without a latency: {said}." if said else ""
 
 
 def steps(run: RecordedRun) -> str:
@@ -215,29 +240,25 @@ def incidents(run: RecordedRun) -> str:
         ([str(line.step), *(f"{count:,}" for count in measures.incidents(line).values())] for line in lines),
     )
     image = drawn("incidents", 2.2, lambda figure: figures.draw_incidents(figure.subplots(), run), text)
-    failures, conflicts = [], []
-    for step, agent in measures.agents_of(run):
-        who = [str(step), f"{agent.agent_class} {agent.agent_id}"]
+    return section("Failures and conflicts", image, folded(NUMBERS, numbers), *map(_of_step, lines))
+
+
+def _of_step(line: StepLine) -> str:
+    """What went wrong in a step, agent by agent in the order of the step; nothing if nothing did."""
+    rows: list[list[str]] = []
+    for _, agent in measures.lanes_of(line):
+        who = f"{agent.agent_class} {agent.agent_id}"
         if agent.failed:
-            failures.append([*who, agent.outcome, agent.error or ""])
+            rows.append([who, agent.outcome, agent.error or ""])
+        rows += [[who, "was refused", words] for words in agent.conflicts]
         if agent.settle_error is not None:
-            failures.append([*who, "failed to settle", agent.settle_error])
-        conflicts += [[*who, "was refused", words] for words in agent.conflicts]
-    return section(
-        "Failures and conflicts",
-        image,
-        folded(NUMBERS, numbers),
-        _listed(failures),
-        folded("The conflicts", _listed(conflicts)) if conflicts else "",
-    )
-
-
-def _listed(rows: Sequence[Sequence[str]]) -> str:
+            rows.append([who, "failed to settle", agent.settle_error])
     if not rows:
         return ""
-    listed = table(["step", "agent", "what", "in words"], rows[:_LISTED], prose={3})
-    left_out = f"The first {_LISTED} of {len(rows):,}; the record has all."
-    return listed + (paragraph(left_out) if len(rows) > _LISTED else "")
+    counts = ", ".join(f"{name} {count:,}" for name, count in measures.incidents(line).items() if count)
+    left_out = f"The first {_LISTED} of {len(rows):,}; the record has all." if len(rows) > _LISTED else ""
+    listed = table(["agent", "what", "in words"], rows[:_LISTED], prose={2})
+    return folded(f"Step {line.step}: {counts}", listed + (paragraph(left_out) if left_out else ""))
 
 
 def classes(run: RecordedRun) -> str:

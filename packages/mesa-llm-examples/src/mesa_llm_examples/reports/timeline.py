@@ -50,8 +50,8 @@ def draw_timeline(axes: Axes, line: StepLine, *, in_flight_above: Axes | None = 
     for phase, label in _LABELS.items():
         if parts[phase]:
             handles.append(Line2D([], [], color=_color(phase), linewidth=5, label=label))
-    handles += _draw_marks(axes, lanes, end)
-    axes.set_xlim(0, end * 1.055)
+    handles += _draw_marks(axes, lanes)
+    axes.set_xlim(0, end * 1.03)
     axes.set_ylim(len(lanes) - 0.5, -0.5)
     if len(lanes) <= _NAMED_LANES:
         names = [f"{agent.agent_class} {agent.agent_id}" for _, agent in lanes]
@@ -79,21 +79,30 @@ def _parts_of(lanes: Sequence[tuple[float, AgentReport]]) -> dict[str, list[tupl
     return parts
 
 
-def _draw_marks(axes: Axes, lanes: Sequence[tuple[float, AgentReport]], end: float) -> list[Line2D]:
-    """Mark agents that failed or were refused something beside their lanes, where nothing is drawn over it."""
-    agents = [agent for _, agent in lanes]
-    marks = (
-        ("was refused something", CONFLICT, "D", 1.015, [bool(agent.conflicts) for agent in agents]),
-        ("failed", FAILED, "X", 1.04, [agent.failed or agent.settle_error is not None for agent in agents]),
-    )
+def _draw_marks(axes: Axes, lanes: Sequence[tuple[float, AgentReport]]) -> list[Line2D]:
+    """Mark where agents were refused something, which is when they acted, and where they failed."""
+    marks: dict[str, list[tuple[float, int]]] = {"was refused something": [], "failed": []}
+    for lane, (offset, agent) in enumerate(lanes):
+        if agent.conflicts:
+            marks["was refused something"].append((offset + _end_of(agent, "act"), lane))
+        if agent.failed or agent.settle_error is not None:
+            marks["failed"].append((offset + _end_of(agent), lane))
+    looks = {"was refused something": (CONFLICT, "D"), "failed": (FAILED, "X")}
     size = min(5.0, max(1.5, 400 / len(lanes)))
     handles = []
-    for label, color, marker, at, marked in marks:
-        numbers = [lane for lane, mark in enumerate(marked) if mark]
-        if numbers:
-            axes.plot([end * at] * len(numbers), numbers, marker, color=color, markersize=size, label=label)
+    for label, places in marks.items():
+        if places:
+            color, marker = looks[label]
+            times, numbers = zip(*places, strict=True)
+            axes.plot(times, numbers, marker, color=color, markersize=size, markeredgewidth=0, label=label)
             handles.append(Line2D([], [], color=color, marker=marker, linestyle="", label=label))
     return handles
+
+
+def _end_of(agent: AgentReport, *phases: str) -> float:
+    """When the last of an agent's spans ended, or the last one of some phases."""
+    ends = [span.end for span in agent.spans if span.phase in phases] or [span.end for span in agent.spans]
+    return max(ends, default=0.0)
 
 
 def _draw_parts(axes: Axes, phase: str, parts: Iterable[tuple[int, float, float]], *, narrow: bool) -> None:

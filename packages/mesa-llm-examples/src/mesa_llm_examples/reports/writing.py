@@ -89,6 +89,7 @@ class RunWriter:
                 cost=counts.cost,
                 retries=self._retries,
                 waited_s=counts.waited_seconds,
+                measured_calls=counts.measured_calls,
                 peak_in_flight=counts.peak_in_flight,
                 result=self._model.result(),
                 error=None if error is None else in_one_line(error),

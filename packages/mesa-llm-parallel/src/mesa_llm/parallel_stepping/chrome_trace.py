@@ -20,7 +20,8 @@ def chrome_trace(reports: Iterable[StepReport]) -> dict[str, Any]:
     """The trace of some steps, as JSON could hold it.
 
     Each agent has a lane with its phases and, below them, its calls. Calls of one agent that overlap each other get
-    lanes of their own next to it.
+    lanes of their own next to it. A call is as long as its agent waited for it; its `latency_s` says how much of that
+    the exchange with the model took.
 
     Args:
         reports: the reports of the steps.
@@ -69,6 +70,8 @@ def _events(report: StepReport, offset: float, lanes: dict[str, int]) -> Iterato
                     "completion_tokens": call.completion_tokens,
                     "retries": call.retries,
                     "error": call.error,
+                    "source": call.source,
+                    "latency_s": call.latency_s,
                 },
             )
 

@@ -47,8 +47,10 @@ class CallSpan:
         cost: its price in US dollars; `None` where it is not known.
         retries: how often it was sent again before the answer came.
         error: what it has failed with, as text; `None` if it was answered.
-        source: who answered: the `model`, a `journal` from an earlier run, or the model to an identical call with which
-            this one `shared` its answer.
+        source: who answered: the `model`; a `rule` in Python, whose latency is simulated; a `journal`, from an earlier
+            run; or the model, to an identical call with which this one `shared` its answer.
+        latency_s: seconds that the exchange took which gave the answer (see `LLMResponse.latency_s`). `None` for a
+            call that failed, was replayed or shared, and where the client does not measure it.
     """
 
     phase: Phase
@@ -60,10 +62,11 @@ class CallSpan:
     retries: int = 0
     error: str | None = None
     source: Source = "model"
+    latency_s: float | None = None
 
     @property
-    def latency_s(self) -> float:
-        """Seconds until it was answered or failed, waiting in limits and between attempts included."""
+    def duration_s(self) -> float:
+        """Seconds that its agent waited for it, those in limits and between attempts included."""
         return self.end - self.start
 
 
@@ -117,8 +120,19 @@ class _Totals:
 
     @property
     def latency_s(self) -> float:
-        """Seconds that all calls took, added up: what they would have taken one at a time."""
-        return sum((call.latency_s for call in self._model_calls()), 0.0)
+        """Seconds that the answers took, added up: the latencies of all calls that have one.
+
+        Each is the time of one exchange, from the request being sent to the answer being read. Waiting in limits,
+        pauses between attempts, failed calls and replayed answers do not count. Exchanges that overlapped count in
+        full, each for itself. This is not what a step takes whose agents wait one after the other: that is only known
+        when it is run.
+        """
+        return sum((call.latency_s for call in self._model_calls() if call.latency_s is not None), 0.0)
+
+    @property
+    def measured_calls(self) -> int:
+        """How many calls have a latency: those whose latencies `latency_s` adds up."""
+        return sum(call.latency_s is not None for call in self._model_calls())
 
     @property
     def replayed_calls(self) -> int:
@@ -254,7 +268,7 @@ class StepReport(_Totals):
 
     @property
     def peak_concurrency(self) -> int:
-        """The most calls that were in flight at once."""
+        """The most calls that were in flight at once, those that waited in a limit included."""
         edges = sorted(edge for call in self._model_calls() for edge in ((call.start, 1), (call.end, -1)))
         return max(accumulate(change for _, change in edges), default=0)
 
@@ -284,7 +298,7 @@ class StepReport(_Totals):
         """One row an agent, in the order of the step.
 
         Returns:
-            A frame of shape (agents, 19), indexed by `agent_id`.
+            A frame of shape (agents, 20), indexed by `agent_id`.
         """
         import pandas as pd  # noqa: PLC0415 - only who asks for a frame waits for the import
 
@@ -306,6 +320,7 @@ class StepReport(_Totals):
                 "cost": agent.cost,
                 "retries": agent.retries,
                 "latency_s": agent.latency_s,
+                "measured_calls": agent.measured_calls,
                 "replayed_calls": agent.replayed_calls,
                 "shared_calls": agent.shared_calls,
                 "conflicts": len(agent.conflicts),
@@ -334,6 +349,7 @@ TOTALS = (
     "cost",
     "retries",
     "latency_s",
+    "measured_calls",
     "replayed_calls",
     "shared_calls",
     "peak_concurrency",

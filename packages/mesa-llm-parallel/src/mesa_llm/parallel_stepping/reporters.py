@@ -31,6 +31,7 @@ _OF_AGENTS: dict[str, Callable[[Any], Any]] = {
     "cost": lambda agent: agent.cost,
     "retries": lambda agent: agent.retries,
     "latency_s": lambda agent: agent.latency_s,
+    "measured_calls": lambda agent: agent.measured_calls,
     "replayed_calls": lambda agent: agent.replayed_calls,
     "shared_calls": lambda agent: agent.shared_calls,
 }

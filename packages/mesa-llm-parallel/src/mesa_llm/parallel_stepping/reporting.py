@@ -120,4 +120,5 @@ def _call_span(phase: Phase, start: float, end: float, call: ModelCall) -> CallS
         retries=response.retries if response else getattr(error, "retries", 0),
         error=None if error is None else told(error),
         source=response.source if response else "model",
+        latency_s=response.latency_s if response else None,
     )
