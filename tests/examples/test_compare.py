@@ -146,7 +146,7 @@ def test_it_is_said_whose_answers_were_measured(way, answers):
 def test_the_first_mode_does_not_pay_for_an_import(monkeypatch, api_base, imports):
     loaded = []
 
-    async def load():
+    async def load(secrets):
         loaded.append(True)
 
     monkeypatch.setattr("mesa_llm.clients.litellm_module.load_litellm", load)

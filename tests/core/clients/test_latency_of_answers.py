@@ -68,7 +68,7 @@ def test_through_litellm_neither_its_import_nor_its_own_time_counts(clock, monke
     async def ask(**arguments):
         return clock.passes(3.0, answered(_hidden_params=hidden))
 
-    async def load():
+    async def load(secrets):
         return clock.passes(400.0, SimpleNamespace(acompletion=ask, aembedding=ask))
 
     for module in ("litellm_client", "embedding_client"):
