@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 from helpers.speakers import Speaker
 
 from mesa_llm.memory import EpisodicMemory, LongTermMemory, ShortTermMemory, STLTMemory
@@ -15,12 +13,18 @@ ALL = [ShortTermMemory, STLTMemory, LongTermMemory, EpisodicMemory]
 ASKING = [STLTMemory, LongTermMemory, EpisodicMemory]
 
 
+class World:
+    """As much of a model as a memory needs."""
+
+    steps = 1
+
+
 class Someone:
     """An agent with a model to ask, and steps that the test counts."""
 
     def __init__(self, script="", **llm):
         self.unique_id = 1
-        self.model = SimpleNamespace(steps=1)
+        self.model = World()
         self.client = ScriptedLLM(script)
         self.llm = ModuleLLM("a/b", client=self.client, **llm)
 

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 
+import pytest
 from helpers.speakers import Speaker, SpeakersModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,6 +82,7 @@ def fall_back(agent, error):
     agent.model.log.append((agent.unique_id, f"{error} {agent.random.random()}"))
 
 
+@pytest.mark.filterwarnings("ignore:.*not one of . agents could decide:RuntimeWarning")
 @settings(max_examples=500, deadline=None)
 @given(
     n=st.integers(1, 8),

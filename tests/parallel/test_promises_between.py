@@ -193,7 +193,8 @@ def test_plain_agents_and_fallbacks_see_the_callers_context_variables():
     )
     Plain(model)
     experiment.set("the third")
-    model.agents.do("step")
+    with pytest.warns(RuntimeWarning, match="not one of 1 agents"):
+        model.agents.do("step")
     assert seen == ["the third", "the third"]
 
 

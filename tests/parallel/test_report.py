@@ -435,8 +435,9 @@ def test_data_collector_columns_for_model_and_agents(mode):
 
     enable_automatic_parallel_stepping(mode=mode, on_error="skip")
     model = Collects(3, ScriptedLLM(answer))
-    model.step()
-    model.step()
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning, match="not one of 1 agents"):
+            model.step()
     of_model = model.datacollector.get_model_vars_dataframe()
     assert list(of_model.said) == [2, 4]
     assert set(TOTALS) <= set(of_model.columns)

@@ -26,6 +26,8 @@ PUBLIC = {
             "in_thread",
             "is_claimed",
             "lend",
+            "log_counts",
+            "log_once",
             "mark_installed",
             "model_call",
             "my_turn",

@@ -26,11 +26,10 @@ def test_a_step_that_overruns_the_budget_raises(mode, activation, on_error):
         model.run_until_it_is_spent()
     n_steps, remaining = divmod(budget.spent_tokens // 200, 4)
     assert n_steps > 5
-    errors = caught.value.exceptions
-    assert len(errors) == 4 - remaining
-    for error in errors:
-        assert isinstance(error, BudgetExhaustedError)
-        assert error.spent_tokens >= 5000
+    assert len(caught.value.agent_ids) == 4 - remaining
+    (error,) = caught.value.exceptions
+    assert isinstance(error, BudgetExhaustedError)
+    assert error.spent_tokens >= 5000
     assert "would overrun the budget of 7000 tokens" in str(caught.value)
     assert len(model.log) == (4 * n_steps if activation == "simultaneous" else 4 * n_steps + remaining)
     assert budget.spent_tokens <= 7000

@@ -19,6 +19,7 @@ from mesa_llm.activation.origin import (
     lend,
     next_ordinal,
 )
+from mesa_llm.activation.repeats import log_counts, log_once
 from mesa_llm.activation.turn import (
     Lent,
     ModelCall,
@@ -50,6 +51,8 @@ __all__ = [
     "in_thread",
     "is_claimed",
     "lend",
+    "log_counts",
+    "log_once",
     "mark_installed",
     "model_call",
     "my_turn",

@@ -131,3 +131,22 @@ class NotParallelWarning(UserWarning):
 
 class ReproducibilityWarning(UserWarning):
     """Agents do something whose result depends on how fast the model answers."""
+
+
+_REFUSED_FOR_GOOD = frozenset({401, 402, 403, 404})
+
+
+def ends_run(error: BaseException) -> bool:
+    """Whether it makes no sense to go on after an error: it would come again, or the run would be another one.
+
+    The key, the name of the model or the account is wrong; an argument cannot work; a budget is spent; a journal cannot
+    be read, or does not hold what is asked for.
+
+    Args:
+        error: what a decision, a tool or the upkeep of a memory has failed with.
+    """
+    if isinstance(error, RateLimitedError):
+        return not error.is_transient  # the account's quota is spent
+    if isinstance(error, ModelCallError):
+        return isinstance(error, MissingAPIKeyError | UnknownModelError) or error.status in _REFUSED_FOR_GOOD
+    return isinstance(error, ConfigurationError | TurnError | BudgetExhaustedError | JournalError)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mesa_llm.activation import current_activation, log_once
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, ModelCallError
 from mesa_llm.limits.failures import retold
@@ -52,7 +53,14 @@ class FallbackClient(AsyncClient):
         for client, model in self.clients:
             asked = request if model is None else replace(request, model=model)
             if failures:
-                _logger.warning("%s is asked instead, as a call has failed: %s", asked.model, failures[-1])
+                activation = current_activation()
+                log_once(
+                    _logger,
+                    logging.WARNING,
+                    f"{asked.model} is asked instead, as a call has failed: {failures[-1]}",
+                    model=None if activation is None else activation.agent.model,
+                    kind=(asked.model, type(failures[-1]), failures[-1].status),
+                )
             try:
                 response = await client.agenerate(asked)
             except ModelCallError as error:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from mesa_llm.activation import turn_in
+from mesa_llm.activation import log_once, turn_in
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import BudgetExhaustedError, JournalError
+from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors.tracebacks import place_of, shorten
 from mesa_llm.memory import Memory
 
 if TYPE_CHECKING:
@@ -38,7 +39,15 @@ async def _settle(agent: LLMAgent) -> None:
         commit = await agent.memory.asettle()
         if commit is not None:
             commit()
-    except (BudgetExhaustedError, JournalError):  # to go on without it would be another run
-        raise
-    except Exception:
-        _logger.exception("%s could not settle, and will try again after its next step.", agent)
+    except Exception as error:
+        if ends_run(error):
+            raise
+        shorten(error)
+        log_once(
+            _logger,
+            logging.ERROR,
+            f"{agent} could not settle, and will try again after its next step.",
+            model=agent.model,
+            kind=(type(error), place_of(error)),
+            exc_info=error,
+        )

@@ -21,6 +21,7 @@ from mesa_llm.activation import (
 )
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.llm_agent.parallel_check import warn_if_not_parallel
 from mesa_llm.llm_agent.settling import asettle_alone, settle_alone
 
@@ -97,10 +98,12 @@ class _Stepping:
         self._token = _stepping.set(agent)
         return outermost
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
         _stepping.reset(self._token)
         if self._activated is not None:
-            self._activated.__exit__(*exception)
+            self._activated.__exit__(kind, error, traceback)
+            if error is not None:
+                shorten(error)
 
 
 def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:

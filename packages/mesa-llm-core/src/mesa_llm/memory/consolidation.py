@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mesa_llm.activation import log_once
 from mesa_llm.errors import ConfigurationError, DecisionError
 from mesa_llm.memory.asking import memory_request
 from mesa_llm.memory.lines import MAX_TOKENS, NOTHING_YET, cut, in_batches, tokens_of_line
@@ -106,7 +107,13 @@ class ConsolidatingMemory(Memory):
             self._forget(self._kept[: -_MOST_ENTRIES_OWED * 9 // 10])
             self._drop_beyond(None if most is None else most * 9 // 10)
             n_lost = before - len(self._kept)
-            _logger.warning("%s has lost its oldest %d memories: they could not be consolidated.", self.agent, n_lost)
+            log_once(
+                _logger,
+                logging.WARNING,
+                f"{self.agent} has lost its oldest {n_lost} memories: they could not be consolidated.",
+                model=self.agent.model,
+                kind="lost memories",
+            )
 
     async def asettle(self) -> Callable[[], None] | None:
         """Have the model consolidate what is owed; what is more than it can read at once in several calls.

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any
 
-from mesa_llm.activation import current_turn
+from mesa_llm.activation import current_turn, log_once
 from mesa_llm.clients.messages import ToolSpec
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, ConflictError, ToolError
+from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors.tracebacks import place_of, shorten
 from mesa_llm.tools import tool_calls
 from mesa_llm.tools.tool_definition import check_name, definition_of
 from mesa_llm.tools.tool_result import ToolResult
@@ -146,9 +148,11 @@ class ToolManager:
         """Call the tools that a model has asked for, one after the other, in the order of the calls.
 
         Whatever the model did wrong, and whatever fails in a tool, becomes the text of a result that is not `ok`;
-        errors of a tool other than `ToolError` are logged. What is no `Exception`, such as `KeyboardInterrupt` and
-        `StepAborted`, is raised, and the calls that are left are not made. Tools run in the calling thread; an async
-        tool runs on the thread's kept loop, or on a helper thread if a loop is running here.
+        errors of a tool other than `ToolError` are logged, those of one kind once in a step. What would end a run in a
+        decision is raised here too: a missing key, an exhausted budget, a journal that cannot be read. So is what is no
+        `Exception`, such as `KeyboardInterrupt` and `StepAborted`. The calls that are left are not made then. Tools run
+        in the calling thread; an async tool runs on the thread's kept loop, or on a helper thread if a loop is running
+        here.
 
         Args:
             agent: who calls; given to tools that have a parameter `agent`.
@@ -217,8 +221,18 @@ class ToolManager:
                 turn.conflicted(str(error))
             return ToolResult(call_id, name, arguments, f"Error: {error}", ok=False)
         except Exception as error:
-            logger.exception("Agent %s: the tool %r failed.", getattr(agent, "unique_id", agent), name)
+            if ends_run(error):
+                raise
             described = ": ".join(filter(None, [type(error).__name__, str(error)]))
+            shorten(error)
+            log_once(
+                logger,
+                logging.ERROR,
+                f"Agent {getattr(agent, 'unique_id', agent)}: the tool {name!r} failed: {described}",
+                model=getattr(agent, "model", None),
+                kind=(name, type(error), place_of(error)),
+                exc_info=error,
+            )
             return ToolResult(call_id, name, arguments, f"Error: {described}", ok=False)
         return ToolResult(call_id, name, arguments, response, ok=True)
 

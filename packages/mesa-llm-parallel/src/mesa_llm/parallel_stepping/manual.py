@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.parallel_stepping import patch, rearm
 from mesa_llm.parallel_stepping.activations import make_step
 from mesa_llm.parallel_stepping.generators import restorer
@@ -26,7 +27,12 @@ async def step_agents_parallel(agents: Iterable[Agent[Any]]) -> None:
         ParallelStepError: if decisions failed; nobody has acted on them.
         Exception: whatever an agent raised while it acted, with a note that says who had acted.
     """
-    await _step(agents, mode="asyncio").run()
+    step = _step(agents, mode="asyncio")
+    try:
+        await step.run()
+    except BaseException as error:
+        shorten(error)
+        raise
 
 
 def step_agents_parallel_sync(agents: Iterable[Agent[Any]]) -> None:

@@ -14,14 +14,25 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation import Activation, current_activation, current_turn, next_ordinal, turn_in
+from mesa_llm.activation import Activation, current_activation, current_turn, log_counts, next_ordinal, turn_in
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.concurrency.calling_loop import GRACE
 from mesa_llm.concurrency.hand_over import Mailbox
+from mesa_llm.errors import MesaLLMError
+from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import collector, draws, progress, rearm
 from mesa_llm.parallel_stepping.asyncio_runner import InlineSeat
-from mesa_llm.parallel_stepping.failures import ALWAYS_RAISED, ParallelStepError, add_note, name_of, told
+from mesa_llm.parallel_stepping.failures import (
+    ALWAYS_RAISED,
+    ParallelStepError,
+    add_note,
+    alike,
+    described,
+    name_of,
+    names_of,
+)
 from mesa_llm.parallel_stepping.passage import Passage
 from mesa_llm.parallel_stepping.remarks import Remarks
 from mesa_llm.parallel_stepping.reporting import publish, report_of
@@ -119,15 +130,16 @@ class ParallelStep:
                 may_break_off=lambda: current_turn() is not None,
                 what=lambda: f"A step with {self._unfinished()}",
             )
-        except BaseException:  # an interrupt may come before `run` has begun, or after it has ended
-            if not self.began:
+        except BaseException as error:
+            if not self.began:  # interrupted before
                 self._restore()
-            for model in self._models:
+            for model in self._models:  # it may have been interrupted after its end
                 rearm.after_failure(model)
+            shorten(error)
             raise
 
     def _unfinished(self) -> str:
-        return ", ".join(name_of(seat.agent) for seat in self.seats if not seat.finished)
+        return names_of(seat.agent for seat in self.seats if not seat.finished)
 
     async def run(self) -> None:
         """Make the step.
@@ -171,6 +183,8 @@ class ParallelStep:
             if isinstance(outer, Seat):
                 outer.unnest(self)
             self._seating.close()
+            for model in self._models:
+                log_counts(model)
             self._report(failure)
             self._let_go()
 
@@ -184,7 +198,7 @@ class ParallelStep:
             seat.leave_out()
         try:
             await self._until_ended()
-            if isinstance(error, Exception) and not isinstance(error, ALWAYS_RAISED):
+            if isinstance(error, Exception) and not ends_run(error):
                 await self._settle([seat for seat in self.seats if seat.acted])
         finally:
             if not self._anybody_has_acted():
@@ -297,7 +311,10 @@ class ParallelStep:
             elif seat.error is not None:
                 raise seat.error
         self._n_failures += len(failures)
-        must_raise = any(isinstance(error, ALWAYS_RAISED) for _, error in failures)
+        must_raise = any(
+            isinstance(error, ALWAYS_RAISED) or (self.config.on_error == "skip" and ends_run(error))
+            for _, error in failures
+        )
         if must_raise or (failures and not self.config.allows(self._n_failures, len(self._agents))):
             raise ParallelStepError.of(
                 failures,
@@ -305,6 +322,14 @@ class ParallelStep:
                 outcome=outcome,
                 failed_acts=[(seat.agent, seat.error) for seat in failed_acts if isinstance(seat.error, Exception)],
             )
+        for error, agents in alike(failures):
+            shorten(error)
+            is_expected = isinstance(error, MesaLLMError | OSError)
+            _logger.warning(
+                "%s could not decide: %s", names_of(agents), described(error), exc_info=None if is_expected else error
+            )
+        if failures and len(failures) == len(seats):
+            self.remarks.nobody_decided(failures[0][1], len(failures), type(seats[0].agent.model))
         for seat in seats:
             if seat.error is not None:
                 self._do_without(seat)
@@ -312,8 +337,6 @@ class ParallelStep:
     def _do_without(self, seat: Seat) -> None:
         """Go on without an agent's decision."""
         seat.leave_out()
-        if seat.error is not None:
-            _logger.warning("%s could not decide: %s", name_of(seat.agent), told(seat.error))
         if callable(self.config.on_error):
             fallback = functools.partial(self.config.on_error, seat.agent, seat.error)  # type: ignore[arg-type]
             in_its_place = InlineSeat(self, seat.agent, fallback)
@@ -367,12 +390,12 @@ class ParallelStep:
                 self._has_left(seat)
 
     def _say_who_had_acted(self, error: Exception, failed: Passage) -> None:
-        acted = [name_of(seat.agent) for seat in self._in_place if seat.acted and seat is not failed]
-        waiting = [name_of(seat.agent) for seat in self._in_place if seat.waits and seat is not failed]
+        acted = names_of(seat.agent for seat in self._in_place if seat.acted and seat is not failed)
+        waiting = names_of(seat.agent for seat in self._in_place if seat.waits and seat is not failed)
         add_note(
             error,
-            f"While {name_of(failed.agent)} was acting. Had acted before: {', '.join(acted) or 'nobody'}. "
-            f"Did not act any more: {', '.join(waiting) or 'nobody'}.",
+            f"While {name_of(failed.agent)} was acting. Had acted before: {acted or 'nobody'}. "
+            f"Did not act any more: {waiting or 'nobody'}.",
         )
 
     async def _until_ended(self) -> None:

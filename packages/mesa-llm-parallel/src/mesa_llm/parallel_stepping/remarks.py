@@ -9,6 +9,7 @@ import weakref
 
 from mesa_llm import concurrency
 from mesa_llm.errors import NotParallelWarning, ReproducibilityWarning
+from mesa_llm.parallel_stepping.failures import described
 
 _told_of_turns: weakref.WeakSet[type] = weakref.WeakSet()
 _told_of_serial: weakref.WeakSet[type] = weakref.WeakSet()
@@ -63,6 +64,13 @@ class Remarks:
                 "started, so nothing ran in parallel: none has asked a model through its `llm` or `reasoning`, or "
                 "waited for its turn. Do a call of your own in `with model_call():` (mesa_llm.activation)."
             ] = NotParallelWarning
+
+    def nobody_decided(self, error: Exception, n_agents: int, model_class: type) -> None:
+        """Not one agent could decide, and the step has gone on without them."""
+        self._to_say[
+            f"{model_class.__name__}: not one of {n_agents} agents could decide in a step, and it went on without them "
+            f"(on_error). The first error: {described(error)}"
+        ] = RuntimeWarning
 
     def say(self) -> None:
         """Warn."""

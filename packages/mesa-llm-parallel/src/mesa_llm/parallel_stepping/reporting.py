@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import ModelCall, step_of
-from mesa_llm.parallel_stepping.failures import name_of, told
+from mesa_llm.parallel_stepping.failures import described, name_of
 from mesa_llm.parallel_stepping.report import AgentReport, CallSpan, Outcome, Phase, StepReport
 from mesa_llm.parallel_stepping.states import State
 from mesa_llm.parallel_stepping.turns import Seat
@@ -46,7 +46,7 @@ def report_of(
         agents=tuple(
             [_agent_report(step, seat, logs_agents=logs_agents) for seat in step.seats if seat.agent.model is model]
         ),
-        error=None if failure is None else told(failure),
+        error=None if failure is None else described(failure),
     )
 
 
@@ -72,7 +72,7 @@ def _agent_report(step: ParallelStep, seat: Seat, *, logs_agents: bool) -> Agent
         agent_id=seat.agent.unique_id,
         agent_class=type(seat.agent).__name__,
         outcome=_outcome(seat, fallback),
-        error=next((told(part.error) for part in in_order if part.error is not None), None),
+        error=next((described(part.error) for part in in_order if part.error is not None), None),
         spans=seat.spans if fallback is None else seat.spans + fallback.spans,
         model_calls=tuple(
             [
@@ -82,7 +82,7 @@ def _agent_report(step: ParallelStep, seat: Seat, *, logs_agents: bool) -> Agent
             ]
         ),
         conflicts=seat.conflicts if fallback is None else seat.conflicts + fallback.conflicts,
-        settle_error=None if seat.settle_error is None else told(seat.settle_error),
+        settle_error=None if seat.settle_error is None else described(seat.settle_error),
     )
     if logs_agents:
         _logger.debug(
@@ -118,7 +118,7 @@ def _call_span(phase: Phase, start: float, end: float, call: ModelCall) -> CallS
         completion_tokens=response.usage.completion_tokens if response else 0,
         cost=response.cost if response else None,
         retries=response.retries if response else getattr(error, "retries", 0),
-        error=None if error is None else told(error),
+        error=None if error is None else described(error),
         source=response.source if response else "model",
         latency_s=response.latency_s if response else None,
     )

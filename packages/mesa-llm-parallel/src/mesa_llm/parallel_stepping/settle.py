@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from mesa_llm.activation import entered
+from mesa_llm.errors.exceptions import ends_run
 from mesa_llm.llm_agent import LLMAgent, settling
-from mesa_llm.parallel_stepping.failures import ALWAYS_RAISED, name_of, told
+from mesa_llm.parallel_stepping.failures import alike, described, names_of
 from mesa_llm.parallel_stepping.report import Span
 from mesa_llm.parallel_stepping.turns import Seat
+
+if TYPE_CHECKING:
+    from mesa import Agent
 
 _logger = logging.getLogger(__name__)
 
@@ -25,27 +30,25 @@ async def settle(seats: Iterable[Seat]) -> None:
         seats: whose agents may owe something.
 
     Raises:
-        BudgetExhaustedError: after the others have settled: to go on without would be another run.
-        JournalError: likewise.
+        Exception: what would come again, or make another run, see `ends_run`; after the others have settled.
     """
     owing = [seat for seat in seats if isinstance(seat.agent, LLMAgent) and settling.may_owe(seat.agent)]
     if not owing:
         return
     results = await asyncio.gather(*(_ask(seat) for seat in owing), return_exceptions=True)
-    to_raise: Exception | None = None
+    failures: list[tuple[Agent, Exception]] = []
     for seat, result in zip(owing, results, strict=True):
         try:
             _keep(result)
-        except ALWAYS_RAISED as error:
-            seat.settle_error = error
-            to_raise = to_raise or error
         except Exception as error:
             seat.settle_error = error
-            _logger.warning(
-                "%s could not settle, and will try again after its next step: %s", name_of(seat.agent), told(error)
-            )
-    if to_raise is not None:
-        raise to_raise
+            failures.append((seat.agent, error))
+    for failure, agents in alike(failures):
+        if ends_run(failure):
+            raise failure
+        _logger.warning(
+            "%s could not settle, and will try again after the next step: %s", names_of(agents), described(failure)
+        )
 
 
 async def _ask(seat: Seat) -> Callable[[], None] | None:

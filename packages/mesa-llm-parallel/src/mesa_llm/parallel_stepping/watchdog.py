@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mesa_llm.concurrency import transport_loop
-from mesa_llm.parallel_stepping.failures import name_of
+from mesa_llm.parallel_stepping.failures import names_of
 from mesa_llm.parallel_stepping.states import State
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class Watchdog:
             return
         seats = step.seats
         if self._seen == step.progress and not any(seat.is_in_call for seat in seats):
-            deciding = ", ".join(name_of(seat.agent) for seat in seats if seat.state is State.DECIDING)
-            acting = ", ".join(name_of(seat.agent) for seat in seats if seat.state is State.ACTING)
+            deciding = names_of(seat.agent for seat in seats if seat.state is State.DECIDING)
+            acting = names_of(seat.agent for seat in seats if seat.state is State.ACTING)
             if deciding or acting:
                 _logger.warning(
                     "No model is being asked, and nothing has happened in this step for %g s. Not decided: %s. Acting: "

@@ -1,0 +1,95 @@
+"""Log lines that many agents would repeat in one step: once, and a count when the step has ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mesa_llm.activation.clock import step_of
+
+
+@dataclass(slots=True)
+class _Lines:
+    """What has been logged of one model in one of its steps."""
+
+    step: int
+    repeats: dict[Hashable, tuple[logging.Logger, str, int]] = field(default_factory=dict)
+
+
+_lines: weakref.WeakKeyDictionary[Any, _Lines] = weakref.WeakKeyDictionary()
+_changing = threading.Lock()  # protects _lines: agents log on several threads
+
+
+def log_once(
+    logger: logging.Logger,
+    level: int,
+    text: str,
+    *,
+    model: Any,
+    kind: Hashable,
+    exc_info: BaseException | None = None,
+) -> None:
+    """Log a line, unless one of its kind has been logged in this step of the model; then count it.
+
+    The count is logged when the step has ended: by `log_counts`, or with the next line of a later step.
+
+    Args:
+        logger: logs it.
+        level: at which level.
+        text: the line.
+        model: the Mesa model whose agents it is about; `None` logs the line in any case.
+        kind: lines of the same kind say the same.
+        exc_info: the error, to be shown with its traceback.
+    """
+    if model is not None and not _is_first(logger, text, model, kind):
+        return
+    logger.log(level, text, exc_info=exc_info)
+
+
+def _is_first(logger: logging.Logger, text: str, model: Any, kind: Hashable) -> bool:
+    step = step_of(model)
+    with _changing:
+        lines = _lines.get(model)
+        earlier = lines if lines is not None and lines.step != step else None
+        if lines is None or earlier is not None:
+            lines = _lines[model] = _Lines(step)
+        *_, count = lines.repeats.get(kind, (logger, text, 0))
+        if not count:
+            lines.repeats[kind] = logger, text, 1
+        else:
+            lines.repeats[kind] = *lines.repeats[kind][:2], count + 1
+    _log(earlier)
+    return not count
+
+
+def log_counts(model: Any) -> None:
+    """Log how often lines have been repeated in a model's step. To be called when it has ended.
+
+    Args:
+        model: the Mesa model.
+    """
+    with _changing:
+        lines = _lines.pop(model, None)
+    _log(lines)
+
+
+def _log(lines: _Lines | None) -> None:
+    if lines is None:
+        return
+    for logger, text, count in lines.repeats.values():
+        if count > 1:
+            logger.warning("%d more times in step %d: %s", count - 1, lines.step, text)
+
+
+def _forget_after_fork() -> None:
+    global _changing  # noqa: PLW0603
+    _changing = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

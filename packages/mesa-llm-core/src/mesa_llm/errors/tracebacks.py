@@ -1,0 +1,68 @@
+"""Tracebacks without the frames that a user cannot do anything about."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from concurrent import futures
+from types import TracebackType
+
+import mesa_llm
+from mesa_llm.errors.exceptions import MesaLLMError
+
+_MACHINERY = (os.path.dirname(asyncio.__file__), os.path.dirname(futures.__file__), threading.__file__)
+
+
+def is_ours(filename: str) -> bool:
+    """Whether a source file belongs to mesa-llm, or to the machinery that carries calls from thread to thread."""
+    return filename.startswith((*mesa_llm.__path__, *_MACHINERY))
+
+
+def shorten(error: BaseException) -> None:
+    """Leave frames of ours out of an exception's traceback, and out of those of its causes.
+
+    The frame in which the error was raised stays. Of an error that mesa-llm does not raise on purpose, so do all frames
+    of ours behind the last one of the user's: they are what a report about it needs.
+
+    Args:
+        error: changed in place; a group with all that it holds.
+    """
+    for part in _parts(error):
+        frames = list(_frames(part.__traceback__))
+        behind = len(frames)
+        while behind and is_ours(frames[behind - 1].tb_frame.f_code.co_filename):
+            behind -= 1
+        last = frames[behind:]
+        if isinstance(part, MesaLLMError) or not isinstance(part, Exception):
+            last = last[-1:]
+        kept = [frame for frame in frames[:behind] if not is_ours(frame.tb_frame.f_code.co_filename)]
+        traceback = None
+        for frame in reversed(kept + last):
+            traceback = TracebackType(traceback, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+        part.__traceback__ = traceback
+
+
+def place_of(error: BaseException) -> tuple[tuple[str, int], ...]:
+    """Where an error was raised: the file and line of each frame of the user's, and of the last frame."""
+    frames = [(frame.tb_frame.f_code.co_filename, frame.tb_lineno) for frame in _frames(error.__traceback__)]
+    return tuple([frame for frame in frames[:-1] if not is_ours(frame[0])] + frames[-1:])
+
+
+def _frames(traceback: TracebackType | None) -> Iterator[TracebackType]:
+    while traceback is not None:
+        yield traceback
+        traceback = traceback.tb_next
+
+
+def _parts(error: BaseException) -> Iterator[BaseException]:
+    """An exception, its causes and contexts, and the members of groups, each once."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        part = left.pop()
+        if part is not None and id(part) not in seen:
+            seen.add(id(part))
+            yield part
+            left += [part.__cause__, part.__context__, *getattr(part, "exceptions", ())]
