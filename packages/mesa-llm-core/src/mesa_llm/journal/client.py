@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sqlite3
@@ -11,6 +12,7 @@ from typing import Any, Literal, Protocol, Self, get_args
 
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, JournalError
+from mesa_llm.journal.damage import reading
 from mesa_llm.journal.recording import Recording
 from mesa_llm.journal.replay import Replay
 from mesa_llm.journal.resumption import Resumption
@@ -171,11 +173,9 @@ class JournaledClient(AsyncClient):
         self.close()
 
     def _open(self) -> _Session:
-        connection = connect(self.path, create=self.mode == "record")
-        try:
+        connection = connect(self.path, create=self.mode == "record", read_only=self.mode == "replay")
+        with contextlib.closing(connection), reading(f"The journal {self.path}"):
             run, is_new = self._find_or_create(connection)
-        finally:
-            connection.close()
         if is_new or not self._is_copy:
             self._runs = (*self._runs[:-1], run.name)
         if self.mode == "replay":

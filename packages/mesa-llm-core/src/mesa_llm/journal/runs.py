@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from mesa_llm.errors import ConfigurationError, JournalError
+from mesa_llm.journal.damage import damaged, decoded
 
 _SHOWN = 10
+
+_ROW = "name, copy_of, started, metadata"
+_IS_WHOLE = f"(digest IS NULL OR digest = row_digest({_ROW}))"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +48,15 @@ class RunId:
     Attributes:
         number: its id in the database.
         name: its name.
+        path: the journal.
     """
 
     number: int
     name: str
+    path: Path
+
+    def __str__(self) -> str:
+        return f"run {self.name!r} of {self.path}"
 
 
 def create_run(
@@ -85,29 +94,49 @@ def create_run(
             raise JournalError(
                 f"Run {name!r} is in {path} already. Give another name, or mode='resume' to go on with it."
             )
-        row = connection.execute(
-            "INSERT INTO runs (name, copy_of, started, metadata) VALUES (?, ?, ?, ?)",
-            (name, copy_of, time.time(), text),
+        # Nor does it take over calls of a run whose row is lost.
+        (number,) = connection.execute(
+            "SELECT 1 + max((SELECT coalesce(max(id), 0) FROM runs), (SELECT coalesce(max(run), 0) FROM calls))"
+        ).fetchone()
+        connection.execute(
+            f"INSERT INTO runs (id, {_ROW}, digest) VALUES (:id, :name, :copy_of, :started, :metadata, "
+            "row_digest(:name, :copy_of, :started, :metadata))",
+            {"id": number, "name": name, "copy_of": copy_of, "started": time.time(), "metadata": text},
         )
-        assert row.lastrowid is not None
-        return RunId(row.lastrowid, name)
+        return RunId(number, name, path)
 
 
 def find_run(connection: sqlite3.Connection, path: Path, name: str | None) -> RunId:
     """A run by its name; by default the newest that is no copy.
 
     Raises:
-        JournalError: if there is none.
+        JournalError: if there is none, or it is damaged.
     """
     condition, parameters = ("copy_of IS NULL", ()) if name is None else ("name = ?", (name,))
-    query = f"SELECT id, name FROM runs WHERE {condition} ORDER BY id DESC LIMIT 1"
+    query = f"SELECT id, name, {_IS_WHOLE} FROM runs WHERE {condition} ORDER BY id DESC LIMIT 1"
     found = connection.execute(query, parameters).fetchone()
     if found is None:
         there = names_of_runs(connection)
+        _check_rows(connection, path)
         if not there:
             raise JournalError(f"{path} holds no runs. Record one first.")
         raise JournalError(f"There is no run {name!r} in {path}. It holds {_told(there)}.")
-    return RunId(*found)
+    number, name, is_whole = found
+    run = RunId(number, name, path)
+    if not is_whole:
+        raise _no_match(run)
+    return run
+
+
+def _check_rows(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a journal in which the row of a run is missing, and its calls are not."""
+    query = "SELECT run, count(*) FROM calls WHERE run NOT IN (SELECT id FROM runs) GROUP BY run LIMIT 1"
+    for number, calls in connection.execute(query):
+        raise damaged(str(path), f"the row of run number {number} is missing, and {calls} calls of it are there")
+
+
+def _no_match(run: RunId) -> JournalError:
+    return damaged(f"The row of {run}", "it does not match its digest")
 
 
 def names_of_runs(connection: sqlite3.Connection) -> list[str]:
@@ -127,15 +156,44 @@ def remove_if_empty(connection: sqlite3.Connection, run: RunId) -> None:
     )
 
 
-def all_runs(connection: sqlite3.Connection) -> tuple[RecordedRun, ...]:
-    """All runs, oldest first."""
-    rows = connection.execute(
-        "SELECT name, runs.started, metadata, copy_of, count(calls.id), coalesce(max(step), 0) FROM runs "
-        "LEFT JOIN calls ON calls.run = runs.id GROUP BY runs.id ORDER BY runs.id"
+def all_runs(connection: sqlite3.Connection, path: Path) -> tuple[RecordedRun, ...]:
+    """All runs, oldest first.
+
+    Raises:
+        JournalError: if one of them is damaged.
+    """
+    _check_rows(connection, path)
+    numbers = connection.execute("SELECT id FROM runs ORDER BY id").fetchall()
+    return tuple(read_run(connection, path, number) for (number,) in numbers)
+
+
+def read_run(connection: sqlite3.Connection, path: Path, number: int) -> RecordedRun:
+    """One run.
+
+    Raises:
+        JournalError: if it is damaged.
+    """
+    name, started, metadata, copy_of, is_whole = connection.execute(
+        f"SELECT name, started, metadata, copy_of, {_IS_WHOLE} FROM runs WHERE id = ?", (number,)
+    ).fetchone()
+    run = RunId(number, name, path)
+    if not is_whole:
+        raise _no_match(run)
+    calls, steps = connection.execute(
+        "SELECT count(*), coalesce(max(step), 0) FROM calls WHERE run = ?", (number,)
+    ).fetchone()
+    return RecordedRun(
+        name=name,
+        started=started,
+        metadata=decoded(_metadata_from_json, metadata, lambda: f"The metadata of {run}"),
+        copy_of=copy_of,
+        calls=calls,
+        steps=steps,
     )
-    return tuple(
-        RecordedRun(
-            name=name, started=started, metadata=json.loads(metadata), copy_of=copy_of, calls=calls, steps=steps
-        )
-        for name, started, metadata, copy_of, calls, steps in rows
-    )
+
+
+def _metadata_from_json(text: str) -> dict[str, Any]:
+    metadata = json.loads(text)
+    if not isinstance(metadata, dict):
+        raise TypeError(f"expected a JSON object, got {metadata!r}")
+    return metadata
