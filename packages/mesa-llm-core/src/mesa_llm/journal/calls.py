@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 from mesa_llm.clients import LLMResponse
 from mesa_llm.errors import JournalError
@@ -16,6 +16,7 @@ from mesa_llm.journal.damage import damaged, decoded, reading
 from mesa_llm.journal.outcomes import RecordedError, response_from_json
 from mesa_llm.journal.places import OUTSIDE, Place, number_of_call
 from mesa_llm.journal.runs import RunId
+from mesa_llm.journal.schema import row_digest
 from mesa_llm.journal.writer import Write
 
 type State = Literal["started", "answered", "failed", "cancelled"]
@@ -27,7 +28,7 @@ _COLUMNS = (
     "run, step, agent_id, request_key, repeat, call, outermost_step, agent_class, request, "
     "state, started, duration, outcome"
 )
-_IS_WHOLE = f"(digest IS NULL OR digest = row_digest({_COLUMNS}))"
+_SELECT = f"SELECT id, {_COLUMNS}, digest FROM calls"
 _BEGUN = (
     ":run, :step, :agent_id, :request_key, :repeat, :call, :outermost_step, :agent_class, :request, "
     "'started', :started, NULL, NULL"
@@ -157,7 +158,7 @@ def finish(run: RunId, place: Place, state: State, seconds: float, outcome: str 
             at(run, place) | {"state": state, "duration": seconds, "outcome": outcome},
         )
         if written.rowcount != 1:
-            raise damaged(str(run), f"the row of {place!s} is not there any more")
+            raise damaged(f"The {run}", f"the row of {place!s} is not there any more")
 
     return write
 
@@ -171,15 +172,76 @@ def forget(run: RunId, place: Place) -> Write:
     return write
 
 
+class _Row(NamedTuple):
+    """A call as it is stored."""
+
+    id: int
+    run: int
+    step: int
+    agent_id: int
+    request_key: bytes
+    repeat: int
+    call: int
+    outermost_step: int
+    agent_class: str
+    request: bytes
+    state: State
+    started: float
+    duration: float | None
+    outcome: str | None
+    digest: bytes | None
+
+    @property
+    def name(self) -> str:
+        """The call as messages name it."""
+        return f"call {number_of_call(self.step, self.agent_class, self.agent_id, self.call)}"
+
+
+_TYPES = get_type_hints(_Row) | {"state": str}
+
+
+def _checked(run: RunId, stored: tuple[Any, ...]) -> _Row:
+    """A row, if it is what was written.
+
+    Raises:
+        JournalError: if it is not.
+    """
+    row = _Row._make(stored)
+    if row.digest is not None:
+        why = "does not match its digest" if row.digest != row_digest(*row[1:-1]) else None
+    else:
+        why = _wrong(row)
+    if why is not None:
+        raise damaged(f"C{row.name[1:]} in {run}", f"row {row.id} of the table calls {why}")
+    return row
+
+
+def _wrong(row: _Row) -> str | None:
+    """What is wrong with a row of version 1, as far as its columns show it without a digest."""
+    if row.state not in get_args(State.__value__):
+        return f"has the state {row.state!r}"
+    if row.state in {"answered", "failed"} and row.outcome is None:
+        return "has no outcome"
+    for name, value in zip(row._fields, row, strict=True):
+        if not isinstance(value, _TYPES[name]):
+            return f"has the {name} {value!r}"
+    return None
+
+
 def find(connection: sqlite3.Connection, run: RunId, place: Place) -> Outcome | None:
     """What the journal holds at a place.
 
     Raises:
         JournalError: if it is damaged.
     """
-    query = f"SELECT id, state, duration, outcome, {_IS_WHOLE} FROM calls WHERE {_AT_PLACE}"
-    row = connection.execute(query, at(run, place)).fetchone()
-    return None if row is None else _outcome(run, (place.step, place.agent_class, place.agent_id, place.call), *row)
+    asked = at(run, place)
+    stored = connection.execute(f"{_SELECT} WHERE {_AT_PLACE}", asked).fetchone()
+    if stored is None:
+        return None
+    row = _checked(run, stored)
+    if any(getattr(row, column) != value for column, value in asked.items()):
+        raise _misplaced(run, f"{place}")
+    return _outcome(row)
 
 
 def find_all(
@@ -189,56 +251,41 @@ def find_all(
 
     In the place of an outcome that is damaged is the error that says so.
     """
-    rows = connection.execute(
-        f"SELECT agent_id, request_key, repeat, agent_class, call, id, state, duration, outcome, {_IS_WHOLE} "
-        "FROM calls WHERE run = ? AND step = ? LIMIT ?",
-        (run.number, step, at_most),
-    ).fetchall()
+    stored = connection.execute(f"{_SELECT} WHERE run = ? AND step = ? LIMIT ?", (run.number, step, at_most)).fetchall()
     found: dict[tuple[int, bytes, int], Outcome | JournalError] = {}
-    for agent_id, key, repeat, agent_class, call, *rest in rows:
+    for row in map(_Row._make, stored):
+        key = row.agent_id, row.request_key, row.repeat
         try:
-            found[agent_id, key, repeat] = _outcome(run, (step, agent_class, agent_id, call), *rest)
+            found[key] = _outcome(_checked(run, row))
         except JournalError as error:
-            found[agent_id, key, repeat] = error
+            found[key] = error
+        if (row.run, row.step) != (run.number, step):
+            found[key] = _misplaced(run, f"A call in step {step}")
     return found
 
 
-def _outcome(
-    run: RunId,
-    call: tuple[int, str, int, int],
-    number: int,
-    state: State,
-    duration: float | None,
-    text: str | None,
-    is_whole: bool,
-) -> Outcome:
-    """What is in a row, if it can be what was written. Rows of version 1 have no digest that could show it."""
-    if not is_whole:
-        why = "does not match its digest"
-    elif state not in get_args(State.__value__):
-        why = f"has the state {state!r}"
-    elif state in {"answered", "failed"} and not isinstance(text, str):
-        why = f"has the outcome {text!r}"
-    else:
-        return Outcome(number, state, duration, text)
-    raise damaged(f"Call {number_of_call(*call)} in {run}", f"row {number} of its calls {why}")
+def _outcome(row: _Row) -> Outcome:
+    return Outcome(row.id, row.state, row.duration, row.outcome)
+
+
+def _misplaced(run: RunId, call: str) -> JournalError:
+    return damaged(f"{call} in {run}", "the index of the table calls leads to another row")
 
 
 def last_outermost_step(connection: sqlite3.Connection, run: RunId) -> int:
     """The last step of agents, not counting those within others, that has a call; 0 if none has.
 
     Raises:
-        JournalError: if the call that says so is damaged.
+        JournalError: if the call that shows it is damaged.
     """
     # All calls of a step are within the same step, and a later step is never within an earlier one than this.
-    query = f"SELECT outermost_step, step, id, {_IS_WHOLE} FROM calls WHERE run = ? ORDER BY step DESC LIMIT 1"
-    row = connection.execute(query, (run.number,)).fetchone()
-    if row is None:
+    stored = connection.execute(f"{_SELECT} WHERE run = ? ORDER BY step DESC LIMIT 1", (run.number,)).fetchone()
+    if stored is None:
         return 0
-    outermost_step, step, number, is_whole = row
-    if not is_whole or not isinstance(outermost_step, int):
-        raise damaged(f"A call in step {step} of {run}", f"row {number} of its calls is not what was written")
-    return outermost_step
+    row = _checked(run, stored)
+    if row.run != run.number:
+        raise _misplaced(run, "The last call")
+    return row.outermost_step
 
 
 def steps_begun_after(connection: sqlite3.Connection, run: RunId, outcome: Outcome) -> bool:
@@ -293,25 +340,20 @@ def read_calls(connection: sqlite3.Connection, run: RunId) -> Iterator[RecordedC
 
 def _read_calls(connection: sqlite3.Connection, run: RunId) -> Iterator[RecordedCall]:
     request_of = requests_in(connection, run)
-    rows = connection.execute(
-        "SELECT step, agent_id, agent_class, call, request_key, request, started, "
-        f"id, state, duration, outcome, {_IS_WHOLE} FROM calls WHERE +run = ? ORDER BY id",  # the plus: without sorting
-        (run.number,),
-    )
-    for step, agent_id, agent_class, call, key, request, started, *rest in rows:
-        outcome = _outcome(run, (step, agent_class, agent_id, call), *rest)
-        name = f"call {number_of_call(step, agent_class, agent_id, call)}"
+    stored = connection.execute(f"{_SELECT} WHERE +run = ? ORDER BY id", (run.number,))  # the plus: without sorting
+    for row in (_checked(run, row) for row in stored):
+        outcome = _outcome(row)
         yield RecordedCall(
             run=run.name,
-            step=None if step == OUTSIDE else step,
-            agent_id=None if step == OUTSIDE else agent_id,
-            agent_class=agent_class,
-            call=call,
-            request_key=key.hex(),
-            request=request_of(request, name),
-            state=outcome.state,
-            response=outcome.response(run, name) if outcome.state == "answered" else None,
-            error=outcome.error(run, name) if outcome.state == "failed" else None,
-            started=started,
-            duration=outcome.duration,
+            step=None if row.step == OUTSIDE else row.step,
+            agent_id=None if row.step == OUTSIDE else row.agent_id,
+            agent_class=row.agent_class,
+            call=row.call,
+            request_key=row.request_key.hex(),
+            request=request_of(row.request, row.name),
+            state=row.state,
+            response=outcome.response(run, row.name) if row.state == "answered" else None,
+            error=outcome.error(run, row.name) if row.state == "failed" else None,
+            started=row.started,
+            duration=row.duration,
         )

@@ -24,6 +24,10 @@ _WAYS_OUT = {
 }
 
 
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What `sqlite3` raises of a damaged file; the second if damage is in the text of its error."""
+
+
 def way_out(error: Exception) -> str:
     """What to do about an error of SQLite. What is neither busy, full nor forbidden is damaged.
 
@@ -54,7 +58,7 @@ def reading(what: object) -> Iterator[None]:
     """
     try:
         yield
-    except sqlite3.Error as error:
+    except ERRORS as error:
         raise JournalError(f"{what} cannot be used: {error}. {way_out(error)}") from error
 
 

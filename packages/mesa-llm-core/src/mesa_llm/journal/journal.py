@@ -52,7 +52,7 @@ class Journal:
             JournalError: if there is none, or it is damaged.
         """
         with self._opened() as connection:
-            return read_run(connection, self.path, find_run(connection, self.path, name).number)
+            return read_run(connection, self.path, name)
 
     def calls(self, run: str | None = None) -> Iterator[RecordedCall]:
         """The calls of a run, in the order in which they began. One at a time is in memory.

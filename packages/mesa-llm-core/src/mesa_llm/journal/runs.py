@@ -13,11 +13,14 @@ from typing import Any
 
 from mesa_llm.errors import ConfigurationError, JournalError
 from mesa_llm.journal.damage import damaged, decoded
+from mesa_llm.journal.schema import row_digest
+
+type _Row = tuple[RunId, str | None, float, str]
 
 _SHOWN = 10
 
 _ROW = "name, copy_of, started, metadata"
-_IS_WHOLE = f"(digest IS NULL OR digest = row_digest({_ROW}))"
+_SELECT = f"SELECT id, {_ROW}, digest FROM runs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,31 +115,54 @@ def find_run(connection: sqlite3.Connection, path: Path, name: str | None) -> Ru
     Raises:
         JournalError: if there is none, or it is damaged.
     """
-    condition, parameters = ("copy_of IS NULL", ()) if name is None else ("name = ?", (name,))
-    query = f"SELECT id, name, {_IS_WHOLE} FROM runs WHERE {condition} ORDER BY id DESC LIMIT 1"
-    found = connection.execute(query, parameters).fetchone()
-    if found is None:
-        there = names_of_runs(connection)
-        _check_rows(connection, path)
-        if not there:
-            raise JournalError(f"{path} holds no runs. Record one first.")
-        raise JournalError(f"There is no run {name!r} in {path}. It holds {_told(there)}.")
-    number, name, is_whole = found
-    run = RunId(number, name, path)
-    if not is_whole:
-        raise _no_match(run)
+    run, *_ = _find(connection, path, name)
     return run
 
 
-def _check_rows(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse a journal in which the row of a run is missing, and its calls are not."""
-    query = "SELECT run, count(*) FROM calls WHERE run NOT IN (SELECT id FROM runs) GROUP BY run LIMIT 1"
+def _find(connection: sqlite3.Connection, path: Path, name: str | None) -> _Row:
+    condition, parameters = ("copy_of IS NULL", ()) if name is None else ("name = ?", (name,))
+    stored = connection.execute(f"{_SELECT} WHERE {condition} ORDER BY id DESC LIMIT 1", parameters).fetchone()
+    if stored is None:
+        there = [run.name for run, *_ in _rows(connection, path)]  # it may be what a damaged row was before
+        if not there:
+            raise JournalError(f"{path} holds no runs. Record one first.")
+        raise JournalError(f"There is no run {name!r} in {path}. It holds {_told(there[::-1])}.")
+    row = _checked(path, stored)
+    if name is None:
+        _check_rows(connection, path, "run = (SELECT max(run) FROM calls)")
+    elif row[0].name != name:
+        raise damaged(str(path), f"the index of the table runs leads from run {name!r} to {row[0].name!r}")
+    return row
+
+
+def _checked(path: Path, stored: tuple[Any, ...]) -> _Row:
+    """The row of a run, if it is what was written: the run, what it is a copy of, when it began, its metadata.
+
+    Raises:
+        JournalError: if it is not.
+    """
+    number, *row, digest = stored
+    name, copy_of, started, metadata = row
+    run = RunId(number, name, path)
+    if digest is not None and digest != row_digest(*row):
+        raise damaged(f"The {run}", f"row {number} of the table runs does not match its digest")
+    for value, type_ in zip(row, (str, str | None, float, str), strict=True):
+        if not isinstance(value, type_):
+            raise damaged(f"The {run}", f"row {number} of the table runs holds {value!r}")
+    return run, copy_of, started, metadata
+
+
+def _check_rows(connection: sqlite3.Connection, path: Path, which: str) -> None:
+    """Refuse a journal in which calls are there and the row of their run is not.
+
+    Args:
+        connection: to the journal.
+        path: the journal, for messages.
+        which: condition of the calls that are looked at, in SQL.
+    """
+    query = f"SELECT run, count(*) FROM calls WHERE {which} AND run NOT IN (SELECT id FROM runs) GROUP BY run LIMIT 1"
     for number, calls in connection.execute(query):
         raise damaged(str(path), f"the row of run number {number} is missing, and {calls} calls of it are there")
-
-
-def _no_match(run: RunId) -> JournalError:
-    return damaged(f"The row of {run}", "it does not match its digest")
 
 
 def names_of_runs(connection: sqlite3.Connection) -> list[str]:
@@ -162,28 +188,36 @@ def all_runs(connection: sqlite3.Connection, path: Path) -> tuple[RecordedRun, .
     Raises:
         JournalError: if one of them is damaged.
     """
-    _check_rows(connection, path)
-    numbers = connection.execute("SELECT id FROM runs ORDER BY id").fetchall()
-    return tuple(read_run(connection, path, number) for (number,) in numbers)
+    return tuple(_read_run(connection, row) for row in _rows(connection, path))
 
 
-def read_run(connection: sqlite3.Connection, path: Path, number: int) -> RecordedRun:
-    """One run.
+def _rows(connection: sqlite3.Connection, path: Path) -> list[_Row]:
+    """The rows of all runs, oldest first, if all of them are there and are what was written.
 
     Raises:
-        JournalError: if it is damaged.
+        JournalError: if one is not.
     """
-    name, started, metadata, copy_of, is_whole = connection.execute(
-        f"SELECT name, started, metadata, copy_of, {_IS_WHOLE} FROM runs WHERE id = ?", (number,)
-    ).fetchone()
-    run = RunId(number, name, path)
-    if not is_whole:
-        raise _no_match(run)
+    rows = [_checked(path, stored) for stored in connection.execute(f"{_SELECT} ORDER BY id")]
+    _check_rows(connection, path, "true")
+    return rows
+
+
+def read_run(connection: sqlite3.Connection, path: Path, name: str | None) -> RecordedRun:
+    """A run by its name; by default the newest that is no copy.
+
+    Raises:
+        JournalError: if there is none, or it is damaged.
+    """
+    return _read_run(connection, _find(connection, path, name))
+
+
+def _read_run(connection: sqlite3.Connection, row: _Row) -> RecordedRun:
+    run, copy_of, started, metadata = row
     calls, steps = connection.execute(
-        "SELECT count(*), coalesce(max(step), 0) FROM calls WHERE run = ?", (number,)
+        "SELECT count(*), coalesce(max(step), 0) FROM calls WHERE run = ?", (run.number,)
     ).fetchone()
     return RecordedRun(
-        name=name,
+        name=run.name,
         started=started,
         metadata=decoded(_metadata_from_json, metadata, lambda: f"The metadata of {run}"),
         copy_of=copy_of,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mesa_llm.errors import JournalError
-from mesa_llm.journal.damage import damaged, way_out
+from mesa_llm.journal.damage import ERRORS, damaged, way_out
 
 APPLICATION_ID = int.from_bytes(b"MLJ\x01")
 """Marks a database as a journal, in its header, where `file` and SQLite's own tools show it."""
@@ -96,16 +96,17 @@ def connect(path: Path, *, create: bool = False, read_only: bool = False) -> sql
             isolation_level=None,
             check_same_thread=False,
         )
-    except sqlite3.Error as error:
+    except ERRORS as error:
         raise JournalError(_unusable(path, error)) from error
     try:
+        connection.text_factory = _text
         connection.create_function("row_digest", -1, row_digest, deterministic=True)
         connection.execute("PRAGMA cell_size_check = ON")  # notices more of what is damaged
         _patiently(lambda: _check_contents(connection, path, create=create, read_only=read_only))
         # A process that is killed loses nothing that was committed; a power failure may cost the last commits.
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA query_only = {read_only:d}")
-    except sqlite3.Error as error:
+    except ERRORS as error:
         connection.close()
         raise JournalError(_unusable(path, error)) from error
     except BaseException:
@@ -124,6 +125,14 @@ def _patiently(do: Callable[[], None]) -> None:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
+
+
+def _text(stored: bytes) -> str | bytes:
+    """A text as it is read. One that is damaged stays bytes, so that it is noticed where it is used."""
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored
 
 
 def _unusable(path: Path, error: Exception) -> str:
