@@ -274,6 +274,15 @@ def test_damage_is_noticed_where_it_matters(recorded, name, use):
         assert str(recorded.path) in said
 
 
+def test_a_call_that_is_missing_in_the_last_step_is_asked_again(recorded):
+    recorded.write(recorded.whole)
+    sql("DELETE FROM calls WHERE id = 4")(recorded.path)
+    llm = ScriptedLLM(digest)
+    with JournaledClient(llm, recorded.path, mode="resume", run="1") as client:
+        assert simulate(client) == recorded.expected[resume]
+    assert len(llm.requests) == 1
+
+
 def test_a_new_run_does_not_take_over_the_calls_of_one_whose_row_is_lost(recorded):
     recorded.write(recorded.whole)
     sql("DELETE FROM runs")(recorded.path)

@@ -200,13 +200,12 @@ class _Row(NamedTuple):
 _TYPES = get_type_hints(_Row) | {"state": str}
 
 
-def _checked(run: RunId, stored: tuple[Any, ...]) -> _Row:
+def _checked(run: RunId, row: _Row) -> _Row:
     """A row, if it is what was written.
 
     Raises:
         JournalError: if it is not.
     """
-    row = _Row._make(stored)
     if row.digest is not None:
         why = "does not match its digest" if row.digest != row_digest(*row[1:-1]) else None
     else:
@@ -238,7 +237,7 @@ def find(connection: sqlite3.Connection, run: RunId, place: Place) -> Outcome | 
     stored = connection.execute(f"{_SELECT} WHERE {_AT_PLACE}", asked).fetchone()
     if stored is None:
         return None
-    row = _checked(run, stored)
+    row = _checked(run, _Row._make(stored))
     if any(getattr(row, column) != value for column, value in asked.items()):
         raise _misplaced(run, f"{place}")
     return _outcome(row)
@@ -282,7 +281,7 @@ def last_outermost_step(connection: sqlite3.Connection, run: RunId) -> int:
     stored = connection.execute(f"{_SELECT} WHERE run = ? ORDER BY step DESC LIMIT 1", (run.number,)).fetchone()
     if stored is None:
         return 0
-    row = _checked(run, stored)
+    row = _checked(run, _Row._make(stored))
     if row.run != run.number:
         raise _misplaced(run, "The last call")
     return row.outermost_step
@@ -341,7 +340,8 @@ def read_calls(connection: sqlite3.Connection, run: RunId) -> Iterator[RecordedC
 def _read_calls(connection: sqlite3.Connection, run: RunId) -> Iterator[RecordedCall]:
     request_of = requests_in(connection, run)
     stored = connection.execute(f"{_SELECT} WHERE +run = ? ORDER BY id", (run.number,))  # the plus: without sorting
-    for row in (_checked(run, row) for row in stored):
+    for row in map(_Row._make, stored):
+        _checked(run, row)
         outcome = _outcome(row)
         yield RecordedCall(
             run=run.name,

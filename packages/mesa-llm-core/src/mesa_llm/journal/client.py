@@ -67,7 +67,9 @@ class JournaledClient(AsyncClient):
     are replayed or resumed; a copy without a run of its own replays the first one.
 
     The file takes any number of runs, also from several processes at once; a run has one writer at a time. It is an
-    SQLite database in WAL mode: recorded calls survive the end of the process, however it ends.
+    SQLite database in WAL mode: recorded calls survive the end of the process, however it ends. Each row carries a
+    digest; a row that does not match it is a `JournalError`, and so is a file that cannot be read. Rows written by
+    versions without digests are read without this check.
 
     ```python
     from pathlib import Path
@@ -96,7 +98,8 @@ class JournaledClient(AsyncClient):
 
     Raises:
         ConfigurationError: if mode, inner client, run or metadata cannot work.
-        JournalError: if the file is no journal or cannot be used, or the run is not there, taken, or being written.
+        JournalError: if the file is no journal, is damaged or cannot be used, or the run is not there, taken, or being
+            written.
     """
 
     def __init__(
@@ -143,7 +146,7 @@ class JournaledClient(AsyncClient):
 
         Raises:
             JournalMissError: if it is to be replayed, and is not recorded.
-            JournalError: if the journal cannot be read or written, or the call comes from a second model.
+            JournalError: if the journal is damaged, cannot be read or written, or the call comes from a second model.
             Exception: what the inner client raises.
         """
         if self.mode == "off":
