@@ -316,6 +316,17 @@ def test_one_damaged_call_fails_for_the_agent_that_makes_it(path):
             assert client.replayed == 2
 
 
+def test_a_file_that_is_closed_while_a_call_is_looked_up(path):
+    with JournaledClient(ScriptedLLM("hello"), path) as client:
+        client.generate(REQUEST)
+    with JournaledClient(None, path, mode="replay") as client:
+        client._session.close()  # as by another thread
+        with pytest.raises(
+            JournalError, match=r"run\.db cannot be used: .* closed database\. Make a new client to go on"
+        ):
+            client.generate(REQUEST)
+
+
 def test_a_call_whose_row_disappears_while_it_is_asked_is_not_handed_out(path):
     async def answer(request):
         if len(llm.requests) == 2:
@@ -332,6 +343,81 @@ def test_a_call_whose_row_disappears_while_it_is_asked_is_not_handed_out(path):
             JournalError, match=r"cannot be written any more: The run '1' .* row of Call 2 .* not there"
         ):
             client.generate(REQUEST)
+
+
+def test_the_newest_run_is_not_another_one_because_its_row_is_lost(recorded):
+    recorded.write(recorded.whole)
+    sql("DELETE FROM runs WHERE id = 2")(recorded.path)
+    for use in (lambda: JournaledClient(None, recorded.path, mode="replay"), lambda: Journal(recorded.path).run()):
+        with pytest.raises(JournalError, match="the row of run number 2 is missing, and 4 calls"):
+            use()
+
+
+PLACES = "UNIQUE (run, step, agent_id, request_key, repeat)"
+
+
+def behind_the_index(path, table, constraint, *statements):
+    """Changes a table, and its index does not know of it."""
+    index = f"FROM sqlite_master WHERE name = 'sqlite_autoindex_{table}_1'"
+    change = f"UPDATE sqlite_master SET sql = replace(sql, ?, ?) WHERE name = '{table}'"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        row = connection.execute(f"SELECT type, name, tbl_name, rootpage, sql {index}").fetchone()
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(change, (constraint, "CHECK (true)"))
+        connection.execute(f"DELETE {index}")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(change, ("CHECK (true)", constraint))
+        connection.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)
+
+
+def crossed(table, one, other):
+    """Two whole rows change places."""
+    ids = ((one, 99), (other, one), (99, other))
+    return [f"UPDATE {table} SET id = {after} WHERE id = {before}" for before, after in ids]
+
+
+@pytest.mark.parametrize("use", [replay, resume], ids=lambda use: use.__name__)
+@pytest.mark.parametrize(("one", "other"), [(2, 3), (4, 8)])
+def test_an_index_that_leads_to_a_row_of_another_place(recorded, use, one, other):
+    """Calls 2 and 3 are of two steps, 4 and 8 of two runs. The place is the index's, and the digest the row's."""
+    recorded.write(recorded.whole)
+    behind_the_index(recorded.path, "calls", PLACES, *crossed("calls", one, other))
+    with pytest.raises(
+        JournalError, match=rf"run '1' of .*run\.db is damaged: row {one} of the table calls does not match"
+    ):
+        use(recorded.path)
+
+
+def test_an_index_that_leads_to_a_row_of_another_place_outside_of_steps(path):
+    with JournaledClient(ScriptedLLM(["one", "two"]), path) as client:
+        client.generate(REQUEST)
+        client.generate(REQUEST)
+    behind_the_index(path, "calls", PLACES, *crossed("calls", 1, 2))
+    with (
+        JournaledClient(None, path, mode="replay") as client,
+        pytest.raises(
+            JournalError, match=r"outside of agents' steps in run .* is damaged: row \d of the table calls does"
+        ),
+    ):
+        client.generate(REQUEST)
+
+
+def test_an_index_that_leads_to_another_run(recorded):
+    recorded.write(recorded.whole)
+    behind_the_index(recorded.path, "runs", "UNIQUE", *crossed("runs", 1, 2))
+    with pytest.raises(JournalError, match="is damaged: row 1 of the table runs does not match its digest"):
+        replay(recorded.path)
+
+
+def test_a_row_that_only_the_index_knows(recorded):
+    """A list is of the table, and not shorter than the index."""
+    recorded.write(recorded.whole)
+    behind_the_index(recorded.path, "calls", PLACES, "DELETE FROM calls WHERE id = 3")
+    with pytest.raises(JournalError, match=r"'1' of .* is damaged: 3 calls can be read, and its index has 4"):
+        read_calls(recorded.path)
 
 
 @settings(

@@ -101,7 +101,6 @@ def connect(path: Path, *, create: bool = False, read_only: bool = False) -> sql
     try:
         connection.text_factory = _text
         connection.create_function("row_digest", -1, row_digest, deterministic=True)
-        connection.execute("PRAGMA cell_size_check = ON")  # notices more of what is damaged
         _patiently(lambda: _check_contents(connection, path, create=create, read_only=read_only))
         # A process that is killed loses nothing that was committed; a power failure may cost the last commits.
         connection.execute("PRAGMA synchronous = NORMAL")
