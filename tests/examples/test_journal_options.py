@@ -188,9 +188,12 @@ def test_a_journal_of_something_else(here, path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("UPDATE calls SET outcome = replace(outcome, 'role', 'rule')", "Call 1 of .* is damaged: row .* its digest"),
+        (
+            "UPDATE calls SET outcome = replace(outcome, 'role', 'rule') WHERE step = 1",
+            "Call 1 of .* is damaged: row .* its digest",
+        ),
         ("UPDATE runs SET metadata = replace(metadata, 'seed', 'need')", "The run '1' of .* is damaged: row 1 of the"),
-        ("DROP TABLE runs", r"cannot be used as a journal: no such table: runs\."),
+        ("DROP TABLE runs", "is damaged: its table runs has no column copy_of"),
     ],
 )
 def test_a_damaged_journal_is_one_line(here, path, damage, message, how):

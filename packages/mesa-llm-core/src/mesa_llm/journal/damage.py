@@ -59,7 +59,7 @@ def reading(what: object) -> Iterator[None]:
     try:
         yield
     except ERRORS as error:
-        raise JournalError(f"{what} cannot be used: {error}. {way_out(error)}") from error
+        raise JournalError(f"{what} cannot be used: {str(error).rstrip('.')}. {way_out(error)}") from error
 
 
 def decoded[Value](decode: Callable[[Any], Value], stored: object, what: Callable[[], str]) -> Value:

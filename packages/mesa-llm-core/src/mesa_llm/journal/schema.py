@@ -166,24 +166,30 @@ def _check_contents(connection: sqlite3.Connection, path: Path, *, create: bool,
         )
     if version < 1:
         raise damaged(str(path), f"its tables have version {version}, which does not exist")
+    there = _columns(connection)
+    for table, column, *_ in sorted(_columns_of(version) - there):
+        raise damaged(str(path), f"its table {table} has no column {column}, or one of another type")
     if version < VERSION:
         _upgrade(connection, read_only=read_only)
-    for table, columns in _columns().items():
-        connection.execute(f"SELECT {columns} FROM {table} LIMIT 0")  # an error if one of them is not there
+
+
+def _columns(connection: sqlite3.Connection) -> set[tuple[str, str, str, int]]:
+    """Table, name and type of each column, and which of the primary key it is."""
+    query = (
+        "SELECT tables.name, columns.name, columns.type, columns.pk FROM main.sqlite_master AS tables, "
+        "pragma_table_info(tables.name, 'main') AS columns WHERE tables.type = 'table'"
+    )
+    return set(connection.execute(query))
 
 
 @functools.cache
-def _columns() -> dict[str, str]:
-    """The columns of each table, as a list in SQL."""
+def _columns_of(version: int) -> set[tuple[str, str, str, int]]:
+    """The columns that a journal of a version has."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         for table in _TABLES:
             connection.execute(table)
-        return dict(
-            connection.execute(
-                "SELECT tables.name, group_concat(columns.name) FROM sqlite_master AS tables, "
-                "pragma_table_info(tables.name) AS columns WHERE tables.type = 'table' GROUP BY tables.name"
-            ).fetchall()
-        )
+        columns = _columns(connection)
+    return columns if version == VERSION else columns - {("runs", "digest", "BLOB", 0), ("calls", "digest", "BLOB", 0)}
 
 
 def _upgrade(connection: sqlite3.Connection, *, read_only: bool) -> None:
