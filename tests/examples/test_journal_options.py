@@ -1,8 +1,10 @@
 """Recording, replaying and resuming on the command line."""
 
+import contextlib
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -176,6 +178,40 @@ def test_a_journal_of_something_else(here, path):
     with JournaledClient(ScriptedLLM("hello"), path, run="mine") as client:
         from helpers.journals import REQUEST
 
+        client.generate(REQUEST)
+    status, _, errors = here(*RECORDED, "--journal", path, "--replay")
+    assert status == 2
+    assert "was not recorded by 'civil-violence' on the command line" in errors
+
+
+@pytest.mark.parametrize("how", ["--replay", "--resume"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            "UPDATE calls SET outcome = replace(outcome, 'role', 'rule') WHERE step = 1",
+            "Call 1 of .* is damaged: row .* its digest",
+        ),
+        ("UPDATE runs SET metadata = replace(metadata, 'seed', 'need')", "The run '1' of .* is damaged: row 1 of the"),
+        ("DROP TABLE runs", "is damaged: its table runs has no column copy_of"),
+    ],
+)
+def test_a_damaged_journal_is_one_line(here, path, damage, message, how):
+    here(*SMALL, "--latency", "0", "--journal", path)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(damage)
+    status, _, errors = here(*RECORDED, "--journal", path, how)
+    assert status == 2
+    assert errors.count("\n") == 1
+    assert re.match(f"mesa-llm-examples: .*{message}", errors)
+    assert str(path) in errors
+    assert "Restore the file from a copy, or record the run again." in errors
+
+
+def test_a_run_without_options_was_not_recorded_on_the_command_line(here, path):
+    from helpers.journals import REQUEST
+
+    with JournaledClient(ScriptedLLM("hello"), path, metadata={"example": "civil-violence"}) as client:
         client.generate(REQUEST)
     status, _, errors = here(*RECORDED, "--journal", path, "--replay")
     assert status == 2

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 from helpers.speakers import Speaker, SpeakersModel
 
 from mesa_llm.clients import LLMRequest, Message
@@ -64,3 +67,36 @@ def step(model):
         model.step()
     except Exception as error:
         model.log.append(("failed", str(error)))
+
+
+_VERSION_1 = """
+PRAGMA journal_mode = WAL;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, copy_of TEXT, started REAL NOT NULL, metadata TEXT NOT NULL
+);
+CREATE TABLE texts (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, text TEXT NOT NULL);
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs (id), step INTEGER NOT NULL,
+    agent_id INTEGER NOT NULL, request_key BLOB NOT NULL, repeat INTEGER NOT NULL, call INTEGER NOT NULL,
+    outermost_step INTEGER NOT NULL, agent_class TEXT NOT NULL, request BLOB NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('started', 'answered', 'failed', 'cancelled')),
+    started REAL NOT NULL, duration REAL, outcome TEXT,
+    UNIQUE (run, step, agent_id, request_key, repeat)
+);
+PRAGMA application_id = 1296845313;
+PRAGMA user_version = 1;
+"""
+
+
+def as_version_1(path):
+    """Make a journal one of version 1: the same, without digests."""
+    old = path.rename(path.with_suffix(".new"))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executescript(_VERSION_1)
+        connection.execute("ATTACH ? AS new", (str(old),))
+        for table in ("runs", "texts", "calls"):
+            columns = ", ".join(
+                name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?, 'main')", (table,))
+            )
+            connection.execute(f"INSERT INTO main.{table} SELECT {columns} FROM new.{table}")
+    old.unlink()

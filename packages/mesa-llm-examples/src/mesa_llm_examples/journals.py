@@ -61,15 +61,15 @@ def as_recorded(
 
     Raises:
         ConfigurationError: if one that was given differs from what was recorded, and that would show in the results.
-        JournalError: if there is no such run.
+        JournalError: if there is no such run, or it is damaged.
     """
     from mesa_llm.journal import Journal  # noqa: PLC0415 - only who has a journal waits for the import
 
     run = Journal(journal.path).run(journal.run)
     where = f"Run {run.name!r} of {journal.path}"
-    if run.metadata.get("example") != example:
+    recorded: Any = run.metadata.get("options")
+    if run.metadata.get("example") != example or not isinstance(recorded, dict):
         raise ConfigurationError(f"{where} was not recorded by {example!r} on the command line.")
-    recorded: dict[str, Any] = run.metadata["options"]
     different = [name for name in given if name in recorded and _differs(name, recorded[name], options[name])]
     if different:
         was, would_be = (

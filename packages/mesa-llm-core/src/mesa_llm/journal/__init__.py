@@ -15,6 +15,7 @@ Its modules:
     calls        the calls of a run in the file
     runs         the runs in the file
     schema       the file
+    damage       what is said of a file that is damaged
     writer       writes on a thread of its own
     run_lock     one writer for a run
 """

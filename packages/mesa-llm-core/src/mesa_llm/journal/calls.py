@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 from mesa_llm.clients import LLMResponse
+from mesa_llm.errors import JournalError
 from mesa_llm.journal.contents import digest_of, request_from
+from mesa_llm.journal.damage import damaged, decoded, reading
 from mesa_llm.journal.outcomes import RecordedError, response_from_json
-from mesa_llm.journal.places import OUTSIDE, Place
+from mesa_llm.journal.places import OUTSIDE, Place, number_of_call
 from mesa_llm.journal.runs import RunId
+from mesa_llm.journal.schema import row_digest
 from mesa_llm.journal.writer import Write
 
 type State = Literal["started", "answered", "failed", "cancelled"]
@@ -21,7 +24,17 @@ type State = Literal["started", "answered", "failed", "cancelled"]
 _KNOWN = 10_000
 """The most texts that are remembered as stored."""
 
-_AT_PLACE = "run = ? AND step = ? AND agent_id = ? AND request_key = ? AND repeat = ?"
+_COLUMNS = (
+    "run, step, agent_id, request_key, repeat, call, outermost_step, agent_class, request, "
+    "state, started, duration, outcome"
+)
+_SELECT = f"SELECT id, {_COLUMNS}, digest FROM calls"
+_BEGUN = (
+    ":run, :step, :agent_id, :request_key, :repeat, :call, :outermost_step, :agent_class, :request, "
+    "'started', :started, NULL, NULL"
+)
+_AT_PLACE = "run = :run AND step = :step AND agent_id = :agent_id AND request_key = :request_key AND repeat = :repeat"
+_NEW = _COLUMNS.replace("state", ":state").replace("duration", ":duration").replace("outcome", ":outcome")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +87,32 @@ class Outcome:
     duration: float | None
     text: str | None
 
+    def response(self, run: RunId, call: object) -> LLMResponse:
+        """The response of a call that was answered.
 
-def at(run: RunId, place: Place) -> tuple[int, int, int, bytes, int]:
+        Args:
+            run: the run, for messages.
+            call: names the call.
+
+        Raises:
+            JournalError: if it cannot be read.
+        """
+        return decoded(response_from_json, self.text, lambda: f"The answer to {call} in {run}")
+
+    def error(self, run: RunId, call: object) -> RecordedError:
+        """The error of a call that failed; `response` says the rest."""
+        return decoded(RecordedError.from_json, self.text, lambda: f"The error of {call} in {run}")
+
+
+def at(run: RunId, place: Place) -> dict[str, Any]:
     """The values by which a call is found."""
-    return run.number, place.step, place.agent_id, place.request_key, place.repeat
+    return {
+        "run": run.number,
+        "step": place.step,
+        "agent_id": place.agent_id,
+        "request_key": place.request_key,
+        "repeat": place.repeat,
+    }
 
 
 def begin(run: RunId, place: Place, known: set[bytes]) -> Write:
@@ -99,16 +134,15 @@ def begin(run: RunId, place: Place, known: set[bytes]) -> Write:
                 known.clear()
             known.update(digest for digest, _ in new)
         connection.execute(
-            "INSERT OR REPLACE INTO calls (run, step, agent_id, request_key, repeat, call, outermost_step, "
-            "agent_class, request, state, started) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'started', ?)",
-            (
-                *at(run, place),
-                place.call,
-                place.outermost_step,
-                place.agent_class,
-                b"".join(digest for digest, _ in texts),
-                started,
-            ),
+            f"INSERT OR REPLACE INTO calls ({_COLUMNS}, digest) VALUES ({_BEGUN}, row_digest({_BEGUN}))",
+            at(run, place)
+            | {
+                "call": place.call,
+                "outermost_step": place.outermost_step,
+                "agent_class": place.agent_class,
+                "request": b"".join(digest for digest, _ in texts),
+                "started": started,
+            },
         )
 
     return write
@@ -118,10 +152,13 @@ def finish(run: RunId, place: Place, state: State, seconds: float, outcome: str 
     """A write that notes what has come of a call."""
 
     def write(connection: sqlite3.Connection) -> None:
-        connection.execute(
-            f"UPDATE calls SET state = ?, duration = ?, outcome = ? WHERE {_AT_PLACE}",
-            (state, seconds, outcome, *at(run, place)),
+        written = connection.execute(
+            f"UPDATE calls SET state = :state, duration = :duration, outcome = :outcome, digest = row_digest({_NEW}) "
+            f"WHERE {_AT_PLACE}",
+            at(run, place) | {"state": state, "duration": seconds, "outcome": outcome},
         )
+        if written.rowcount != 1:
+            raise damaged(f"The {run}", f"the row of {place!s} is not there any more")
 
     return write
 
@@ -135,32 +172,102 @@ def forget(run: RunId, place: Place) -> Write:
     return write
 
 
+class _Row(NamedTuple):
+    """A call as it is stored."""
+
+    id: int
+    run: int
+    step: int
+    agent_id: int
+    request_key: bytes
+    repeat: int
+    call: int
+    outermost_step: int
+    agent_class: str
+    request: bytes
+    state: State
+    started: float
+    duration: float | None
+    outcome: str | None
+    digest: bytes | None
+
+    @property
+    def name(self) -> str:
+        """The call as messages name it."""
+        return f"call {number_of_call(self.step, self.agent_class, self.agent_id, self.call)}"
+
+
+_TYPES = get_type_hints(_Row) | {"state": str}
+
+
+def _checked(run: RunId, row: _Row) -> _Row:
+    """A row, if it is what was written.
+
+    Raises:
+        JournalError: if it is not.
+    """
+    if row.digest is not None:
+        why = "does not match its digest" if row.digest != row_digest(*row[1:-1]) else None
+    else:
+        why = _wrong(row)
+    if why is not None:
+        raise damaged(f"C{row.name[1:]} in {run}", f"row {row.id} of the table calls {why}")
+    return row
+
+
+def _wrong(row: _Row) -> str | None:
+    """What is wrong with a row of version 1, as far as its columns show it without a digest."""
+    if row.state not in get_args(State.__value__):
+        return f"has the state {row.state!r}"
+    if row.state in {"answered", "failed"} and row.outcome is None:
+        return "has no outcome"
+    for name, value in zip(row._fields, row, strict=True):
+        if not isinstance(value, _TYPES[name]):
+            return f"has the {name} {value!r}"
+    return None
+
+
 def find(connection: sqlite3.Connection, run: RunId, place: Place) -> Outcome | None:
-    """What the journal holds at a place."""
-    row = connection.execute(
-        f"SELECT id, state, duration, outcome FROM calls WHERE {_AT_PLACE}", at(run, place)
-    ).fetchone()
-    return None if row is None else Outcome(*row)
+    """What the journal holds at a place.
+
+    Raises:
+        JournalError: if it is damaged.
+    """
+    stored = connection.execute(f"{_SELECT} WHERE {_AT_PLACE}", at(run, place)).fetchone()
+    return None if stored is None else _outcome(_checked(run, _Row._make(stored)))
 
 
 def find_all(
     connection: sqlite3.Connection, run: RunId, step: int, *, at_most: int
-) -> dict[tuple[int, bytes, int], Outcome]:
-    """What the journal holds of a step of agents, by agent, request key and repeat; the first calls of it."""
-    rows = connection.execute(
-        "SELECT agent_id, request_key, repeat, id, state, duration, outcome FROM calls WHERE run = ? AND step = ? "
-        "LIMIT ?",
-        (run.number, step, at_most),
-    ).fetchall()
-    return {(agent_id, key, repeat): Outcome(*rest) for agent_id, key, repeat, *rest in rows}
+) -> dict[tuple[int, bytes, int], Outcome | JournalError]:
+    """What the journal holds of a step of agents, by agent, request key and repeat; the first calls of it.
+
+    In the place of an outcome that is damaged is the error that says so.
+    """
+    stored = connection.execute(f"{_SELECT} WHERE run = ? AND step = ? LIMIT ?", (run.number, step, at_most)).fetchall()
+    found: dict[tuple[int, bytes, int], Outcome | JournalError] = {}
+    for row in map(_Row._make, stored):
+        key = row.agent_id, row.request_key, row.repeat
+        try:
+            found[key] = _outcome(_checked(run, row))
+        except JournalError as error:
+            found[key] = error
+    return found
+
+
+def _outcome(row: _Row) -> Outcome:
+    return Outcome(row.id, row.state, row.duration, row.outcome)
 
 
 def last_outermost_step(connection: sqlite3.Connection, run: RunId) -> int:
-    """The last step of agents, not counting those within others, that has a call; 0 if none has."""
+    """The last step of agents, not counting those within others, that has a call; 0 if none has.
+
+    Raises:
+        JournalError: if the call that shows it is damaged.
+    """
     # All calls of a step are within the same step, and a later step is never within an earlier one than this.
-    query = "SELECT outermost_step FROM calls WHERE run = ? ORDER BY step DESC LIMIT 1"
-    row = connection.execute(query, (run.number,)).fetchone()
-    return 0 if row is None else int(row[0])
+    stored = connection.execute(f"{_SELECT} WHERE run = ? ORDER BY step DESC LIMIT 1", (run.number,)).fetchone()
+    return 0 if stored is None else _checked(run, _Row._make(stored)).outermost_step
 
 
 def steps_begun_after(connection: sqlite3.Connection, run: RunId, outcome: Outcome) -> bool:
@@ -170,37 +277,66 @@ def steps_begun_after(connection: sqlite3.Connection, run: RunId, outcome: Outco
     return bool(after)
 
 
-def texts_in(connection: sqlite3.Connection) -> Callable[[bytes], str]:
-    """A function that gives a text for its digest, and keeps those that it has just given."""
+def requests_in(connection: sqlite3.Connection, run: RunId) -> Callable[[bytes, str], dict[str, Any]]:
+    """A function that gives a request for its stored digests, and keeps the texts that it has just read.
+
+    It takes the name of the call too, for the `JournalError` that it raises if the request cannot be read.
+
+    Args:
+        connection: to the journal.
+        run: the run, for messages.
+    """
 
     @lru_cache(maxsize=1000)
     def text(digest: bytes) -> str:
-        (found,) = connection.execute("SELECT text FROM texts WHERE digest = ?", (digest,)).fetchone()
-        return str(found)
+        row = connection.execute("SELECT text FROM texts WHERE digest = ?", (digest,)).fetchone()
+        if row is None:
+            raise LookupError("a text of it is missing")
+        if not isinstance(row[0], str) or digest_of(row[0]) != digest:
+            raise ValueError("a text of it does not match its digest")
+        return row[0]
 
-    return text
+    def request(stored: bytes, call: str) -> dict[str, Any]:
+        return decoded(lambda digests: request_from(digests, text), stored, lambda: f"The request of {call} in {run}")
+
+    return request
 
 
 def read_calls(connection: sqlite3.Connection, run: RunId) -> Iterator[RecordedCall]:
-    """All calls of a run, in the order in which they began; one at a time is in memory."""
-    look_up = texts_in(connection)
-    rows = connection.execute(
-        "SELECT step, agent_id, agent_class, call, request_key, request, state, outcome, started, duration "
-        "FROM calls WHERE +run = ? ORDER BY id",  # the plus: by id, without sorting
-        (run.number,),
-    )
-    for step, agent_id, agent_class, call, key, request, state, outcome, started, duration in rows:
+    """All calls of a run, in the order in which they began; one at a time is in memory.
+
+    Raises:
+        JournalError: if one of them is damaged.
+    """
+    with reading(f"The {run}"):
+        connection.execute("BEGIN")  # both queries see the same calls
+        (indexed,) = connection.execute("SELECT count(*) FROM calls WHERE run = ?", (run.number,)).fetchone()
+        n_read = 0
+        for call in _read_calls(connection, run):
+            n_read += 1
+            yield call
+        if n_read != indexed:
+            raise damaged(f"The {run}", f"{n_read} calls can be read, and its index has {indexed}")
+        connection.execute("COMMIT")
+
+
+def _read_calls(connection: sqlite3.Connection, run: RunId) -> Iterator[RecordedCall]:
+    request_of = requests_in(connection, run)
+    stored = connection.execute(f"{_SELECT} WHERE +run = ? ORDER BY id", (run.number,))  # the plus: without sorting
+    for row in map(_Row._make, stored):
+        _checked(run, row)
+        outcome = _outcome(row)
         yield RecordedCall(
             run=run.name,
-            step=None if step == OUTSIDE else step,
-            agent_id=None if step == OUTSIDE else agent_id,
-            agent_class=agent_class,
-            call=call,
-            request_key=key.hex(),
-            request=request_from(request, look_up),
-            state=state,
-            response=response_from_json(outcome) if state == "answered" else None,
-            error=RecordedError.from_json(outcome) if state == "failed" else None,
-            started=started,
-            duration=duration,
+            step=None if row.step == OUTSIDE else row.step,
+            agent_id=None if row.step == OUTSIDE else row.agent_id,
+            agent_class=row.agent_class,
+            call=row.call,
+            request_key=row.request_key.hex(),
+            request=request_of(row.request, row.name),
+            state=row.state,
+            response=outcome.response(run, row.name) if row.state == "answered" else None,
+            error=outcome.error(run, row.name) if row.state == "failed" else None,
+            started=row.started,
+            duration=row.duration,
         )

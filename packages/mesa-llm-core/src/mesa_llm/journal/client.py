@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sqlite3
@@ -11,6 +12,7 @@ from typing import Any, Literal, Protocol, Self, get_args
 
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, JournalError
+from mesa_llm.journal.damage import reading
 from mesa_llm.journal.recording import Recording
 from mesa_llm.journal.replay import Replay
 from mesa_llm.journal.resumption import Resumption
@@ -65,7 +67,9 @@ class JournaledClient(AsyncClient):
     are replayed or resumed; a copy without a run of its own replays the first one.
 
     The file takes any number of runs, also from several processes at once; a run has one writer at a time. It is an
-    SQLite database in WAL mode: recorded calls survive the end of the process, however it ends.
+    SQLite database in WAL mode: recorded calls survive the end of the process, however it ends. Each row carries a
+    digest; a row that does not match it is a `JournalError`, and so is a file that cannot be read. Rows written by
+    versions without digests are read without this check.
 
     ```python
     from pathlib import Path
@@ -94,7 +98,8 @@ class JournaledClient(AsyncClient):
 
     Raises:
         ConfigurationError: if mode, inner client, run or metadata cannot work.
-        JournalError: if the file is no journal or cannot be used, or the run is not there, taken, or being written.
+        JournalError: if the file is no journal, is damaged or cannot be used, or the run is not there, taken, or being
+            written.
     """
 
     def __init__(
@@ -141,7 +146,7 @@ class JournaledClient(AsyncClient):
 
         Raises:
             JournalMissError: if it is to be replayed, and is not recorded.
-            JournalError: if the journal cannot be read or written, or the call comes from a second model.
+            JournalError: if the journal is damaged, cannot be read or written, or the call comes from a second model.
             Exception: what the inner client raises.
         """
         if self.mode == "off":
@@ -171,11 +176,9 @@ class JournaledClient(AsyncClient):
         self.close()
 
     def _open(self) -> _Session:
-        connection = connect(self.path, create=self.mode == "record")
-        try:
+        connection = connect(self.path, create=self.mode == "record", read_only=self.mode == "replay")
+        with contextlib.closing(connection), reading(f"The journal {self.path}"):
             run, is_new = self._find_or_create(connection)
-        finally:
-            connection.close()
         if is_new or not self._is_copy:
             self._runs = (*self._runs[:-1], run.name)
         if self.mode == "replay":

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.journal.calls import RecordedCall, read_calls
-from mesa_llm.journal.runs import RecordedRun, all_runs, find_run
+from mesa_llm.journal.damage import reading
+from mesa_llm.journal.runs import RecordedRun, all_runs, find_run, read_run
 from mesa_llm.journal.schema import connect
 
 if TYPE_CHECKING:
@@ -35,10 +37,10 @@ class Journal:
         """The runs in it, oldest first.
 
         Raises:
-            JournalError: if the file is not there, or no journal.
+            JournalError: if the file is not there, no journal, or damaged.
         """
-        with contextlib.closing(connect(self.path, read_only=True)) as connection:
-            return all_runs(connection)
+        with self._opened() as connection:
+            return all_runs(connection, self.path)
 
     def run(self, name: str | None = None) -> RecordedRun:
         """One run.
@@ -47,11 +49,10 @@ class Journal:
             name: its name; by default the newest that is not a copy of another.
 
         Raises:
-            JournalError: if there is none.
+            JournalError: if there is none, or it is damaged.
         """
-        with contextlib.closing(connect(self.path, read_only=True)) as connection:
-            found = find_run(connection, self.path, name)
-            return next(run for run in all_runs(connection) if run.name == found.name)
+        with self._opened() as connection:
+            return read_run(connection, self.path, name)
 
     def calls(self, run: str | None = None) -> Iterator[RecordedCall]:
         """The calls of a run, in the order in which they began. One at a time is in memory.
@@ -60,9 +61,9 @@ class Journal:
             run: the run's name; by default the newest that is not a copy of another.
 
         Raises:
-            JournalError: if there is none.
+            JournalError: if there is none, or it is damaged.
         """
-        with contextlib.closing(connect(self.path, read_only=True)) as connection:
+        with self._opened() as connection:
             yield from read_calls(connection, find_run(connection, self.path, run))
 
     def to_dataframe(self, run: str | None = None) -> pd.DataFrame:
@@ -72,11 +73,17 @@ class Journal:
             run: the run's name; by default the newest that is not a copy of another.
 
         Raises:
-            JournalError: if there is none.
+            JournalError: if there is none, or it is damaged.
         """
         import pandas as pd  # noqa: PLC0415 - slow to import
 
         return pd.DataFrame.from_records([_as_row(call) for call in self.calls(run)], columns=_COLUMNS)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        connection = connect(self.path, read_only=True)
+        with contextlib.closing(connection), reading(f"The journal {self.path}"):
+            yield connection
 
 
 _COLUMNS = [

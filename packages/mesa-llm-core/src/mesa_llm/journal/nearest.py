@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from mesa_llm.clients import LLMRequest
-from mesa_llm.journal.calls import State, last_outermost_step, texts_in
-from mesa_llm.journal.contents import request_from
-from mesa_llm.journal.places import OUTSIDE, Place
+from mesa_llm.journal.calls import State, last_outermost_step, requests_in
+from mesa_llm.journal.places import OUTSIDE, Place, number_of_call
 from mesa_llm.journal.runs import RunId
 
 _COMPARED = 40
@@ -34,13 +33,12 @@ _UNANSWERED: dict[State, str] = {
 
 
 def told_as_missing(
-    connection: sqlite3.Connection, where: str, run: RunId, place: Place, request: LLMRequest, state: State | None
+    connection: sqlite3.Connection, run: RunId, place: Place, request: LLMRequest, state: State | None
 ) -> str:
     """What to say of a call that cannot be replayed.
 
     Args:
         connection: to the journal.
-        where: the journal.
         run: the run that is replayed.
         place: the call's place.
         request: what it asks.
@@ -50,8 +48,8 @@ def told_as_missing(
         One line; and if nothing is recorded there, the nearest recorded request as a unified diff below.
     """
     if state is not None:
-        return f"{place} {_UNANSWERED.get(state, state)}, in run {run.name!r} of {where}."
-    missing = f"{place} is not recorded in run {run.name!r} of {where}"
+        return f"{place} {_UNANSWERED.get(state, state)}, in {run}."
+    missing = f"{place} is not recorded in {run}"
     last = last_outermost_step(connection, run)
     if place.outermost_step > last > OUTSIDE:
         missing += f", which ends with step {last}"
@@ -72,7 +70,7 @@ def _nearest(
     connection: sqlite3.Connection, run: RunId, place: Place, request: LLMRequest
 ) -> tuple[str, str, dict[str, Any]] | None:
     """Whose the nearest recorded request is, its place, and the request."""
-    look_up = texts_in(connection)
+    recorded_request = requests_in(connection, run)
     asked = _lines(request.as_dict())
     for which, condition in _NEIGHBOURHOODS:
         rows = connection.execute(
@@ -80,17 +78,14 @@ def _nearest(
             f"ORDER BY abs(step - :step), abs(agent_id - :agent), call LIMIT {_COMPARED}",
             {"run": run.number, "step": place.step, "agent": place.agent_id},
         ).fetchall()
-        candidates = [(row, request_from(row[-1], look_up)) for row in rows]
+        candidates = [
+            (f"call {number_of_call(*at)}", recorded_request(stored, f"call {number_of_call(*at)}"))
+            for *at, stored in rows
+        ]
         if candidates:
-            row, recorded = max(candidates, key=lambda candidate: _likeness(asked, _lines(candidate[1])))
-            return which if place.step != OUTSIDE else "made outside of steps too", _told(*row[:4]), recorded
+            at, recorded = max(candidates, key=lambda candidate: _likeness(asked, _lines(candidate[1])))
+            return which if place.step != OUTSIDE else "made outside of steps too", at, recorded
     return None
-
-
-def _told(step: int, agent_class: str, agent_id: int, call: int) -> str:
-    if step == OUTSIDE:
-        return f"call {call} outside of agents' steps"
-    return f"call {call} of {agent_class} {agent_id} in step {step}"
 
 
 def _likeness(one: list[str], other: list[str]) -> float:

@@ -44,9 +44,14 @@ class Place:
 
     def __str__(self) -> str:
         nth = f" (equal request number {self.repeat})" if self.repeat > 1 else ""
-        if self.step == OUTSIDE:
-            return f"Call {self.call} outside of agents' steps{nth}"
-        return f"Call {self.call} of {self.agent_class} {self.agent_id} in step {self.step}{nth}"
+        return f"Call {number_of_call(self.step, self.agent_class, self.agent_id, self.call)}{nth}"
+
+
+def number_of_call(step: int, agent_class: str, agent_id: int, call: int) -> str:
+    """A call as messages name it, after the word."""
+    if step == OUTSIDE:
+        return f"{call} outside of agents' steps"
+    return f"{call} of {agent_class} {agent_id} in step {step}"
 
 
 class _Requests(Counter[tuple[int, bytes]]):

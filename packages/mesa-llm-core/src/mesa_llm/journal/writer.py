@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mesa_llm.activation import queued
 from mesa_llm.errors import JournalError
+from mesa_llm.journal.damage import way_out
 
 type Write = Callable[[sqlite3.Connection], object]
 type _Waiting = asyncio.Future[None] | None
@@ -143,7 +144,8 @@ class Writer:
                         write(self._connection)
             except Exception as error:
                 # What came after a write that is missing would leave a gap in the run that nobody sees.
-                self._failure = JournalError(f"The journal {self._path} cannot be written any more: {error}.")
+                said = error if isinstance(error, JournalError) else f"{error}. {way_out(error)}"
+                self._failure = JournalError(f"The journal {self._path} cannot be written any more: {said}")
                 self._failure.__cause__ = error
         waiting = [done for _, done in writes if done is not None]
         self._is_told |= self._failure is not None and bool(waiting)
