@@ -134,15 +134,14 @@ def test_the_address_that_is_printed_can_be_opened(monkeypatch, capsys, host, op
         served.append((hosts, token))
         on_started()
 
-    for variable in vars(starting).values():
-        if isinstance(variable, str) and variable.startswith("MESA_LLM_APP_"):
-            monkeypatch.setenv(variable, "")
+    for variable in (starting.MODEL, starting.API_BASE, starting.ALLOW_HOST, starting.TOKEN):
+        monkeypatch.setenv(variable, "")
     monkeypatch.setattr(serving, "_serve", serve)
     with pytest.raises(SystemExit):
         main(["app", "opinion", "--no-open", "--port", "0", "--host", host, "--allow-host", "lab.example"])
     ((hosts, token),) = served
     assert hosts == (host, "lab.example")
-    shown = capsys.readouterr().out.splitlines()[-1].split()[2]
+    shown = capsys.readouterr().out.splitlines()[-1].split()[3]
     assert re.fullmatch(rf"http://{re.escape(opened_at)}:\d+" + (rf"/\?token={token}" if token else ""), shown)
     assert bool(token) is (host == "0.0.0.0")
 

@@ -44,6 +44,7 @@ def SideBar(title: str, children: list[Any]) -> None:
             icon_name="mdi-menu",
             icon=True,
             on_click=lambda: set_open(not is_open),
+            style={"order": "-1", "margin-right": "12px"},  # left of the title, where it is looked for
             classes=["side-bar-button"],
             attributes={"aria-label": "Side bar"},
         )
