@@ -268,7 +268,8 @@ class Drawn:
         self.threads.append(threading.current_thread().name)
         if self.error is not None:
             raise self.error
-        return Pictures(world=f"step {model.steps}, agent {chosen}".encode())
+        steps = len(model.datacollector.model_vars["active"]) - 1
+        return Pictures(world=f"step {steps}, agent {chosen}".encode())
 
 
 @pytest.fixture
