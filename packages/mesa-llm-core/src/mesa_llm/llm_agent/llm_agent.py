@@ -121,7 +121,7 @@ class LLMAgent(Agent):
             tool_mode=tool_mode,
             **sampling,
         )
-        self.memory = (ShortTermMemory if memory is None else memory)(self)
+        self.memory: Memory = (ShortTermMemory if memory is None else memory)(self)
         self.tool_manager = ToolManager(tools)
         self.vision = vision
         self.step_prompt = step_prompt
