@@ -349,3 +349,21 @@ def test_it_says_nothing_when_the_step_runs_in_parallel_or_nobody_asked():
     enable_automatic_parallel_stepping()
     SpeakersModel(2, ScriptedLLM("hello")).step()
     SpeakersModel(2, ScriptedLLM("hello"), parallel=False).step()
+
+
+def test_none_handed_on_is_the_default():
+    agent = LLMAgent(mesa.Model(rng=1), CoTReasoning, None, None, None, None, "Go on.", None, client=ScriptedLLM("hm"),
+                     tools=None, memory=None, api_key=None, temperature=None)  # fmt: skip
+    plain = LLMAgent(mesa.Model(rng=1), CoTReasoning, client=ScriptedLLM("hm"), step_prompt="Go on.")
+    agent.step()
+    assert agent.llm.llm_model == plain.llm.llm_model
+    assert type(agent.memory) is type(plain.memory)
+    assert agent.llm.options == plain.llm.options
+
+
+@pytest.mark.parametrize("reasoning", [None, "cot"])
+def test_a_reasoning_that_is_no_class(reasoning):
+    model = mesa.Model(rng=1)
+    with pytest.raises(ConfigurationError, match=f"e.g. CoTReasoning, got {reasoning!r}"):
+        LLMAgent(model, reasoning, client=ScriptedLLM("hm"))
+    assert len(model.agents) == 0

@@ -247,3 +247,11 @@ def test_a_key_goes_to_no_other_server_or_provider(model, api_base, key):
     other = llm.for_model(model, api_base)
     assert (other.llm_model, other.api_base, other.api_key, other.transport) == (model, api_base, key, "litellm")
     assert other.options == {}
+
+
+@pytest.mark.parametrize("name", [None, 4, ("openai", "small")])
+@pytest.mark.parametrize("client", [None, ScriptedLLM("ok")])
+def test_a_model_name_that_is_no_text(name, client):
+    with pytest.raises(ConfigurationError, match="llm_model must be 'provider/model'") as caught:
+        ModuleLLM(name, client=client)
+    assert f"got {name!r}." in str(caught.value)

@@ -1,6 +1,11 @@
 """The app as it is in a browser: headless Chromium, on a server of its own."""
 
+import asyncio
+import json
 import re
+import signal
+import subprocess
+import sys
 from urllib.parse import urlsplit
 
 import pytest
@@ -154,3 +159,113 @@ def test_a_model_that_refuses_says_why(page):
         sync_api.expect(page.locator(".failure")).to_contain_text("72 agents failed", timeout=30_000)
     shows(page, "counter-failed-calls", str(AGENTS))
     shows(page, "steps", "Step 0")
+
+
+@pytest.mark.parametrize("width", [390, 800])
+def test_in_a_narrow_window_the_side_bar_begins_closed_and_closes_again(page, width):
+    page.set_viewport_size({"width": width, "height": 844})
+    page.reload()
+    step(page)
+    page.click("button.side-bar-button")
+    slider = page.locator(".v-input__slider", has_text="Citizens: 60")
+    sync_api.expect(slider).to_be_in_viewport(ratio=1)
+    slider.locator("[role=slider]").press("ArrowRight")
+    page.wait_for_selector("text=Citizens: 61")
+    page.mouse.click(width - 3, 400)  # beside it
+    page.click("button.reset:has-text('Apply and reset')")
+    step(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.set_viewport_size({"width": 1400, "height": 1000})
+
+
+def test_in_a_wide_window_the_side_bar_is_beside_the_page_and_can_be_closed(page):
+    slider = page.locator(".v-input__slider", has_text="Citizens: 60")
+    sync_api.expect(slider).to_be_in_viewport()
+    step(page)
+    page.click("button.side-bar-button")
+    sync_api.expect(slider).not_to_be_in_viewport()
+    step(page, 2)
+
+
+def connected_kernels(page, address):
+    return json.loads(page.request.get(f"{address}/resourcez").text())["kernels"]["has_connected"]
+
+
+@pytest.mark.parametrize("unloads", [False, True])
+def test_play_stops_with_the_running_step_when_its_page_is_closed(browser, page, address, unloads):
+    may_answer = asyncio.Event()
+
+    async def answer(body):
+        if len(server.requests) > CALLS:  # from the second step on
+            await may_answer.wait()
+        return tool_call("rest") if body.get("tool_choice") != "none" else "Action: I stay."
+
+    with FakeOpenAIServer(answer) as server:
+        closed = browser.new_page()
+        closed.goto(address)
+        closed.wait_for_selector(".states img")
+        let_a_model_decide(closed, server.url)
+        before = connected_kernels(page, address)
+        closed.click("button.play")
+        shows(closed, "steps", "Step 1 …")
+        closed.wait_for_function("document.querySelector('.counter-calls').innerText == '216'")
+        closed.close(run_before_unload=unloads)
+        while connected_kernels(page, address) == before:
+            pass
+        server._thread.loop.call_soon_threadsafe(may_answer.set)
+        for number in range(1, 6):  # time enough for more steps there
+            step(page, number)
+        assert len(server.requests) == 2 * CALLS
+
+
+def test_a_page_that_was_disconnected_shows_its_model_again_and_is_paused(browser, page, address):
+    sockets, is_down = [], False
+
+    def connect(socket):
+        if is_down:
+            socket.close()
+        else:
+            sockets.append((socket, socket.connect_to_server()))
+
+    lost = browser.new_page()
+    lost.route_web_socket(re.compile("/channels"), connect)
+    lost.goto(address)
+    lost.wait_for_selector(".states img")
+    before = connected_kernels(page, address)
+    lost.click("button.play")
+    shows(lost, "steps", re.compile("Step [2-9]"))
+    is_down = True
+    for side in sockets[0]:
+        side.close()
+    while connected_kernels(page, address) == before:
+        pass
+    for number in range(1, 4):  # time enough for the step there to end
+        step(page, number)
+    is_down = False
+    sync_api.expect(lost.locator("button.play")).to_be_enabled(timeout=120_000)
+    step(lost, int(lost.inner_text(".steps").split()[1]) + 1)
+    lost.close()
+
+
+@pytest.mark.parametrize("ends_by", [signal.SIGINT, signal.SIGTERM])
+def test_the_app_ends_with_a_page_open_and_calls_in_flight(browser, ends_by):
+    with FakeOpenAIServer(Fault.hang()) as server:
+        command = [sys.executable, "-m", "mesa_llm_examples", "app", "civil-violence", "--port", "0", "--no-open"]
+        command += ["--model", "openai/small", "--api-base", server.url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                started = [process.stdout.readline() for _ in range(2)][1]
+                page = browser.new_page()
+                page.goto(re.search(r"http://\S+", started)[0])
+                page.wait_for_selector(".states img")
+                page.click("button.play")
+                shows(page, "counter-calls-in-flight", str(AGENTS))
+                process.send_signal(ends_by)
+                _, errors = process.communicate(timeout=60)
+                page.close()
+            finally:
+                process.kill()
+    assert (process.returncode, errors) in {
+        (130, "mesa-llm-examples: Interrupted.\n"),
+        (-signal.SIGTERM, ""),
+    }

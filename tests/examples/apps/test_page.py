@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("solara", reason="the extra `app` is not installed")
 
 import ipyvuetify
+import ipywidgets
 import solara
 from mesa import DataCollector, Model
 from mesa.visualization import SolaraViz, make_plot_component
@@ -28,8 +29,8 @@ def sessions(monkeypatch):
     opened = []
 
     class Seen(Session):
-        def __init__(self, app):
-            super().__init__(app, pause=0)
+        def __init__(self, app, **settings):
+            super().__init__(app, pause=0, **settings)
             opened.append(self)
 
     monkeypatch.setattr(page, "Session", Seen)
@@ -116,8 +117,84 @@ def test_a_model_and_its_address_are_asked_for_only_if_one_is_to_decide(shown, s
     assert sessions[0].choices.llm_model == "openai/small"
     assert "Base URL (empty: the provider's own)" in fields
     who.v_model = panels.RULE
-    assert sessions[0].choices.llm_model == ""
+    assert sessions[0].choices.llm_model is None
     assert slider(shown, "Answers after: 0.2 s")
+
+
+def test_a_model_without_a_name_is_an_error_and_not_the_rule(shown, sessions):
+    (who,) = (widget for widget in shown.find(ipyvuetify.Select).widgets if widget.label == "Decided by")
+    who.v_model = panels.LANGUAGE_MODEL
+    button(shown, "Apply and reset").click()
+    (error,) = (widget for widget in shown.find(ipyvuetify.Alert).widgets if "failure" in widget.class_)
+    assert error.children[0].startswith("Name the language model, as provider/name")
+    assert sessions[0].frame.watched.choices.llm_model is None  # of the model that stays
+
+
+def test_an_address_that_gets_no_key_says_so(shown):
+    (who,) = (widget for widget in shown.find(ipyvuetify.Select).widgets if widget.label == "Decided by")
+    who.v_model = panels.LANGUAGE_MODEL
+    shown.find(ipyvuetify.Html, class_="no-key").assert_empty()
+    address = next(widget for widget in shown.find(ipyvuetify.TextField).widgets if "Base URL" in widget.label)
+    address.v_model = "http://127.0.0.1:9/v1"
+    address.fire_event("keyup.enter", None)
+    assert "No key from the environment" in text_of(shown, "no-key")
+
+
+def pictures_of(context):
+    return [widget.value for widget in context.find(ipywidgets.Image).widgets]
+
+
+def test_the_pictures_are_those_of_the_frame_and_an_agent_is_marked(shown, sessions):
+    frame = sessions[0].frame
+    assert pictures_of(shown) == [frame.pictures.world, *frame.pictures.states]
+    shown.find(ipyvuetify.Autocomplete).widget.v_model = 3
+    world, *states = pictures_of(shown)
+    assert world != frame.pictures.world
+    assert states == list(frame.pictures.states)
+
+
+def test_nothing_is_read_from_a_model_while_it_steps(shown, sessions, monkeypatch):
+    """Whatever is clicked meanwhile: the collected data and the world are drawn before the step and after it."""
+    model = sessions[0].frame.watched.model
+    begun, may_end, step = threading.Event(), threading.Event(), model.step
+
+    def wait():
+        begun.set()
+        assert may_end.wait(MOMENT)
+        step()
+
+    model.step = wait
+    reads = []
+    monkeypatch.setattr(model.datacollector, "get_model_vars_dataframe", lambda: reads.append("collected"))
+    monkeypatch.setattr(sessions[0], "_draw", lambda *_: reads.append("drawn"))
+    before = pictures_of(shown)
+    button(shown, "Step").click()
+    assert begun.wait(MOMENT)
+    shown.find(ipyvuetify.Autocomplete).widget.v_model = 3
+    slider(shown, "Citizens: 60").v_model = 20
+    assert pictures_of(shown) == before
+    assert reads == []
+    monkeypatch.undo()
+    may_end.set()
+    sessions[0].player.join(MOMENT)
+    assert pictures_of(shown) != before
+
+
+def test_a_page_is_watched_while_a_browser_is_connected_to_it(monkeypatch):
+    class Kernel:
+        page_status = {}  # noqa: RUF012 - as Solara's, which is one of a kernel
+
+    monkeypatch.setattr(page.kernel_context, "has_current_context", lambda: True)
+    monkeypatch.setattr(page.kernel_context, "get_current_context", Kernel)
+    is_watched = page._connection()
+    status = page.kernel_context.PageStatus
+    for statuses, watched in [
+        ([], True), ([status.CONNECTED], True), ([status.DISCONNECTED, status.CONNECTED], True),
+        ([status.DISCONNECTED], False), ([status.CLOSED], False),
+    ]:  # fmt: skip
+        Kernel.page_status.clear()
+        Kernel.page_status.update(enumerate(statuses))
+        assert is_watched() is watched
 
 
 def test_a_page_that_is_closed_steps_no_more(sessions):

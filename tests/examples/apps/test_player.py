@@ -138,3 +138,38 @@ def test_once_closed_it_ends_its_step_and_tells_nobody(model, player, told):
     player.step()
     assert model.done == 1
     assert told == before
+
+
+def test_play_stops_after_the_running_step_when_nobody_watches(model):
+    watched = True
+    player = Player(model, is_watched=lambda: watched, pause=0)
+    player.play()
+    model.let()
+    for _ in range(2):
+        model.wait_until_begun()
+    watched = False
+    model.let()
+    player.join(MOMENT)
+    assert player.state == PlayerState(steps=2)
+
+
+def test_a_page_that_cannot_be_changed_does_not_keep_the_player_busy(model, caplog):
+    def fail(state):
+        raise RuntimeError("The page is gone.")
+
+    player = Player(model, fail, pause=0)
+    player.step()
+    model.let()
+    player.join(MOMENT)
+    assert player.state == PlayerState(steps=1)
+    assert "The page is gone." in caplog.text
+
+
+def test_a_failed_step_is_logged_with_its_traceback(model, player, caplog):
+    model.error = ValueError("no more")
+    player.step()
+    model.let()
+    player.join(MOMENT)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("mesa_llm_examples.apps.player", "ERROR")
+    assert record.exc_info[1] is model.error

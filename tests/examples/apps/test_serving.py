@@ -1,5 +1,7 @@
 """The command `mesa-llm-examples app`."""
 
+import os
+import re
 import shutil
 import signal
 import socket
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mesa_llm_examples.apps import serving
+from mesa_llm_examples.apps import serving, starting
 from mesa_llm_examples.cli import main
 
 COMMAND = shutil.which("mesa-llm-examples", path=Path(sys.executable).parent)
@@ -86,3 +88,65 @@ def test_it_serves_on_the_loopback_until_ctrl_c():
             process.kill()
     assert process.returncode == 130
     assert errors == "mesa-llm-examples: Interrupted.\n"
+
+
+STUCK = """
+import socket, threading
+from mesa_llm_examples.apps import serving, starting
+import solara.server.starlette
+
+never = threading.Event()
+solara.server.starlette.on_shutdown = never.wait  # as if a page was busy making a model
+threading.Thread(target=never.wait).start()  # as if an agent's code was waiting
+file = serving.app_files()["opinion"]
+listener = socket.create_server(("127.0.0.1", 0))
+serving._serve(file, listener, lambda: print("started", flush=True), hosts=(), token=None)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ends_by", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_whatever_is_still_running(ends_by):
+    pytest.importorskip("solara", reason="the extra `app` is not installed")
+    environment = os.environ | {"SOLARA_APP": str(serving.app_files()["opinion"]), "SOLARA_ASSETS_PROXY": "True"}
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout.readline() == "started\n"
+            process.send_signal(ends_by)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 128 + ends_by
+    assert errors == "mesa-llm-examples: Interrupted.\n"
+
+
+@pytest.mark.parametrize(
+    ("host", "opened_at"),
+    [("127.0.0.1", "127.0.0.1"), ("localhost", "localhost"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]")],
+)
+def test_the_address_that_is_printed_can_be_opened(monkeypatch, capsys, host, opened_at):
+    pytest.importorskip("solara", reason="the extra `app` is not installed")
+    served = []
+
+    def serve(file, listener, on_started, *, hosts, token):
+        served.append((hosts, token))
+        on_started()
+
+    for variable in (starting.MODEL, starting.API_BASE, starting.ALLOW_HOST, starting.TOKEN):
+        monkeypatch.setenv(variable, "")
+    monkeypatch.setattr(serving, "_serve", serve)
+    with pytest.raises(SystemExit):
+        main(["app", "opinion", "--no-open", "--port", "0", "--host", host, "--allow-host", "lab.example"])
+    ((hosts, token),) = served
+    assert hosts == (host, "lab.example")
+    shown = capsys.readouterr().out.splitlines()[-1].split()[3]
+    assert re.fullmatch(rf"http://{re.escape(opened_at)}:\d+" + (rf"/\?token={token}" if token else ""), shown)
+    assert bool(token) is (host == "0.0.0.0")
+
+
+@pytest.mark.parametrize(("option", "needs"), [("--token", True), ("--no-token", False)])
+def test_a_token_is_needed_as_an_option_says(option, needs):
+    pytest.importorskip("solara", reason="the extra `app` is not installed")
+    assert bool(serving._token("127.0.0.1" if needs else "0.0.0.0", option == "--token")) is needs

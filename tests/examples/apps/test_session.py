@@ -1,15 +1,18 @@
 """What a visitor of a page has open, and what is chosen there."""
 
+import threading
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from mesa_llm.clients import RuleBasedClient
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.parallel_stepping import ParallelStepping
+from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping
+from mesa_llm.testing import FakeOpenAIServer, Fault
 from mesa_llm_examples.apps.example import ExampleApp
-from mesa_llm_examples.apps.session import Session
-from mesa_llm_examples.apps.watching import Choices, watch
+from mesa_llm_examples.apps.session import Pictures, Session
+from mesa_llm_examples.apps.watching import Choices, gets_key, watch
 from mesa_llm_examples.civil_violence import CivilViolence, policy
 
 MOMENT = 60.0
@@ -99,6 +102,11 @@ def test_a_model_is_asked_by_its_name_at_its_address():
     [
         ({"mode": "fast"}, "mode must be one of 'asyncio', 'threading', 'off', got 'fast'"),
         ({"api_base": "http://127.0.0.1:9/v1"}, "needs a model too"),
+        ({"llm_model": ""}, "Name the language model, as provider/name"),
+        ({"llm_model": "  "}, "Name the language model, as provider/name"),
+        ({"llm_model": "huggingface/http://127.0.0.1:9"}, "has no address in it, got 'huggingface/http://127.0.0.1:9'"),
+        ({"llm_model": "anthropic/small", "api_base": "http://127.0.0.1:9"}, "Start the app with --api-base URL"),
+        ({"llm_model": "openai/small", "api_base": "http://[127.0.0.1/v1"}, "must be an http or https URL, got"),
         ({"parameters": {"citizens": -1}}, "citizens must be"),
     ],
 )
@@ -173,3 +181,163 @@ def test_a_step_that_fails_says_so(session):
     assert frame.error == "There is no key."
     assert frame.state.steps == 0
     assert not frame.state.busy
+
+
+KEY = "key-of-the-environment"
+
+
+@pytest.fixture
+def keys(monkeypatch):
+    """A key in the environment, and no addresses there."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE", "MESA_LLM_APP_API_BASE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def sent_to(server, choices):
+    """What a server gets in a step as `Authorization`."""
+    watched = watch(APP, choices)
+    with suppress(ParallelStepError):  # a redirect is an error
+        watched.model.step()
+    assert server.requests
+    return {request.headers.get("authorization", "").removeprefix("Bearer ") for request in server.requests}
+
+
+def test_an_address_of_the_page_gets_no_key(keys):
+    with FakeOpenAIServer("Action: I stay.") as server:
+        assert KEY not in sent_to(server, replace(FAST, llm_model="openai/small", api_base=server.url)).pop()
+    assert not gets_key("openai/small", server.url)
+
+
+def test_an_address_of_the_page_gets_the_password_that_stands_in_it_and_no_key(keys):
+    with FakeOpenAIServer("Action: I stay.") as server:
+        address = server.url.replace("//", "//me:secret@")
+        assert sent_to(server, replace(FAST, llm_model="openai/small", api_base=address)) == {"Basic bWU6c2VjcmV0"}
+
+
+@pytest.mark.parametrize("variable", ["MESA_LLM_APP_API_BASE", "OPENAI_BASE_URL"])
+def test_the_address_of_the_start_gets_the_key(keys, monkeypatch, variable):
+    with FakeOpenAIServer("Action: I stay.") as server:
+        monkeypatch.setenv(variable, server.url)
+        assert gets_key("openai/small", f"{server.url}/")
+        assert sent_to(server, replace(FAST, llm_model="openai/small", api_base=server.url)) == {KEY}
+
+
+@pytest.mark.parametrize(
+    ("address", "gets"),
+    [("", True), ("https://api.openai.com/v1", True), ("https://api.openai.com.evil.example/v1", False)],
+)
+def test_the_address_of_the_provider_gets_the_key(keys, address, gets):
+    assert gets_key("openai/small", address) is gets
+
+
+def test_a_redirect_from_an_address_of_the_page_is_not_followed(keys):
+    with FakeOpenAIServer("Action: I stay.") as other:
+        away = Fault(status=307, headers={"Location": f"{other.url}/chat/completions"})
+        with FakeOpenAIServer(away) as server:
+            sent_to(server, replace(FAST, llm_model="openai/small", api_base=server.url))
+        assert other.requests == []
+
+
+def test_a_session_begins_with_the_model_of_the_start(monkeypatch):
+    monkeypatch.setenv("MESA_LLM_APP_MODEL", "openai/small")
+    monkeypatch.setenv("MESA_LLM_APP_API_BASE", "http://127.0.0.1:9/v1")
+    choices = Session(APP).choices
+    assert (choices.llm_model, choices.api_base) == ("openai/small", "http://127.0.0.1:9/v1")
+    monkeypatch.delenv("MESA_LLM_APP_MODEL")
+    assert (Session(APP).choices.llm_model, Session(APP).choices.api_base) == (None, "")
+
+
+def test_a_model_that_cannot_be_made_is_logged(session, caplog):
+    session.choices = replace(FAST, parameters={**FAST.parameters, "cops": -1})
+    session.reset()
+    (record,) = caplog.records
+    assert record.name == "mesa_llm_examples.apps.session"
+    assert session.frame.error in record.getMessage()
+    assert isinstance(record.exc_info[1], ConfigurationError)
+
+
+class Drawn:
+    """Draws as bytes which agent is marked, and fails while it is to."""
+
+    def __init__(self):
+        self.threads = []
+        self.error = None
+
+    def __call__(self, model, chosen):
+        self.threads.append(threading.current_thread().name)
+        if self.error is not None:
+            raise self.error
+        steps = len(model.datacollector.model_vars["active"]) - 1
+        return Pictures(world=f"step {steps}, agent {chosen}".encode())
+
+
+@pytest.fixture
+def drawn():
+    return Drawn()
+
+
+@pytest.fixture
+def drawing(drawn):
+    session = Session(APP, draw=drawn, pause=0)
+    session.choices = FAST
+    session.reset()
+    yield session
+    session.close()
+    session.player.join(MOMENT)
+
+
+def test_a_model_is_drawn_between_two_steps_by_the_thread_that_steps(drawing, drawn):
+    assert drawing.frame.pictures.world == b"step 0, agent None"
+    drawn.threads.clear()
+    assert stepped(drawing).pictures.world == b"step 1, agent None"
+    assert drawn.threads == ["model steps"]
+
+
+def test_an_agent_is_marked_at_once_and_while_a_step_runs_when_it_ends(drawing):
+    drawing.mark(3)
+    assert drawing.frame.pictures.world == b"step 0, agent 3"
+    model = drawing.frame.watched.model
+    begun, may_end, step = threading.Event(), threading.Event(), model.step
+
+    def wait():
+        begun.set()
+        assert may_end.wait(MOMENT)
+        step()
+
+    model.step = wait
+    drawing.player.step()
+    assert begun.wait(MOMENT)
+    drawing.mark(4)
+    assert drawing.chosen == 4
+    assert drawing.frame.pictures.world == b"step 0, agent 3"
+    may_end.set()
+    drawing.player.join(MOMENT)
+    assert drawing.frame.pictures.world == b"step 1, agent 4"
+
+
+def test_a_picture_that_fails_says_so_and_pauses(drawing, drawn, caplog):
+    drawn.error = ValueError("No such colour.")
+    drawing.player.play()
+    drawing.player.join(MOMENT)
+    assert drawing.frame.error == "No such colour."
+    assert drawing.frame.state.steps == 1
+    assert not drawing.frame.state.busy
+    drawing.mark(3)
+    drawing.reset()
+    assert [record.exc_info[1] for record in caplog.records] == [drawn.error] * 3
+    drawn.error = None
+    assert stepped(drawing).error is None
+
+
+def test_a_late_report_of_an_earlier_state_changes_nothing(session):
+    frame = stepped(session)
+    session.player._on_change(replace(frame.state, steps=0, busy=True))
+    assert session.frame.state == frame.state
+
+
+def test_play_stops_when_no_page_shows_the_session():
+    session = Session(APP, is_watched=lambda: False, pause=0)
+    session.player.play()
+    session.player.join(MOMENT)
+    assert session.frame.state.steps == 1

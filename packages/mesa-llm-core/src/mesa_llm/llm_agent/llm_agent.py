@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 from mesa import Agent
 
 from mesa_llm.activation import my_turn, turn_in, wait_my_turn
+from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent import step_hooks
 from mesa_llm.llm_agent.observe import observe
 from mesa_llm.llm_agent.visible_attributes import check_names
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from mesa_llm.clients import LLMClient, Transport
     from mesa_llm.tools import ToolResult
+
+DEFAULT_MODEL = "gemini/gemini-2.0-flash"
 
 
 class LLMAgent(Agent):
@@ -47,7 +50,7 @@ class LLMAgent(Agent):
     Args:
         model: the Mesa model that the agent belongs to.
         reasoning: the strategy by which it decides, as a class.
-        llm_model: the language model, as `provider/model`.
+        llm_model: the language model, as `provider/model`; `None` for the default.
         system_prompt: who the agent is, in words; part of every prompt.
         vision: how far it sees other agents, in the units of its space (cells, edges or distance); 0 or `None` for
             nobody, -1 for everybody.
@@ -58,7 +61,7 @@ class LLMAgent(Agent):
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the way to the model, see `connect`; by default one that reaches any provider, shared by all agents.
         tools: the tools it may use; by default all that are declared with a plain `@tool`.
-        memory: makes its memory, given the agent; by default the last five steps.
+        memory: makes its memory, given the agent; by default (or `None`) the last five steps.
         api_key: the key; by default that of the provider's environment variable.
         transport: how the default client reaches the model: `direct`, `litellm` or `auto`.
         tool_mode: how it calls tools: `native`, `json_schema` for models that have no tool calling, or `auto`.
@@ -75,7 +78,7 @@ class LLMAgent(Agent):
             one agent and have somebody in them; `()`: nothing.
 
     Raises:
-        ConfigurationError: if `llm_model`, `tool_mode` or a sampling argument cannot work.
+        ConfigurationError: if `reasoning`, `llm_model`, `tool_mode` or a sampling argument cannot work.
         TypeError: if there is no such argument.
     """
 
@@ -88,7 +91,7 @@ class LLMAgent(Agent):
         self,
         model: Model[Any, Any],
         reasoning: type[Reasoning],
-        llm_model: str = "gemini/gemini-2.0-flash",
+        llm_model: str | None = DEFAULT_MODEL,
         system_prompt: str | None = None,
         vision: float | None = None,
         internal_state: Any = None,
@@ -97,7 +100,7 @@ class LLMAgent(Agent):
         *,
         client: LLMClient | None = None,
         tools: Iterable[Callable[..., Any]] | None = None,
-        memory: Callable[[LLMAgent], Memory] = ShortTermMemory,
+        memory: Callable[[LLMAgent], Memory] | None = ShortTermMemory,
         api_key: str | None = None,
         transport: Transport = "auto",
         tool_mode: ToolMode = "auto",
@@ -105,9 +108,11 @@ class LLMAgent(Agent):
     ) -> None:
         if unknown := sampling.keys() - SamplingOptions.__annotations__.keys():
             raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {min(unknown)!r}")
+        if not callable(reasoning):
+            raise ConfigurationError(f"reasoning must be a class of reasoning, e.g. CoTReasoning, got {reasoning!r}.")
         super().__init__(model=model)
         self.llm = ModuleLLM(
-            llm_model,
+            DEFAULT_MODEL if llm_model is None else llm_model,
             api_base=api_base,
             system_prompt=system_prompt,
             client=client,
@@ -116,7 +121,7 @@ class LLMAgent(Agent):
             tool_mode=tool_mode,
             **sampling,
         )
-        self.memory = memory(self)
+        self.memory: Memory = (ShortTermMemory if memory is None else memory)(self)
         self.tool_manager = ToolManager(tools)
         self.vision = vision
         self.step_prompt = step_prompt

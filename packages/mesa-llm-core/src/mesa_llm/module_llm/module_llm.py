@@ -47,7 +47,8 @@ class ModuleLLM:
         **options: any other argument of the API, sent with every request.
 
     Raises:
-        ConfigurationError: if `llm_model` names no provider and no client is given, or a value cannot work.
+        ConfigurationError: if `llm_model` is no text, or names no provider and no client is given, or a value cannot
+            work.
     """
 
     def __init__(
@@ -68,8 +69,8 @@ class ModuleLLM:
         extra_body: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        provider, slash, name = llm_model.partition("/")
-        if client is None and not (provider and slash and name):
+        provider, slash, name = llm_model.partition("/") if isinstance(llm_model, str) else ("", "", "")
+        if not isinstance(llm_model, str) or (client is None and not (provider and slash and name)):
             raise ConfigurationError(
                 f"llm_model must be 'provider/model', e.g. 'openai/gpt-4o-mini' or 'ollama/llama3.1', "
                 f"got {llm_model!r}."

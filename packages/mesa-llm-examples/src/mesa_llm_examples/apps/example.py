@@ -29,7 +29,7 @@ class ExampleApp:
             for as many plots, where one is large and another small.
         portrayal: how an agent is drawn in the model's space, as an `AgentPortrayalStyle` of Mesa.
         picture: draws the model instead of its space, if that is not what is to be seen, or there is none: a function
-            of the model, matplotlib's `Axes`, and the id of the chosen agent or `None`.
+            of the model, matplotlib's `Axes`, and the id of the chosen agent or `None`. Called between two steps.
         legend: what is drawn how, in words and styles; by default dots in the colours of the series.
         describe: an agent's state in a word or two, for the list of agents.
         seed: the seed at first.

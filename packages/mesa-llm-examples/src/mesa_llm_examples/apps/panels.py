@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import solara
+import solara.lab
 from mesa.visualization.solara_viz import UserInputs
+from solara.alias import rw
 
 from mesa_llm_examples.apps.counters import call_counters, last_step
 from mesa_llm_examples.apps.inspector import AgentRecord, ToolCallLine, view_of
-from mesa_llm_examples.apps.watching import MODES, Choices
+from mesa_llm_examples.apps.starting import at_start
+from mesa_llm_examples.apps.watching import MODES, Choices, gets_key
 
 if TYPE_CHECKING:
     from mesa_llm_examples.apps.example import ExampleApp
@@ -22,7 +25,49 @@ if TYPE_CHECKING:
 TICK = 0.2
 """Seconds between two looks at the counters while a step runs."""
 
+NARROW = 960
+"""Width of a window in pixels below which the side bar lies over the page, and is closed at first."""
+
 RULE, LANGUAGE_MODEL = "the rule (no model is asked)", "a language model"
+
+
+@solara.component
+def SideBar(title: str, children: list[Any]) -> None:
+    """The title bar, with a button that opens and closes the side bar; and that.
+
+    Solara's own one begins open in any window, and is wider than a telephone.
+    """
+    # `None` leaves it to the browser, which knows its width: open beside the page, closed over it.
+    is_open, set_open = solara.use_state(cast(bool | None, None))
+    with solara.AppBar():
+        solara.Button(
+            icon_name="mdi-menu",
+            icon=True,
+            on_click=lambda: set_open(not is_open),
+            style={"order": "-1", "margin-right": "12px"},  # left of the title, where it is looked for
+            classes=["side-bar-button"],
+            attributes={"aria-label": "Side bar"},
+        )
+        solara.AppBarTitle(title)
+        solara.lab.ThemeToggle()
+    with solara.v.NavigationDrawer(
+        app=True,
+        clipped=True,
+        v_model=is_open,
+        on_v_model=set_open,
+        width="400px",
+        style_="max-width: calc(100vw - 56px)",  # so that beside it there is room to tap
+        mobile_break_point=NARROW,
+        disable_route_watcher=True,
+        class_="side-bar",
+    ):
+        solara.Column(style={"padding": "12px"}, children=children)
+
+
+@solara.component
+def Picture(png: bytes) -> None:
+    """A PNG image."""
+    rw.Image(value=png, format="png")
 
 
 @solara.component
@@ -58,19 +103,20 @@ def Parameters(app: ExampleApp, choices: Choices, on_choices: Callable[[Choices]
 @solara.component
 def Decisions(choices: Choices, on_choices: Callable[[Choices], None]) -> None:
     """Who decides, and how the agents of a step wait for it."""
-    asks, set_asks = solara.use_state(bool(choices.llm_model))
 
     def choose_who(who: str) -> None:
-        set_asks(who == LANGUAGE_MODEL)
         if who == RULE:
-            on_choices(replace(choices, llm_model="", api_base=""))
+            on_choices(replace(choices, llm_model=None, api_base=""))
+        else:
+            start = at_start()
+            on_choices(replace(choices, llm_model=start.llm_model or "", api_base=start.api_base))
 
     solara.Select(
         "Mode", value=choices.mode, values=list(MODES), on_value=lambda mode: on_choices(replace(choices, mode=mode))
     )
-    who = LANGUAGE_MODEL if asks else RULE
+    who = RULE if choices.llm_model is None else LANGUAGE_MODEL
     solara.Select("Decided by", value=who, values=[RULE, LANGUAGE_MODEL], on_value=choose_who)
-    if asks:
+    if choices.llm_model is not None:
         solara.InputText(
             "Model, as provider/name",
             value=choices.llm_model,
@@ -81,6 +127,11 @@ def Decisions(choices: Choices, on_choices: Callable[[Choices], None]) -> None:
             value=choices.api_base,
             on_value=lambda address: on_choices(replace(choices, api_base=address)),
         )
+        if not gets_key(choices.llm_model, choices.api_base):
+            solara.Text(
+                "No key from the environment is sent to this address: the app was not started with it.",
+                classes=["no-key"],
+            )
     else:
         solara.SliderFloat(
             f"Answers after: {choices.latency:g} s",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,6 +11,8 @@ from typing import Any
 from mesa_llm_examples.failures import in_one_line
 
 PAUSE = 0.1
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +40,23 @@ class Player:
 
     Args:
         model: a Mesa model.
-        on_change: told of each new state, on the thread on which it came about: that of the caller, or the one that
-            steps. After a step it is called before the next one begins.
+        on_change: called with each new state, on the thread on which it came about: that of the caller, or the one that
+            steps. It is called before a step begins, and after a step before the next one begins.
+        is_watched: whether anybody sees the model; if not, play stops after the running step.
         pause: seconds between two steps while it plays.
     """
 
     def __init__(
-        self, model: Any, on_change: Callable[[PlayerState], object] = lambda state: None, *, pause: float = PAUSE
+        self,
+        model: Any,
+        on_change: Callable[[PlayerState], object] = lambda state: None,
+        *,
+        is_watched: Callable[[], bool] = lambda: True,
+        pause: float = PAUSE,
     ) -> None:
         self._model = model
         self._on_change = on_change
+        self._is_watched = is_watched
         self._between = pause
         self._lock = threading.Lock()  # protects the state: whoever sets it to busy starts the thread
         self._state = PlayerState()
@@ -111,6 +121,7 @@ class Player:
                 error = None
             except Exception as failure:
                 error = in_one_line(failure)
+                _log.error("A step has failed: %s", error, exc_info=failure)
             if not self._goes_on(steps=error is None, error=error):
                 return
             self._hurry.wait(self._between)
@@ -119,14 +130,20 @@ class Player:
 
     def _goes_on(self, *, steps: int = 0, error: str | None = None) -> bool:
         """Whether another step follows; says so."""
+        is_watched = self._is_watched()
         with self._lock:
             before = self._state
-            goes_on = before.playing and error is None
+            goes_on = before.playing and error is None and is_watched
             self._state = state = PlayerState(before.steps + steps, busy=goes_on, playing=goes_on, error=error)
         if state != before:
             self._tell(state)
         return goes_on
 
     def _tell(self, state: PlayerState) -> None:
-        if not self._closed:
+        if self._closed:
+            return
+        try:
             self._on_change(state)
+        except Exception:
+            # Of the page, not of the model: the player must not stay busy for it.
+            _log.exception("The page could not be changed after a step.")

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import sys
+import threading
 import warnings
 import webbrowser
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from mesa_llm.errors import ConfigurationError
+from mesa_llm_examples.apps import starting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from types import FrameType
 
 PORT = 8765
+GRACE = 1.5
+"""Seconds after Ctrl-C until the process ends in any case."""
 INSTALL = 'pip install "mesa-llm-examples[app]"'
 # To look for a module inside a package would import it, and Solara reads its settings then.
 _NEEDED = ("solara", "uvicorn", "starlette", "matplotlib", "altair")
@@ -36,6 +43,32 @@ def app_command(
     host: Annotated[str, typer.Option(help="Address to listen on; by default only this machine can connect.")] = (
         "127.0.0.1"
     ),
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar=starting.ALLOW_HOST,
+            metavar="NAME",
+            help="A name of this machine under which the page is opened, besides the address that it listens on.",
+        ),
+    ] = None,
+    token: Annotated[
+        bool | None,
+        typer.Option(
+            "--token/--no-token",
+            help="Whether a browser has to show a token, which is in the address that is printed.",
+            show_default="if other machines can connect",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(envvar=starting.MODEL, help="Language model that decides, as provider/name.")
+    ] = None,
+    api_base: Annotated[
+        str | None,
+        typer.Option(
+            envvar=starting.API_BASE,
+            help="Base URL of the model's server: besides the provider's own, the only one that is sent its key.",
+        ),
+    ] = None,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Whether a browser is opened.")] = True,
 ) -> None:
     """Watch an example in the browser, until Ctrl-C. Needs the extra `app`."""
@@ -45,10 +78,17 @@ def app_command(
     if missing := [module for module in _NEEDED if find_spec(module) is None]:
         raise ConfigurationError(f"An app needs {missing[0]}, which is not installed. Install it: {INSTALL}")
     with _listen(host, port) as listener:
-        address = f"[{host}]" if ":" in host else host
-        url = f"http://{address}:{listener.getsockname()[1]}"
         print(f"Loading {name} ...", flush=True)  # noqa: T201 - this is a command
-        _serve(file, listener, lambda: _started(name, url, opens=open_))
+        for variable, value in ((starting.MODEL, model), (starting.API_BASE, api_base)):
+            os.environ[variable] = value or ""  # the page reads them
+        address, port = listener.getsockname()[:2]
+        token_ = _token(address, token)
+        opened_at = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, host)
+        shown = f"[{opened_at}]" if ":" in opened_at else opened_at
+        url = f"http://{shown}:{port}" + (f"/?token={token_}" if token_ else "")
+        _serve(
+            file, listener, lambda: _started(name, url, opens=open_), hosts=(host, *(allow_host or ())), token=token_
+        )
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -66,12 +106,23 @@ def _started(name: str, url: str, *, opens: bool) -> None:
         webbrowser.open(url)
 
 
-def _serve(file: Path, listener: socket.socket, on_started: Callable[[], None]) -> None:
-    """Serve an app until Ctrl-C.
+def _token(address: str, wanted: bool | None) -> str | None:
+    """The token that browsers have to show; `None` if they need none."""
+    from mesa_llm_examples.apps.guard import is_loopback, new_token  # noqa: PLC0415 - of the extra
 
-    Raises:
-        KeyboardInterrupt: after Ctrl-C, when the server has ended.
-    """
+    needed = not is_loopback(address) if wanted is None else wanted
+    return (starting.at_start().token or new_token()) if needed else None
+
+
+def _serve(
+    file: Path,
+    listener: socket.socket,
+    on_started: Callable[[], None],
+    *,
+    hosts: Sequence[str],
+    token: str | None,
+) -> None:
+    """Serve an app until Ctrl-C, which ends the process: steps may wait for answers, on threads of their own."""
     # Read as Solara is imported. What a user has set holds; otherwise nothing is loaded from or told to the internet.
     os.environ.setdefault("SOLARA_MODE", "production")
     os.environ.setdefault("SOLARA_TELEMETRY_MIXPANEL_ENABLE", "False")
@@ -81,6 +132,9 @@ def _serve(file: Path, listener: socket.socket, on_started: Callable[[], None]) 
     os.environ["SOLARA_APP"] = str(file)
 
     import uvicorn  # noqa: PLC0415 - of the extra
+    from solara.server.starlette import app  # noqa: PLC0415
+
+    from mesa_llm_examples.apps.guard import protect  # noqa: PLC0415
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -88,7 +142,24 @@ def _serve(file: Path, listener: socket.socket, on_started: Callable[[], None]) 
             if self.started:
                 on_started()
 
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            super().handle_exit(sig, frame)
+            # The end of the server waits for what pages have begun, such as to make a large model.
+            timer = threading.Timer(GRACE, _end, [sig])
+            timer.daemon = True
+            timer.start()
+
     warnings.filterwarnings("ignore", "Cookies with samesite=none", UserWarning)  # nobody embeds the page
     # An open page is a connection that never ends by itself: a second for those, then they are closed.
-    config = uvicorn.Config("solara.server.starlette:app", log_level="error", timeout_graceful_shutdown=1)
-    Server(config).run(sockets=[listener])
+    protect(app, hosts=hosts, token=token)
+    config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
+    try:
+        Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:
+        _end(signal.SIGINT)
+
+
+def _end(sig: int) -> NoReturn:
+    """End the process at once. The interpreter would wait for threads of steps, and those for models."""
+    print("mesa-llm-examples: Interrupted.", file=sys.stderr, flush=True)  # noqa: T201 - this is a command
+    os._exit(128 + sig)
