@@ -2,12 +2,13 @@
 
 import io
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from mesa_llm.clients import CallCounts, MeteredClient, RuleBasedClient
-from mesa_llm.parallel_stepping import StepProgress
+from mesa_llm.parallel_stepping import ParallelStepError, StepProgress
 from mesa_llm_examples import failures
 from mesa_llm_examples.civil_violence import CivilViolence, policy
 from mesa_llm_examples.progress import RunProgress, happening, in_words
@@ -128,6 +129,10 @@ def test_tokens_and_their_price_are_told_where_they_are_known():
         (ValueError("one\n  line"), "one line"),
         (ValueError(), "ValueError"),
         (ExceptionGroup("agents", [ValueError("alone")]), "alone"),
+        (
+            ParallelStepError.of([(SimpleNamespace(unique_id=i), ValueError("same")) for i in range(3)], 4),
+            "same (3 agents failed in this way.)",
+        ),
         (
             ExceptionGroup("agents", [ExceptionGroup("inner", [ValueError("first"), ValueError("second")])]),
             "first (2 agents failed, this is the first one's error.)",

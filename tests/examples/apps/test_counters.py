@@ -60,9 +60,9 @@ REPLAYED = AgentReport(
             [report(FAILED), report(agent(2, conflicts=("a", "b")))],
             "Step 3: 2 agents in 4.50 s; 2 answers took 2.00 s, added up. 1 agent failed. 2 conflicts.",
         ),
-        ([report(FAILED, FAILED)], "Step 3: 2 of 2 agents failed. Nothing has changed."),
-        ([report(FAILED, CALLED_OFF)], "Step 3: 1 of 2 agents failed. Nothing has changed."),
-        ([report(FAILED)], "Step 3: 1 of 1 agent failed. Nothing has changed."),
+        ([report(FAILED, FAILED)], "Step 3: 2 of 2 agents failed. Nothing has changed. no key"),
+        ([report(FAILED, CALLED_OFF)], "Step 3: 1 of 2 agents failed. Nothing has changed. no key"),
+        ([report(FAILED)], "Step 3: 1 of 1 agent failed. Nothing has changed. no key"),
     ],
 )
 def test_the_last_step(reports, words):

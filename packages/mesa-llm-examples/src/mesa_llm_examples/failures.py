@@ -21,7 +21,11 @@ def in_one_line(error: BaseException) -> str:
     if isinstance(causes[0], JournalMissError):
         first = first.partition("\n")[0]  # a diff follows
     text = " ".join(for_people(first).split()) or type(causes[0]).__name__
-    return text if len(causes) == 1 else f"{text} ({len(causes)} agents failed, this is the first one's error.)"
+    n_agents = len(getattr(error, "agent_ids", ())) or len(causes)
+    if n_agents == 1:
+        return text
+    what = "in this way" if len(causes) == 1 else "this is the first one's error"
+    return f"{text} ({n_agents} agents failed{', ' if len(causes) > 1 else ' '}{what}.)"
 
 
 def lines_below(error: BaseException) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mesa_llm.errors.shown_text import for_people
 from mesa_llm_examples.words import answers_took, counted
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ def last_step(reports: Sequence[Any]) -> str:
     agents = [agent for report in reports for agent in report.agents]
     failures = sum(report.failures for report in reports)
     if failures and all(agent.outcome in {"failed", "called off"} for agent in agents):
-        return f"{step}: {failures:,} of {counted(len(agents), 'agent')} failed. Nothing has changed."
+        error = next(agent.error for agent in agents if agent.error is not None)
+        return (
+            f"{step}: {failures:,} of {counted(len(agents), 'agent')} failed. Nothing has changed. {for_people(error)}"
+        )
     text = f"{step}: {counted(len(agents), 'agent')} in {sum(report.wall_s for report in reports):.2f} s"
     if answers := sum(report.measured_calls for report in reports):
         is_simulated = any(call.source == "rule" for agent in agents for call in agent.model_calls)

@@ -49,9 +49,9 @@ class ParallelStepping:
             `eager` lets each agent act as soon as it has decided, still one at a time: what later agents see, and so
             the run, depends on how fast the model answers.
         on_error: what to do about agents that could not decide. `raise`: nobody acts, and `ParallelStepError` names
-            them. `skip`: they do nothing in this step, and the others go on; what cannot pass, such as a missing key, is
-            raised all the same. A function `(agent, error) -> None` is called instead of the agent's act, in its place;
-            it may ask a model, but not plan. A spent budget and a `JournalError` are raised in any case.
+            them. `skip`: they do nothing in this step, and the others go on; what cannot pass (a missing key, say) is
+            raised all the same. A function `(agent, error) -> None` is called in the place of the agent's act; it may
+            ask a model, but not plan. A spent budget and a `JournalError` are raised in any case.
         max_failures: how many agents of a step may be skipped or fall back; more raise. A whole number counts agents,
             a fraction below 1.0 is a share of those that step; `None` for no limit.
         decide_timeout: seconds that an agent may take to decide, counted from its start; more is a failed decision.
