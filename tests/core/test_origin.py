@@ -68,6 +68,7 @@ def test_a_call_outside_a_step_has_no_place():
     assert places.seen == [None]
 
 
+@pytest.mark.filterwarnings("ignore:.*not one of 1 agents could decide:RuntimeWarning")
 @pytest.mark.parametrize("mode", ["asyncio", "threading"])
 def test_calls_of_a_fallback_are_further_calls_of_its_agent(mode):
     places = Places()

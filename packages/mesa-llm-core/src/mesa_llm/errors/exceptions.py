@@ -146,7 +146,7 @@ def ends_run(error: BaseException) -> bool:
         error: what a decision, a tool or the upkeep of a memory has failed with.
     """
     if isinstance(error, RateLimitedError):
-        return not error.is_transient  # the account's quota is spent
+        return error.status is not None and not error.is_transient  # the account's quota is spent
     if isinstance(error, ModelCallError):
         return isinstance(error, MissingAPIKeyError | UnknownModelError) or error.status in _REFUSED_FOR_GOOD
     return isinstance(error, ConfigurationError | TurnError | BudgetExhaustedError | JournalError)
