@@ -39,16 +39,15 @@ class Twice(Speaker):
 
 
 @pytest.mark.parametrize("mode", ["asyncio", "threading", "off"])
-def test_steps_of_sets_are_numbered_by_model_and_calls_by_agent(mode):
+def test_steps_and_calls_are_numbered_by_agent(mode):
     if mode != "off":
         enable_automatic_parallel_stepping(mode=mode)
     places = Places()
     model = SpeakersModel(3, places, Twice, parallel=mode != "off")
     model.agents.do("step")
     model.agents.select(lambda agent: agent.unique_id < 3).do("step")
-    # Agents that step by themselves are sets of one.
-    ordinals = {1: (1, 4), 2: (2, 5), 3: (3,)} if mode == "off" else {1: (1, 2), 2: (1, 2), 3: (1,)}
-    expected = {(step, "Twice", agent, call) for agent in ordinals for step in ordinals[agent] for call in (1, 2, 3)}
+    steps = {1: (1, 2), 2: (1, 2), 3: (1,)}
+    expected = {(step, "Twice", agent, call) for agent in steps for step in steps[agent] for call in (1, 2, 3)}
     assert len(places.seen) == len(expected)
     assert set(places.seen) == expected
 
@@ -87,3 +86,38 @@ def test_calls_of_a_fallback_are_further_calls_of_its_agent(mode):
     agent.reasoning = Fails(agent)
     model.step()
     assert places.seen == [(1, "Speaker", 1, 1), (1, "Speaker", 1, 2)]
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_call_between_steps_counts_with_the_agents_last_step(steps):
+    places = Places()
+    model = SpeakersModel(1, places, parallel=False)
+    for _ in range(steps):
+        model.step()
+    (agent,) = model.agents
+    places.seen.clear()
+    agent.llm.generate("what now?")
+    agent.llm.for_model("c/d").generate("and now?")
+    calls = 1 if steps else 0  # in its last step
+    assert places.seen == [(steps, "Speaker", 1, calls + 1), (steps, "Speaker", 1, calls + 2)]
+    model.step()
+    assert places.seen[2:] == [(steps + 1, "Speaker", 1, 1)]
+
+
+@pytest.mark.parametrize("mode", ["asyncio", "threading", "off"])
+def test_an_agent_that_is_stepped_within_anothers_step_counts_its_own(mode):
+    class Chief(Speaker):
+        def say(self, plan):
+            super().say(plan)
+            self.model.agents_by_type[Speaker].do("step")
+            self.llm.generate("done?")
+
+    enable_automatic_parallel_stepping()
+    places = Places()
+    model = SpeakersModel(1, places, Chief, parallel=mode != "off" and ParallelStepping(mode=mode))
+    Speaker(model, places)
+    for _ in range(2):
+        model.agents_by_type[Chief].do("step")
+    assert sorted(places.seen) == sorted(
+        [(step, "Chief", 1, call) for step in (1, 2) for call in (1, 2)] + [(step, "Speaker", 2, 1) for step in (1, 2)]
+    )

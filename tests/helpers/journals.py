@@ -89,7 +89,7 @@ PRAGMA user_version = 1;
 
 
 def as_version_1(path):
-    """Make a journal one of version 1: the same, without digests."""
+    """Make a journal one of version 1: the same, without digests, and with steps that are counted by set."""
     old = path.rename(path.with_suffix(".new"))
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.executescript(_VERSION_1)
@@ -98,5 +98,6 @@ def as_version_1(path):
             columns = ", ".join(
                 name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?, 'main')", (table,))
             )
-            connection.execute(f"INSERT INTO main.{table} SELECT {columns} FROM new.{table}")
+            there = columns.replace("outermost_step", "model_step")
+            connection.execute(f"INSERT INTO main.{table} SELECT {there} FROM new.{table}")
     old.unlink()

@@ -88,6 +88,7 @@ def left_over():
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts file descriptors by /proc")
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.filterwarnings("ignore:.*not one of 3 agents could decide:RuntimeWarning")
 def test_a_thousand_steps_leave_nothing_behind(mode):
     """Agents that have stepped a thousand times, some of them failing, leave what they left after ten."""
 

@@ -231,14 +231,14 @@ def test_a_frame_of_all_calls(path):
         with pytest.raises(RateLimitedError):
             client.generate(REQUEST)
     frame = Journal(path).to_dataframe()
-    assert frame.shape == (5, 16)
+    assert frame.shape == (5, 17)
     assert list(frame["step"][:4]) == [1, 1, 2, 2]
     assert list(frame["state"]) == ["answered"] * 4 + ["failed"]
     assert frame["error"].iloc[-1] == "RateLimitedError: slow down"
     assert frame["retries"].iloc[-1] == 3
     assert frame["answer"].iloc[0] in {answer for _, answer in SpeakersAnswers.of(2)}
     with JournaledClient(ScriptedLLM("hello"), path) as client:
-        assert Journal(path).to_dataframe().shape == (0, 16)
+        assert Journal(path).to_dataframe().shape == (0, 17)
 
 
 class SpeakersAnswers:

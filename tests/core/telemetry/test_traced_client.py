@@ -323,8 +323,7 @@ def test_a_span_around_the_step_is_the_parent_of_its_calls(traces, mode):
     agents = {(span.attributes["mesa_llm.agent.class"], span.attributes["mesa_llm.agent.id"]) for span in calls}
     assert agents == {("Speaker", 1), ("Speaker", 2), ("Speaker", 3)}
     assert {span.attributes["mesa_llm.call"] for span in calls} == {1}
-    steps_of_sets = [1, 1, 1, 2, 2, 2] if mode != "off" else [1, 2, 3, 4, 5, 6]
-    assert sorted(span.attributes["mesa_llm.step"] for span in calls) == steps_of_sets
+    assert sorted(span.attributes["mesa_llm.step"] for span in calls) == [1, 1, 1, 2, 2, 2]
 
 
 def seen_by_as_text(request):

@@ -11,13 +11,14 @@ from mesa_llm.activation.clock import step_of
 from mesa_llm.activation.decisions import adecide, decide, in_thread, model_call, my_turn, queued, wait_my_turn
 from mesa_llm.activation.method_pairs import mark_installed, nearer_method
 from mesa_llm.activation.origin import (
-    Activation,
+    AgentStep,
     CallOrigin,
-    activated,
-    current_activation,
+    begin_agent_step,
+    current_agent_step,
     current_origin,
+    in_agent_step,
+    last_agent_step,
     lend,
-    next_ordinal,
 )
 from mesa_llm.activation.repeats import log_counts, log_once
 from mesa_llm.activation.turn import (
@@ -34,22 +35,24 @@ from mesa_llm.activation.turn import (
 )
 
 __all__ = [
-    "Activation",
+    "AgentStep",
     "CallOrigin",
     "Lent",
     "ModelCall",
     "Turn",
-    "activated",
     "adecide",
     "agents_own",
+    "begin_agent_step",
     "claim",
-    "current_activation",
+    "current_agent_step",
     "current_origin",
     "current_turn",
     "decide",
     "entered",
+    "in_agent_step",
     "in_thread",
     "is_claimed",
+    "last_agent_step",
     "lend",
     "log_counts",
     "log_once",
@@ -57,7 +60,6 @@ __all__ = [
     "model_call",
     "my_turn",
     "nearer_method",
-    "next_ordinal",
     "queued",
     "stage",
     "step_of",

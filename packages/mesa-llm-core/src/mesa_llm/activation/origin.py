@@ -1,14 +1,19 @@
-"""Which call of which agent in which step a model call is: what a journal knows it by."""
+"""The identity of a model call: which agent, in which of its own steps, and which call of that step.
+
+It is the same whoever steps the agent, in parallel or by Mesa alone, so what is known by it (journals, seeds, traces)
+can be used in either.
+"""
 
 from __future__ import annotations
 
-import itertools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mesa_llm.activation.clock import step_of
 from mesa_llm.activation.turn import Lent, Turn, _turn, agents_own, current_turn
 
 if TYPE_CHECKING:
@@ -16,65 +21,57 @@ if TYPE_CHECKING:
 
     from mesa_llm.errors import DecisionTimeoutError
 
-_ORDINAL = "_mesa_llm_ordinal"
+_COUNT = "_mesa_llm_count"
+_counting = threading.Lock()  # protects counts of calls: an agent may ask from several threads
 
 
-def next_ordinal(model: Any) -> int:
-    """Count one more step of agents of a model; 1 for the first.
+@dataclass(slots=True)
+class _Count:
+    """An agent's own step, and how many calls it has made in it. Kept on the agent, and copied with it."""
 
-    Not `model.steps`: Mesa 4 has none, and in one step a model may step several sets of agents. The count is kept on
-    the model, so it goes along when the model is copied or pickled.
-
-    Args:
-        model: the Mesa model.
-
-    Returns:
-        The number of the step that begins.
-    """
-    ordinal: int = getattr(model, _ORDINAL, 0) + 1
-    setattr(model, _ORDINAL, ordinal)
-    return ordinal
+    step: int = 0
+    calls: int = 0
 
 
-class Activation:
-    """One agent's part in one step: numbers the calls that it makes.
+class AgentStep:
+    """One of an agent's own steps, made by a runner or by the agent itself; numbers the calls that the agent makes.
 
     Args:
-        agent: who steps.
-        ordinal: which step of agents of its model it is, see `next_ordinal`.
-        around: the activation of the agent that makes this step, if one does.
+        agent: the agent.
+        count: which of its steps it is; counts its calls.
         within: the turn within which the agent steps by itself.
 
     Attributes:
-        outermost: the ordinal of the step within which it is made: its own, unless an agent of the same model steps
-            others while it acts.
+        agent: the agent.
+        index: which of the agent's own steps it is; 1 for the first, 0 before it.
     """
 
-    __slots__ = ("__weakref__", "_numbers", "_on_timeout", "_within", "agent", "ordinal", "outermost")
+    __slots__ = ("__weakref__", "_count", "_on_timeout", "_within", "agent", "index")
 
-    def __init__(
-        self, agent: Agent, ordinal: int, *, around: Activation | None = None, within: Turn | None = None
-    ) -> None:
+    def __init__(self, agent: Agent, count: _Count, within: Turn | None) -> None:
         self.agent = agent
-        self.ordinal = ordinal
+        self.index = count.step
+        self._count = count
         self._within = within
-        self.outermost: int = ordinal if around is None or around.agent.model is not agent.model else around.outermost
-        self._numbers = itertools.count(1)  # counting is atomic: an agent may ask from several threads
         self._on_timeout: tuple[Callable[[DecisionTimeoutError], object], ...] = ()
 
     def next_call(self) -> CallOrigin:
-        """The place of the next call."""
+        """The identity of the next call, but for its request."""
+        with _counting:
+            self._count.calls += 1
+            call = self._count.calls
+        agent = self.agent
         return CallOrigin(
-            step=self.ordinal,
-            outermost_step=self.outermost,
-            agent_id=self.agent.unique_id,
-            agent_class=type(self.agent).__name__,
-            call=next(self._numbers),
-            model=self.agent.model,
+            step=self.index,
+            agent_id=agent.unique_id,
+            agent_class=type(agent).__name__,
+            call=call,
+            model=agent.model,
+            model_step=step_of(agent.model),
         )
 
     def on_timeout(self, callback: Callable[[DecisionTimeoutError], object]) -> None:
-        """Have a client told if the agent's time to decide is up; on the thread of the step.
+        """Have a client called when the agent's time to decide is up; on the thread of the step.
 
         Args:
             callback: gets the error that the agent ends with.
@@ -82,7 +79,7 @@ class Activation:
         self._on_timeout += (callback,)
 
     def time_is_up(self, error: DecisionTimeoutError) -> None:
-        """Called by who runs the agent, before its calls are cancelled.
+        """Called by the runner, before it cancels the agent's calls.
 
         Args:
             error: what the agent ends with.
@@ -91,69 +88,100 @@ class Activation:
             callback(error)
 
 
+def begin_agent_step(agent: Agent, *, within: Turn | None = None) -> AgentStep:
+    """Count one more of an agent's own steps.
+
+    Args:
+        agent: the agent.
+        within: the turn within which the agent steps by itself.
+
+    Returns:
+        The step that begins.
+    """
+    count = _Count(_count_of(agent).step + 1)
+    setattr(agent, _COUNT, count)
+    return AgentStep(agent, count, within)
+
+
+def last_agent_step(agent: Agent) -> AgentStep:
+    """The last of an agent's own steps, for a call that the agent makes outside of them.
+
+    Args:
+        agent: the agent.
+    """
+    count = _count_of(agent)
+    setattr(agent, _COUNT, count)
+    return AgentStep(agent, count, current_turn())
+
+
+def _count_of(agent: Agent) -> _Count:
+    count: _Count | None = getattr(agent, _COUNT, None)
+    return _Count() if count is None else count
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CallOrigin:
     """Where in a run a model call is made. The same in every run of the same model with the same answers.
 
     Attributes:
-        step: which step of agents of its model it is; 1 for the first.
-        outermost_step: the step within which that one is made; itself, unless an agent steps others while it acts.
+        step: which of the agent's own steps it is; 1 for the first, 0 before it. After a step, calls count with it.
         agent_id: the agent's `unique_id`.
         agent_class: the name of its class.
         call: which call of the agent in this step it is; 1 for the first. Calls that an agent makes side by side are
             numbered as they come.
         model: the Mesa model.
+        model_step: the model's step, see `step_of`; not part of the identity.
     """
 
     step: int
-    outermost_step: int
     agent_id: int
     agent_class: str
     call: int
     model: Any
+    model_step: int
 
 
 # Only of agents that step by themselves: those in a parallel step have theirs at their turn.
-_activation: ContextVar[Activation | None] = ContextVar("mesa_llm_activation", default=None)
-agents_own.append(_activation)
+_agent_step: ContextVar[AgentStep | None] = ContextVar("mesa_llm_agent_step", default=None)
+agents_own.append(_agent_step)
 
 
-def current_activation() -> Activation | None:
-    """The activation of the agent that is calling, or for which a client works; `None` outside agents' steps."""
+def current_agent_step() -> AgentStep | None:
+    """The step of the agent that is calling, or for which a client works; `None` outside agents' steps."""
     turn = _turn.get()
     if isinstance(turn, Lent):
-        if turn.activation is not None:
-            return turn.activation
+        if turn.agent_step is not None:
+            return turn.agent_step
         turn = turn.turn
-    alone = _activation.get()
+    alone = _agent_step.get()
     if alone is not None and alone._within is turn:
         return alone
-    return None if turn is None else turn.activation
+    return None if turn is None else turn.agent_step
 
 
 @contextmanager
-def activated(activation: Activation) -> Iterator[None]:
-    """Make calls of an agent that nobody runs in parallel known as its own.
+def in_agent_step(agent_step: AgentStep) -> Iterator[None]:
+    """Make calls of an agent that no runner steps known as its own.
 
     Args:
-        activation: the step that the calls belong to.
+        agent_step: the step that the calls belong to.
     """
-    token = _activation.set(activation)
+    token = _agent_step.set(agent_step)
     try:
         yield
     finally:
-        _activation.reset(token)
+        _agent_step.reset(token)
 
 
 def lend() -> tuple[Lent, Context]:
-    """Give a call its place. Called by the outermost client, in the context of the agent, when it sends a request.
+    """Give a call its identity. Called by the outermost client, in the context of the agent, when it sends a request.
 
     Returns:
         What the client has of the agent from here on, to be given back when the call has ended; and the context that
         the client works in, which holds nothing else of the agent.
     """
-    turn, activation = current_turn(), current_activation()
-    lent = Lent(turn, activation, None if activation is None else activation.next_call())
+    turn, agent_step = current_turn(), current_agent_step()
+    lent = Lent(turn, agent_step, None if agent_step is None else agent_step.next_call())
     context = copy_context()
     context.run(_enter, lent)
     return lent, context
@@ -167,6 +195,6 @@ def _enter(lent: Lent) -> None:
 
 
 def current_origin() -> CallOrigin | None:
-    """The place of the call that is being made, for clients; `None` for calls made outside agents' steps."""
+    """The origin of the call that is being made, for clients; `None` for calls that no agent makes."""
     lent = _turn.get()
     return lent.origin if isinstance(lent, Lent) else None

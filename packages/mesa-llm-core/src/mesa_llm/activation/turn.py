@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mesa import Agent
 
-    from mesa_llm.activation.origin import Activation, CallOrigin
+    from mesa_llm.activation.origin import AgentStep, CallOrigin
 
 
 def nothing_to_cancel() -> None:
@@ -56,8 +56,8 @@ class Turn(ABC):
     called_off: bool = False
 
     @property
-    def activation(self) -> Activation | None:
-        """The agent's part in the step; `None` leaves its calls without a place of their own."""
+    def agent_step(self) -> AgentStep | None:
+        """Which of the agent's own steps this is; `None` leaves its calls without an identity."""
         return None
 
     @property
@@ -179,20 +179,20 @@ class Lent:
 
     Attributes:
         turn: the agent's turn.
-        activation: its activation, if it steps by itself.
-        origin: the place of the call.
+        agent_step: which of the agent's own steps it is.
+        origin: the identity of the call.
     """
 
-    __slots__ = ("activation", "origin", "turn")
+    __slots__ = ("agent_step", "origin", "turn")
 
-    def __init__(self, turn: Turn | None, activation: Activation | None, origin: CallOrigin | None) -> None:
+    def __init__(self, turn: Turn | None, agent_step: AgentStep | None, origin: CallOrigin | None) -> None:
         self.turn = turn
-        self.activation = activation
+        self.agent_step = agent_step
         self.origin = origin
 
     def give_back(self) -> None:
         """The call has ended."""
-        self.turn = self.activation = self.origin = None
+        self.turn = self.agent_step = self.origin = None
 
 
 def entered(turn: Turn, context: Context | None = None) -> Context:

@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 from mesa_llm.clients import LLMResponse
-from mesa_llm.errors import JournalError
 from mesa_llm.journal.contents import digest_of, request_from
 from mesa_llm.journal.damage import damaged, decoded, reading
 from mesa_llm.journal.outcomes import RecordedError, response_from_json
@@ -21,16 +20,19 @@ from mesa_llm.journal.writer import Write
 
 type State = Literal["started", "answered", "failed", "cancelled"]
 
+type Key = tuple[int, int, bytes, int]
+"""The identity of a call in its run: agent, step, request key, repeat."""
+
 _KNOWN = 10_000
 """The most texts that are remembered as stored."""
 
 _COLUMNS = (
-    "run, step, agent_id, request_key, repeat, call, outermost_step, agent_class, request, "
+    "run, step, agent_id, request_key, repeat, call, model_step, agent_class, request, "
     "state, started, duration, outcome"
 )
 _SELECT = f"SELECT id, {_COLUMNS}, digest FROM calls"
 _BEGUN = (
-    ":run, :step, :agent_id, :request_key, :repeat, :call, :outermost_step, :agent_class, :request, "
+    ":run, :step, :agent_id, :request_key, :repeat, :call, :model_step, :agent_class, :request, "
     "'started', :started, NULL, NULL"
 )
 _AT_PLACE = "run = :run AND step = :step AND agent_id = :agent_id AND request_key = :request_key AND repeat = :repeat"
@@ -43,8 +45,10 @@ class RecordedCall:
 
     Attributes:
         run: the name of its run.
-        step: which step of agents of its model it belongs to; `None` outside of agents' steps.
-        agent_id: the agent's `unique_id`; `None` outside of agents' steps.
+        step: which of the agent's own steps it belongs to; `None` for a call that no agent makes. In runs of earlier
+            versions, which step of a set of agents.
+        model_step: the model's step, as `step_of` counts it.
+        agent_id: the agent's `unique_id`; `None` for a call that no agent makes.
         agent_class: the name of the agent's class.
         call: which call of the agent in this step it is, from 1.
         request_key: the request's digest, see `request_key`.
@@ -59,6 +63,7 @@ class RecordedCall:
 
     run: str
     step: int | None
+    model_step: int
     agent_id: int | None
     agent_class: str
     call: int
@@ -138,7 +143,7 @@ def begin(run: RunId, place: Place, known: set[bytes]) -> Write:
             at(run, place)
             | {
                 "call": place.call,
-                "outermost_step": place.outermost_step,
+                "model_step": place.model_step,
                 "agent_class": place.agent_class,
                 "request": b"".join(digest for digest, _ in texts),
                 "started": started,
@@ -182,7 +187,7 @@ class _Row(NamedTuple):
     request_key: bytes
     repeat: int
     call: int
-    outermost_step: int
+    model_step: int
     agent_class: str
     request: bytes
     state: State
@@ -190,6 +195,11 @@ class _Row(NamedTuple):
     duration: float | None
     outcome: str | None
     digest: bytes | None
+
+    @property
+    def key(self) -> Key:
+        """What the call is found by."""
+        return self.agent_id, self.step, self.request_key, self.repeat
 
     @property
     def name(self) -> str:
@@ -206,17 +216,15 @@ def _checked(run: RunId, row: _Row) -> _Row:
     Raises:
         JournalError: if it is not.
     """
-    if row.digest is not None:
-        why = "does not match its digest" if row.digest != row_digest(*row[1:-1]) else None
-    else:
-        why = _wrong(row)
-    if why is not None:
+    if (why := _what_is_wrong(row)) is not None:
         raise damaged(f"C{row.name[1:]} in {run}", f"row {row.id} of the table calls {why}")
     return row
 
 
-def _wrong(row: _Row) -> str | None:
-    """What is wrong with a row of version 1, as far as its columns show it without a digest."""
+def _what_is_wrong(row: _Row) -> str | None:
+    """What shows that a row is damaged; of one of version 1, as far as its columns show it without a digest."""
+    if row.digest is not None:
+        return "does not match its digest" if row.digest != row_digest(*row[1:-1]) else None
     if row.state not in get_args(State.__value__):
         return f"has the state {row.state!r}"
     if row.state in {"answered", "failed"} and row.outcome is None:
@@ -237,42 +245,67 @@ def find(connection: sqlite3.Connection, run: RunId, place: Place) -> Outcome | 
     return None if stored is None else _outcome(_checked(run, _Row._make(stored)))
 
 
-def find_all(
-    connection: sqlite3.Connection, run: RunId, step: int, *, at_most: int
-) -> dict[tuple[int, bytes, int], Outcome | JournalError]:
-    """What the journal holds of a step of agents, by agent, request key and repeat; the first calls of it.
+def find_nth(connection: sqlite3.Connection, run: RunId, place: Place, nth: int) -> Outcome | None:
+    """The n-th of an agent's calls with the same request, whatever the step: how runs of version 1 are replayed.
 
-    In the place of an outcome that is damaged is the error that says so.
+    Raises:
+        JournalError: if it is damaged.
     """
-    stored = connection.execute(f"{_SELECT} WHERE run = ? AND step = ? LIMIT ?", (run.number, step, at_most)).fetchall()
-    found: dict[tuple[int, bytes, int], Outcome | JournalError] = {}
-    for row in map(_Row._make, stored):
-        key = row.agent_id, row.request_key, row.repeat
-        try:
-            found[key] = _outcome(_checked(run, row))
-        except JournalError as error:
-            found[key] = error
-    return found
+    query = f"{_SELECT} WHERE run = ? AND agent_id = ? AND request_key = ? ORDER BY step, repeat LIMIT 1 OFFSET ?"
+    stored = connection.execute(query, (run.number, place.agent_id, place.request_key, nth - 1)).fetchone()
+    return None if stored is None else _outcome(_checked(run, _Row._make(stored)))
+
+
+def read_on(
+    connection: sqlite3.Connection, run: RunId, after: int, *, at_most: int
+) -> tuple[dict[Key, Outcome], int | None]:
+    """The next calls of a run, in the order in which they began, but for damaged ones.
+
+    Args:
+        connection: to the journal.
+        run: the run.
+        after: the id of the call after which to begin.
+        at_most: how many.
+
+    Returns:
+        The calls, and the id of the last one; `None` if there are no more.
+    """
+    query = f"{_SELECT} WHERE +run = ? AND id > ? ORDER BY id LIMIT ?"
+    rows = [_Row._make(stored) for stored in connection.execute(query, (run.number, after, at_most))]
+    return {row.key: _outcome(row) for row in rows if _what_is_wrong(row) is None}, rows[-1].id if rows else None
+
+
+def check_all(connection: sqlite3.Connection, run: RunId) -> None:
+    """Read all calls of a run.
+
+    Raises:
+        JournalError: if one of them is damaged.
+    """
+    for row in connection.execute(f"{_SELECT} WHERE +run = ? ORDER BY id", (run.number,)):
+        _checked(run, _Row._make(row))
 
 
 def _outcome(row: _Row) -> Outcome:
     return Outcome(row.id, row.state, row.duration, row.outcome)
 
 
-def last_outermost_step(connection: sqlite3.Connection, run: RunId) -> int:
-    """The last step of agents, not counting those within others, that has a call; 0 if none has.
+def last_model_step(connection: sqlite3.Connection, run: RunId) -> int:
+    """The last step of the model that has a call; 0 if none has."""
+    (last,) = connection.execute(
+        "SELECT coalesce(max(model_step), 0) FROM calls WHERE run = ?", (run.number,)
+    ).fetchone()
+    return int(last)
 
-    Raises:
-        JournalError: if the call that shows it is damaged.
-    """
-    # All calls of a step are within the same step, and a later step is never within an earlier one than this.
-    stored = connection.execute(f"{_SELECT} WHERE run = ? ORDER BY step DESC LIMIT 1", (run.number,)).fetchone()
-    return 0 if stored is None else _checked(run, _Row._make(stored)).outermost_step
+
+def last_steps(connection: sqlite3.Connection, run: RunId) -> dict[int, int]:
+    """The last of each agent's own steps that has a call, by the agent's id."""
+    query = "SELECT agent_id, max(step) FROM calls WHERE run = ? GROUP BY agent_id"
+    return dict(connection.execute(query, (run.number,)))
 
 
 def steps_begun_after(connection: sqlite3.Connection, run: RunId, outcome: Outcome) -> bool:
-    """Whether agents' steps have made calls since a call."""
-    query = "SELECT EXISTS (SELECT 1 FROM calls WHERE run = ? AND id > ? AND step > ?)"
+    """Whether agents have made calls since a call."""
+    query = "SELECT EXISTS (SELECT 1 FROM calls WHERE run = ? AND id > ? AND agent_id > ?)"
     (after,) = connection.execute(query, (run.number, outcome.number, OUTSIDE)).fetchone()
     return bool(after)
 
@@ -328,8 +361,9 @@ def _read_calls(connection: sqlite3.Connection, run: RunId) -> Iterator[Recorded
         outcome = _outcome(row)
         yield RecordedCall(
             run=run.name,
-            step=None if row.step == OUTSIDE else row.step,
-            agent_id=None if row.step == OUTSIDE else row.agent_id,
+            step=None if row.agent_id == OUTSIDE else row.step,
+            model_step=row.model_step,
+            agent_id=None if row.agent_id == OUTSIDE else row.agent_id,
             agent_class=row.agent_class,
             call=row.call,
             request_key=row.request_key.hex(),

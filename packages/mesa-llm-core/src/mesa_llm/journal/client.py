@@ -39,9 +39,9 @@ class _Session(Protocol):
 class JournaledClient(AsyncClient):
     """Records each call and its outcome in a file, so that the run can be replayed, or resumed if it breaks off.
 
-    A call is known by its place in the run and by what it asks: which step of its model's agents, which agent, the
-    request, and which of equal requests of that agent in that step. So it does not matter in which order answers come,
-    nor in which mode the agents step. It belongs outside of all other clients: retries and limits are not to be
+    A call has an identity: the agent, which of that agent's own steps it is, the request, and which of equal requests of
+    that step. So it does not matter in which order answers come, nor who steps the agents: what was recorded in parallel
+    is replayed by Mesa alone, and the other way round, as far as the requests are the same. It belongs outside of all other clients: retries and limits are not to be
     replayed, only what came of them.
 
     `record`
@@ -51,10 +51,9 @@ class JournaledClient(AsyncClient):
         the nearest recorded request; a parallel step raises it whatever its `on_error` says.
     `resume`
         gives what is recorded, and asks the inner client from where the run was broken off, in the same run. A call
-        that was in flight then is asked again. A failure is raised again if the run had gone on to a later step, and
-        is asked again if it is what ended the run. In a step that the run had left behind, a request that is not
-        recorded is a `JournalMissError`, as in `replay`: the model is not the same. In the last recorded step it is
-        asked.
+        that was in flight then is asked again. In a step that the model, or the agent, had left behind, a failure is
+        raised again, and a request that is not recorded is a `JournalMissError`, as in `replay`: the model is not the
+        same. In the last recorded step of the model both are asked.
     `off`
         asks the inner client, and touches no file.
 

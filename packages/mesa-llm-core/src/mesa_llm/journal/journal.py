@@ -88,6 +88,7 @@ class Journal:
 
 _COLUMNS = [
     "step",
+    "model_step",
     "agent_id",
     "agent_class",
     "call",
@@ -111,6 +112,7 @@ def _as_row(call: RecordedCall) -> dict[str, Any]:
     message = response.message if response is not None else None
     return {
         "step": call.step,
+        "model_step": call.model_step,
         "agent_id": call.agent_id,
         "agent_class": call.agent_class,
         "call": call.call,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mesa_llm.clients import LLMRequest
-from mesa_llm.journal.calls import State, last_outermost_step, requests_in
+from mesa_llm.journal.calls import State, last_model_step, requests_in
 from mesa_llm.journal.places import OUTSIDE, Place, number_of_call
 from mesa_llm.journal.runs import RunId
 
@@ -50,8 +50,8 @@ def told_as_missing(
     if state is not None:
         return f"{place} {_UNANSWERED.get(state, state)}, in {run}."
     missing = f"{place} is not recorded in {run}"
-    last = last_outermost_step(connection, run)
-    if place.outermost_step > last > OUTSIDE:
+    last = last_model_step(connection, run)
+    if place.model_step > last > OUTSIDE:
         missing += f", which ends with step {last}"
     found = _nearest(connection, run, place, request)
     if found is None:
@@ -84,7 +84,7 @@ def _nearest(
         ]
         if candidates:
             at, recorded = max(candidates, key=lambda candidate: _likeness(asked, _lines(candidate[1])))
-            return which if place.step != OUTSIDE else "made outside of steps too", at, recorded
+            return which if place.agent_id != OUTSIDE else "made outside of steps too", at, recorded
     return None
 
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mesa_llm.activation import Activation, current_activation, current_origin
+from mesa_llm.activation import AgentStep, current_agent_step, current_origin
 from mesa_llm.clients import LLMRequest
 from mesa_llm.errors import JournalError
 from mesa_llm.journal.contents import contents_of
 
 OUTSIDE = 0
-"""Stands for step and agent of a call that no agent makes in its step; those are counted from 1."""
+"""Stands for the agent of a call that no agent makes; agents are counted from 1."""
+_STEPS_KEPT = 3
+"""Of how many of its own steps an agent's requests are counted: the last, and those within which it was made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,14 +24,14 @@ class Place:
     """One call's place in a run.
 
     Attributes:
-        step: which step of agents of the model it is, see `CallOrigin`; 0 outside of agents' steps.
-        agent_id: the agent's `unique_id`; 0 outside.
+        step: which of the agent's own steps it is, see `CallOrigin`; 0 before the first, and without an agent.
+        agent_id: the agent's `unique_id`; 0 without an agent.
         request_key: digest of the request.
         texts: the request as it is stored, see `Contents`.
         repeat: of equal requests that the agent makes in this step, which one; from 1.
         call: of all calls of the agent in this step, which one; from 1. Of calls made side by side the number depends
             on which comes first, so it is not what a call is found by.
-        outermost_step: the step within which this one is made; itself, unless an agent steps others while it acts.
+        model_step: the model's step; not part of what a call is found by.
         agent_class: the name of the agent's class.
     """
 
@@ -39,8 +41,13 @@ class Place:
     texts: tuple[str, ...]
     repeat: int
     call: int
-    outermost_step: int
+    model_step: int
     agent_class: str
+
+    @property
+    def key(self) -> tuple[int, int, bytes, int]:
+        """What the call is found by."""
+        return self.agent_id, self.step, self.request_key, self.repeat
 
     def __str__(self) -> str:
         nth = f" (equal request number {self.repeat})" if self.repeat > 1 else ""
@@ -49,13 +56,9 @@ class Place:
 
 def number_of_call(step: int, agent_class: str, agent_id: int, call: int) -> str:
     """A call as messages name it, after the word."""
-    if step == OUTSIDE:
+    if agent_id == OUTSIDE:
         return f"{call} outside of agents' steps"
     return f"{call} of {agent_class} {agent_id} in step {step}"
-
-
-class _Requests(Counter[tuple[int, bytes]]):
-    """How often each agent has made each request in one step; can be referenced weakly."""
 
 
 class Places:
@@ -70,10 +73,9 @@ class Places:
         self._path = path
         self._run = run
         self._model: weakref.ref[Any] | None = None
-        self._outside = _Requests()
-        # A step is forgotten when no agent is left that could ask in it: its activations keep its counts.
-        self._by_step: weakref.WeakValueDictionary[int, _Requests] = weakref.WeakValueDictionary()
-        self._by_activation: weakref.WeakKeyDictionary[Activation, _Requests] = weakref.WeakKeyDictionary()
+        self._outside: Counter[bytes] = Counter()
+        # How often each agent has made each request, in the last of its own steps.
+        self._by_agent: weakref.WeakKeyDictionary[Any, dict[int, Counter[bytes]]] = weakref.WeakKeyDictionary()
 
     def next(self, request: LLMRequest) -> Place:
         """The place of the call that is being made.
@@ -84,37 +86,40 @@ class Places:
         """
         contents = contents_of(request)
         key = contents.key
-        origin = current_origin()
-        if origin is None:
+        origin, agent_step = current_origin(), current_agent_step()
+        if origin is None or agent_step is None:
+            self._outside[key] += 1
             return Place(
                 step=OUTSIDE,
                 agent_id=OUTSIDE,
                 request_key=key,
                 texts=contents.texts,
-                repeat=_counted(self._outside, OUTSIDE, key),
+                repeat=self._outside[key],
                 call=self._outside.total(),
-                outermost_step=OUTSIDE,
+                model_step=OUTSIDE,
                 agent_class="",
             )
         self._check_model(origin.model)
+        requests = self._requests_of(agent_step)
+        requests[key] += 1
         return Place(
             step=origin.step,
             agent_id=origin.agent_id,
             request_key=key,
             texts=contents.texts,
-            repeat=_counted(self._requests_in(origin.step), origin.agent_id, key),
+            repeat=requests[key],
             call=origin.call,
-            outermost_step=origin.outermost_step,
+            model_step=origin.model_step,
             agent_class=origin.agent_class,
         )
 
-    def _requests_in(self, step: int) -> _Requests:
-        activation = current_activation()
-        requests = self._by_step.get(step)
+    def _requests_of(self, agent_step: AgentStep) -> Counter[bytes]:
+        of_agent = self._by_agent.setdefault(agent_step.agent, {})
+        requests = of_agent.get(agent_step.index)
         if requests is None:
-            requests = self._by_step[step] = _Requests()
-        if activation is not None:
-            self._by_activation[activation] = requests
+            requests = of_agent[agent_step.index] = Counter()
+            if len(of_agent) > _STEPS_KEPT:
+                del of_agent[min(of_agent)]
         return requests
 
     def _check_model(self, model: Any) -> None:
@@ -125,8 +130,3 @@ class Places:
                 f"Run {self._run!r} of {self._path} belongs to another {type(model).__name__}: two models in one run "
                 "could not be told apart. Give each model a JournaledClient of its own; they may share the file."
             )
-
-
-def _counted(requests: _Requests, agent_id: int, key: bytes) -> int:
-    requests[agent_id, key] += 1
-    return requests[agent_id, key]

@@ -7,23 +7,24 @@ import os
 import sqlite3
 import threading
 import weakref
+from collections import Counter
 from pathlib import Path
 
 from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse
-from mesa_llm.errors import JournalError, JournalMissError
+from mesa_llm.errors import JournalMissError
 from mesa_llm.journal import calls
-from mesa_llm.journal.calls import Outcome
+from mesa_llm.journal.calls import Key, Outcome
 from mesa_llm.journal.damage import decoded, reading
 from mesa_llm.journal.nearest import told_as_missing
 from mesa_llm.journal.outcomes import RecordedError
-from mesa_llm.journal.places import OUTSIDE, Place, Places
+from mesa_llm.journal.places import Place, Places
 from mesa_llm.journal.runs import RunId
 from mesa_llm.journal.schema import connect
 
-AHEAD = 5_000
-"""The most calls of a step that are read ahead."""
-STEPS_AHEAD = 4
-"""How many steps are kept in memory: one, and those that agents make within it."""
+AHEAD = 1_000
+"""How many calls are read ahead at once: they are replayed in about the order in which they were recorded."""
+_MOST_AHEAD = 20 * AHEAD
+"""The most calls that are kept in memory."""
 GRACE = 5.0
 """Seconds by which a call that its agent has cancelled waits longer to be cancelled again."""
 
@@ -41,7 +42,13 @@ class Replay:
         self.places = Places(path, run.name)
         self.replayed = 0
         """How many calls have been answered from the journal, by an error if that was their outcome."""
-        self._ahead: dict[int, dict[tuple[int, bytes, int], Outcome | JournalError]] = {}
+        self._ahead: dict[Key, Outcome] = {}
+        self._read_up_to: int | None = 0
+        """The id of the last call that was read ahead; `None` when all have been."""
+        self._equal: Counter[tuple[int, bytes]] = Counter()
+        """How often each agent has made each request, in a run of an earlier version."""
+        self._is_sound = False
+        """Whether all calls of the run have been read, and none is damaged."""
         self._connection = connect(path, read_only=True)
         self._using = threading.Lock()  # protects _connection: it is closed on another thread than it is used on
         self._close = weakref.finalize(self, _close, self._connection, self._using, os.getpid())
@@ -64,35 +71,28 @@ class Replay:
         """What the journal holds at a place. Each place is looked up once.
 
         Raises:
-            JournalError: if it is damaged, or is not found and another call of the step is damaged.
+            JournalError: if it is damaged, or is not found and another call of the run is damaged.
         """
-        if place.step == OUTSIDE:
-            return self._look_up(place)
-        ahead = self._ahead.get(place.step)
-        if ahead is None:
-            ahead = self._read_ahead(place.step)
-        key = place.agent_id, place.request_key, place.repeat
-        found = ahead.get(key)
-        if found is None and len(ahead) < AHEAD:  # it may be what a damaged row was before
-            found = next((error for error in ahead.values() if isinstance(error, JournalError)), None)
-        if isinstance(found, JournalError):
-            raise JournalError(str(found))
-        if found is not None or len(ahead) < AHEAD:
-            return found
-        return self._look_up(place)  # of a step with more calls than were read
-
-    def _look_up(self, place: Place) -> Outcome | None:
         with self._using, reading(f"{place} in {self.run}"):
-            return calls.find(self._connection, self.run, place)
+            if self.run.is_old:
+                self._equal[place.agent_id, place.request_key] += 1
+                nth = self._equal[place.agent_id, place.request_key]
+                found = calls.find_nth(self._connection, self.run, place, nth)
+            else:
+                found = self._ahead.pop(place.key, None) or self._read_on(place)
+            if found is None and not self._is_sound:  # it may be what a damaged row was before
+                calls.check_all(self._connection, self.run)
+                self._is_sound = True
+        return found
 
-    def _read_ahead(self, step: int) -> dict[tuple[int, bytes, int], Outcome | JournalError]:
-        """All agents of a step ask at once: one look into the file for all of them, not one each."""
-        with self._using, reading(f"Step {step} in {self.run}"):
-            ahead = calls.find_all(self._connection, self.run, step, at_most=AHEAD)
-        while len(self._ahead) >= STEPS_AHEAD:
-            del self._ahead[next(iter(self._ahead))]
-        self._ahead[step] = ahead
-        return ahead
+    def _read_on(self, place: Place) -> Outcome | None:
+        """All agents of a step ask at once: one look into the file for many of them, not one each."""
+        if self._read_up_to is not None:
+            read, self._read_up_to = calls.read_on(self._connection, self.run, self._read_up_to, at_most=AHEAD)
+            self._ahead.update(read)
+            while len(self._ahead) > _MOST_AHEAD:
+                del self._ahead[next(iter(self._ahead))]
+        return self._ahead.pop(place.key, None) or calls.find(self._connection, self.run, place)
 
     async def again(self, place: Place, request: LLMRequest, outcome: Outcome) -> LLMResponse:
         """What is recorded, once more.
@@ -121,13 +121,14 @@ class Replay:
         with self._using, reading(f"{place} in {self.run}"):
             return JournalMissError(told_as_missing(self._connection, self.run, place, request, state))
 
-    def last_step(self) -> int:
-        """The last step that is recorded, not counting those within others."""
+    def last_steps(self) -> tuple[int, dict[int, int]]:
+        """The last step of the model that is recorded, and by the agents' ids the last of each one's own steps."""
         with self._using, reading(f"The {self.run}"):
-            return calls.last_outermost_step(self._connection, self.run)
+            last = calls.last_model_step(self._connection, self.run)
+            return last, calls.last_steps(self._connection, self.run)
 
     def went_on_after(self, outcome: Outcome) -> bool:
-        """Whether agents' steps have made calls since a call."""
+        """Whether agents have made calls since a call."""
         with self._using, reading(f"The {self.run}"):
             return calls.steps_begun_after(self._connection, self.run, outcome)
 

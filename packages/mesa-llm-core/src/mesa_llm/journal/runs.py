@@ -33,7 +33,7 @@ class RecordedRun:
         metadata: what was given as such when it was begun.
         copy_of: the run whose model was copied or pickled, if a copy has gone on in this one.
         calls: how many calls are recorded, those without an answer included.
-        steps: the last step of agents that has a call; 0 if none has.
+        steps: the last step of the model that has a call; 0 if none has.
     """
 
     name: str
@@ -52,11 +52,13 @@ class RunId:
         number: its id in the database.
         name: its name.
         path: the journal.
+        is_old: whether version 1 has recorded it, which counted steps in another way.
     """
 
     number: int
     name: str
     path: Path
+    is_old: bool = False
 
     def __str__(self) -> str:
         return f"run {self.name!r} of {self.path}"
@@ -141,7 +143,7 @@ def _checked(path: Path, stored: tuple[Any, ...]) -> _Row:
     """
     number, *row, digest = stored
     name, copy_of, started, metadata = row
-    run = RunId(number, name, path)
+    run = RunId(number, name, path, is_old=digest is None)
     if digest is not None and digest != row_digest(*row):
         raise damaged(f"The {run}", f"row {number} of the table runs does not match its digest")
     for value, type_ in zip(row, (str, str | None, float, str), strict=True):
@@ -212,7 +214,7 @@ def read_run(connection: sqlite3.Connection, path: Path, name: str | None) -> Re
 def _read_run(connection: sqlite3.Connection, row: _Row) -> RecordedRun:
     run, copy_of, started, metadata = row
     calls, steps = connection.execute(
-        "SELECT count(*), coalesce(max(step), 0) FROM calls WHERE run = ?", (run.number,)
+        "SELECT count(*), coalesce(max(model_step), 0) FROM calls WHERE run = ?", (run.number,)
     ).fetchone()
     return RecordedRun(
         name=run.name,

@@ -16,7 +16,7 @@ from mesa_llm.journal.damage import ERRORS, damaged, way_out
 APPLICATION_ID = int.from_bytes(b"MLJ\x01")
 """Marks a database as a journal, in its header, where `file` and SQLite's own tools show it."""
 VERSION = 2
-"""The version of the tables below. Those of version 1 have no digests."""
+"""The version of the tables below. Those of version 1 have no digests, and count steps of sets of agents."""
 PATIENCE = 30.0
 """Seconds that a write waits for those of another process on the same file."""
 
@@ -38,12 +38,12 @@ _TABLES = (
     """CREATE TABLE calls (
         id INTEGER PRIMARY KEY,   -- grows in the order in which calls begin
         run INTEGER NOT NULL REFERENCES runs (id),
-        step INTEGER NOT NULL,    -- 0 outside of agents' steps
-        agent_id INTEGER NOT NULL,
+        step INTEGER NOT NULL,    -- which of the agent's own steps; in rows written by version 1, of its set
+        agent_id INTEGER NOT NULL, -- 0 for calls that no agent makes
         request_key BLOB NOT NULL,
         repeat INTEGER NOT NULL,  -- of equal requests of this agent in this step, which one; from 1
         call INTEGER NOT NULL,
-        outermost_step INTEGER NOT NULL,
+        model_step INTEGER NOT NULL,
         agent_class TEXT NOT NULL,
         request BLOB NOT NULL,    -- digests of texts: the request without its messages, then each message
         state TEXT NOT NULL CHECK (state IN ('started', 'answered', 'failed', 'cancelled')),
@@ -54,11 +54,15 @@ _TABLES = (
         UNIQUE (run, step, agent_id, request_key, repeat)
     )""",
 )
-_UPGRADE = ("ALTER TABLE runs ADD COLUMN digest BLOB", "ALTER TABLE calls ADD COLUMN digest BLOB")
+_UPGRADE = (
+    "ALTER TABLE runs ADD COLUMN digest BLOB",
+    "ALTER TABLE calls ADD COLUMN digest BLOB",
+    "ALTER TABLE calls RENAME COLUMN outermost_step TO model_step",
+)
 """Makes tables of version 1 those of version 2."""
 _UPGRADED_VIEWS = (
     "CREATE TEMP VIEW IF NOT EXISTS runs AS SELECT *, NULL AS digest FROM main.runs",
-    "CREATE TEMP VIEW IF NOT EXISTS calls AS SELECT *, NULL AS digest FROM main.calls",
+    "CREATE TEMP VIEW IF NOT EXISTS calls AS SELECT *, outermost_step AS model_step, NULL AS digest FROM main.calls",
 )
 """Makes tables of version 1 look like those of version 2, and leaves the file as it is."""
 _DIGEST = 16
@@ -189,7 +193,11 @@ def _columns_of(version: int) -> set[tuple[str, str, str, int]]:
         for table in _TABLES:
             connection.execute(table)
         columns = _columns(connection)
-    return columns if version == VERSION else columns - {("runs", "digest", "BLOB", 0), ("calls", "digest", "BLOB", 0)}
+    if version == VERSION:
+        return columns
+    of_later_versions = {("runs", "digest"), ("calls", "digest"), ("calls", "model_step")}
+    kept = {column for column in columns if column[:2] not in of_later_versions}
+    return kept | {("calls", "outermost_step", "INTEGER", 0)}
 
 
 def _upgrade(connection: sqlite3.Connection, *, read_only: bool) -> None:

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mesa_llm.activation import Activation, current_activation
+from mesa_llm.activation import AgentStep, current_agent_step
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import DecisionTimeoutError
 from mesa_llm.journal.places import Place
@@ -35,17 +35,17 @@ class LateTimeouts:
 
     def __init__(self, record: Callable[[Place, DecisionTimeoutError], None]) -> None:
         self._record = record
-        self._calls: weakref.WeakKeyDictionary[Activation, _Calls] = weakref.WeakKeyDictionary()
+        self._calls: weakref.WeakKeyDictionary[AgentStep, _Calls] = weakref.WeakKeyDictionary()
 
     def begins(self) -> None:
         """A call of the current agent begins."""
-        activation = current_activation()
-        if activation is None:
+        agent_step = current_agent_step()
+        if agent_step is None:
             return
-        if activation not in self._calls:
-            calls = self._calls[activation] = _Calls()
-            activation.on_timeout(lambda error: transport_loop.submit(self._time_is_up(calls, error)))
-        self._calls[activation].in_flight += 1
+        if agent_step not in self._calls:
+            calls = self._calls[agent_step] = _Calls()
+            agent_step.on_timeout(lambda error: transport_loop.submit(self._time_is_up(calls, error)))
+        self._calls[agent_step].in_flight += 1
 
     def ends(self, answered: Place | None) -> None:
         """A call of the current agent has ended.
@@ -53,9 +53,9 @@ class LateTimeouts:
         Args:
             answered: its place if its answer has been recorded.
         """
-        activation = current_activation()
-        if activation is not None:
-            calls = self._calls[activation]
+        agent_step = current_agent_step()
+        if agent_step is not None:
+            calls = self._calls[agent_step]
             calls.in_flight -= 1
             calls.answered = answered
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mesa_llm.activation import current_activation, log_once
+from mesa_llm.activation import current_agent_step, log_once
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, ModelCallError
 from mesa_llm.limits.failures import retold
@@ -53,12 +53,12 @@ class FallbackClient(AsyncClient):
         for client, model in self.clients:
             asked = request if model is None else replace(request, model=model)
             if failures:
-                activation = current_activation()
+                agent_step = current_agent_step()
                 log_once(
                     _logger,
                     logging.WARNING,
                     f"{asked.model} is asked instead, as a call has failed: {failures[-1]}",
-                    model=None if activation is None else activation.agent.model,
+                    model=None if agent_step is None else agent_step.agent.model,
                     kind=(asked.model, type(failures[-1]), failures[-1].status),
                 )
             try:

@@ -121,6 +121,7 @@ class LLMAgent(Agent):
             tool_mode=tool_mode,
             **sampling,
         )
+        self.llm.agent = self
         self.memory: Memory = (ShortTermMemory if memory is None else memory)(self)
         self.tool_manager = ToolManager(tools)
         self.vision = vision

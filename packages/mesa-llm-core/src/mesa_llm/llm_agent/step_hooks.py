@@ -9,15 +9,14 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import (
-    Activation,
-    activated,
     agents_own,
-    current_activation,
+    begin_agent_step,
+    current_agent_step,
     current_turn,
+    in_agent_step,
     in_thread,
     mark_installed,
     nearer_method,
-    next_ordinal,
 )
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError
@@ -79,29 +78,28 @@ def _astep_by(step: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any
 class _Stepping:
     """Marks an agent's step; entering gives whether it is the outermost one, which has the hooks."""
 
-    __slots__ = ("_activated", "_agent", "_token")
+    __slots__ = ("_agent", "_alone", "_token")
 
     def __init__(self, agent: LLMAgent) -> None:
         self._agent = agent
-        self._activated: AbstractContextManager[None] | None = None
+        self._alone: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> bool:
         agent = self._agent
         outermost = _stepping.get() is not agent
         if outermost:
             warn_if_not_parallel(agent)
-            activation = current_activation()
-            if activation is None or activation.agent is not agent:  # nobody runs it in parallel
-                alone = Activation(agent, next_ordinal(agent.model), around=activation, within=current_turn())
-                self._activated = activated(alone)
-                self._activated.__enter__()
+            agent_step = current_agent_step()
+            if agent_step is None or agent_step.agent is not agent:  # no runner steps it
+                self._alone = in_agent_step(begin_agent_step(agent, within=current_turn()))
+                self._alone.__enter__()
         self._token = _stepping.set(agent)
         return outermost
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
         _stepping.reset(self._token)
-        if self._activated is not None:
-            self._activated.__exit__(kind, error, traceback)
+        if self._alone is not None:
+            self._alone.__exit__(kind, error, traceback)
             if error is not None:
                 shorten(error)
 

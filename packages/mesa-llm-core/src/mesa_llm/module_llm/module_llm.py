@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self, cast, get_args
 
-from mesa_llm.activation import model_call
+from mesa_llm.activation import current_agent_step, in_agent_step, last_agent_step, model_call
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Message, ToolChoice, Transport
 from mesa_llm.clients.transport import check_transport
 from mesa_llm.errors import ConfigurationError
@@ -93,6 +94,8 @@ class ModuleLLM:
         )
         self.options = sampling_options({**sampling, **options})
         self._client = client
+        self.agent: Any = None
+        """The agent whose handle this is, if it is one's: calls between its steps count with the last of them."""
 
     @property
     def client(self) -> LLMClient:
@@ -118,13 +121,15 @@ class ModuleLLM:
             twin.options, twin.system_prompt = dict(self.options), None
             return twin
         is_same_place = api_base == self.api_base and llm_model.partition("/")[0] == self.llm_model.partition("/")[0]
-        return ModuleLLM(
+        other = ModuleLLM(
             llm_model,
             api_base,
             client=self._client,
             api_key=self.api_key if is_same_place else None,
             transport=self.transport,
         )
+        other.agent = self.agent
+        return other
 
     def request(
         self,
@@ -218,11 +223,19 @@ class ModuleLLM:
             ModelCallError: if the model could not be asked.
             DecisionError: if tool calls as JSON could not be read, asked again once.
         """
-        return converse(ask_in_mode(request, self.tool_mode), self._send)
+        with self._known():
+            return converse(ask_in_mode(request, self.tool_mode), self._send)
 
     async def acomplete(self, request: LLMRequest) -> LLMResponse:
         """Like `complete`. Cancelling the caller cancels the call."""
-        return await aconverse(ask_in_mode(request, self.tool_mode), self._asend)
+        with self._known():
+            return await aconverse(ask_in_mode(request, self.tool_mode), self._asend)
+
+    def _known(self) -> AbstractContextManager[None]:
+        """Makes calls that the agent makes outside of its steps known as its own."""
+        if self.agent is None or current_agent_step() is not None:
+            return nullcontext()
+        return in_agent_step(last_agent_step(self.agent))
 
     def _send(self, request: LLMRequest) -> LLMResponse:
         client = self.client

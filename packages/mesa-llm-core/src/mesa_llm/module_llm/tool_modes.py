@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal, get_args
 
-from mesa_llm.activation import current_activation
+from mesa_llm.activation import current_agent_step
 from mesa_llm.clients import LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, ModelCallError
 from mesa_llm.module_llm.calls_schema import read_calls, request_with_schema, response_with_calls
@@ -83,7 +83,7 @@ def _ask_with_schema(request: LLMRequest) -> Dialogue[LLMResponse]:
     with_schema = request_with_schema(request)
     if with_schema.response_format is request.response_format:  # it asks for words
         return (yield with_schema)
-    activation = current_activation()
-    asker = request.model if activation is None else activation.agent
+    agent_step = current_agent_step()
+    asker = request.model if agent_step is None else agent_step.agent
     calls, response = yield from ask_until_read(with_schema, lambda message: read_calls(message, request), asker=asker)
     return response_with_calls(response, calls)

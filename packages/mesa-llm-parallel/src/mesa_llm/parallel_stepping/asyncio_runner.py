@@ -39,6 +39,7 @@ class TaskSeat(Seat):
     @override
     def start(self) -> None:
         self.finished = False
+        self._begin()
         self._enter(State.DECIDING)
         # An eager task runs at once, up to the first place where it waits: so agents start one after the other.
         try:
@@ -108,6 +109,7 @@ class InlineSeat(Seat):
 
     @override
     def act(self) -> None:
+        self._begin()
         super().act()
         try:
             entered(self, self.step.context).run(self._function)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation import Activation, current_activation, current_turn, log_counts, next_ordinal, turn_in
+from mesa_llm.activation import current_turn, log_counts, turn_in
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.concurrency.calling_loop import GRACE
 from mesa_llm.concurrency.hand_over import Mailbox
@@ -91,10 +91,6 @@ class ParallelStep:
         self._seating = Seating(config, args, kwargs or {})
         self._restore = restore
         self._models = tuple({id(agent.model): agent.model for agent in self._agents}.values())
-        self.ordinals: dict[int, int] = {}
-        """Which step of agents of its model this is, by the model's `id`."""
-        self.around: Activation | None = None
-        """That of the agent that makes this step, if one does."""
         self._in_place: list[Seat] = []
         self._idle: asyncio.Future[None] | None = None
         self._ready: deque[Passage] = deque()
@@ -159,14 +155,12 @@ class ParallelStep:
         self.thread_id = threading.get_ident()
         self.began = self.clock()
         self._epoch = time.time()
-        self.around = current_activation()
         outer = current_turn()
         if isinstance(outer, Seat):
             outer.nest(self)
         watchdog = Watchdog(self)
         failure: BaseException | None = None
         try:
-            self.ordinals = {id(model): next_ordinal(model) for model in self._models}
             self.seats = tuple(self._seating.seat(self, agent) for agent in self._agents)
             self._in_place = list(self.seats)
             with progress.shown(self, self._models):
@@ -340,7 +334,8 @@ class ParallelStep:
         if callable(self.config.on_error):
             fallback = functools.partial(self.config.on_error, seat.agent, seat.error)  # type: ignore[arg-type]
             in_its_place = InlineSeat(self, seat.agent, fallback)
-            in_its_place.activation = seat.activation  # its calls are further calls of the agent
+            if seat.agent_step is not None:
+                in_its_place.agent_step = seat.agent_step  # its calls are further calls of the agent
             self._in_place[self._in_place.index(seat)] = in_its_place
             self.fallbacks[seat] = in_its_place
 

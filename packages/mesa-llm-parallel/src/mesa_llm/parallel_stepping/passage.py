@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, override
 
-from mesa_llm.activation import Activation, ModelCall, Turn
+from mesa_llm.activation import AgentStep, ModelCall, Turn, begin_agent_step
 from mesa_llm.errors import DecisionTimeoutError, MesaLLMError, StepAborted
 from mesa_llm.parallel_stepping.failures import name_of
 from mesa_llm.parallel_stepping.pausable_timer import PausableTimer
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from mesa import Agent
 
     from mesa_llm.parallel_stepping.parallel_step import ParallelStep
-
-
-_first_call = threading.Lock()  # protects the making of a seat's activation: an agent may ask from several threads
 
 
 class Passage(Turn):
@@ -41,7 +38,7 @@ class Passage(Turn):
     # Ten thousand of them are made in a step of as many agents, and die with it.
     __slots__ = (
         "__weakref__",
-        "_activation",
+        "_agent_step",
         "_end_awaited",
         "_gave_back",
         "_nested",
@@ -72,7 +69,7 @@ class Passage(Turn):
 
     def __init__(self, step: ParallelStep, agent: Agent) -> None:
         self.agent = agent
-        self._activation: Activation | None = None
+        self._agent_step: AgentStep | None = None
         self.step = step
         self.state = State.NOT_STARTED
         self.error: BaseException | None = None
@@ -107,17 +104,17 @@ class Passage(Turn):
 
     @property
     @override
-    def activation(self) -> Activation:
-        if self._activation is None:
-            with _first_call:
-                if self._activation is None:
-                    ordinal = self.step.ordinals[id(self.agent.model)]
-                    self._activation = Activation(self.agent, ordinal, around=self.step.around)
-        return self._activation
+    def agent_step(self) -> AgentStep | None:
+        return self._agent_step
 
-    @activation.setter
-    def activation(self, activation: Activation) -> None:
-        self._activation = activation
+    @agent_step.setter
+    def agent_step(self, agent_step: AgentStep) -> None:
+        self._agent_step = agent_step
+
+    def _begin(self) -> None:
+        """The agent's step begins."""
+        if self._agent_step is None:  # else it goes on with one that failed
+            self._agent_step = begin_agent_step(self.agent)
 
     def _on_loop[*Ts](self, transition: Callable[[*Ts], None], *args: *Ts) -> None:
         if self.step.loop.is_closed():  # a thread that was left behind has come to its end
@@ -191,7 +188,8 @@ class Passage(Turn):
         self.error = error = DecisionTimeoutError(
             f"{name_of(self.agent)} has not decided within {self.step.config.decide_timeout:g} s (decide_timeout)."
         )
-        self.activation.time_is_up(error)
+        if self._agent_step is not None:
+            self._agent_step.time_is_up(error)
         self.call_off()
         self._end()
 

@@ -52,6 +52,7 @@ class ThreadSeat(Seat):
     @override
     def start(self) -> None:
         self.finished = False
+        self._begin()
         self._enter(State.DECIDING)
         thread = worker_thread.start(self._run, context=entered(self), name=name_of(self.agent))
         thread.add_done_callback(lambda thread: self._on_loop(self.ended, outcome(thread)))
@@ -166,6 +167,7 @@ class LoopThreadSeat(Seat):
     @override
     def start(self) -> None:
         self.finished = False
+        self._begin()
         self._enter(State.DECIDING)
         running = self._loop_thread.submit(self._run())
         running.add_done_callback(lambda running: self._on_loop(self.ended, outcome(running)))
