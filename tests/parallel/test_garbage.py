@@ -8,8 +8,8 @@ from mesa import Model
 
 from mesa_llm.clients import DirectClient
 from mesa_llm.llm_agent import LLMAgent
-from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping, collector, step_agents_parallel_sync
-from mesa_llm.parallel_stepping.collector import IN_FLIGHT
+from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping, relaxed_gc, step_agents_parallel_sync
+from mesa_llm.parallel_stepping.relaxed_gc import IN_FLIGHT
 from mesa_llm.reasoning import CoTReasoning
 from mesa_llm.testing import FakeOpenAIServer, ScriptedLLM
 
@@ -91,16 +91,16 @@ def test_what_is_set_in_the_middle_of_a_step_holds():
 
 
 def test_what_was_set_in_the_middle_of_a_step_comes_back_after_the_next_one():
-    with collector.unhurried(20):
+    with relaxed_gc.relaxed(20):
         gc.set_threshold(2_000, 5, 5)
-        with collector.unhurried(30):
+        with relaxed_gc.relaxed(30):
             assert gc.get_threshold() == (30 * IN_FLIGHT, 5, 5)
     assert gc.get_threshold() == (2_000, 5, 5)
 
 
 def test_in_a_child_forked_in_the_middle_of_a_step_it_is_as_before_and_steps_go_on():
-    with collector.unhurried(20):
-        collector._forget_after_fork()
+    with relaxed_gc.relaxed(20):
+        relaxed_gc._forget_after_fork()
         assert gc.get_threshold() == USUAL
     step_agents_parallel_sync(village(20, Looks).agents)
     assert gc.get_threshold() == USUAL

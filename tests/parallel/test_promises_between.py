@@ -19,8 +19,8 @@ from mesa_llm.memory import ShortTermMemory
 from mesa_llm.parallel_stepping import (
     ParallelStepError,
     ParallelStepping,
+    board,
     enable_automatic_parallel_stepping,
-    parallel_step,
     step_agents_multithreaded,
     step_agents_parallel,
     step_agents_parallel_sync,
@@ -343,7 +343,7 @@ def test_a_long_step_in_which_nobody_waited_is_told_so(mode, monkeypatch):
 
     model = Own(3, None, AsksByItself)
     model.now = 0.0
-    monkeypatch.setattr(parallel_step.ParallelStep, "clock", staticmethod(lambda: model.now))
+    monkeypatch.setattr(board.Board, "clock", staticmethod(lambda: model.now))
     with pytest.warns(NotParallelWarning, match=r"Own: each agent \(AsksByItself.*with model_call"):
         model.step()
     with warnings.catch_warnings():

@@ -552,7 +552,7 @@ def test_logging_names_the_agents(mode, caplog):
 
 def test_spans_are_measured_by_the_steps_clock(monkeypatch):
     """With a clock that counts its readings, each span's length is known."""
-    from mesa_llm.parallel_stepping.parallel_step import ParallelStep
+    from mesa_llm.parallel_stepping.board import Board
 
     class Steps(Speaker):
         async def astep(self):
@@ -567,7 +567,7 @@ def test_spans_are_measured_by_the_steps_clock(monkeypatch):
             now += seconds
 
     now = 100.0
-    monkeypatch.setattr(ParallelStep, "clock", staticmethod(lambda: now))
+    monkeypatch.setattr(Board, "clock", staticmethod(lambda: now))
     model = SpeakersModel(3, None, Steps)
     step_agents_parallel_sync(model.agents)
     (report,) = model.parallel_reports

@@ -13,11 +13,11 @@ from mesa_llm.activation import model_call
 from mesa_llm.errors import NotParallelWarning, ReproducibilityWarning
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import (
+    diagnostics,
     enable_automatic_parallel_stepping,
     my_turn,
     step_agents_parallel,
     wait_my_turn,
-    watchdog,
 )
 from mesa_llm.testing import ScriptedLLM
 
@@ -223,11 +223,11 @@ def look(monkeypatch):
     due = []
 
     def call_later(seconds, look):
-        assert seconds == watchdog.STALL_S
+        assert seconds == diagnostics.STALL_S
         due.append(look)
         return lambda: None
 
-    monkeypatch.setattr(watchdog, "transport_loop", SimpleNamespace(call_later=call_later))
+    monkeypatch.setattr(diagnostics, "transport_loop", SimpleNamespace(call_later=call_later))
 
     def look():
         due[-1]()

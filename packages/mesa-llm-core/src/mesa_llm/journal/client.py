@@ -39,10 +39,11 @@ class _Session(Protocol):
 class JournaledClient(AsyncClient):
     """Records each call and its outcome in a file, so that the run can be replayed, or resumed if it breaks off.
 
-    A call has an identity: the agent, which of that agent's own steps it is, the request, and which of equal requests of
-    that step. So it does not matter in which order answers come, nor who steps the agents: what was recorded in parallel
-    is replayed by Mesa alone, and the other way round, as far as the requests are the same. It belongs outside of all other clients: retries and limits are not to be
-    replayed, only what came of them.
+    A call has an identity: the agent, which of that agent's own steps it is, the request, and which of equal requests
+    of that step. So it does not matter in which order answers come, nor who steps the agents: what was recorded in
+    parallel is replayed by Mesa alone, and the other way round, as far as the requests are the same.
+
+    It belongs outside of all other clients: retries and limits are not to be replayed, only what came of them.
 
     `record`
         asks the inner client, in a new run. An answer is on disk before the agent has it.

@@ -7,14 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors.tracebacks import shorten
-from mesa_llm.parallel_stepping import patch, rearm
+from mesa_llm.parallel_stepping import mesa_compat, patch
 from mesa_llm.parallel_stepping.activations import make_step
-from mesa_llm.parallel_stepping.generators import restorer
 
 if TYPE_CHECKING:
     from mesa import Agent
 
-    from mesa_llm.parallel_stepping.parallel_step import ParallelStep
+    from mesa_llm.parallel_stepping.step import ParallelStep
 
 
 async def step_agents_parallel(agents: Iterable[Agent[Any]]) -> None:
@@ -76,7 +75,7 @@ def step_agents_multithreaded(agents: Iterable[Agent[Any]]) -> None:
 
 def _step(agents: Iterable[Agent[Any]], **changes: Any) -> ParallelStep:
     agents = list(agents)
-    with rearm.on_failure(agents):
+    with mesa_compat.stepping_on(agents):
         patch.refuse_before_the_turn(agents)
         config = replace(patch.config_of(agents), **changes)
-    return make_step(agents, config, restore=restorer(agents))
+    return make_step(agents, config, restore=mesa_compat.restorer(agents))

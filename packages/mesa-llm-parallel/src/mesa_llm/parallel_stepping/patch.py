@@ -12,11 +12,10 @@ from mesa.agent import AgentSet
 from mesa_llm.activation import turn_in
 from mesa_llm.errors import ConfigurationError, TurnError
 from mesa_llm.llm_agent.parallel_check import warn_not_parallel
-from mesa_llm.parallel_stepping import rearm
+from mesa_llm.parallel_stepping import mesa_compat
 from mesa_llm.parallel_stepping.activations import make_step
-from mesa_llm.parallel_stepping.agent_kinds import decides
 from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, OnReport, ParallelStepping, PlainSteps
-from mesa_llm.parallel_stepping.generators import restorer
+from mesa_llm.parallel_stepping.runners import has_decision
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -126,11 +125,11 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
     @functools.wraps(original)
     def step_in_parallel(self: Any, method: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         agents: list[Agent] = list(self)
-        with rearm.on_failure(agents):
+        with mesa_compat.stepping_on(agents):
             config = _wanted(agents, method)
         if config is None:
             return original(self, method, *args, **kwargs)
-        restore = restorer(agents, self.random)
+        restore = mesa_compat.restorer(agents, self.random)
         if shuffles:
             self.random.shuffle(agents)  # the same draw as Mesa's own: it depends on nothing but the number of agents
         make_step(agents, config, args=args, kwargs=kwargs, restore=restore).run_here()
@@ -158,7 +157,7 @@ def _wanted(agents: list[Agent], method: str | Callable[..., Any]) -> ParallelSt
         return None
     refuse_before_the_turn(agents)
     config = flags[0] if isinstance(flags[0], ParallelStepping) else _config
-    _warn_if_nobody_decides(agents, config)
+    _warn_if_nobody_has_decision(agents, config)
     return config
 
 
@@ -186,15 +185,15 @@ def config_of(agents: list[Agent]) -> ParallelStepping:
     return own.pop() if own else _config
 
 
-def _warn_if_nobody_decides(agents: list[Agent], config: ParallelStepping) -> None:
+def _warn_if_nobody_has_decision(agents: list[Agent], config: ParallelStepping) -> None:
     """Say that nothing waits together if that holds for the whole model, and not only for these agents."""
     in_threads = config.mode == "threading"
     if (in_threads and config.plain_steps == "together") or any(
-        decides(agent, in_threads=in_threads) for agent in agents
+        has_decision(agent, in_threads=in_threads) for agent in agents
     ):
         return
     models = {id(agent.model): agent.model for agent in agents}.values()
-    if any(decides(agent, in_threads=in_threads) for model in models for agent in model.agents):
+    if any(has_decision(agent, in_threads=in_threads) for model in models for agent in model.agents):
         return
     classes = ", ".join(sorted({type(agent).__name__ for agent in agents}))
     warn_not_parallel(

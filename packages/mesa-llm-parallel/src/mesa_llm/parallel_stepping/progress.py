@@ -1,4 +1,4 @@
-"""How far a parallel step has come, for whoever shows it while it runs."""
+"""How far a parallel step has come, while it runs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import step_of
-from mesa_llm.parallel_stepping.states import State
+from mesa_llm.parallel_stepping.turn import State
 
 if TYPE_CHECKING:
-    from mesa_llm.parallel_stepping.parallel_step import ParallelStep
+    from mesa_llm.parallel_stepping.step import ParallelStep
 
 _NOT_DECIDED = (State.NOT_STARTED, State.DECIDING)
 
@@ -26,8 +26,8 @@ class StepProgress:
     Attributes:
         step: the number of the model's step; 1 during the first.
         agents: how many agents step.
-        decided: how many of them have decided and nothing left to decide, be it that they wait for their turn, act or
-            have ended.
+        decided: how many of them have decided and have nothing left to decide: they wait for their turn, act, or have
+            ended.
         acted: how many of them have had their turn.
         failed: how many of them could not decide, or failed while acting.
         seconds: since the step began.
@@ -54,15 +54,15 @@ def progress_of(model: Any) -> StepProgress | None:
     if not steps:
         return None
     step = steps[-1]
-    seats = [seat for seat in step.seats if seat.agent.model is model]
-    failed = sum(seat.error is not None for seat in seats)
+    turns = [turn for turn in step.turns if turn.agent.model is model]
+    failed = sum(turn.error is not None for turn in turns)
     return StepProgress(
         step=step_of(model),
-        agents=len(seats),
-        decided=sum(seat.state not in _NOT_DECIDED and seat.error is None and not seat.left for seat in seats),
-        acted=sum(seat.acted for seat in seats),
+        agents=len(turns),
+        decided=sum(turn.state not in _NOT_DECIDED and turn.error is None and not turn.left for turn in turns),
+        acted=sum(turn.acted for turn in turns),
         failed=failed,
-        seconds=step.clock() - step.began,
+        seconds=step.board.now(),
     )
 
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation import ModelCall, step_of
 from mesa_llm.parallel_stepping.failures import described, name_of
 from mesa_llm.parallel_stepping.report import AgentReport, CallSpan, Outcome, Phase, StepReport
-from mesa_llm.parallel_stepping.states import State
-from mesa_llm.parallel_stepping.turns import Seat
+from mesa_llm.parallel_stepping.turn import AgentTurn, State
 
 if TYPE_CHECKING:
-    from mesa_llm.parallel_stepping.parallel_step import ParallelStep
+    from mesa_llm.parallel_stepping.step import ParallelStep
 
 _logger = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ def report_of(
         act_s=step.phase_s["act"],
         settle_s=step.phase_s["settle"],
         agents=tuple(
-            [_agent_report(step, seat, logs_agents=logs_agents) for seat in step.seats if seat.agent.model is model]
+            [_agent_report(step, turn, logs_agents=logs_agents) for turn in step.turns if turn.agent.model is model]
         ),
         error=None if failure is None else described(failure),
     )
@@ -65,29 +64,29 @@ def publish(report: StepReport, model: Any, on_report: Callable[[StepReport], ob
             _logger.exception("on_report failed; the step stands.")
 
 
-def _agent_report(step: ParallelStep, seat: Seat, *, logs_agents: bool) -> AgentReport:
-    fallback = step.fallbacks.get(seat) if step.fallbacks else None
-    in_order = (seat,) if fallback is None else (seat, fallback)
+def _agent_report(step: ParallelStep, turn: AgentTurn, *, logs_agents: bool) -> AgentReport:
+    fallback = step.fallbacks.get(turn) if step.fallbacks else None
+    in_order = (turn,) if fallback is None else (turn, fallback)
     report = AgentReport(
-        agent_id=seat.agent.unique_id,
-        agent_class=type(seat.agent).__name__,
-        outcome=_outcome(seat, fallback),
+        agent_id=turn.agent.unique_id,
+        agent_class=type(turn.agent).__name__,
+        outcome=_outcome(turn, fallback),
         error=next((described(part.error) for part in in_order if part.error is not None), None),
-        spans=seat.spans if fallback is None else seat.spans + fallback.spans,
+        spans=turn.spans if fallback is None else turn.spans + fallback.spans,
         model_calls=tuple(
             [
-                _call_span(phase, call.started - step.began, end, call)
+                _call_span(phase, call.started - step.board.began, end, call)
                 for part in in_order
                 for phase, end, call in tuple(part.calls)
             ]
         ),
-        conflicts=seat.conflicts if fallback is None else seat.conflicts + fallback.conflicts,
-        settle_error=None if seat.settle_error is None else described(seat.settle_error),
+        conflicts=turn.conflicts if fallback is None else turn.conflicts + fallback.conflicts,
+        settle_error=None if turn.settle_error is None else described(turn.settle_error),
     )
     if logs_agents:
         _logger.debug(
             "%s %s: decided in %.3f s, acted in %.3f s, %d calls.",
-            name_of(seat.agent),
+            name_of(turn.agent),
             report.outcome,
             report.seconds("decide"),
             report.seconds("act"),
@@ -96,16 +95,16 @@ def _agent_report(step: ParallelStep, seat: Seat, *, logs_agents: bool) -> Agent
     return report
 
 
-def _outcome(seat: Seat, fallback: Seat | None) -> Outcome:
+def _outcome(turn: AgentTurn, fallback: AgentTurn | None) -> Outcome:
     if fallback is not None:
         return "failed acting" if fallback.error is not None else "fell back" if fallback.acted else "failed"
-    if seat.left:
+    if turn.left:
         return "left"
-    if seat.error is not None:
-        return "failed acting" if seat.failed_acting else "failed"
-    if seat.called_off or seat.state is State.NOT_STARTED:
+    if turn.error is not None:
+        return "failed acting" if turn.failed_acting else "failed"
+    if turn.called_off or turn.state is State.NOT_STARTED:
         return "called off"
-    return "acted" if seat.acted else "ended"
+    return "acted" if turn.acted else "ended"
 
 
 def _call_span(phase: Phase, start: float, end: float, call: ModelCall) -> CallSpan:

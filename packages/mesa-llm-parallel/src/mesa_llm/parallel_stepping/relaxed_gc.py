@@ -24,7 +24,7 @@ _set = 0  # the first of them as it was changed
 
 
 @contextmanager
-def unhurried(n_agents: int) -> Iterator[None]:
+def relaxed(n_agents: int) -> Iterator[None]:
     """Have the garbage collector look only when there is more than so many agents need.
 
     The collector is the process's own, so this holds for all threads. A threshold that is higher already and a

@@ -1,4 +1,4 @@
-"""What agents owe only to themselves after acting, and need a model for: all of them ask at once."""
+"""Memory maintenance after the acts; all model calls run concurrently."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from mesa_llm.activation import entered
 from mesa_llm.errors.exceptions import ends_run
 from mesa_llm.llm_agent import LLMAgent, settling
 from mesa_llm.parallel_stepping.failures import alike, described, names_of
-from mesa_llm.parallel_stepping.report import Span
-from mesa_llm.parallel_stepping.turns import Seat
+from mesa_llm.parallel_stepping.turn import AgentTurn
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -20,29 +19,29 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 
-async def settle(seats: Iterable[Seat]) -> None:
+async def consolidate(turns: Iterable[AgentTurn]) -> None:
     """Let the agents' memories settle: their calls overlap, their results are kept in the order of the agents.
 
-    A failure undoes nothing. It is kept at its seat, and the memory tries again after its agent's next step. Runs on
+    A failure undoes nothing. It is kept at its turn, and the memory tries again after its agent's next step. Runs on
     the event loop of the caller; cancelling it cancels the calls, and keeps nothing.
 
     Args:
-        seats: whose agents may owe something.
+        turns: whose agents may have something to consolidate.
 
     Raises:
         Exception: what would come again, or make another run, see `ends_run`; after the others have settled.
     """
-    owing = [seat for seat in seats if isinstance(seat.agent, LLMAgent) and settling.may_owe(seat.agent)]
+    owing = [turn for turn in turns if isinstance(turn.agent, LLMAgent) and settling.may_owe(turn.agent)]
     if not owing:
         return
-    results = await asyncio.gather(*(_ask(seat) for seat in owing), return_exceptions=True)
+    results = await asyncio.gather(*(_ask(turn) for turn in owing), return_exceptions=True)
     failures: list[tuple[Agent, Exception]] = []
-    for seat, result in zip(owing, results, strict=True):
+    for turn, result in zip(owing, results, strict=True):
         try:
             _keep(result)
         except Exception as error:
-            seat.settle_error = error
-            failures.append((seat.agent, error))
+            turn.settle_error = error
+            failures.append((turn.agent, error))
     for failure, agents in alike(failures):
         if ends_run(failure):
             raise failure
@@ -51,15 +50,14 @@ async def settle(seats: Iterable[Seat]) -> None:
         )
 
 
-async def _ask(seat: Seat) -> Callable[[], None] | None:
-    step = seat.step
-    started = step.clock() - step.began
+async def _ask(turn: AgentTurn) -> Callable[[], None] | None:
+    started = turn.board.now()
     try:
-        asking = asyncio.get_running_loop().create_task(seat.agent.memory.asettle(), context=entered(seat))
+        asking = asyncio.get_running_loop().create_task(turn.agent.memory.asettle(), context=entered(turn))
         commit: Callable[[], None] | None = await asking
         return commit
     finally:
-        seat.spans += (Span("settle", started, step.clock() - step.began),)
+        turn.add_span("settle", started)
 
 
 def _keep(result: Callable[[], None] | BaseException | None) -> None:
