@@ -178,9 +178,7 @@ PUBLIC = {
             "recording_to_dataframe",
         ]
     ),
-    "mesa_llm.spaces": snapshot(
-        ["Position", "Surroundings", "directions_from", "free_places_around", "move_to", "neighbors_of", "position_of"]
-    ),
+    "mesa_llm.spaces": snapshot(["directions_from", "free_places_around", "move_to", "neighbors_of", "position_of"]),
     "mesa_llm.telemetry": snapshot(["TracedClient"]),
     "mesa_llm.testing": snapshot(["FakeOpenAIServer", "Fault", "ScriptedLLM", "ServedRequest"]),
     "mesa_llm.tools": snapshot(
