@@ -113,21 +113,7 @@ PUBLIC = {
     "mesa_llm.memory": snapshot(
         ["EpisodicMemory", "LongTermMemory", "Memory", "MemoryEntry", "STLTMemory", "ShortTermMemory"]
     ),
-    "mesa_llm.module_llm": snapshot(
-        [
-            "Dialogue",
-            "ModuleLLM",
-            "OfferedTool",
-            "SamplingOptions",
-            "ToolMode",
-            "aconverse",
-            "ask_structured",
-            "connect",
-            "converse",
-            "read_structured",
-            "shared_client",
-        ]
-    ),
+    "mesa_llm.module_llm": snapshot(["ModuleLLM", "SamplingOptions", "ToolMode", "connect"]),
     "mesa_llm.parallel_stepping": snapshot(
         [
             "AgentReport",

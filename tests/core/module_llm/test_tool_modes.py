@@ -11,8 +11,9 @@ from inline_snapshot import snapshot
 from mesa_llm.clients import LiteLLMClient, LLMRequest, Message, ResponseFormat, ToolCall, ToolSpec, tool_call
 from mesa_llm.errors import ConfigurationError, DecisionError, ModelCallError, ModelTimeoutError, RateLimitedError
 from mesa_llm.llm_agent import LLMAgent
-from mesa_llm.module_llm import ModuleLLM, OfferedTool
-from mesa_llm.module_llm.tool_support import calls_no_tools
+from mesa_llm.module_llm import ModuleLLM
+from mesa_llm.module_llm.request_fields import OfferedTool
+from mesa_llm.module_llm.tool_modes import calls_no_tools
 from mesa_llm.reasoning import CoTReasoning
 from mesa_llm.testing import FakeOpenAIServer, Fault, ScriptedLLM
 

@@ -12,13 +12,13 @@ from mesa_llm.errors import ConfigurationError, DecisionError
 from mesa_llm.memory.asking import memory_request
 from mesa_llm.memory.lines import MAX_TOKENS, NOTHING_YET, cut, in_batches, tokens_of_line
 from mesa_llm.memory.memory import Memory, MemoryEntry
-from mesa_llm.module_llm import aconverse
+from mesa_llm.module_llm.dialogue import aconverse
 from mesa_llm.module_llm.json_in_text import answer_in
 
 if TYPE_CHECKING:
     from mesa import Agent
 
-    from mesa_llm.module_llm import Dialogue
+    from mesa_llm.module_llm.dialogue import Dialogue
 
 _logger = logging.getLogger(__name__)
 

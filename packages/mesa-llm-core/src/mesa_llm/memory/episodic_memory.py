@@ -16,7 +16,7 @@ from mesa_llm.memory.grading import grades
 from mesa_llm.memory.lines import MAX_TOKENS, NOTHING_YET, tokens_of_line
 from mesa_llm.memory.memory import Memory, MemoryEntry
 from mesa_llm.memory.relevance import Embed, cosines, scaled, shared_words, unit_vectors, words_in, words_of
-from mesa_llm.module_llm import aconverse, converse
+from mesa_llm.module_llm.dialogue import aconverse, converse
 
 if TYPE_CHECKING:
     from mesa import Agent

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.memory.asking import memory_request
 from mesa_llm.memory.lines import MAX_TOKENS, in_batches
-from mesa_llm.module_llm import ask_structured
+from mesa_llm.module_llm.dialogue import ask_structured
 
 if TYPE_CHECKING:
     from mesa_llm.memory.memory import Memory
-    from mesa_llm.module_llm import Dialogue
+    from mesa_llm.module_llm.dialogue import Dialogue
 
 LOWEST, HIGHEST = 1, 10
 

@@ -19,8 +19,8 @@ from mesa_llm.clients import LLMRequest, LLMResponse, Message, ResponseFormat, T
 from mesa_llm.clients.answers import to_response
 from mesa_llm.clients.messages import JSONSchema
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.module_llm.offered_tool import narrowed_parameters
-from mesa_llm.module_llm.structured import UnreadableAnswerError, has_form, read_object
+from mesa_llm.module_llm.dialogue import UnreadableAnswerError, has_form, read_object
+from mesa_llm.module_llm.request_fields import narrowed_parameters, rebuilt
 
 MOST_CALLS = 5
 """How many tools one answer can call."""
@@ -38,8 +38,6 @@ _HOW_MANY = {
     "required": f"Call at least one tool, and at most {MOST_CALLS}.",
     "auto": f"Call at most {MOST_CALLS}. To call none, give an empty list.",
 }
-_NAMED_SCHEMAS = {"$defs", "properties"}
-_DATA = {"const", "default", "enum", "examples", "required"}
 
 
 class _Call(BaseModel):
@@ -198,24 +196,19 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fitted(schema: Mapping[str, Any], tool: str) -> dict[str, Any]:
+def _fitted(schema: JSONSchema, tool: str) -> dict[str, Any]:
     """A tool's schema as a part of a larger one: texts and lists bounded, references led to the root."""
-    fitted: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key == "$ref" and isinstance(value, str) and value.startswith("#/$defs/"):
-            fitted[key] = f"#/$defs/{tool}-{value.removeprefix('#/$defs/')}"
-        elif key in _NAMED_SCHEMAS:
-            fitted[key] = {name: _fitted_value(part, tool) for name, part in value.items()}
-        else:
-            fitted["anyOf" if key == "oneOf" else key] = value if key in _DATA else _fitted_value(value, tool)
-    if fitted.get("type") == "string" and not fitted.keys() & {"enum", "const", "pattern", "format"}:
-        fitted["maxLength"] = min(fitted.get("maxLength", LONGEST_TEXT), 2000)
-    if fitted.get("type") == "array":
-        fitted.setdefault("maxItems", max(MOST_ITEMS, fitted.get("minItems", 0)))
+
+    def fit(part: dict[str, Any]) -> dict[str, Any]:
+        fitted = {"anyOf" if key == "oneOf" else key: value for key, value in part.items()}
+        reference = fitted.get("$ref")
+        if isinstance(reference, str) and reference.startswith("#/$defs/"):
+            fitted["$ref"] = f"#/$defs/{tool}-{reference.removeprefix('#/$defs/')}"
+        if fitted.get("type") == "string" and not fitted.keys() & {"enum", "const", "pattern", "format"}:
+            fitted["maxLength"] = min(fitted.get("maxLength", LONGEST_TEXT), 2000)
+        if fitted.get("type") == "array":
+            fitted.setdefault("maxItems", max(MOST_ITEMS, fitted.get("minItems", 0)))
+        return fitted
+
+    fitted: dict[str, Any] = rebuilt(schema, fit)
     return fitted
-
-
-def _fitted_value(value: Any, tool: str) -> Any:
-    if isinstance(value, Mapping):
-        return _fitted(value, tool)
-    return [_fitted_value(item, tool) for item in value] if isinstance(value, list) else value

@@ -12,8 +12,14 @@ from mesa_llm.clients.transport import check_transport
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.module_llm.connect import shared_client
 from mesa_llm.module_llm.dialogue import aconverse, converse
-from mesa_llm.module_llm.sampling import SamplingOptions, sampling_options
-from mesa_llm.module_llm.schemas import AnyFormat, AnyTool, response_format_fields, tool_specs
+from mesa_llm.module_llm.request_fields import (
+    AnyFormat,
+    AnyTool,
+    SamplingOptions,
+    response_format_fields,
+    sampling_options,
+    tool_specs,
+)
 from mesa_llm.module_llm.tool_modes import ToolMode, ask_in_mode, check_tool_mode
 
 _OLLAMA = "http://localhost:11434"

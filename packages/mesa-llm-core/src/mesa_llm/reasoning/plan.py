@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.module_llm import Dialogue
+from mesa_llm.module_llm.dialogue import Dialogue
 
 if TYPE_CHECKING:
     from mesa_llm.clients import Message, ToolChoice

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mesa_llm.module_llm import ask_structured
+from mesa_llm.module_llm.dialogue import ask_structured
 from mesa_llm.reasoning.executor import tool_calls_for
 from mesa_llm.reasoning.plan import Thinking
 from mesa_llm.reasoning.prompts import system_prompt, user_prompt

@@ -10,7 +10,7 @@ from mesa_llm.activation import adecide, decide, in_thread, nearer_method, stage
 from mesa_llm.clients import ToolChoice
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.module_llm import aconverse, converse
+from mesa_llm.module_llm.dialogue import aconverse, converse
 from mesa_llm.reasoning.executor import tool_calls_for
 from mesa_llm.reasoning.observation import Observation
 from mesa_llm.reasoning.plan import HeldPlans, Plan, Question, Thinking, check_ttl, names_of

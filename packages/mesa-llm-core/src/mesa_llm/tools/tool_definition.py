@@ -20,7 +20,7 @@ from pydantic_core import from_json, to_json, to_jsonable_python
 
 from mesa_llm.clients.messages import ToolSpec
 from mesa_llm.errors import ConfigurationError, ToolError
-from mesa_llm.module_llm import OfferedTool
+from mesa_llm.module_llm.request_fields import OfferedTool
 from mesa_llm.tools import argument_errors, tool_docstring
 from mesa_llm.tools.json_schema import parameters_schema
 from mesa_llm.tools.visible import Seen, Sight, is_marked, narrowed, without_marks
