@@ -14,10 +14,9 @@ from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, ConflictError, ToolError
 from mesa_llm.errors.exceptions import ends_run
 from mesa_llm.errors.tracebacks import place_of, shorten
-from mesa_llm.tools import tool_calls
+from mesa_llm.tools.tool_calls import ToolResult, no_such_tool, parse_arguments, read_call
+from mesa_llm.tools.tool_decorator import ToolTable
 from mesa_llm.tools.tool_definition import check_name, definition_of
-from mesa_llm.tools.tool_result import ToolResult
-from mesa_llm.tools.tool_table import ToolTable
 from mesa_llm.tools.visible import Seen, Sight
 
 logger = logging.getLogger(__name__)
@@ -205,10 +204,10 @@ class ToolManager:
         self, caller: _Caller, call: Any, invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]]
     ) -> ToolResult:
         agent = caller.agent
-        call_id, name, raw = tool_calls.read(call)
+        call_id, name, raw = read_call(call)
         arguments: dict[str, Any] = {}
         try:
-            arguments = tool_calls.parse_arguments(raw)
+            arguments = parse_arguments(raw)
             function = self._offered(name, caller.offered)
             definition = definition_of(function, name)
             accepted = definition.validate(arguments, caller.sight)
@@ -240,7 +239,7 @@ class ToolManager:
         function = self.tools.get(name)
         if function is None or (offered is not None and name not in offered):
             on_offer = [tool for tool in self.tools if offered is None or tool in offered]
-            raise tool_calls.no_such_tool(name, on_offer)
+            raise no_such_tool(name, on_offer)
         return function
 
 
