@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation import current_turn, step_of
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.limits.token_estimate import tokens_in
-from mesa_llm.memory.lines import (
+from mesa_llm.memory.prompt import (
     FEWEST_TOKENS,
     LARGEST_SHARE,
     MAX_TOKENS,

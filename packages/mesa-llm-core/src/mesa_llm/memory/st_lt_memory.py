@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.consolidation import LONG_TERM_TOKENS, ConsolidatingMemory
-from mesa_llm.memory.lines import MAX_TOKENS
+from mesa_llm.memory.lt_memory import LONG_TERM_TOKENS, ConsolidatingMemory
 from mesa_llm.memory.memory import MemoryEntry
+from mesa_llm.memory.prompt import MAX_TOKENS
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -79,7 +79,7 @@ class STLTMemory(ConsolidatingMemory):
         super(ConsolidatingMemory, self)._store(entry)
         self._drop_steps_before_last(self.capacity)
 
-    def _owed(self) -> Sequence[MemoryEntry]:
+    def _pending(self) -> Sequence[MemoryEntry]:
         if not self.consolidation_capacity:
             return ()
         return self._kept[: max(self._beyond_the_steps(), self._beyond_the_room())]
