@@ -166,7 +166,7 @@ PUBLIC = {
     ),
     "mesa_llm.spaces": snapshot(["directions_from", "free_places_around", "move_to", "neighbors_of", "position_of"]),
     "mesa_llm.telemetry": snapshot(["TracedClient"]),
-    "mesa_llm.testing": snapshot(["FakeOpenAIServer", "Fault", "ScriptedLLM", "ServedRequest"]),
+    "mesa_llm.testing": snapshot(["FakeOpenAIServer", "Fault", "ScriptedLLM"]),
     "mesa_llm.tools": snapshot(
         ["FreeDirection", "ToolManager", "ToolResult", "VisibleAgent", "VisibleAgentId", "VisibleCell", "tool"]
     ),

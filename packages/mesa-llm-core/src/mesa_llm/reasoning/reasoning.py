@@ -11,9 +11,9 @@ from mesa_llm.clients import ToolChoice
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.module_llm.dialogue import aconverse, converse
-from mesa_llm.reasoning.executor import tool_calls_for
 from mesa_llm.reasoning.observation import Observation
 from mesa_llm.reasoning.plan import HeldPlans, Plan, Question, Thinking, check_ttl, names_of
+from mesa_llm.reasoning.prompts import tool_calls_for
 
 if TYPE_CHECKING:
     from mesa_llm.llm_agent import LLMAgent
