@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,23 +43,37 @@ _LONG_AGO = "Long ago:\n"
 _LATELY = "\n\nLately:\n"
 
 
-class ConsolidatingMemory(Memory):
-    """Base of memories with a long-term part: a text that a model rewrites from itself and from older entries.
+class LongTermMemory(Memory):
+    """Remembers all in one text, into which a model works each step when everybody has acted: one call a step.
 
-    The model does so when everybody has acted. Until an entry has gone into the text it is in the prompt, as far as
-    there is room; entries that arrive in the meantime are kept. A consolidation that fails is tried again after the
-    agent's next step. If it fails for so long that ten times what fits into a prompt is waiting, or a thousand entries,
-    the memory gives up the oldest with a warning.
+    Until an entry has gone into the text it is in the prompt word for word, as far as there is room; so are entries
+    that arrive in the meantime, such as messages. A consolidation that fails is tried again after the agent's next
+    step. If it fails for so long that ten times what fits into a prompt is waiting, or a thousand entries, the memory
+    gives up the oldest with a warning.
+
+    ```python
+    from mesa import Model
+    from mesa_llm.llm_agent import LLMAgent
+    from mesa_llm.memory import LongTermMemory
+    from mesa_llm.reasoning import CoTReasoning
+    from mesa_llm.testing import ScriptedLLM
+
+    llm = ScriptedLLM("Rest.")
+    agent = LLMAgent(Model(), CoTReasoning, client=llm, memory=lambda agent: LongTermMemory(agent))
+    agent.memory.add_to_memory("plan", {"content": "plant maize"})
+    print("plant maize" in agent.memory.get_prompt_ready())
+    #> True
+    ```
 
     Args:
         agent: whose memory it is.
-        llm_model: the model that consolidates, see `Memory`.
         display: without effect, see `Memory`.
+        llm_model: the model that consolidates; by default the agent's.
         api_base: the base URL of its server, see `Memory`.
         additive_event_types: without effect, see `Memory`.
-        max_tokens: what the memory as a whole takes of a prompt at most, see `Memory`.
-        long_term_tokens: what the long-term part takes of it at most, at least 50, and never more than half of
-            `max_tokens`. The model is asked for so few words that it can keep to it; a longer answer is cut.
+        max_tokens: what the memory takes of a prompt at most, see `Memory`.
+        long_term_tokens: what the text takes of it at most, at least 50, and never more than half of `max_tokens`. The
+            model is asked for so few words that it can keep to it; a longer answer is cut.
 
     Attributes:
         long_term_memory: the text; empty as long as nothing has been consolidated.
@@ -72,8 +85,8 @@ class ConsolidatingMemory(Memory):
     def __init__(
         self,
         agent: Agent[Any],
-        llm_model: str | None = None,
         display: bool = True,
+        llm_model: str | None = None,
         api_base: str | None = None,
         additive_event_types: Iterable[str] | None = None,
         *,
@@ -88,9 +101,9 @@ class ConsolidatingMemory(Memory):
         self.long_term_tokens = long_term_tokens if max_tokens is None else min(long_term_tokens, max_tokens // 2)
         self.long_term_memory = ""
 
-    @abstractmethod
     def _pending(self) -> Sequence[MemoryEntry]:
         """The entries to be consolidated now, oldest first."""
+        return tuple(self._kept)
 
     @property
     def _room(self) -> int | None:
@@ -136,7 +149,7 @@ class ConsolidatingMemory(Memory):
         return keep
 
     def _consolidated(self, lines: Sequence[str]) -> Dialogue[str]:
-        text = self._long_term()
+        text = self.format_long_term()
         instructions = _INSTRUCTIONS.format(words=self.long_term_tokens // TOKENS_PER_WORD)
         for batch in in_batches(lines, self.max_tokens or MAX_TOKENS):
             news = "\n".join(batch)
@@ -150,67 +163,14 @@ class ConsolidatingMemory(Memory):
                 )
         return text
 
-    def _long_term(self) -> str:
-        """The long-term memory, cut to `long_term_tokens`: the user may have set it to a longer text."""
-        return shortened(str(self.long_term_memory), self.long_term_tokens, note=" …")
-
     def format_long_term(self) -> str:
-        """The long-term memory; empty as long as there is none."""
-        return self._long_term()
+        """The long-term memory, cut to `long_term_tokens`; empty as long as nothing has been consolidated."""
+        return shortened(str(self.long_term_memory), self.long_term_tokens, note=" …")
 
     def get_prompt_ready(self) -> str:
         """The memory as text for a prompt; without an observation just made, which has a place of its own there."""
-        past, long_term = self._past(), self._long_term()
+        past, long_term = self._past(), self.format_long_term()
         if not long_term:
             return self._lines(past)
         long_ago = _LONG_AGO + long_term
         return f"{long_ago}{_LATELY}{self._lines(past, beside=long_ago + _LATELY)}" if past else long_ago
-
-
-class LongTermMemory(ConsolidatingMemory):
-    """Remembers all in one text, into which a model works each step when it has ended: one call a step.
-
-    What has come since, such as messages of agents that acted later, is in the prompt word for word.
-
-    ```python
-    from mesa import Model
-    from mesa_llm.llm_agent import LLMAgent
-    from mesa_llm.memory import LongTermMemory
-    from mesa_llm.reasoning import CoTReasoning
-    from mesa_llm.testing import ScriptedLLM
-
-    llm = ScriptedLLM("Rest.")
-    agent = LLMAgent(Model(), CoTReasoning, client=llm, memory=lambda agent: LongTermMemory(agent))
-    agent.memory.add_to_memory("plan", {"content": "plant maize"})
-    print("plant maize" in agent.memory.get_prompt_ready())
-    #> True
-    ```
-
-    Args:
-        agent: whose memory it is.
-        display: without effect, see `Memory`.
-        llm_model: the model that consolidates; by default the agent's.
-        api_base: the base URL of its server, see `Memory`.
-        additive_event_types: without effect, see `Memory`.
-        max_tokens: what the memory takes of a prompt at most, see `Memory`.
-        long_term_tokens: what the text takes of it at most, see `ConsolidatingMemory`.
-
-    Raises:
-        ConfigurationError: if one of these cannot work.
-    """
-
-    def __init__(
-        self,
-        agent: Agent[Any],
-        display: bool = True,
-        llm_model: str | None = None,
-        api_base: str | None = None,
-        additive_event_types: Iterable[str] | None = None,
-        *,
-        max_tokens: int | None = MAX_TOKENS,
-        long_term_tokens: int = LONG_TERM_TOKENS,
-    ) -> None:
-        super().__init__(agent, llm_model, display, api_base, max_tokens=max_tokens, long_term_tokens=long_term_tokens)
-
-    def _pending(self) -> Sequence[MemoryEntry]:
-        return tuple(self._kept)

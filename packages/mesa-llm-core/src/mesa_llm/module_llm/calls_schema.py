@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ResponseFormat, ToolCall, ToolSpec, tool_call
 from mesa_llm.clients.answers import to_response
 from mesa_llm.clients.messages import JSONSchema
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.module_llm.dialogue import UnreadableAnswerError, has_form, read_object
+from mesa_llm.module_llm.dialogue import UnreadableAnswerError, as_model, has_form, read_object
 from mesa_llm.module_llm.request_fields import narrowed_parameters, rebuilt
 
 MOST_CALLS = 5
@@ -92,11 +92,7 @@ def read_calls(message: Message, request: LLMRequest) -> tuple[ToolCall, ...]:
 
     def accept(value: dict[str, Any]) -> tuple[ToolCall, ...]:
         try:
-            calls = _Calls.model_validate(value).calls
-            made = [tool_call(call.tool, **call.arguments) for call in calls]
-        except ValidationError as error:
-            problem = error.errors()[0]
-            raise UnreadableAnswerError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
+            made = [tool_call(call.tool, **call.arguments) for call in as_model(value, _Calls).calls]
         except (ValueError, RecursionError) as error:
             raise UnreadableAnswerError("it holds a number too long, or values nested too deep") from error
         if unknown := [call.name for call in made if call.name not in names]:

@@ -220,7 +220,7 @@ def _reader(form: Form) -> Callable[[str], Any]:
         names = [{name, field.alias or name} for name, field in form.model_fields.items()]
         if form.__pydantic_root_model__:  # not asked of RootModel, whose import takes its time
             _refuse_other_than_object(form.model_json_schema())
-        return lambda text: read_object(text, lambda value: _as_model(value, form), names)
+        return lambda text: read_object(text, lambda value: as_model(value, form), names)
     schema = _response_format(form).schema
     _refuse_other_than_object(schema)
     properties = [{name} for name in schema.get("properties", ())]
@@ -242,7 +242,12 @@ def _refuse_other_than_object(schema: Mapping[str, Any]) -> None:
         )
 
 
-def _as_model[M: BaseModel](value: dict[str, Any], form: type[M]) -> M:
+def as_model[M: BaseModel](value: dict[str, Any], form: type[M]) -> M:
+    """The object as an instance of a pydantic model.
+
+    Raises:
+        UnreadableAnswerError: if it is none.
+    """
     try:
         # As JSON, for there a model in strict mode too takes a text for a date, and a list for a tuple.
         return form.model_validate_json(json.dumps(value))
