@@ -81,8 +81,8 @@ class Memory(ABC):
             self.gist = "Nothing yet."
 
         def get_prompt_ready(self):
-            told = f"I was told: {self.gist} Lately: "
-            return told + self._lines(self._past(), beside=told)
+            gist = f"What others said: {self.gist} Lately: "
+            return gist + self._lines(self._past(), beside=gist)
 
         async def asettle(self):
             heard = [entry for entry in self.entries if entry.type == "message"]

@@ -2,8 +2,8 @@
 
 The tools become one schema, which the server holds the answer to (llama.cpp, vLLM, SGLang, Ollama, LM Studio; OpenAI
 follows it without `strict`, whose rules most tools break). So the schema keeps to what their converters have in common:
-`anyOf` and not `oneOf`, definitions at the root, and bounds on whatever could go on for ever, which a small model would
-make use of. The server does not tell the model what the schema says, so the prompt does.
+`anyOf` and not `oneOf`, definitions at the root, and bounds on texts and lists, which a small model would otherwise
+extend without end. The server does not show the schema to the model, so the prompt does.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _messages(request: LLMRequest, choice: str) -> tuple[Message, ...]:
     """The conversation in words, headed by the tools: they are the same for all agents that have them."""
     listed = [
         json.dumps(
-            {"tool": tool.name, "description": tool.description, "arguments": _told(tool.parameters)},
+            {"tool": tool.name, "description": tool.description, "arguments": _described(tool.parameters)},
             ensure_ascii=False,
         )
         for tool in request.tools
@@ -128,10 +128,9 @@ def _messages(request: LLMRequest, choice: str) -> tuple[Message, ...]:
     return (Message("system", about_tools), *messages)
 
 
-def _told(parameters: JSONSchema) -> JSONSchema:
-    """What the model is told of a tool's arguments: each with its own schema, as short as that can be."""
-    told = parameters if "$defs" in parameters else parameters.get("properties", {})
-    return dict(told)
+def _described(parameters: JSONSchema) -> JSONSchema:
+    """A tool's arguments for the prompt: each with its own schema, as short as possible."""
+    return dict(parameters if "$defs" in parameters else parameters.get("properties", {}))
 
 
 def _in_words(messages: Iterable[Message]) -> Iterator[Message]:

@@ -164,7 +164,7 @@ class ModuleLLM:
         system = system_prompt if system_prompt is not None else self.system_prompt
         return LLMRequest(
             model=self.llm_model,
-            # Always one system message, be it empty: some servers put in a default of their own where there is none.
+            # Always one system message, even an empty one: without it some servers insert their own default.
             messages=(Message("system", system or ""), *_user_messages(prompt)),
             tools=tools,
             tool_choice=cast("ToolChoice", tool_choice) if tools else None,

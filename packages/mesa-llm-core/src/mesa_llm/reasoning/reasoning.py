@@ -113,7 +113,7 @@ class Reasoning:
         )
 
     def unfinished_plan(self, ttl: int) -> Plan | None:
-        """What is left of an earlier plan, to go on with instead of deciding anew; `None` if nothing is.
+        """The rest of an earlier plan, to continue instead of deciding again; `None` if nothing is left.
 
         Args:
             ttl: the `ttl` of the decision that is to be made.

@@ -34,7 +34,7 @@ class ReWOOReasoning(Reasoning):
     """Plans up to five actions with two model calls; carries out one tool call a step, without asking again.
 
     Each call of a plan is made once. A `ttl` above 1 is the most steps that a plan is followed for: what is left of it
-    then is dropped, and the agent plans anew.
+    then is dropped, and the agent makes a new plan.
 
     ```python
     from mesa import Model

@@ -70,7 +70,7 @@ class TracedClient(AsyncClient):
             | attributes.server_attributes(_endpoint(self.inner, request.model))
             | attributes.origin_attributes(current_origin()),
         )
-        # Errors are told here: as events they would show their texts, and prompts in them.
+        # Errors become attributes: as events they would show their texts, and prompts in them.
         with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
             if self.record_content and span.is_recording():
                 span.set_attributes(attributes.request_content(request))

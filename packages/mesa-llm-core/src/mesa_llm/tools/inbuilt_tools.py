@@ -95,8 +95,8 @@ def _named(direction: str, steps: dict[str, Position], agent: LLMAgent) -> str:
         if _letters(name) == wanted:
             return name
     here = position_of(agent)
-    way_out = f"Possible: {listed(steps)}." if steps else "No step is possible at all."
-    raise ToolError(f"There is no step {short_repr(direction)} from {here!r}. {way_out}")
+    hint = f"Possible: {listed(steps)}." if steps else "No step is possible at all."
+    raise ToolError(f"There is no step {short_repr(direction)} from {here!r}. {hint}")
 
 
 def _letters(name: str) -> str:

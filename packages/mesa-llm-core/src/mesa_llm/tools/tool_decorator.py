@@ -30,7 +30,7 @@ def tool(
 ) -> Any:
     """Make a function a tool: `@tool`, or `@tool(tool_manager=manager)`.
 
-    The model is told its name, its docstring's description, and of each parameter the type, the default and the
+    The model sees its name, its docstring's description, and of each parameter the type, the default and the
     description in the docstring's Args. Parameters with a default are optional. The function may be async. It is
     returned as it is, with the schema in the form of the OpenAI API as `__tool_schema__`.
 

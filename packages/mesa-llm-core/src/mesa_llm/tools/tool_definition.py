@@ -110,7 +110,7 @@ def define(
 ) -> ToolDefinition:
     """Make a function's definition as a tool; it replaces an earlier one.
 
-    Warns, naming tool and parameters, of what the model is not told: descriptions and types.
+    Warns about missing descriptions and types, which the model would need, naming tool and parameters.
 
     Args:
         function: the function.

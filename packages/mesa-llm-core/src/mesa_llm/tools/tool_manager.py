@@ -145,7 +145,7 @@ class ToolManager:
     ) -> list[ToolResult]:
         """Call the tools that a model has asked for, one after the other, in the order of the calls.
 
-        Whatever the model did wrong, and whatever fails in a tool, becomes the text of a result that is not `ok`;
+        Mistakes of the model and failures inside a tool become the text of a result that is not `ok`;
         errors of a tool other than `ToolError` are logged, those of one kind once in a step. What would end a run in a
         decision is raised here too: a missing key, an exhausted budget, a journal that cannot be read. So is what is no
         `Exception`, such as `KeyboardInterrupt` and `StepAborted`. The calls that are left are not made then. Tools run
