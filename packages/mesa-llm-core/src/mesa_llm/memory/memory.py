@@ -81,7 +81,7 @@ class Memory(ABC):
             self.gist = "Nothing yet."
 
         def get_prompt_ready(self):
-            gist = f"What others said: {self.gist} Lately: "
+            gist = f"I was told: {self.gist} Lately: "
             return gist + self._lines(self._past(), beside=gist)
 
         async def asettle(self):
