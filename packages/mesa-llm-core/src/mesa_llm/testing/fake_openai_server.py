@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from mesa_llm.clients.answers import Answer, to_response
-from mesa_llm.clients.latency import Latency, check_latency, pause
+from mesa_llm.clients.latency import Latency
 from mesa_llm.concurrency.loop_thread import LoopThread
 from mesa_llm.testing.fault import Fault
-from mesa_llm.testing.scripted_llm import Gate, Script, ScriptReader
+from mesa_llm.testing.scripted_llm import Script, ScriptReader
 
 if TYPE_CHECKING:
     import ssl
@@ -85,9 +85,7 @@ class FakeOpenAIServer:
         self.connections_opened = 0
         self.concurrency = 0
         self.peak_concurrency = 0
-        self._script: ScriptReader[dict[str, Any], ServerAnswer] = ScriptReader(answer)
-        self._latency = check_latency(latency)
-        self._gate = Gate(hold_until, patience)
+        self._script: ScriptReader[dict[str, Any], ServerAnswer] = ScriptReader(answer, latency, hold_until, patience)
         self._models = models
         self._tls = tls
         self._port = 0
@@ -163,9 +161,8 @@ class FakeOpenAIServer:
 
     async def _answer(self, body: dict[str, Any], number: int) -> ServerAnswer:
         try:
-            await self._gate.wait()
-            await pause(self._latency, body)
-            return await self._script.answer(body, number)
+            answer, _seconds = await self._script.answer(body, number)
+            return answer
         except Exception as error:  # the caller is at the other end of a connection
             return Fault(body=f"{type(error).__name__}: {error}")
 

@@ -57,9 +57,7 @@ class ScriptedLLM(AsyncClient):
         self.requests: list[LLMRequest] = []
         self.in_flight = 0
         self.peak_in_flight = 0
-        self._script: ScriptReader[LLMRequest, Answer] = ScriptReader(script)
-        self._latency = check_latency(latency)
-        self._gate = Gate(hold_until, patience)
+        self._script: ScriptReader[LLMRequest, Answer] = ScriptReader(script, latency, hold_until, patience)
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Answer a request. Runs on the transport loop."""
@@ -68,23 +66,27 @@ class ScriptedLLM(AsyncClient):
         self.in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
         try:
-            await self._gate.wait()
-            seconds = await pause(self._latency, request)
-            return to_response(await self._script.answer(request, place), model=request.model, latency_s=seconds)
+            answer, seconds = await self._script.answer(request, place)
+            return to_response(answer, model=request.model, latency_s=seconds)
         finally:
             self.in_flight -= 1
 
 
 class ScriptReader[Q, A]:
-    """Gives one answer of a script for each request.
+    """Gives one answer of a script for each request, when its batch is complete and its latency is over.
 
     Args:
         script: a function of the request, plain or async; a list or tuple of answers, given in order; or one answer,
             given every time. An exception as answer is raised.
+        latency: seconds until an answer, or a function that gives them for a request.
+        hold_until: how many requests make a batch; `None` holds none.
+        patience: seconds after which a batch that is not complete fails.
     """
 
-    def __init__(self, script: Script[Q, A]) -> None:
+    def __init__(self, script: Script[Q, A], latency: Latency[Q], hold_until: int | None, patience: float) -> None:
         self._script = script
+        self._latency = check_latency(latency)
+        self._gate = Gate(hold_until, patience)
         self._arrived = 0
 
     def take_place(self) -> int:
@@ -92,23 +94,25 @@ class ScriptReader[Q, A]:
         self._arrived += 1
         return self._arrived
 
-    async def answer(self, request: Q, place: int) -> A:
-        """The answer to a request.
+    async def answer(self, request: Q, place: int) -> tuple[A, float]:
+        """The answer to a request, and the seconds of latency before it.
 
         Args:
             request: the request.
             place: its number from `take_place`.
 
         Raises:
-            AssertionError: if there are more requests than answers.
+            AssertionError: if there are more requests than answers, or the batch does not become complete in time.
             Exception: what the script answers or raises.
         """
+        await self._gate.wait()
+        seconds = await pause(self._latency, request)
         answer = self._look_up(request, place)
         if inspect.isawaitable(answer):
             answer = await answer
         if isinstance(answer, Exception):
             raise answer
-        return cast("A", answer)
+        return cast("A", answer), seconds
 
     def _look_up(self, request: Q, place: int) -> object:
         if callable(self._script):
