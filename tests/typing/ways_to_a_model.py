@@ -27,7 +27,7 @@ from mesa_llm.limits import (
     RetryingClient,
     SingleFlightClient,
 )
-from mesa_llm.module_llm import ModuleLLM, connect, shared_client
+from mesa_llm.module_llm import ModuleLLM, connect
 from mesa_llm.testing import FakeOpenAIServer, ScriptedLLM
 
 
@@ -94,7 +94,6 @@ def connections() -> None:
     assert_type(
         connect(api_base="http://localhost:8000/v1", max_concurrency="adaptive", budget=Budget(cost=1)), LLMClient
     )
-    assert_type(shared_client(transport="direct"), LLMClient)
     llm = ModuleLLM("openai/x", client=Echo(), temperature=0.1, extra_body={"min_p": 0.1})
     assert_type(llm.client, LLMClient)
     assert_type(llm.generate("hello"), LLMResponse)

@@ -14,7 +14,8 @@ from mesa_llm.limits import (
     SingleFlightClient,
 )
 from mesa_llm.llm_agent import LLMAgent
-from mesa_llm.module_llm import ModuleLLM, connect, shared_client
+from mesa_llm.module_llm import ModuleLLM, connect
+from mesa_llm.module_llm.connect import shared_client
 from mesa_llm.testing import FakeOpenAIServer, Fault
 
 ASK = LLMRequest(model="openai/fake-model", messages=(Message("user", "hello"),), options={"temperature": 0})

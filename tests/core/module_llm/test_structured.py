@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from mesa_llm.clients import LLMResponse, Message, ResponseFormat, Usage
 from mesa_llm.errors import ConfigurationError, DecisionError
-from mesa_llm.module_llm import ModuleLLM, ask_structured, converse, read_structured
+from mesa_llm.module_llm import ModuleLLM
+from mesa_llm.module_llm.dialogue import ask_structured, converse, read_structured
 from mesa_llm.testing import ScriptedLLM
 
 

@@ -9,7 +9,7 @@ import pytest
 from mesa.discrete_space import CellAgent, HexGrid, Network, OrthogonalMooreGrid, OrthogonalVonNeumannGrid
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.spaces import Surroundings
+from mesa_llm.spaces.surroundings import Surroundings
 
 
 def add_layer(grid, name, data):

@@ -12,7 +12,7 @@ from mesa.experimental.continuous_space import ContinuousSpace, ContinuousSpaceA
 
 from mesa_llm.clients import Message, ToolCall, tool_call
 from mesa_llm.llm_agent import LLMAgent
-from mesa_llm.module_llm import OfferedTool
+from mesa_llm.module_llm.request_fields import OfferedTool
 from mesa_llm.reasoning import CoTReasoning, OneCallReasoning, Plan, ReActReasoning, ReWOOReasoning
 from mesa_llm.spaces import free_places_around, position_of
 from mesa_llm.testing import ScriptedLLM

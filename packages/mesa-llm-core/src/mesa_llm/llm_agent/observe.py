@@ -9,7 +9,7 @@ from mesa_llm.activation import step_of
 from mesa_llm.llm_agent.snapshot import name_of, snapshot
 from mesa_llm.llm_agent.visible_attributes import visible_attributes
 from mesa_llm.reasoning.observation import Observation
-from mesa_llm.spaces import Surroundings, position_of
+from mesa_llm.spaces.surroundings import Surroundings, position_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -3,7 +3,7 @@
     ShortTermMemory    the last steps, word for word; asks no model
     STLTMemory         the last steps, and a text into which a model works older ones
     LongTermMemory     one text, into which a model works each step
-    EpisodicMemory     single events, of which the recent, important and relevant ones are told
+    EpisodicMemory     single events; the recent, important and relevant ones go into prompts
 
 All of them are bounded. What they need a model for is done after everybody has acted, for all agents at the same time,
 and by the agents' own way to the model: limited, counted and journalled as any other call.

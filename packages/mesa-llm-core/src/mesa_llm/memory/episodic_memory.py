@@ -12,19 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import step_of
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.grading import grades
-from mesa_llm.memory.lines import MAX_TOKENS, NOTHING_YET, tokens_of_line
 from mesa_llm.memory.memory import Memory, MemoryEntry
-from mesa_llm.memory.relevance import Embed, cosines, scaled, shared_words, unit_vectors, words_in, words_of
-from mesa_llm.module_llm import aconverse, converse
+from mesa_llm.memory.prompt import MAX_TOKENS, NOTHING_YET, tokens_of_line
+from mesa_llm.memory.scores import (
+    Embed,
+    cosines,
+    importances,
+    scaled,
+    shared_words,
+    unit_vectors,
+    words_in,
+    words_of,
+)
+from mesa_llm.module_llm.dialogue import aconverse, converse
 
 if TYPE_CHECKING:
     from mesa import Agent
 
-    from mesa_llm.memory.relevance import Vector
+    from mesa_llm.memory.scores import Vector
 
-UNGRADED = 5
-"""The importance of an entry that no model has graded yet: the middle."""
+UNJUDGED = 5
+"""The importance of an entry that no model has judged yet: the middle."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +59,7 @@ class EpisodicMemory(Memory):
         `recency_decay` to the power of the entry's age in steps, since it happened. (In the paper: since it was last
         remembered; but reading a memory changes nothing here.)
     `importance`
-        from 1 to 10, as a model grades it after everybody has acted, many entries in one call. Until then, and as long
+        from 1 to 10, as a model judges it after everybody has acted, many entries in one call. Until then, and as long
         as the model fails, it is 5.
     `relevance`
         how near the entry is to what is new. By the words they share, rare ones counting more; or with `embed`, by the
@@ -59,7 +67,7 @@ class EpisodicMemory(Memory):
         has a relevance of 0 until it has its own.
 
     What is new is always in the prompt first, whatever its score: what is of this step or the last one, or came since
-    the agent has last settled. So nothing that was said to the agent is missed for having a low grade.
+    the agent has last settled. So nothing that was said to the agent is missed because its importance is low.
 
     ```python
     from mesa import Model
@@ -77,7 +85,7 @@ class EpisodicMemory(Memory):
 
     Args:
         agent: whose memory it is.
-        llm_model: the model that grades; by default the agent's, see `Memory`.
+        llm_model: the model that judges importance; by default the agent's, see `Memory`.
         display: without effect, see `Memory`.
         max_capacity: how many entries are kept, at least 1; the oldest go first.
         considered_entries: how many of them the prompt has at most, at least 1.
@@ -140,23 +148,23 @@ class EpisodicMemory(Memory):
         self._episodes = [episode for episode in self._episodes if id(episode.entry) not in gone]
 
     async def asettle(self) -> Callable[[], None] | None:
-        """Have the model grade what has not been graded, and have embedded what has no embedding.
+        """Have the model judge new entries, and embed those that have no embedding.
 
         Raises:
             ModelCallError: if the model could not be asked.
-            DecisionError: if it does not answer with grades, asked again once.
+            DecisionError: if it does not answer with numbers, asked again once.
             ValueError: if `embed` does not give one vector for each text.
             Exception: what `embed` raises.
         """
-        ungraded = [episode for episode in self._episodes if episode.importance is None]
+        unjudged = [episode for episode in self._episodes if episode.importance is None]
         bare = [episode for episode in self._episodes if self._embed is not None and episode.vector is None]
-        if not ungraded and not bare:
+        if not unjudged and not bare:
             return None
-        importances = await aconverse(grades(self, self._lines_of(ungraded)), self.llm.acomplete)
+        found = await aconverse(importances(self, self._lines_of(unjudged)), self.llm.acomplete)
         vectors = await self._embedded(self._lines_of(bare))
 
         def keep() -> None:
-            for episode, importance in zip(ungraded, importances, strict=True):
+            for episode, importance in zip(unjudged, found, strict=True):
                 episode.importance = importance
             for episode, vector in zip(bare, vectors, strict=True):
                 episode.vector = vector
@@ -173,28 +181,28 @@ class EpisodicMemory(Memory):
         return unit_vectors(await vectors if inspect.isawaitable(vectors) else vectors, len(lines))
 
     def grade_event_importance(self, type: str, content: Mapping[str, Any]) -> int:  # noqa: A002 - mesa-llm's name
-        """Have the model grade an event now, from 1 to 10; blocks the calling thread. Remembers nothing.
+        """Have the model judge the importance of an event now; blocks the calling thread. Remembers nothing.
 
-        Entries are graded without it, see above: a call in an agent's step makes the step longer.
+        Entries are judged without it, see above: a call in an agent's step makes the step longer.
 
         Args:
             type: the type of the event.
             content: what happened.
 
         Returns:
-            The grade, from 1 to 10.
+            The importance, from 1 to 10.
 
         Raises:
             ModelCallError: if the model could not be asked.
-            DecisionError: if it does not answer with a grade, asked again once.
+            DecisionError: if it does not answer with a number, asked again once.
         """
-        (grade,) = converse(grades(self, self._line_of_event(type, content)), self.llm.complete)
-        return grade
+        (importance,) = converse(importances(self, self._line_of_event(type, content)), self.llm.complete)
+        return importance
 
     async def agrade_event_importance(self, type: str, content: Mapping[str, Any]) -> int:  # noqa: A002
         """Like `grade_event_importance`, without blocking."""
-        (grade,) = await aconverse(grades(self, self._line_of_event(type, content)), self.llm.acomplete)
-        return grade
+        (importance,) = await aconverse(importances(self, self._line_of_event(type, content)), self.llm.acomplete)
+        return importance
 
     def _line_of_event(self, type: str, content: Mapping[str, Any]) -> list[str]:  # noqa: A002
         return [self._line(MemoryEntry(step_of(self.agent.model), type, content))]
@@ -249,7 +257,7 @@ class EpisodicMemory(Memory):
             return []
         now = step_of(self.agent.model)
         recency = scaled([self.recency_decay ** (now - episode.entry.step) for episode in episodes])
-        importance = scaled([episode.importance or UNGRADED for episode in episodes])
+        importance = scaled([episode.importance or UNJUDGED for episode in episodes])
         relevance = scaled(self._relevances(episodes, focus))
         scores = [
             sum(weight * value for weight, value in zip(self._weights, values, strict=True))

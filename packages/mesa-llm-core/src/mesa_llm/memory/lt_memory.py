@@ -1,22 +1,55 @@
-"""Memory that is one text, written anew after every step."""
+"""Long-term memory: one text, into which a model works what the memory no longer keeps word for word."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.memory.consolidation import LONG_TERM_TOKENS, ConsolidatingMemory
-from mesa_llm.memory.lines import MAX_TOKENS
-from mesa_llm.memory.memory import MemoryEntry
+from mesa_llm.activation import log_once
+from mesa_llm.errors import ConfigurationError, DecisionError
+from mesa_llm.memory.memory import Memory, MemoryEntry
+from mesa_llm.memory.prompt import MAX_TOKENS, NOTHING_YET, in_batches, memory_request, shortened, tokens_of_line
+from mesa_llm.module_llm.dialogue import aconverse
+from mesa_llm.module_llm.json_in_text import answer_in
 
 if TYPE_CHECKING:
     from mesa import Agent
 
+    from mesa_llm.module_llm.dialogue import Dialogue
 
-class LongTermMemory(ConsolidatingMemory):
-    """Remembers all in one text, into which a model works each step when it has ended: one call a step.
+_logger = logging.getLogger(__name__)
 
-    What has come since, such as messages of agents that acted later, is in the prompt word for word.
+LONG_TERM_TOKENS = 500
+"""How many tokens of a prompt the long-term memory takes by default."""
+
+FEWEST_LONG_TERM_TOKENS = 50
+
+TOKENS_PER_WORD = 2
+"""More than English takes, so that an answer of about the right number of words is not cut."""
+
+_MOST_PENDING = 10
+"""How much may wait to be consolidated while the model keeps failing, as a multiple of what one prompt takes."""
+
+_MOST_ENTRIES_PENDING = 1000
+
+_INSTRUCTIONS = """\
+You keep the long-term memory of an agent in a simulation. You are given this memory and what has happened since. Write
+the memory anew, so that it holds both: facts, promises, relations to others, what worked and what did not. Keep names,
+numbers and steps as they are. Leave out what is routine or repeated.
+Answer with the text of the memory and nothing else, in at most {words} words."""
+
+_LONG_AGO = "Long ago:\n"
+_LATELY = "\n\nLately:\n"
+
+
+class LongTermMemory(Memory):
+    """Remembers all in one text, into which a model works each step when everybody has acted: one call a step.
+
+    Until an entry has gone into the text it is in the prompt word for word, as far as there is room; so are entries
+    that arrive in the meantime, such as messages. A consolidation that fails is tried again after the agent's next
+    step. If it fails for so long that ten times what fits into a prompt is waiting, or a thousand entries, the memory
+    gives up the oldest with a warning.
 
     ```python
     from mesa import Model
@@ -39,7 +72,11 @@ class LongTermMemory(ConsolidatingMemory):
         api_base: the base URL of its server, see `Memory`.
         additive_event_types: without effect, see `Memory`.
         max_tokens: what the memory takes of a prompt at most, see `Memory`.
-        long_term_tokens: what the text takes of it at most, see `ConsolidatingMemory`.
+        long_term_tokens: what the text takes of it at most, at least 50, and never more than half of `max_tokens`. The
+            model is asked for so few words that it can keep to it; a longer answer is cut.
+
+    Attributes:
+        long_term_memory: the text; empty as long as nothing has been consolidated.
 
     Raises:
         ConfigurationError: if one of these cannot work.
@@ -56,7 +93,84 @@ class LongTermMemory(ConsolidatingMemory):
         max_tokens: int | None = MAX_TOKENS,
         long_term_tokens: int = LONG_TERM_TOKENS,
     ) -> None:
-        super().__init__(agent, llm_model, display, api_base, max_tokens=max_tokens, long_term_tokens=long_term_tokens)
+        if long_term_tokens < FEWEST_LONG_TERM_TOKENS:
+            raise ConfigurationError(
+                f"long_term_tokens must be at least {FEWEST_LONG_TERM_TOKENS}, got {long_term_tokens!r}."
+            )
+        super().__init__(agent, llm_model, display, api_base, additive_event_types, max_tokens=max_tokens)
+        self.long_term_tokens = long_term_tokens if max_tokens is None else min(long_term_tokens, max_tokens // 2)
+        self.long_term_memory = ""
 
-    def _owed(self) -> Sequence[MemoryEntry]:
+    def _pending(self) -> Sequence[MemoryEntry]:
+        """The entries to be consolidated now, oldest first."""
         return tuple(self._kept)
+
+    @property
+    def _room(self) -> int | None:
+        """Tokens that there are for entries when the long-term part is as long as it may be."""
+        if self.max_tokens is None:
+            return None
+        return self.max_tokens - self.long_term_tokens - tokens_of_line(_LONG_AGO + _LATELY)
+
+    def _store(self, entry: MemoryEntry) -> None:
+        self._kept.append(entry)
+        self._kept_tokens += self._tokens_of(entry)
+        most = None if self.max_tokens is None else _MOST_PENDING * self.max_tokens
+        if len(self._kept) > _MOST_ENTRIES_PENDING or (most is not None and self._kept_tokens > most):
+            before = len(self._kept)
+            # A tenth at once: dropping takes a while and logs a warning each time.
+            self._forget(self._kept[: -_MOST_ENTRIES_PENDING * 9 // 10])
+            self._drop_beyond(None if most is None else most * 9 // 10)
+            n_lost = before - len(self._kept)
+            log_once(
+                _logger,
+                logging.WARNING,
+                f"{self.agent} has lost its oldest {n_lost} memories: they could not be consolidated.",
+                model=self.agent.model,
+                kind="lost memories",
+            )
+
+    async def asettle(self) -> Callable[[], None] | None:
+        """Have the model consolidate what is pending; more than fits into one request takes several calls.
+
+        Raises:
+            ModelCallError: if the model could not be asked.
+            DecisionError: if it answers with nothing.
+        """
+        pending = self._pending()
+        if not pending:
+            return None
+        text = await aconverse(self._consolidated([self._line(entry) for entry in pending]), self.llm.acomplete)
+
+        def keep() -> None:
+            self.long_term_memory = text
+            self._forget(pending)
+
+        return keep
+
+    def _consolidated(self, lines: Sequence[str]) -> Dialogue[str]:
+        text = self.format_long_term()
+        instructions = _INSTRUCTIONS.format(words=self.long_term_tokens // TOKENS_PER_WORD)
+        for batch in in_batches(lines, self.max_tokens or MAX_TOKENS):
+            news = "\n".join(batch)
+            prompt = f"# Memory so far\n{text or NOTHING_YET}\n\n# What has happened since\n{news}"
+            response = yield memory_request(self, instructions, prompt)
+            text = shortened(answer_in(response.message.content), self.long_term_tokens, note=" …")
+            if not text:
+                raise DecisionError(
+                    f"{self.agent}: the model was to consolidate {len(batch)} memories, and answered nothing "
+                    f"(finish_reason {response.finish_reason!r})."
+                )
+        return text
+
+    def format_long_term(self) -> str:
+        """The long-term memory, cut to `long_term_tokens`; empty as long as nothing has been consolidated."""
+        return shortened(str(self.long_term_memory), self.long_term_tokens, note=" …")
+
+    def get_prompt_ready(self) -> str:
+        """The memory as text for a prompt; without an observation just made, which has a place of its own there."""
+        past, long_term = self._past(), self.format_long_term()
+        if not long_term:
+            return self._lines(past)
+        long_ago = _LONG_AGO + long_term
+        return f"{long_ago}{_LATELY}{self._lines(past, beside=long_ago + _LATELY)}" if past else long_ago

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation import current_turn, step_of
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.limits.token_estimate import tokens_in
-from mesa_llm.memory.lines import (
+from mesa_llm.memory.prompt import (
     FEWEST_TOKENS,
     LARGEST_SHARE,
     MAX_TOKENS,
@@ -81,8 +81,8 @@ class Memory(ABC):
             self.gist = "Nothing yet."
 
         def get_prompt_ready(self):
-            told = f"I was told: {self.gist} Lately: "
-            return told + self._lines(self._past(), beside=told)
+            gist = f"I was told: {self.gist} Lately: "
+            return gist + self._lines(self._past(), beside=gist)
 
         async def asettle(self):
             heard = [entry for entry in self.entries if entry.type == "message"]

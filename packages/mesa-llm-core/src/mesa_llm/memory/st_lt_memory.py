@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.consolidation import LONG_TERM_TOKENS, ConsolidatingMemory
-from mesa_llm.memory.lines import MAX_TOKENS
-from mesa_llm.memory.memory import MemoryEntry
+from mesa_llm.memory.lt_memory import LONG_TERM_TOKENS, LongTermMemory
+from mesa_llm.memory.memory import Memory, MemoryEntry
+from mesa_llm.memory.prompt import MAX_TOKENS
 
 if TYPE_CHECKING:
     from mesa import Agent
 
 
-class STLTMemory(ConsolidatingMemory):
+class STLTMemory(LongTermMemory):
     """Remembers the last steps word for word, and has a model work what is older into one text.
 
     When more than `short_term_capacity + consolidation_capacity` steps are kept, all but the last one and the
@@ -47,7 +47,7 @@ class STLTMemory(ConsolidatingMemory):
         api_base: the base URL of its server, see `Memory`.
         additive_event_types: without effect, see `Memory`.
         max_tokens: what the memory takes of a prompt at most, see `Memory`.
-        long_term_tokens: what the long-term part takes of it at most, see `ConsolidatingMemory`.
+        long_term_tokens: what the long-term part takes of it at most, see `LongTermMemory`.
 
     Raises:
         ConfigurationError: if one of these cannot work.
@@ -68,7 +68,7 @@ class STLTMemory(ConsolidatingMemory):
     ) -> None:
         if short_term_capacity < 1:
             raise ConfigurationError(f"short_term_capacity must be at least 1 step, got {short_term_capacity!r}.")
-        super().__init__(agent, llm_model, display, api_base, max_tokens=max_tokens, long_term_tokens=long_term_tokens)
+        super().__init__(agent, display, llm_model, api_base, max_tokens=max_tokens, long_term_tokens=long_term_tokens)
         self.capacity = short_term_capacity
         self.consolidation_capacity = max(consolidation_capacity, 0)
 
@@ -76,10 +76,10 @@ class STLTMemory(ConsolidatingMemory):
         if self.consolidation_capacity:
             super()._store(entry)
             return
-        super(ConsolidatingMemory, self)._store(entry)
+        Memory._store(self, entry)
         self._drop_steps_before_last(self.capacity)
 
-    def _owed(self) -> Sequence[MemoryEntry]:
+    def _pending(self) -> Sequence[MemoryEntry]:
         if not self.consolidation_capacity:
             return ()
         return self._kept[: max(self._beyond_the_steps(), self._beyond_the_room())]

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.lines import MAX_TOKENS
 from mesa_llm.memory.memory import Memory, MemoryEntry
+from mesa_llm.memory.prompt import MAX_TOKENS
 
 if TYPE_CHECKING:
     from mesa import Agent

@@ -2,8 +2,8 @@
 
 The tools become one schema, which the server holds the answer to (llama.cpp, vLLM, SGLang, Ollama, LM Studio; OpenAI
 follows it without `strict`, whose rules most tools break). So the schema keeps to what their converters have in common:
-`anyOf` and not `oneOf`, definitions at the root, and bounds on whatever could go on for ever, which a small model would
-make use of. The server does not tell the model what the schema says, so the prompt does.
+`anyOf` and not `oneOf`, definitions at the root, and bounds on texts and lists, which a small model would otherwise
+extend without end. The server does not show the schema to the model, so the prompt does.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ResponseFormat, ToolCall, ToolSpec, tool_call
 from mesa_llm.clients.answers import to_response
 from mesa_llm.clients.messages import JSONSchema
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.module_llm.offered_tool import narrowed_parameters
-from mesa_llm.module_llm.structured import UnreadableAnswerError, has_form, read_object
+from mesa_llm.module_llm.dialogue import UnreadableAnswerError, as_model, has_form, read_object
+from mesa_llm.module_llm.request_fields import narrowed_parameters, rebuilt
 
 MOST_CALLS = 5
 """How many tools one answer can call."""
@@ -38,8 +38,6 @@ _HOW_MANY = {
     "required": f"Call at least one tool, and at most {MOST_CALLS}.",
     "auto": f"Call at most {MOST_CALLS}. To call none, give an empty list.",
 }
-_NAMED_SCHEMAS = {"$defs", "properties"}
-_DATA = {"const", "default", "enum", "examples", "required"}
 
 
 class _Call(BaseModel):
@@ -94,11 +92,7 @@ def read_calls(message: Message, request: LLMRequest) -> tuple[ToolCall, ...]:
 
     def accept(value: dict[str, Any]) -> tuple[ToolCall, ...]:
         try:
-            calls = _Calls.model_validate(value).calls
-            made = [tool_call(call.tool, **call.arguments) for call in calls]
-        except ValidationError as error:
-            problem = error.errors()[0]
-            raise UnreadableAnswerError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
+            made = [tool_call(call.tool, **call.arguments) for call in as_model(value, _Calls).calls]
         except (ValueError, RecursionError) as error:
             raise UnreadableAnswerError("it holds a number too long, or values nested too deep") from error
         if unknown := [call.name for call in made if call.name not in names]:
@@ -120,7 +114,7 @@ def _messages(request: LLMRequest, choice: str) -> tuple[Message, ...]:
     """The conversation in words, headed by the tools: they are the same for all agents that have them."""
     listed = [
         json.dumps(
-            {"tool": tool.name, "description": tool.description, "arguments": _told(tool.parameters)},
+            {"tool": tool.name, "description": tool.description, "arguments": _described(tool.parameters)},
             ensure_ascii=False,
         )
         for tool in request.tools
@@ -134,10 +128,9 @@ def _messages(request: LLMRequest, choice: str) -> tuple[Message, ...]:
     return (Message("system", about_tools), *messages)
 
 
-def _told(parameters: JSONSchema) -> JSONSchema:
-    """What the model is told of a tool's arguments: each with its own schema, as short as that can be."""
-    told = parameters if "$defs" in parameters else parameters.get("properties", {})
-    return dict(told)
+def _described(parameters: JSONSchema) -> JSONSchema:
+    """A tool's arguments for the prompt: each with its own schema, as short as possible."""
+    return dict(parameters if "$defs" in parameters else parameters.get("properties", {}))
 
 
 def _in_words(messages: Iterable[Message]) -> Iterator[Message]:
@@ -198,24 +191,19 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fitted(schema: Mapping[str, Any], tool: str) -> dict[str, Any]:
+def _fitted(schema: JSONSchema, tool: str) -> dict[str, Any]:
     """A tool's schema as a part of a larger one: texts and lists bounded, references led to the root."""
-    fitted: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key == "$ref" and isinstance(value, str) and value.startswith("#/$defs/"):
-            fitted[key] = f"#/$defs/{tool}-{value.removeprefix('#/$defs/')}"
-        elif key in _NAMED_SCHEMAS:
-            fitted[key] = {name: _fitted_value(part, tool) for name, part in value.items()}
-        else:
-            fitted["anyOf" if key == "oneOf" else key] = value if key in _DATA else _fitted_value(value, tool)
-    if fitted.get("type") == "string" and not fitted.keys() & {"enum", "const", "pattern", "format"}:
-        fitted["maxLength"] = min(fitted.get("maxLength", LONGEST_TEXT), 2000)
-    if fitted.get("type") == "array":
-        fitted.setdefault("maxItems", max(MOST_ITEMS, fitted.get("minItems", 0)))
+
+    def fit(part: dict[str, Any]) -> dict[str, Any]:
+        fitted = {"anyOf" if key == "oneOf" else key: value for key, value in part.items()}
+        reference = fitted.get("$ref")
+        if isinstance(reference, str) and reference.startswith("#/$defs/"):
+            fitted["$ref"] = f"#/$defs/{tool}-{reference.removeprefix('#/$defs/')}"
+        if fitted.get("type") == "string" and not fitted.keys() & {"enum", "const", "pattern", "format"}:
+            fitted["maxLength"] = min(fitted.get("maxLength", LONGEST_TEXT), 2000)
+        if fitted.get("type") == "array":
+            fitted.setdefault("maxItems", max(MOST_ITEMS, fitted.get("minItems", 0)))
+        return fitted
+
+    fitted: dict[str, Any] = rebuilt(schema, fit)
     return fitted
-
-
-def _fitted_value(value: Any, tool: str) -> Any:
-    if isinstance(value, Mapping):
-        return _fitted(value, tool)
-    return [_fitted_value(item, tool) for item in value] if isinstance(value, list) else value

@@ -13,8 +13,14 @@ from mesa_llm.clients.transport import check_transport
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.module_llm.connect import shared_client
 from mesa_llm.module_llm.dialogue import aconverse, converse
-from mesa_llm.module_llm.sampling import SamplingOptions, sampling_options
-from mesa_llm.module_llm.schemas import AnyFormat, AnyTool, response_format_fields, tool_specs
+from mesa_llm.module_llm.request_fields import (
+    AnyFormat,
+    AnyTool,
+    SamplingOptions,
+    response_format_fields,
+    sampling_options,
+    tool_specs,
+)
 from mesa_llm.module_llm.tool_modes import ToolMode, ask_in_mode, check_tool_mode
 
 _OLLAMA = "http://localhost:11434"
@@ -163,7 +169,7 @@ class ModuleLLM:
         system = system_prompt if system_prompt is not None else self.system_prompt
         return LLMRequest(
             model=self.llm_model,
-            # Always one system message, be it empty: some servers put in a default of their own where there is none.
+            # Always one system message, even an empty one: without it some servers insert their own default.
             messages=(Message("system", system or ""), *_user_messages(prompt)),
             tools=tools,
             tool_choice=cast("ToolChoice", tool_choice) if tools else None,

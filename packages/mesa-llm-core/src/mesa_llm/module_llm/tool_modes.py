@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Literal, get_args
 
 from mesa_llm.activation import current_agent_step
 from mesa_llm.clients import LLMRequest, LLMResponse
-from mesa_llm.errors import ConfigurationError, ModelCallError
+from mesa_llm.clients.model_list import listed_model
+from mesa_llm.errors import (
+    ConfigurationError,
+    EndpointUnreachableError,
+    MissingAPIKeyError,
+    ModelCallError,
+    ModelTimeoutError,
+    RateLimitedError,
+)
 from mesa_llm.module_llm.calls_schema import read_calls, request_with_schema, response_with_calls
-from mesa_llm.module_llm.dialogue import Dialogue
-from mesa_llm.module_llm.offered_tool import with_plain_tools
-from mesa_llm.module_llm.structured import ask_until_read, has_form
-from mesa_llm.module_llm.tool_support import calls_no_tools, refuses_tools
+from mesa_llm.module_llm.dialogue import Dialogue, ask_until_read, has_form
+from mesa_llm.module_llm.request_fields import with_plain_tools
 
 type ToolMode = Literal["native", "json_schema", "auto"]
 """How tools are called.
@@ -22,6 +29,12 @@ type ToolMode = Literal["native", "json_schema", "auto"]
 calls none although one must be called, this one call is made again with a schema. Nothing is remembered from call to
 call, so that what comes of a call depends on nothing but its answers.
 """
+
+
+_ABOUT_TOOLS = re.compile(r"\btools?\b|tool_choice|tool[ -]?(use|call)|function[ -]?call", re.IGNORECASE)
+# 500: llama.cpp without its --jinja. None: refused by litellm, which knows the provider, before anything was sent.
+_REFUSALS = {None, 400, 404, 422, 500, 501}
+_NO_REFUSALS = (EndpointUnreachableError, MissingAPIKeyError, ModelTimeoutError, RateLimitedError)
 
 
 def check_tool_mode(mode: str) -> ToolMode:
@@ -87,3 +100,22 @@ def _ask_with_schema(request: LLMRequest) -> Dialogue[LLMResponse]:
     asker = request.model if agent_step is None else agent_step.agent
     calls, response = yield from ask_until_read(with_schema, lambda message: read_calls(message, request), asker=asker)
     return response_with_calls(response, calls)
+
+
+def calls_no_tools(model: str) -> bool:
+    """Whether a model is known to be without tool calling, by the list that litellm brings along.
+
+    Args:
+        model: `provider/model`. Of one that the list does not have, nothing is known.
+    """
+    listed = listed_model(model)
+    return listed is not None and listed.calls_tools is False
+
+
+def refuses_tools(error: ModelCallError) -> bool:
+    """Whether a call failed because the server, or the model, takes no tools."""
+    return (
+        error.status in _REFUSALS
+        and not isinstance(error, _NO_REFUSALS)
+        and _ABOUT_TOOLS.search(str(error)) is not None
+    )

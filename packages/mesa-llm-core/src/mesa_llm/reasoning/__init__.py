@@ -1,7 +1,7 @@
 """Strategies by which an agent makes a decision."""
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
-from mesa_llm.module_llm import ask_structured, read_structured
+from mesa_llm.module_llm.dialogue import ask_structured, read_structured
 from mesa_llm.reasoning.cot import CoTReasoning
 from mesa_llm.reasoning.observation import Observation
 from mesa_llm.reasoning.one_call import OneCallReasoning

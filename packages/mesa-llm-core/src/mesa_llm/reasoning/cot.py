@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mesa_llm.reasoning.executor import tool_calls_for
 from mesa_llm.reasoning.plan import Thinking
-from mesa_llm.reasoning.prompts import system_prompt, user_prompt
+from mesa_llm.reasoning.prompts import first_request, tool_calls_for
 from mesa_llm.reasoning.reasoning import Reasoning
 
 if TYPE_CHECKING:
@@ -54,11 +53,8 @@ class CoTReasoning(Reasoning):
     ) -> Thinking:
         """Think, then turn the decision into tool calls."""
         agent = self.agent
-        response = yield agent.llm.request(
-            prompt=user_prompt(agent.memory.get_prompt_ready(), obs, prompt),
-            tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
-            tool_choice="none",
-            system_prompt=system_prompt(_INSTRUCTIONS, agent.system_prompt),
+        response = yield first_request(
+            agent, _INSTRUCTIONS, prompt, obs, selected_tools=selected_tools, tool_choice="none"
         )
         thoughts = response.message.content
         agent.memory.add_to_memory("plan", {"content": thoughts})

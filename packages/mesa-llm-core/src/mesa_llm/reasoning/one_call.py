@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mesa_llm.reasoning.plan import Plan, Thinking
-from mesa_llm.reasoning.prompts import system_prompt, user_prompt
+from mesa_llm.reasoning.prompts import first_request
 from mesa_llm.reasoning.reasoning import Reasoning
 
 if TYPE_CHECKING:
@@ -49,11 +49,8 @@ class OneCallReasoning(Reasoning):
     ) -> Thinking:
         """Decide."""
         agent = self.agent
-        response = yield agent.llm.request(
-            prompt=user_prompt(agent.memory.get_prompt_ready(), obs, prompt),
-            tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
-            tool_choice=tool_calls,
-            system_prompt=system_prompt(_INSTRUCTIONS, agent.system_prompt),
+        response = yield first_request(
+            agent, _INSTRUCTIONS, prompt, obs, selected_tools=selected_tools, tool_choice=tool_calls
         )
         plan = Plan(step=obs.step, llm_plan=response.message, ttl=ttl)
         agent.memory.add_to_memory("plan", {"content": str(plan)})

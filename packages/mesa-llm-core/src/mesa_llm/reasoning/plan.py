@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.module_llm import Dialogue
+from mesa_llm.module_llm.dialogue import Dialogue
 
 if TYPE_CHECKING:
     from mesa_llm.clients import Message, ToolChoice
@@ -64,7 +64,7 @@ class HeldPlans:
         self._plans: dict[Question, Plan] = {}
 
     def find(self, question: Question, step: int) -> Plan | None:
-        """The plan that holds in a step and was made in an earlier one; `None` if there is none."""
+        """The plan that holds in a step and was made in an earlier one; or `None`."""
         plan = self._plans.get(question)
         return replace(plan) if plan is not None and plan.step < step < plan.step + plan.ttl else None
 
@@ -81,7 +81,7 @@ def check_ttl(ttl: int) -> int:
         ConfigurationError: otherwise.
     """
     if ttl < 1:
-        raise ConfigurationError(f"ttl must be at least 1 step, got {ttl!r}. A plan with 1 is made anew in each step.")
+        raise ConfigurationError(f"ttl must be at least 1 step, got {ttl!r}. With 1, the agent decides in each step.")
     return ttl
 
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mesa_llm.module_llm import ask_structured
-from mesa_llm.reasoning.executor import tool_calls_for
+from mesa_llm.module_llm.dialogue import ask_structured
 from mesa_llm.reasoning.plan import Thinking
-from mesa_llm.reasoning.prompts import system_prompt, user_prompt
+from mesa_llm.reasoning.prompts import first_request, tool_calls_for
 from mesa_llm.reasoning.reasoning import Reasoning
 
 if TYPE_CHECKING:
@@ -68,12 +67,14 @@ class ReActReasoning(Reasoning):
             DecisionError: if the second answer cannot be read either.
         """
         agent = self.agent
-        request = agent.llm.request(
-            prompt=user_prompt(agent.memory.get_prompt_ready(), obs, prompt),
-            tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
+        request = first_request(
+            agent,
+            _INSTRUCTIONS,
+            prompt,
+            obs,
+            selected_tools=selected_tools,
             tool_choice="none",
             response_format=ReActOutput,
-            system_prompt=system_prompt(_INSTRUCTIONS, agent.system_prompt),
         )
         output = yield from ask_structured(request, ReActOutput, asker=agent)
         agent.memory.add_to_memory("plan", output.model_dump())

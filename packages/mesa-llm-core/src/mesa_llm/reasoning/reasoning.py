@@ -10,10 +10,10 @@ from mesa_llm.activation import adecide, decide, in_thread, nearer_method, stage
 from mesa_llm.clients import ToolChoice
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.module_llm import aconverse, converse
-from mesa_llm.reasoning.executor import tool_calls_for
+from mesa_llm.module_llm.dialogue import aconverse, converse
 from mesa_llm.reasoning.observation import Observation
 from mesa_llm.reasoning.plan import HeldPlans, Plan, Question, Thinking, check_ttl, names_of
+from mesa_llm.reasoning.prompts import tool_calls_for
 
 if TYPE_CHECKING:
     from mesa_llm.llm_agent import LLMAgent
@@ -113,7 +113,7 @@ class Reasoning:
         )
 
     def unfinished_plan(self, ttl: int) -> Plan | None:
-        """What is left of an earlier plan, to go on with instead of deciding anew; `None` if nothing is.
+        """The rest of an earlier plan, to continue instead of deciding again; `None` if nothing is left.
 
         Args:
             ttl: the `ttl` of the decision that is to be made.

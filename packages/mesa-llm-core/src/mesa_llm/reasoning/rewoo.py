@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from mesa_llm.activation import stage, step_of
 from mesa_llm.clients import Message, ToolCall
-from mesa_llm.reasoning.executor import tool_calls_for
 from mesa_llm.reasoning.plan import Plan, Thinking
-from mesa_llm.reasoning.prompts import system_prompt, user_prompt
+from mesa_llm.reasoning.prompts import first_request, tool_calls_for
 from mesa_llm.reasoning.reasoning import Reasoning
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class ReWOOReasoning(Reasoning):
     """Plans up to five actions with two model calls; carries out one tool call a step, without asking again.
 
     Each call of a plan is made once. A `ttl` above 1 is the most steps that a plan is followed for: what is left of it
-    then is dropped, and the agent plans anew.
+    then is dropped, and the agent makes a new plan.
 
     ```python
     from mesa import Model
@@ -87,11 +86,8 @@ class ReWOOReasoning(Reasoning):
     ) -> Thinking:
         """Make a new plan and begin it."""
         agent = self.agent
-        response = yield agent.llm.request(
-            prompt=user_prompt(agent.memory.get_prompt_ready(), obs, prompt),
-            tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
-            tool_choice="none",
-            system_prompt=system_prompt(_INSTRUCTIONS, agent.system_prompt),
+        response = yield first_request(
+            agent, _INSTRUCTIONS, prompt, obs, selected_tools=selected_tools, tool_choice="none"
         )
         agent.memory.add_to_memory("plan", {"content": response.message.content})
         plan = yield from tool_calls_for(

@@ -20,16 +20,6 @@ The space is looked for in `agent.space`, `model.grid`, `model.space` and then i
 """
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
-from mesa_llm.spaces.placement import directions_from, free_places_around, move_to, neighbors_of, position_of
-from mesa_llm.spaces.space import Position
-from mesa_llm.spaces.surroundings import Surroundings
+from mesa_llm.spaces.surroundings import directions_from, free_places_around, move_to, neighbors_of, position_of
 
-__all__ = [
-    "Position",
-    "Surroundings",
-    "directions_from",
-    "free_places_around",
-    "move_to",
-    "neighbors_of",
-    "position_of",
-]
+__all__ = ["directions_from", "free_places_around", "move_to", "neighbors_of", "position_of"]

@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Any, override
 from mesa.discrete_space.cell_agent import FixedCell
 
 from mesa_llm.errors import ToolError
-from mesa_llm.spaces import compass
-from mesa_llm.spaces.coordinates import inside_grid, listed, plain, shortened, spellings
-from mesa_llm.spaces.reach import reach
-from mesa_llm.spaces.space import Position, Space
+from mesa_llm.spaces.coordinates import (
+    ROW_COLUMN,
+    Compass,
+    as_position,
+    hex_rows,
+    inside_grid,
+    listed,
+    short_repr,
+    spellings,
+)
+from mesa_llm.spaces.space import Position, Space, reach
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -21,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class Cells(Space):
-    """Any discrete space; by itself it serves those whose cells have names (`Network`)."""
+    """Base of the discrete spaces; used as it is for those whose cells have names (`Network`)."""
 
     def __init__(self, space: Any) -> None:
-        self._space = space
-        # An observation asks twice, for agents and for cells. An adapter lives no longer than one question of an agent.
+        super().__init__(space)
+        # An observation asks twice, for agents and for cells. The adapter is created for each observation.
         self._reached: tuple[tuple[Cell, float], list[Cell]] | None = None
 
     @override
@@ -43,7 +50,7 @@ class Cells(Space):
 
     @override
     def places(self, agent: Agent, radius: float) -> Iterable[Position]:
-        return [plain(cell.coordinate) for cell in self._cells_within(agent, radius)]
+        return [as_position(cell.coordinate) for cell in self._cells_within(agent, radius)]
 
     def _cells_within(self, agent: Agent, radius: float) -> list[Cell]:
         asked = (_cell_of(agent), radius)
@@ -60,7 +67,7 @@ class Cells(Space):
                 continue
             held = len(cell.agents)
             if held or of_all:
-                room[plain(cell.coordinate)] = max(0, int(capacity) - held)
+                room[as_position(cell.coordinate)] = max(0, int(capacity) - held)
         return room
 
     @override
@@ -70,7 +77,7 @@ class Cells(Space):
         here = _cell_of(agent)
         names = {offset: name for name, offset in self._compass(here).items()}
         return {
-            names.get(key) or str(plain(cell.coordinate)): plain(cell.coordinate)
+            names.get(key) or str(as_position(cell.coordinate)): as_position(cell.coordinate)
             for key, cell in here.connections.items()
             if cell is not here
         }
@@ -79,9 +86,9 @@ class Cells(Space):
     def resolve(self, position: object) -> Position:
         for name in spellings(position):
             if (cell := self._find(name)) is not None:
-                return plain(cell.coordinate)
-        names = (plain(cell.coordinate) for cell in self._space)
-        raise ToolError(f"There is no {self._called} {shortened(position)}. There are: {listed(names)}.")
+                return as_position(cell.coordinate)
+        names = (as_position(cell.coordinate) for cell in self._space)
+        raise ToolError(f"There is no {self._called} {short_repr(position)}. There are: {listed(names)}.")
 
     @override
     def obstacle(self, position: Position) -> str | None:
@@ -99,12 +106,12 @@ class Cells(Space):
 
     _called = "node"
 
-    def _compass(self, cell: Cell) -> compass.Compass:
-        """The names of the cell's connections; those without one are called after the cell they lead to."""
+    def _compass(self, cell: Cell) -> Compass:
+        """The names of the cell's connections; a connection without one is named after the cell that it leads to."""
         return {}
 
     def _key(self, cell: Cell) -> Position:
-        return plain(cell.coordinate)
+        return as_position(cell.coordinate)
 
     def _find(self, position: Position) -> Cell | None:
         return self._space._cells.get(position)
@@ -127,7 +134,7 @@ class VoronoiCells(Cells):
 
     @cached_property
     def _by_centroid(self) -> dict[Position, Cell]:
-        return {plain(cell.coordinate): cell for cell in self._space}
+        return {as_position(cell.coordinate): cell for cell in self._space}
 
 
 class GridCells(Cells):
@@ -154,8 +161,8 @@ class GridCells(Cells):
             raise ToolError(f"The grid has no cell {coordinate}: it was taken away. Choose another one.")
         return coordinate
 
-    def _compass(self, cell: Cell) -> compass.Compass:
-        return compass.ROW_COLUMN
+    def _compass(self, cell: Cell) -> Compass:
+        return ROW_COLUMN
 
 
 class HexCells(GridCells):
@@ -163,9 +170,9 @@ class HexCells(GridCells):
 
     _axes = ("column", "row")
 
-    def _compass(self, cell: Cell) -> compass.Compass:
+    def _compass(self, cell: Cell) -> Compass:
         _, row = cell.coordinate
-        return compass.hex_rows(row)
+        return hex_rows(row)
 
 
 def _cell_of(agent: Agent) -> Cell:

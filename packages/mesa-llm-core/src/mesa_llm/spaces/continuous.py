@@ -1,14 +1,13 @@
-"""The continuous spaces: `mesa.experimental.continuous_space` and that of `mesa.space`."""
+"""Continuous spaces: what they have in common, and that of `mesa.experimental.continuous_space`."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, override
+from typing import TYPE_CHECKING, override
 
 from mesa_llm.errors import ToolError
-from mesa_llm.spaces import compass
-from mesa_llm.spaces.coordinates import numbers, plain
+from mesa_llm.spaces.coordinates import XY, as_position, numbers
 from mesa_llm.spaces.space import Position, Space
 
 if TYPE_CHECKING:
@@ -16,10 +15,7 @@ if TYPE_CHECKING:
 
 
 class ContinuousSpace(Space):
-    """What both continuous spaces have in common. A step goes 1 along each axis that its name has."""
-
-    def __init__(self, space: Any) -> None:
-        self._space = space
+    """Base of the continuous spaces. A step goes 1 along each axis that its name has."""
 
     @override
     def places(self, agent: Agent, radius: float) -> None:
@@ -29,8 +25,8 @@ class ContinuousSpace(Space):
     def steps(self, agent: Agent) -> dict[str, Position]:
         here = self._point(agent)
         steps: dict[str, Position] = {}
-        for name, offset in compass.XY.items():
-            # beyond two dimensions the others stay as they are; in one dimension there is only East and West
+        for name, offset in XY.items():
+            # in one dimension there are only East and West; beyond two, the other coordinates stay as they are
             if any(offset[len(here) :]):
                 continue
             moved = [value + delta for value, delta in zip(here, offset, strict=False)]
@@ -88,56 +84,19 @@ class ExperimentalContinuousSpace(ContinuousSpace):
         agent.position = position
 
     def _point(self, agent: Agent) -> tuple[float, ...]:
-        return _as_point(agent.position)
+        return as_point(agent.position)
 
     def _inside(self, point: tuple[float, ...]) -> tuple[float, ...] | None:
         if self._space.in_bounds(point):
-            return _as_point(point)
-        return _as_point(self._space.torus_correct(point)) if self._space.torus else None
+            return as_point(point)
+        return as_point(self._space.torus_correct(point)) if self._space.torus else None
 
     def _bounds(self) -> Sequence[tuple[float, float]]:
         return [(float(low), float(high)) for low, high in self._space.dimensions]
 
 
-class LegacyContinuousSpace(ContinuousSpace):
-    """`mesa.space.ContinuousSpace`."""
-
-    _bounds_note = ", the upper ones excluded"
-
-    @override
-    def holds(self, agent: Agent) -> bool:
-        return agent in self._space._agent_to_index
-
-    @override
-    def takes(self, agent: Agent) -> bool:
-        return True
-
-    @override
-    def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
-        if radius < 0:
-            return []
-        return list(self._space.get_neighbors(agent.pos, radius, include_center=True))
-
-    @override
-    def place(self, agent: Agent, position: Position) -> None:
-        if self.holds(agent):
-            self._space.move_agent(agent, position)
-        else:
-            self._space.place_agent(agent, position)
-
-    def _point(self, agent: Agent) -> tuple[float, ...]:
-        return _as_point(agent.pos)
-
-    def _inside(self, point: tuple[float, ...]) -> tuple[float, ...] | None:
-        if not self._space.out_of_bounds(point):
-            return point
-        return _as_point(self._space.torus_adj(point)) if self._space.torus else None
-
-    def _bounds(self) -> Sequence[tuple[float, float]]:
-        return [(self._space.x_min, self._space.x_max), (self._space.y_min, self._space.y_max)]
-
-
-def _as_point(position: object) -> tuple[float, ...]:
-    point = plain(position)
+def as_point(position: object) -> tuple[float, ...]:
+    """A position of a continuous space as a tuple of Python numbers."""
+    point = as_position(position)
     assert isinstance(point, tuple)
     return point

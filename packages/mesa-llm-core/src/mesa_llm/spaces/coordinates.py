@@ -1,4 +1,4 @@
-"""Reading positions: those that Mesa keeps and those that a language model writes."""
+"""Positions, as Mesa keeps them and as a language model writes them; compass names for the steps between them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LISTED = 12
 
 _PLAIN = frozenset({int, float})
 
-_repr = reprlib.Repr(maxstring=100, maxlong=40, maxother=100)
+_repr = reprlib.Repr(maxstring=100, maxlong=40, maxother=100, maxlevel=4)
 
 
-def plain(position: object) -> Position:
+def as_position(position: object) -> Position:
     """A position without numpy: arrays and sequences of coordinates become tuples of Python numbers."""
     if type(position) is tuple and _PLAIN.issuperset(map(type, position)):  # as most are
         return position
@@ -46,28 +46,19 @@ def numbers(position: object, axes: Sequence[str]) -> tuple[float, ...]:
     value = _literal(position) if isinstance(position, str) else position
     if isinstance(value, np.ndarray | list | tuple) and len(value) == len(axes) and all(map(_is_finite, value)):
         return tuple(item.item() if isinstance(item, np.generic) else item for item in value)
-    raise ToolError(f"{shortened(position)} is not a position here. Give {len(axes)} numbers: [{', '.join(axes)}].")
-
-
-def whole_numbers(position: object, axes: Sequence[str]) -> tuple[int, ...]:
-    """Like `numbers`, for the cells of a grid: 3.0 counts as 3.
-
-    Raises:
-        ToolError: if it is not one whole number for each axis.
-    """
-    values = numbers(position, axes)
-    if not all(value == int(value) for value in values):
-        raise ToolError(f"{shortened(position)} is not a cell of the grid. Give whole numbers: [{', '.join(axes)}].")
-    return tuple(int(value) for value in values)
+    raise ToolError(f"{short_repr(position)} is not a position here. Give {len(axes)} numbers: [{', '.join(axes)}].")
 
 
 def inside_grid(position: object, axes: Sequence[str], dimensions: Sequence[int], *, torus: bool) -> tuple[int, ...]:
-    """The cell of a grid that is meant by `position`; on a torus it is wrapped.
+    """The cell of a grid that is meant by `position`; 3.0 counts as 3, and on a torus the cell is wrapped.
 
     Raises:
         ToolError: if it is not a cell of the grid; the text has the bounds.
     """
-    values = whole_numbers(position, axes)
+    given = numbers(position, axes)
+    if not all(value == int(value) for value in given):
+        raise ToolError(f"{short_repr(position)} is not a cell of the grid. Give whole numbers: [{', '.join(axes)}].")
+    values = tuple(int(value) for value in given)
     if torus:
         return tuple(value % size for value, size in zip(values, dimensions, strict=True))
     if not all(0 <= value < size for value, size in zip(values, dimensions, strict=True)):
@@ -77,7 +68,7 @@ def inside_grid(position: object, axes: Sequence[str], dimensions: Sequence[int]
 
 
 def spellings(name: object) -> Iterator[Hashable]:
-    """What a node may be called that a language model calls `name`: 7 may come as "7", 7.0 or [7]."""
+    """The names of a node that a language model may mean by `name`: it writes 7 as "7", 7.0 or [7]."""
     values = [name]
     if isinstance(name, str):
         values.append(_literal(name))
@@ -99,9 +90,68 @@ def listed(names: Iterable[object]) -> str:
     return shown if next(names, None) is None else f"{shown}, ..."
 
 
-def shortened(value: object) -> str:
+def short_repr(value: object) -> str:
     """The `repr` of something that a language model wrote, cut to a length that does no harm in a prompt."""
     return _repr.repr(value)
+
+
+type Compass = dict[str, tuple[int, int]]
+
+XY: Compass = {
+    "North": (0, 1),
+    "South": (0, -1),
+    "East": (1, 0),
+    "West": (-1, 0),
+    "NorthEast": (1, 1),
+    "NorthWest": (-1, 1),
+    "SouthEast": (1, -1),
+    "SouthWest": (-1, -1),
+}
+"""Steps as (dx, dy): y grows to the North."""
+
+ROW_COLUMN: Compass = {name: (-dy, dx) for name, (dx, dy) in XY.items()}
+"""Steps as (row, column): rows grow to the South, as in `mesa.discrete_space.Grid2DMovingAgent`."""
+
+
+def hex_rows(row: int) -> Compass:
+    """The six steps on `mesa.discrete_space.HexGrid` as (column, row).
+
+    The hexagons stand on a corner, and those of even rows lie half a hexagon further East. Mesa connects and draws
+    them like that; `cell.position`, which Mesa 3.5 added, shifts the odd rows instead.
+    """
+    west = -(row % 2)
+    return {
+        "East": (1, 0),
+        "West": (-1, 0),
+        "NorthEast": (west + 1, 1),
+        "NorthWest": (west, 1),
+        "SouthEast": (west + 1, -1),
+        "SouthWest": (west, -1),
+    }
+
+
+def hex_columns(column: int) -> Compass:
+    """The six steps on the hexagonal grids of `mesa.space` as (dx, dy).
+
+    The hexagons lie on a side, and those of even columns lie half a hexagon further North.
+    """
+    south = -(column % 2)
+    return {
+        "North": (0, 1),
+        "South": (0, -1),
+        "NorthEast": (1, south + 1),
+        "NorthWest": (-1, south + 1),
+        "SouthEast": (1, south),
+        "SouthWest": (-1, south),
+    }
+
+
+def in_order(name: str) -> int:
+    """Sort key that puts compass names into the order of `XY`, before all others."""
+    return _ORDER.get(name, len(_ORDER))
+
+
+_ORDER = {name: index for index, name in enumerate(XY)}
 
 
 def _is_finite(value: object) -> bool:

@@ -1,26 +1,22 @@
-"""The grids and the network of `mesa.space`, which Mesa 4 no longer has. Nothing here imports that module."""
+"""The spaces of `mesa.space`, which Mesa 4 no longer has. Nothing here imports that module."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, override
 
 from mesa_llm.errors import ToolError
-from mesa_llm.spaces import compass
-from mesa_llm.spaces.coordinates import inside_grid, listed, shortened, spellings
-from mesa_llm.spaces.reach import reach
-from mesa_llm.spaces.space import Position, Space
+from mesa_llm.spaces.continuous import ContinuousSpace, as_point
+from mesa_llm.spaces.coordinates import XY, Compass, hex_columns, inside_grid, listed, short_repr, spellings
+from mesa_llm.spaces.space import Position, Space, reach
 
 if TYPE_CHECKING:
     from mesa import Agent
 
 
 class _LegacySpace(Space):
-    """What the grids and the network have in common: `agent.pos`, `move_agent`, `place_agent`, contents of cells."""
-
-    def __init__(self, space: Any) -> None:
-        self._space = space
+    """What all of them have in common: `place_agent` for an agent that is nowhere yet, and then `move_agent`."""
 
     @override
     def takes(self, agent: Agent) -> bool:
@@ -34,7 +30,15 @@ class _LegacySpace(Space):
             self._space.place_agent(agent, position)
 
 
-class LegacyGrid(_LegacySpace):
+class _LegacyCells(_LegacySpace):
+    """What the grids and the network have in common: cells with contents."""
+
+    @override
+    def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
+        return list(self._space.iter_cell_list_contents(self.places(agent, radius)))
+
+
+class LegacyGrid(_LegacyCells):
     """`SingleGrid` and `MultiGrid`."""
 
     @override
@@ -42,10 +46,6 @@ class LegacyGrid(_LegacySpace):
         pos = getattr(agent, "pos", None)
         is_cell = isinstance(pos, tuple) and len(pos) == 2 and all(isinstance(value, Integral) for value in pos)
         return is_cell and not self._space.out_of_bounds(pos) and agent in self._space.get_cell_list_contents([pos])
-
-    @override
-    def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
-        return list(self._space.iter_cell_list_contents(self.places(agent, radius)))
 
     @override
     def places(self, agent: Agent, radius: float) -> list[Position]:
@@ -88,8 +88,8 @@ class LegacyGrid(_LegacySpace):
             return None
         return f"Cell {position!r} is occupied by agent {content.unique_id}."
 
-    def _compass(self, _x: int) -> compass.Compass:
-        return compass.XY
+    def _compass(self, _x: int) -> Compass:
+        return XY
 
     def _span(self, center: int, radius: float, size: int) -> Iterable[int]:
         """The coordinates along one axis that are at most `radius` from `center`, each once.
@@ -113,21 +113,17 @@ class LegacyHexGrid(LegacyGrid):
     def places(self, agent: Agent, radius: float) -> list[Position]:
         return reach(agent.pos, lambda pos: self._space.get_neighborhood(pos, radius=1), radius)
 
-    def _compass(self, x: int) -> compass.Compass:
-        return compass.hex_columns(x)
+    def _compass(self, x: int) -> Compass:
+        return hex_columns(x)
 
 
-class LegacyNetwork(_LegacySpace):
+class LegacyNetwork(_LegacyCells):
     """`NetworkGrid`."""
 
     @override
     def holds(self, agent: Agent) -> bool:
         node = getattr(agent, "pos", None)
         return node in self._space.G and agent in self._space.get_cell_list_contents([node])
-
-    @override
-    def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
-        return list(self._space.iter_cell_list_contents(self.places(agent, radius)))
 
     @override
     def places(self, agent: Agent, radius: float) -> list[Position]:
@@ -142,4 +138,31 @@ class LegacyNetwork(_LegacySpace):
         for name in spellings(position):
             if name in self._space.G:
                 return name
-        raise ToolError(f"There is no node {shortened(position)}. There are: {listed(self._space.G)}.")
+        raise ToolError(f"There is no node {short_repr(position)}. There are: {listed(self._space.G)}.")
+
+
+class LegacyContinuousSpace(_LegacySpace, ContinuousSpace):
+    """`mesa.space.ContinuousSpace`."""
+
+    _bounds_note = ", the upper ones excluded"
+
+    @override
+    def holds(self, agent: Agent) -> bool:
+        return agent in self._space._agent_to_index
+
+    @override
+    def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
+        if radius < 0:
+            return []
+        return list(self._space.get_neighbors(agent.pos, radius, include_center=True))
+
+    def _point(self, agent: Agent) -> tuple[float, ...]:
+        return as_point(agent.pos)
+
+    def _inside(self, point: tuple[float, ...]) -> tuple[float, ...] | None:
+        if not self._space.out_of_bounds(point):
+            return point
+        return as_point(self._space.torus_adj(point)) if self._space.torus else None
+
+    def _bounds(self) -> Sequence[tuple[float, float]]:
+        return [(self._space.x_min, self._space.x_max), (self._space.y_min, self._space.y_max)]

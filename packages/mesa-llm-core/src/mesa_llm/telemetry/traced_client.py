@@ -9,8 +9,7 @@ from mesa_llm.activation import current_origin
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.clients.providers import endpoint_of
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.telemetry import attributes, content
-from mesa_llm.telemetry.genai_names import CHAT
+from mesa_llm.telemetry import attributes
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
@@ -65,16 +64,16 @@ class TracedClient(AsyncClient):
         """Have the inner client answer, in a span. Runs on the transport loop."""
         trace = self._trace
         span = self._tracer.start_span(
-            f"{CHAT} {attributes.asked_model(request)}",
+            f"chat {attributes.asked_model(request)}",
             kind=trace.SpanKind.CLIENT,
             attributes=attributes.request_attributes(request)
             | attributes.server_attributes(_endpoint(self.inner, request.model))
             | attributes.origin_attributes(current_origin()),
         )
-        # Errors are told here: as events they would show their texts, and prompts in them.
+        # Errors become attributes: as events they would show their texts, and prompts in them.
         with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
             if self.record_content and span.is_recording():
-                span.set_attributes(content.request_content(request))
+                span.set_attributes(attributes.request_content(request))
             try:
                 response = await self.inner.agenerate(request)
             except BaseException as error:
@@ -83,7 +82,7 @@ class TracedClient(AsyncClient):
             if span.is_recording():
                 span.set_attributes(attributes.response_attributes(response))
                 if self.record_content:
-                    span.set_attributes(content.response_content(response))
+                    span.set_attributes(attributes.response_content(response))
             return response
 
     def _failed(self, span: Span, error: BaseException) -> None:

@@ -6,13 +6,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from mesa_llm.clients.answers import Answer
-from mesa_llm.clients.latency import Latency, check_latency, pause
+from mesa_llm.clients.answers import Answer, to_response
+from mesa_llm.clients.latency import Latency
 from mesa_llm.concurrency.loop_thread import LoopThread
-from mesa_llm.testing.completion_json import completion_json
 from mesa_llm.testing.fault import Fault
-from mesa_llm.testing.gate import Gate
-from mesa_llm.testing.script import Script, ScriptReader
+from mesa_llm.testing.scripted_llm import Script, ScriptReader
 
 if TYPE_CHECKING:
     import ssl
@@ -54,7 +52,7 @@ class FakeOpenAIServer:
 
     Args:
         answer: the script: a function of the request's JSON, plain or async; a list of answers, given in order of
-            arrival; or one answer, given for ever. An answer is one as for `RuleBasedClient`, a dict (a message or a
+            arrival; or one answer, given every time. An answer is one as for `RuleBasedClient`, a dict (a message or a
             whole completion), or a `Fault`. If the script raises, the server answers 500 and names the error.
         latency: seconds until the answer, or a function that gives them for the request's JSON.
         hold_until: holds all answers until this many requests are being served at once; then the next batch.
@@ -63,7 +61,8 @@ class FakeOpenAIServer:
         tls: a context with the server's certificate; makes it serve HTTPS.
 
     Attributes:
-        requests: the requests for completions, in order of arrival.
+        requests: the requests for completions, in order of arrival, each with its JSON as `body` and its HTTP `headers`
+            (names in lower case).
         connections_opened: how many connections were accepted.
         concurrency: requests being served now.
         peak_concurrency: the most requests that were being served at once.
@@ -86,9 +85,7 @@ class FakeOpenAIServer:
         self.connections_opened = 0
         self.concurrency = 0
         self.peak_concurrency = 0
-        self._script: ScriptReader[dict[str, Any], ServerAnswer] = ScriptReader(answer)
-        self._latency = check_latency(latency)
-        self._gate = Gate(hold_until, patience)
+        self._script: ScriptReader[dict[str, Any], ServerAnswer] = ScriptReader(answer, latency, hold_until, patience)
         self._models = models
         self._tls = tls
         self._port = 0
@@ -124,7 +121,7 @@ class FakeOpenAIServer:
         self._listener.close()
         transports = [connection.transport for connection in self._http.connections]
         self._http.pre_shutdown()  # ends the connections that idle
-        await self._http.shutdown(timeout=0.01)  # cancels the rest; zero would mean to wait for ever
+        await self._http.shutdown(timeout=0.01)  # cancels the rest; zero would mean no limit
         for transport in transports:
             if transport is not None:
                 transport.abort()  # else it would wait until the client has read what is left of a large answer
@@ -158,15 +155,14 @@ class FakeOpenAIServer:
             answer = await self._answer(body, number)
             if isinstance(answer, Fault):
                 return await self._fail(request, answer)
-            return web.json_response(completion_json(answer, body, number))
+            return web.json_response(_completion_json(answer, body, number))
         finally:
             self.concurrency -= 1
 
     async def _answer(self, body: dict[str, Any], number: int) -> ServerAnswer:
         try:
-            await self._gate.wait()
-            await pause(self._latency, body)
-            return await self._script.answer(body, number)
+            answer, _seconds = await self._script.answer(body, number)
+            return answer
         except Exception as error:  # the caller is at the other end of a connection
             return Fault(body=f"{type(error).__name__}: {error}")
 
@@ -200,3 +196,43 @@ class FakeOpenAIServer:
         headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
         headers = {"Content-Type": "application/json"} | headers | dict(fault.headers)
         return web.Response(body=fault.error_body(), status=fault.status, headers=headers)
+
+
+def _completion_json(answer: Answer | dict[str, Any], body: dict[str, Any], number: int) -> dict[str, Any]:
+    """What a server sends for an answer.
+
+    Args:
+        answer: an answer as for `RuleBasedClient`; or a dict: a whole completion (with `choices`) or its message.
+        body: the request's JSON.
+        number: the number of the call; goes into the completion's id.
+    """
+    model = str(body.get("model", ""))
+    if isinstance(answer, dict):
+        if "choices" in answer:
+            return answer
+        message = {"role": "assistant", "content": None} | answer
+        finish_reason = "tool_calls" if message.get("tool_calls") else "stop"
+        usage = None
+    else:
+        response = to_response(answer, model=model)
+        message, finish_reason = response.message.as_dict(), response.finish_reason
+        usage = response.usage if response.usage.total_tokens else None
+    prompt_tokens = usage.prompt_tokens if usage else _words(*(part.get("content") for part in body["messages"]))
+    completion_tokens = usage.completion_tokens if usage else _words(message["content"])
+    return {
+        "id": f"chatcmpl-{number}",
+        "object": "chat.completion",
+        "created": 0,
+        "model": model,
+        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
+        "usage": {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
+        },
+    }
+
+
+def _words(*texts: object) -> int:
+    """The number of words, in place of tokens: the same on every machine."""
+    return sum(len(text.split()) for text in texts if isinstance(text, str))

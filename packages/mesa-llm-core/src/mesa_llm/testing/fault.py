@@ -76,5 +76,5 @@ class Fault:
         """The body of an error status: bytes as they are, JSON of a dict, OpenAI's form of a text."""
         if isinstance(self.body, bytes):
             return self.body
-        told = {"message": self.body, "type": "scripted_fault", "param": None, "code": None}
-        return json.dumps(self.body if isinstance(self.body, dict) else {"error": told}).encode()
+        error = {"message": self.body, "type": "scripted_fault", "param": None, "code": None}
+        return json.dumps(self.body if isinstance(self.body, dict) else {"error": error}).encode()

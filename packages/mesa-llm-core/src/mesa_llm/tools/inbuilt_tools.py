@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mesa_llm.errors import ToolError
 from mesa_llm.spaces import directions_from, move_to, position_of
-from mesa_llm.spaces.coordinates import listed, shortened
+from mesa_llm.spaces.coordinates import listed, short_repr
 from mesa_llm.tools.tool_decorator import built_in
 from mesa_llm.tools.visible import FreeDirection, VisibleAgentId, VisibleCell
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mesa import Agent
 
     from mesa_llm.llm_agent import LLMAgent
-    from mesa_llm.spaces import Position
+    from mesa_llm.spaces.space import Position
 
 
 @built_in
@@ -95,8 +95,8 @@ def _named(direction: str, steps: dict[str, Position], agent: LLMAgent) -> str:
         if _letters(name) == wanted:
             return name
     here = position_of(agent)
-    way_out = f"Possible: {listed(steps)}." if steps else "No step is possible at all."
-    raise ToolError(f"There is no step {shortened(direction)} from {here!r}. {way_out}")
+    hint = f"Possible: {listed(steps)}." if steps else "No step is possible at all."
+    raise ToolError(f"There is no step {short_repr(direction)} from {here!r}. {hint}")
 
 
 def _letters(name: str) -> str:

@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import re
+import textwrap
 import threading
 import types
 import typing
@@ -16,18 +17,19 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, NotRequired, Optional
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_core import from_json, to_json, to_jsonable_python
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema, from_json, to_json, to_jsonable_python
 
 from mesa_llm.clients.messages import ToolSpec
 from mesa_llm.errors import ConfigurationError, ToolError
-from mesa_llm.module_llm import OfferedTool
-from mesa_llm.tools import argument_errors, tool_docstring
-from mesa_llm.tools.json_schema import parameters_schema
-from mesa_llm.tools.visible import Seen, Sight, is_marked, narrowed, without_marks
+from mesa_llm.module_llm.request_fields import OfferedTool, rebuilt
+from mesa_llm.tools.tool_calls import describe_problems
+from mesa_llm.tools.visible import Seen, Sight, narrowed, without_marks
 
-# Numbers become text where text is wanted, and text becomes numbers; never where something would get lost.
+# Coerce numbers to strings and numeric strings to numbers, only where lossless.
 _CONFIG = ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
 _NAME = re.compile(r"[\w-]{1,64}")
+_INDENTED_SECTION = re.compile(r"^[ \t]+(?:Args|Arguments|Parameters|Params|Returns):[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class ToolDefinition:
         try:
             return self._arguments.validate_json(to_json(given), context=sight)
         except ValidationError as error:
-            raise ToolError(argument_errors.describe(error, given, self.spec.parameters["properties"])) from error
+            raise ToolError(describe_problems(error, given, self.spec.parameters["properties"])) from error
 
 
 _defining = threading.RLock()  # protects the making of a definition: of a tool, always the same object is offered
@@ -106,9 +108,9 @@ def define(
     ignore_agent: bool = True,
     local_names: Mapping[str, Any] | None = None,
 ) -> ToolDefinition:
-    """Make a function's definition as a tool, in the place of an earlier one.
+    """Make a function's definition as a tool; it replaces an earlier one.
 
-    Warns, naming tool and parameters, of what the model is not told: descriptions and types.
+    Warns about missing descriptions and types, which the model would need, naming tool and parameters.
 
     Args:
         function: the function.
@@ -127,23 +129,21 @@ def define(
     injects_agent = ignore_agent and "agent" in parameters
     if injects_agent:
         del parameters["agent"]
-    docstring = tool_docstring.read(function)
+    description, meanings = _read_docstring(function)
     fields: dict[str, Any] = {}
     for parameter in parameters.values():
         _refuse_unnameable(name, parameter)
         annotation = _annotation(name, function, parameter, local_names)
-        fields[parameter.name] = _field(parameter, annotation, docstring.parameters.get(parameter.name))
+        fields[parameter.name] = _field(parameter, annotation, meanings.get(parameter.name))
     # Not a pydantic model: there, parameters called "copy" or "_x" would be in the way.
     typed_dict: Any = typing.TypedDict  # the type checker wants a literal
     arguments = typed_dict(name, fields)
     arguments.__pydantic_config__ = _CONFIG
     adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(arguments)
-    marked = parameters_schema(adapter)
+    marked = _parameters_schema(adapter)
+    sent = without_marks(marked)
     definition = ToolDefinition(
-        ToolSpec(name, docstring.description, without_marks(marked)),
-        injects_agent,
-        adapter,
-        marked if is_marked(marked) else None,
+        ToolSpec(name, description, sent), injects_agent, adapter, None if sent == marked else marked
     )
     _warn_of_gaps(function, definition.spec)
     _definitions[function] = definition
@@ -168,14 +168,14 @@ def check_name(name: Any, function: Callable[..., Any]) -> str:
 
 def _refuse_unnameable(tool: str, parameter: inspect.Parameter) -> None:
     if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
-        way_out = "Name each argument, or take one list or dict."
+        hint = "Name each argument, or take one list or dict."
     elif parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-        way_out = "Remove the / from its signature."
+        hint = "Remove the / from its signature."
     elif parameter.name == "self":
-        way_out = "Make it a function outside of the class that takes agent, or register the bound method."
+        hint = "Make it a function outside of the class that takes agent, or register the bound method."
     else:
         return
-    raise ConfigurationError(f"Tool {tool!r} takes {parameter}, which a model cannot give by name. {way_out}")
+    raise ConfigurationError(f"Tool {tool!r} takes {parameter}, which a model cannot give by name. {hint}")
 
 
 def _annotation(
@@ -213,6 +213,79 @@ def _field(parameter: inspect.Parameter, annotation: Any, description: str | Non
     except ValueError:
         return NotRequired[Annotated[annotation, Field(**details)]]
     return NotRequired[Annotated[annotation, Field(**details, json_schema_extra={"default": default})]]
+
+
+def _read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
+    """What a function's docstring says: what the function does and returns, and what each parameter means.
+
+    In Google style, or any other that docstring-parser knows; text that it cannot parse is all description.
+    """
+    import docstring_parser  # noqa: PLC0415 - slow to import, and a program that has no tools yet does not need it
+
+    text = inspect.cleandoc(function.__doc__ or "") if inspect.isroutine(function) else ""
+    # mesa-llm 0.3 read sections that are indented under the summary; docstring-parser does not.
+    if indented := _INDENTED_SECTION.search(text):
+        text = text[: indented.start()] + textwrap.dedent(text[indented.start() :])
+    try:
+        parsed = docstring_parser.parse(text)
+    except docstring_parser.ParseError:
+        return text, {}
+    description = (parsed.description or "").strip()
+    if parsed.returns is not None and parsed.returns.description:
+        description = f"{description}\nReturns: {' '.join(parsed.returns.description.split())}".strip()
+    parameters = {item.arg_name: " ".join(item.description.split()) for item in parsed.params if item.description}
+    return description, parameters
+
+
+class _ToolSchema(GenerateJsonSchema):
+    """Describes tuples by `items`: several providers refuse an array without it, and do not know `prefixItems`."""
+
+    def tuple_schema(self, schema: core_schema.TupleSchema) -> JsonSchemaValue:
+        json_schema = super().tuple_schema(schema)
+        kinds: list[Any] = json_schema.pop("prefixItems", [])
+        if "items" in json_schema:
+            kinds.append(json_schema["items"])
+        different = [kind for i, kind in enumerate(kinds) if kind not in kinds[:i]]
+        json_schema["items"] = different[0] if len(different) == 1 else {"anyOf": different} if different else {}
+        return json_schema
+
+
+class _RecursiveTypeError(Exception):
+    """A type contains itself: its schema cannot be written without references."""
+
+
+def _parameters_schema(arguments: TypeAdapter[Any]) -> dict[str, Any]:
+    """The JSON schema of a tool's arguments.
+
+    Without titles, which cost tokens and say nothing new, and without references, which some servers do not follow; a
+    type that contains itself keeps them.
+
+    Raises:
+        PydanticUserError: if a type cannot be described in JSON schema.
+    """
+    schema = arguments.json_schema(schema_generator=_ToolSchema)
+    definitions = schema.get("$defs", {})
+    try:
+        slim = _slim({key: value for key, value in schema.items() if key != "$defs"}, definitions)
+    except _RecursiveTypeError:
+        slim = _slim(schema, {})
+    return {"type": "object", "properties": {}, "required": []} | slim
+
+
+def _slim(schema: dict[str, Any], definitions: dict[str, Any], within: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Drop titles, and replace references by what they refer to; without definitions, references stay."""
+
+    def slimmed(part: dict[str, Any]) -> dict[str, Any]:
+        part.pop("title", None)
+        if not definitions or "$ref" not in part:
+            return part
+        name = part.pop("$ref").rpartition("/")[2]
+        if name in within:
+            raise _RecursiveTypeError
+        return _slim(definitions[name], definitions, (*within, name)) | part
+
+    slim: dict[str, Any] = rebuilt(schema, slimmed)
+    return slim
 
 
 def _unquoted(given: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any
 
@@ -14,10 +13,9 @@ from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, ConflictError, ToolError
 from mesa_llm.errors.exceptions import ends_run
 from mesa_llm.errors.tracebacks import place_of, shorten
-from mesa_llm.tools import tool_calls
+from mesa_llm.tools.tool_calls import ToolResult, no_such_tool, parse_arguments, read_call
+from mesa_llm.tools.tool_decorator import ToolTable
 from mesa_llm.tools.tool_definition import check_name, definition_of
-from mesa_llm.tools.tool_result import ToolResult
-from mesa_llm.tools.tool_table import ToolTable
 from mesa_llm.tools.visible import Seen, Sight
 
 logger = logging.getLogger(__name__)
@@ -147,7 +145,7 @@ class ToolManager:
     ) -> list[ToolResult]:
         """Call the tools that a model has asked for, one after the other, in the order of the calls.
 
-        Whatever the model did wrong, and whatever fails in a tool, becomes the text of a result that is not `ok`;
+        Mistakes of the model and failures inside a tool become the text of a result that is not `ok`;
         errors of a tool other than `ToolError` are logged, those of one kind once in a step. What would end a run in a
         decision is raised here too: a missing key, an exhausted budget, a journal that cannot be read. So is what is no
         `Exception`, such as `KeyboardInterrupt` and `StepAborted`. The calls that are left are not made then. Tools run
@@ -164,7 +162,7 @@ class ToolManager:
         Returns:
             One result for each call, in their order.
         """
-        return calling_loop.run_unsuspended(self._execute(_Caller(agent, offered, seen), calls, _call_and_block))
+        return calling_loop.run_unsuspended(self._execute(agent, calls, offered, seen, _call_and_block))
 
     async def aexecute(
         self,
@@ -178,7 +176,7 @@ class ToolManager:
 
         A cancellation ends the tool that is awaited; the calls that are left are not made.
         """
-        return await self._execute(_Caller(agent, offered, seen), calls, _call_and_await)
+        return await self._execute(agent, calls, offered, seen, _call_and_await)
 
     def call_tools(self, agent: Any, llm_response: Any) -> list[dict[str, str]]:
         """Like `execute`, for the `tool_calls` of a model's message.
@@ -197,21 +195,31 @@ class ToolManager:
         return [result.as_dict() for result in await self.aexecute(agent, _calls_of(llm_response))]
 
     async def _execute(
-        self, caller: _Caller, calls: Iterable[Any], invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]]
+        self,
+        agent: Any,
+        calls: Iterable[Any],
+        offered: Collection[str] | None,
+        seen: Seen | None,
+        invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]],
     ) -> list[ToolResult]:
-        return [await self._execute_one(caller, call, invoke) for call in calls or ()]
+        sight = None if seen is None else Sight(agent, seen)
+        return [await self._execute_one(agent, call, offered, sight, invoke) for call in calls or ()]
 
     async def _execute_one(
-        self, caller: _Caller, call: Any, invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]]
+        self,
+        agent: Any,
+        call: Any,
+        offered: Collection[str] | None,
+        sight: Sight | None,
+        invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]],
     ) -> ToolResult:
-        agent = caller.agent
-        call_id, name, raw = tool_calls.read(call)
+        call_id, name, raw = read_call(call)
         arguments: dict[str, Any] = {}
         try:
-            arguments = tool_calls.parse_arguments(raw)
-            function = self._offered(name, caller.offered)
+            arguments = parse_arguments(raw)
+            function = self._offered(name, offered)
             definition = definition_of(function, name)
-            accepted = definition.validate(arguments, caller.sight)
+            accepted = definition.validate(arguments, sight)
             if definition.injects_agent:
                 accepted["agent"] = agent
             returned = await invoke(function, accepted)
@@ -240,19 +248,8 @@ class ToolManager:
         function = self.tools.get(name)
         if function is None or (offered is not None and name not in offered):
             on_offer = [tool for tool in self.tools if offered is None or tool in offered]
-            raise tool_calls.no_such_tool(name, on_offer)
+            raise no_such_tool(name, on_offer)
         return function
-
-
-@dataclass(frozen=True, slots=True)
-class _Caller:
-    agent: Any
-    offered: Collection[str] | None
-    seen: Seen | None
-
-    @property
-    def sight(self) -> Sight | None:
-        return None if self.seen is None else Sight(self.agent, self.seen)
 
 
 async def _call_and_await(function: Function, arguments: dict[str, Any]) -> Any:

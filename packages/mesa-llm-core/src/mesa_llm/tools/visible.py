@@ -1,10 +1,10 @@
-"""Arguments of a tool that stand for what the calling agent has before it: an agent, a cell, a way to go."""
+"""Arguments of a tool that stand for what the calling agent has in sight: an agent, a cell, a direction."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, GetJ
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema, from_json
 
+from mesa_llm.module_llm.request_fields import rebuilt
 from mesa_llm.spaces import directions_from, free_places_around
 from mesa_llm.spaces.coordinates import listed
 
@@ -66,11 +67,12 @@ class _Marking:
 class VisibleAgent(_Marking):
     """Marks a number as the `unique_id` of an agent in sight: `Annotated[int, VisibleAgent(Citizen)]`.
 
-    The model is told the same as of any number. Where a schema constrains its answer (`tool_mode="json_schema"`), it
-    can choose nothing but the ids of agents that the calling agent sees, and the tool cannot be called if there is
-    none. The id of an agent that the calling agent did not see as it decided is refused. If any class will do, it may
-    also name itself, and whoever it remembers a message from, so that it can answer. An agent whose `vision` is `None`
-    may name everybody. The tool itself still has to check the id: the world may have changed until it runs.
+    In the schema that is sent it looks like any number. Where a schema constrains the answer
+    (`tool_mode="json_schema"`), the model can only choose the ids of agents that the calling agent sees; if it sees
+    none, it cannot call the tool. The id of an agent that the calling agent did not see as it decided is refused.
+    Without a class, an agent may also name itself and the senders of messages that it remembers, so that it can answer.
+    An agent whose `vision` is `None` may name everybody. The tool itself still has to check the id: the world may have
+    changed until it runs.
 
     Attributes:
         of: the class that the agent must be of, subclasses included, or its name; `None` for any.
@@ -172,14 +174,7 @@ Where a schema constrains the model's answer, it can choose nothing but steps in
 
 def without_marks(schema: Any) -> Any:
     """A schema as it is sent: without marks."""
-    return _replaced(schema, lambda node, mark: {key: value for key, value in node.items() if key != MARK})
-
-
-def is_marked(schema: Any) -> bool:
-    """Whether there is a mark in a schema."""
-    if isinstance(schema, dict):
-        return MARK in schema or any(map(is_marked, schema.values()))
-    return isinstance(schema, list) and any(map(is_marked, schema))
+    return rebuilt(schema, lambda part: {key: value for key, value in part.items() if key != MARK})
 
 
 def narrowed(schema: Mapping[str, Any], agent: Any, seen: Seen) -> dict[str, Any] | None:
@@ -195,10 +190,15 @@ def narrowed(schema: Mapping[str, Any], agent: Any, seen: Seen) -> dict[str, Any
     Returns:
         The schema; `None` if a required argument has nothing to choose from.
     """
+
+    def with_choices(part: dict[str, Any]) -> dict[str, Any]:
+        mark: Mark | None = part.pop(MARK, None)
+        return part if mark is None else _with_choices(part, mark.choices(agent, seen))
+
     properties: dict[str, Any] = {}
     for name, argument in schema["properties"].items():
         try:
-            properties[name] = _replaced(argument, lambda node, mark: _with_choices(node, mark.choices(agent, seen)))
+            properties[name] = rebuilt(argument, with_choices)
         except _NothingToChooseError:
             if name in schema["required"]:
                 return None
@@ -210,22 +210,11 @@ class _NothingToChooseError(Exception):
     """An argument has no possible value now."""
 
 
-def _with_choices(node: dict[str, Any], choices: list[Any] | None) -> dict[str, Any]:
-    plain = {key: value for key, value in node.items() if key != MARK}
+def _with_choices(argument: dict[str, Any], choices: list[Any] | None) -> dict[str, Any]:
     if choices is None or len(choices) > MOST_CHOICES:
-        return plain
+        return argument
     if not choices:
         raise _NothingToChooseError
     kinds = {"string" if isinstance(choice, str) else "integer" for choice in choices}
-    kept = {key: value for key, value in plain.items() if key == "description"}
+    kept = {key: value for key, value in argument.items() if key == "description"}
     return {**({"type": kinds.pop()} if len(kinds) == 1 else {}), "enum": choices, **kept}
-
-
-def _replaced(node: Any, replace: Callable[[dict[str, Any], Mark], dict[str, Any]]) -> Any:
-    if isinstance(node, list):
-        return [_replaced(item, replace) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if MARK in node:
-        node = replace(node, node[MARK])
-    return {key: _replaced(value, replace) for key, value in node.items()}

@@ -1,4 +1,7 @@
-"""How near memories are to what an agent has on its mind."""
+"""The scores of memories: importance, as a model judges it, and relevance to what an agent has on its mind.
+
+After Park et al. (2023), "Generative Agents: Interactive Simulacra of Human Behavior", arXiv:2304.03442, section 4.1.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mesa_llm.memory.prompt import MAX_TOKENS, in_batches, memory_request
+from mesa_llm.module_llm.dialogue import ask_structured
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mesa_llm.memory.memory import MemoryEntry
+    from mesa_llm.memory.memory import Memory, MemoryEntry
+    from mesa_llm.module_llm.dialogue import Dialogue
 
     type Vector = NDArray[np.float32]
 
@@ -21,6 +28,49 @@ type Embed = Callable[[list[str]], Iterable[Sequence[float]] | Awaitable[Iterabl
 """Turns texts into one vector each, all of one length; plain or async."""
 
 _WORD = re.compile(r"\w+")
+
+LOWEST, HIGHEST = 1, 10
+
+_AT_ONCE = 20
+"""How many entries go into one call: small models lose count of more."""
+
+_INSTRUCTIONS = """\
+You judge how much the memories of an agent in a simulation matter to it. Grade each entry with a whole number from 1 to
+10: 1 for what is routine and can be forgotten, 10 for what will matter for the rest of its life.
+Answer with a JSON object that has the grade of each entry under its number, such as {"1": 2, "2": 8}."""
+
+
+def importances(memory: Memory, lines: Sequence[str]) -> Dialogue[list[int]]:
+    """Have a model judge the importance of entries, many in one call.
+
+    Args:
+        memory: whose entries they are.
+        lines: the entries.
+
+    Returns:
+        The importance of each, from 1 to 10; a number outside of that range counts as the nearest inside.
+
+    Raises:
+        DecisionError: if the second answer cannot be read either.
+    """
+    found: list[int] = []
+    for batch in in_batches(lines, memory.max_tokens or MAX_TOKENS, most=_AT_ONCE):
+        numbered = "\n".join(f"{number}. {line}" for number, line in enumerate(batch, 1))
+        request = memory_request(memory, _INSTRUCTIONS, f"# Entries\n{numbered}")
+        answer = yield from ask_structured(request, _form(len(batch)), asker=memory.agent)
+        found += [min(max(round(answer[str(number)]), LOWEST), HIGHEST) for number in range(1, len(batch) + 1)]
+    return found
+
+
+def _form(n: int) -> dict[str, Any]:
+    numbers = [str(number) for number in range(1, n + 1)]
+    return {
+        "title": "grades",
+        "type": "object",
+        "properties": {number: {"type": "integer"} for number in numbers},
+        "required": numbers,
+        "additionalProperties": False,
+    }
 
 
 def words_of(entry: MemoryEntry) -> frozenset[str]:
