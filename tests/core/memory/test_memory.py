@@ -1,6 +1,7 @@
 """What an agent remembers: bounded, readable at once, staged while it decides."""
 
 import inspect
+import pickle
 from types import SimpleNamespace
 
 import pytest
@@ -89,10 +90,30 @@ def test_what_is_written_before_the_turn_is_readable_at_once_and_kept_or_gone_as
     context = entered(turn)
     context.run(memory.add_to_memory, "note", {"w": "a"})
     context.run(memory.add_to_memory, "note", {"w": "b"})
-    assert words(memory) == ["before", "a", "b"]
+    assert context.run(words, memory) == ["before", "a", "b"]
+    assert words(memory) == ["before"]  # to others it is not there yet
     for commit, drop in turn.staged:
         (commit if kept else drop)()
     assert words(memory) == (["before", "a", "b"] if kept else ["before"])
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_two_attempts_at_one_decision_do_not_see_each_others_writes(make):
+    agent = Someone()
+    memory = make(agent)
+    attempts = [(Deciding(agent), word) for word in ("one", "other")]
+    for turn, word in attempts:
+        entered(turn).run(memory.add_to_memory, "note", {"w": word})
+    assert [entered(turn).run(words, memory) for turn, _ in attempts] == [["one"], ["other"]]
+    for turn, word in attempts:
+        shown = entered(turn).run(memory.get_prompt_ready)
+        assert word in shown
+        assert ("one" if word == "other" else "other") not in shown
+    (_, drop), (commit, _) = (turn.staged[0] for turn, _ in attempts)
+    drop()
+    commit()
+    assert words(memory) == ["other"]
+    pickle.dumps(memory._staged)
 
 
 def test_a_write_after_the_step_was_called_off_leaves_nothing_behind():

@@ -246,7 +246,7 @@ class EpisodicMemory(Memory):
         return chosen
 
     def _all_episodes(self) -> list[_Episode]:
-        return [*self._episodes, *map(_Episode, self._staged)]
+        return [*self._episodes, *map(_Episode, self._staged_now())]
 
     def _is_new(self, episode: _Episode) -> bool:
         return episode.importance is None or episode.entry.step >= step_of(self.agent.model) - 1

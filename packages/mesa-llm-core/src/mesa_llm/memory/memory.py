@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation import current_turn, step_of
+from mesa_llm.activation import Turn, current_turn, step_of
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.limits.token_estimate import tokens_in
 from mesa_llm.memory.prompt import (
@@ -134,7 +134,8 @@ class Memory(ABC):
         # Of one entry; fixed, for what is kept is reckoned by it.
         self._most_of_one = None if max_tokens is None else max_tokens // LARGEST_SHARE
         self._llm = _own_llm(agent, llm_model, api_base)
-        self._staged: list[MemoryEntry] = []
+        self._staged: dict[Turn, tuple[MemoryEntry, ...]] = {}
+        """What was remembered before a turn, by turn: two attempts at one decision do not see each other's entries."""
         self._kept: list[MemoryEntry] = []
         self._kept_tokens = 0
 
@@ -221,8 +222,13 @@ class Memory(ABC):
 
     @property
     def entries(self) -> tuple[MemoryEntry, ...]:
-        """All entries, oldest first; those of a decision in progress last."""
-        return (*self._stored(), *self._staged)
+        """All entries, oldest first; to the agent that is deciding, those of its decision in progress last."""
+        return (*self._stored(), *self._staged_now())
+
+    def _staged_now(self) -> tuple[MemoryEntry, ...]:
+        """The entries of the decision in progress, to the agent that makes it."""
+        turn = current_turn() if self._staged else None
+        return () if turn is None else self._staged.get(turn, ())
 
     def add_to_memory(self, type: str, content: Mapping[str, Any]) -> None:  # noqa: A002 - mesa-llm's name
         """Remember something.
@@ -241,15 +247,15 @@ class Memory(ABC):
         if turn is None or turn.acting or turn.agent is not self.agent:
             self._remember(entry)
             return
-        self._staged.append(entry)
-        turn.stage(partial(self._keep, entry), partial(self._unstage, entry))
+        self._staged[turn] = (*self._staged.get(turn, ()), entry)
+        turn.stage(partial(self._keep, turn, entry), partial(self._unstage, turn, entry))
 
     async def aadd_to_memory(self, type: str, content: Mapping[str, Any]) -> None:  # noqa: A002
         """Like `add_to_memory`."""
         self.add_to_memory(type, content)
 
-    def _keep(self, entry: MemoryEntry) -> None:
-        self._unstage(entry)
+    def _keep(self, turn: Turn, entry: MemoryEntry) -> None:
+        self._unstage(turn, entry)
         self._remember(entry)
 
     def _remember(self, entry: MemoryEntry) -> None:
@@ -259,8 +265,12 @@ class Memory(ABC):
         if recorder is not None:
             recorder.record_entry(self.agent.unique_id, entry)
 
-    def _unstage(self, entry: MemoryEntry) -> None:
-        self._staged = [staged for staged in self._staged if staged is not entry]
+    def _unstage(self, turn: Turn, entry: MemoryEntry) -> None:
+        left = tuple([staged for staged in self._staged.get(turn, ()) if staged is not entry])
+        if left:
+            self._staged[turn] = left
+        else:
+            self._staged.pop(turn, None)
 
     def process_step(self, pre_step: bool = False) -> None:
         """Called before and after each step of the agent, for memories that have something to do then.
