@@ -8,7 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
-from mesa_llm.activation import ModelCall, lend, model_call
+from mesa_llm.activation import ModelCall, model_call
+from mesa_llm.activation.origin import lend
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
 from mesa_llm.concurrency import calling_loop, transport_loop
 from mesa_llm.concurrency.hand_over import Errand

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mesa_llm.activation import AgentStep, current_agent_step, current_origin
+from mesa_llm.activation import current_origin
+from mesa_llm.activation.origin import AgentStep, current_agent_step
 from mesa_llm.clients import LLMRequest
 from mesa_llm.errors import JournalError
 from mesa_llm.journal.contents import contents_of

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mesa_llm.activation import AgentStep, current_agent_step
+from mesa_llm.activation.origin import AgentStep, current_agent_step
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import DecisionTimeoutError
 from mesa_llm.journal.places import Place

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from mesa_llm.activation import queued
+from mesa_llm.activation.decisions import queued
 from mesa_llm.errors import JournalError
 from mesa_llm.journal.damage import way_out
 

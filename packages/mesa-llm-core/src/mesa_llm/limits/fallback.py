@@ -6,7 +6,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mesa_llm.activation import current_agent_step, log_once
+from mesa_llm.activation.origin import current_agent_step
+from mesa_llm.activation.repeats import log_once
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, ModelCallError
 from mesa_llm.limits.failures import retold

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
 
-from mesa_llm.activation import queued
+from mesa_llm.activation.decisions import queued
 
 
 class LineObserver(Protocol):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from mesa import Agent
 
-from mesa_llm.activation import my_turn, turn_in, wait_my_turn
+from mesa_llm.activation import my_turn, wait_my_turn
+from mesa_llm.activation.turn import turn_in
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent import step_hooks
 from mesa_llm.llm_agent.observe import observe

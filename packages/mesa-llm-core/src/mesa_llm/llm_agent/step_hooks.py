@@ -8,16 +8,11 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation import (
-    agents_own,
-    begin_agent_step,
-    current_agent_step,
-    current_turn,
-    in_agent_step,
-    in_thread,
-    mark_installed,
-    nearer_method,
-)
+from mesa_llm.activation import current_turn
+from mesa_llm.activation.decisions import in_thread
+from mesa_llm.activation.method_pairs import mark_installed, nearer_method
+from mesa_llm.activation.origin import begin_agent_step, current_agent_step, in_agent_step
+from mesa_llm.activation.turn import agents_own
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.errors.tracebacks import shorten

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation import log_once
+from mesa_llm.activation.repeats import log_once
 from mesa_llm.errors import ConfigurationError, DecisionError
 from mesa_llm.memory.memory import Memory, MemoryEntry
 from mesa_llm.memory.prompt import MAX_TOKENS, NOTHING_YET, in_batches, memory_request, shortened, tokens_of_line

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self, cast, get_args
 
-from mesa_llm.activation import current_agent_step, in_agent_step, last_agent_step, model_call
+from mesa_llm.activation import model_call
+from mesa_llm.activation.origin import current_agent_step, in_agent_step, last_agent_step
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Message, ToolChoice, Transport
 from mesa_llm.clients.transport import check_transport
 from mesa_llm.errors import ConfigurationError

@@ -6,7 +6,9 @@ import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate
 
-from mesa_llm.activation import adecide, decide, in_thread, nearer_method, stage, step_of
+from mesa_llm.activation import stage, step_of
+from mesa_llm.activation.decisions import adecide, decide, in_thread
+from mesa_llm.activation.method_pairs import nearer_method
 from mesa_llm.clients import ToolChoice
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError

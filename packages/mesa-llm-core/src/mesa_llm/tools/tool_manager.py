@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from inspect import isawaitable
 from typing import Any
 
-from mesa_llm.activation import current_turn, log_once
+from mesa_llm.activation import current_turn
+from mesa_llm.activation.repeats import log_once
 from mesa_llm.clients.messages import ToolSpec
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, ConflictError, ToolError

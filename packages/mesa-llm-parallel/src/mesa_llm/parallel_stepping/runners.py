@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, override
 
-from mesa_llm.activation import entered, nearer_method, queued
+from mesa_llm.activation import entered
+from mesa_llm.activation.decisions import queued
+from mesa_llm.activation.method_pairs import nearer_method
 from mesa_llm.concurrency import worker_thread
 from mesa_llm.concurrency.calling_loop import GRACE
 from mesa_llm.concurrency.loop_thread import LoopThread, close_all

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Generator, Hashable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol, override
 
-from mesa_llm.activation import AgentStep, ModelCall, Turn, begin_agent_step
+from mesa_llm.activation import ModelCall, Turn
+from mesa_llm.activation.origin import AgentStep, begin_agent_step
 from mesa_llm.errors import DecisionTimeoutError, MesaLLMError, StepAborted, TurnError
 from mesa_llm.parallel_stepping.failures import name_of
 from mesa_llm.parallel_stepping.pausable_timer import PausableTimer
