@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ModelCallError
@@ -17,13 +17,9 @@ from mesa_llm.limits.failures import retold
 from mesa_llm.limits.stopwatch import Stopwatch
 from mesa_llm.limits.waiting import told_of_lines
 
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
-
 _logger = logging.getLogger(__name__)
 
-# Not a generator of the model's, nor Python's global one, which models use too; and not one with a state, which forked
-# processes would have in common.
+# Drawing jitter from `model.random` or the global generator would disturb seeded runs, and forks would share a state.
 _random = random.SystemRandom()
 
 
@@ -96,104 +92,45 @@ class RetryingClient(AsyncClient):
         Raises:
             ModelCallError: the last one, if the last attempt has failed.
         """
-        tries = _Tries(self, request.model)
-        try:
-            with told_of_lines(tries.stopwatch):
+        watch = Stopwatch(self._clock)
+        with told_of_lines(watch):
+            for attempt in itertools.count(1):
                 try:
-                    return await self.inner.agenerate(request)  # nearly always that is all
+                    response = await self.inner.agenerate(request)
                 except ModelCallError as error:
-                    if not error.is_transient:
-                        raise
-                    response = await self._ask_again(request, error, tries)
-        except ModelCallError as error:
-            failure = error
-        else:
-            return replace(response, retries=response.retries + tries.retries) if tries.retries else response
-        # Raised out here, so that the error that is told anew is not shown a second time as its context.
-        raise tries.told(failure)
+                    failure = error
+                else:
+                    return response if attempt == 1 else replace(response, retries=response.retries + attempt - 1)
+                left = self.max_elapsed - watch.seconds
+                if (why := self._why_not_again(failure, attempt, left)) is not None:
+                    break
+                await self._pause(request, failure, attempt, left)
+        # Out here, so that the failure is not shown a second time, as the context of the error that is raised.
+        if attempt == 1 and not why:
+            raise failure
+        often = "once" if attempt == 1 else f"{attempt} times within {watch.seconds:.3g} s"
+        final = retold(failure, more=f"Tried {often}.{why}")
+        final.retries += attempt - 1
+        raise final
 
-    async def _ask_again(self, request: LLMRequest, failure: ModelCallError, tries: _Tries) -> LLMResponse:
-        """Go on after a first attempt that has failed."""
-        # Not on import: most programs make no retry, and it takes its time.
-        from tenacity import AsyncRetrying, retry_if_exception  # noqa: PLC0415
+    def _why_not_again(self, failure: ModelCallError, attempt: int, left: float) -> str | None:
+        """`None` if there is a next attempt; otherwise what is worth saying of it, which may be nothing."""
+        if not failure.is_transient or attempt >= self.max_attempts or left <= 0:
+            return ""
+        if failure.retry_after is not None and failure.retry_after > left:
+            return f" The server wants to be asked again in {failure.retry_after:g} s, and {left:.1f} s are left."
+        return None
 
-        first: ModelCallError | None = failure
-
-        async def ask() -> LLMResponse:
-            nonlocal first
-            if first is not None:
-                error, first = first, None
-                raise error
-            return await self.inner.agenerate(request)
-
-        attempts = AsyncRetrying(
-            sleep=self._sleep,
-            retry=retry_if_exception(_can_pass),
-            wait=tries.wait,
-            stop=tries.must_stop,
-            before_sleep=tries.log,
-            reraise=True,
-        )
-        return await attempts(ask)
-
-
-def _can_pass(error: BaseException) -> bool:
-    return isinstance(error, ModelCallError) and error.is_transient
-
-
-class _Tries:
-    """The attempts for one request."""
-
-    def __init__(self, client: RetryingClient, model: str) -> None:
-        self.client = client
-        self.model = model
-        self.stopwatch = Stopwatch(client._clock)
-        self.retries = 0
-        self._why = ""
-
-    def wait(self, state: RetryCallState) -> float:
-        """Seconds to wait before the next attempt."""
-        left = self.client.max_elapsed - self.stopwatch.seconds
-        ceiling = min(self.client.longest, self.client.initial * 2.0 ** min(state.attempt_number - 1, 60))
-        return min((_asked_to_wait(state) or 0.0) + self.client._jitter(ceiling), max(0.0, left))
-
-    def must_stop(self, state: RetryCallState) -> bool:
-        """Whether there is no next attempt."""
-        left = self.client.max_elapsed - self.stopwatch.seconds
-        asked = _asked_to_wait(state)
-        if state.attempt_number >= self.client.max_attempts or left <= 0:
-            return True
-        if asked is not None and asked > left:
-            self._why = f" The server wants to be asked again in {asked:g} s, and {left:.1f} s are left."
-            return True
-        return False
-
-    def log(self, state: RetryCallState) -> None:
-        """Say that there is a next attempt."""
-        self.retries += 1
+    async def _pause(self, request: LLMRequest, failure: ModelCallError, attempt: int, left: float) -> None:
+        """Wait before the next attempt."""
+        ceiling = min(self.longest, self.initial * 2.0 ** min(attempt - 1, 60))
+        seconds = min((failure.retry_after or 0.0) + self._jitter(ceiling), left)
         _logger.info(
             "%s: attempt %d of %d failed, the next one is in %.2f s: %s",
-            self.model,
-            state.attempt_number,
-            self.client.max_attempts,
-            state.upcoming_sleep,
-            _error_of(state),
+            request.model,
+            attempt,
+            self.max_attempts,
+            seconds,
+            failure,
         )
-
-    def told(self, error: ModelCallError) -> ModelCallError:
-        """The last error, with what was tried."""
-        if not self.retries and not self._why:
-            return error
-        often = "once" if not self.retries else f"{self.retries + 1} times within {self.stopwatch.seconds:.3g} s"
-        failure = retold(error, more=f"Tried {often}.{self._why}")
-        failure.retries += self.retries
-        return failure
-
-
-def _error_of(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome is not None else None
-
-
-def _asked_to_wait(state: RetryCallState) -> float | None:
-    error = _error_of(state)
-    return error.retry_after if isinstance(error, ModelCallError) else None
+        await self._sleep(seconds)
