@@ -21,7 +21,7 @@ lint: ## format and check the code, its types and its imports
 	uv run ruff check --fix .
 	uv run ruff format .
 	uv run mypy
-	uv run lint-imports
+	uv run python -m tests.helpers.lint_imports
 
 docs: ## build the documentation, strictly
 	uv run mkdocs build --strict

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from helpers.public_names import ROOT, exported, packages
 
+import mesa_llm
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
@@ -40,6 +42,12 @@ def test_every_public_name_is_in_the_reference(site):
     for name in names:
         page, _, anchor = listed[name].partition("#")
         assert f'id="{anchor}"' in (site / page / "index.html").read_text(), name
+
+
+def test_each_name_of_the_root_leads_to_its_package(site):
+    text = (site / "reference" / "index.html").read_text()
+    linked = re.findall(r'href="[^"]*#mesa_llm\.\w+\.(\w+)"', text)
+    assert sorted(linked) == mesa_llm.__all__
 
 
 def test_references_in_docstrings_lead_somewhere(site):

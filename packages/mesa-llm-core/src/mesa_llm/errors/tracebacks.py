@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent import futures
 from types import TracebackType
 
-import mesa_llm
 from mesa_llm.errors.exceptions import MesaLLMError
 
 _MACHINERY = (os.path.dirname(asyncio.__file__), os.path.dirname(futures.__file__), threading.__file__)
@@ -17,7 +17,7 @@ _MACHINERY = (os.path.dirname(asyncio.__file__), os.path.dirname(futures.__file_
 
 def is_ours(filename: str) -> bool:
     """Whether a source file belongs to mesa-llm, or to the machinery that carries calls from thread to thread."""
-    return filename.startswith((*mesa_llm.__path__, *_MACHINERY))
+    return filename.startswith((*sys.modules["mesa_llm"].__path__, *_MACHINERY))
 
 
 def shorten(error: BaseException) -> None:

@@ -5,7 +5,7 @@ To offer them, import this module: it adds them to the tools of every agent that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ToolError
 from mesa_llm.spaces import directions_from, move_to, position_of
@@ -16,12 +16,11 @@ from mesa_llm.tools.visible import FreeDirection, VisibleAgentId, VisibleCell
 if TYPE_CHECKING:
     from mesa import Agent
 
-    from mesa_llm.llm_agent import LLMAgent
     from mesa_llm.spaces.space import Position
 
 
 @built_in
-def move_one_step(agent: LLMAgent, direction: FreeDirection) -> str:
+def move_one_step(agent: Agent[Any], direction: FreeDirection) -> str:
     """Move one step in a direction from where you are.
 
     Args:
@@ -42,7 +41,7 @@ def move_one_step(agent: LLMAgent, direction: FreeDirection) -> str:
 
 
 @built_in
-def teleport_to_location(agent: LLMAgent, target_coordinates: VisibleCell) -> str:
+def teleport_to_location(agent: Agent[Any], target_coordinates: VisibleCell) -> str:
     """Move at once to any place in the space.
 
     Args:
@@ -60,7 +59,7 @@ def teleport_to_location(agent: LLMAgent, target_coordinates: VisibleCell) -> st
 
 
 @built_in
-def speak_to(agent: LLMAgent, listener_agents_unique_ids: list[VisibleAgentId], message: str) -> str:
+def speak_to(agent: Agent[Any], listener_agents_unique_ids: list[VisibleAgentId], message: str) -> str:
     """Send a message to other agents. They remember it.
 
     Args:
@@ -75,7 +74,7 @@ def speak_to(agent: LLMAgent, listener_agents_unique_ids: list[VisibleAgentId], 
         ToolError: if none of the ids belongs to another agent.
     """
     wanted = dict.fromkeys(listener_agents_unique_ids)
-    others: dict[int, Agent] = {
+    others: dict[int, Agent[Any]] = {
         other.unique_id: other for other in agent.model.agents if other.unique_id in wanted and other is not agent
     }
     unknown = [unique_id for unique_id in wanted if unique_id not in others and unique_id != agent.unique_id]
@@ -86,7 +85,7 @@ def speak_to(agent: LLMAgent, listener_agents_unique_ids: list[VisibleAgentId], 
     return f"{reply} There are no agents {unknown}." if unknown else reply
 
 
-def _named(direction: str, steps: dict[str, Position], agent: LLMAgent) -> str:
+def _named(direction: str, steps: dict[str, Position], agent: Agent[Any]) -> str:
     """The name of the step that is meant: "north-east" is NorthEast."""
     if direction in steps:
         return direction
