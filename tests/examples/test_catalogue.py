@@ -8,6 +8,7 @@ import time
 import pytest
 
 from mesa_llm.clients import RuleBasedClient
+from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm_examples import cli
 from mesa_llm_examples.catalogue import EXAMPLES
@@ -57,6 +58,14 @@ def test_the_options_are_those_of_the_model_with_its_defaults(name):
     assert common <= set(of_model)
     left_out = {"active_threshold", "arrest_constant"} if name == "civil-violence" else set()
     assert set(of_model) - common - left_out == {option.name for option in EXAMPLES[name].options}
+
+
+@each_example
+def test_agents_return_what_they_tell_about_themselves_and_write_nothing_to_observe(name):
+    for cls in {type(agent) for agent in made(name).agents}:
+        assert isinstance(inspect.getattr_static(cls, "internal_state"), property)
+        assert cls.generate_obs is LLMAgent.generate_obs
+        assert cls.agenerate_obs is LLMAgent.agenerate_obs
 
 
 @pytest.mark.parametrize("name", NEW)

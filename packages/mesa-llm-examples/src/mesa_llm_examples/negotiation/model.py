@@ -99,7 +99,6 @@ class Negotiation(Model):
 
     def _join(self, negotiator: Negotiator) -> None:
         self.negotiators[negotiator.unique_id] = negotiator
-        negotiator.show()
 
     def step(self) -> None:
         """Let everybody decide and act, and count."""
@@ -117,7 +116,6 @@ class Negotiation(Model):
         buyer, seller = (one, other) if isinstance(one, Buyer) else (other, one)
         for negotiator in (buyer, seller):
             negotiator.trade(price)
-            negotiator.show()
             if not negotiator.is_open:
                 self.offers.drop_all(negotiator.unique_id)
         self.offers.drop(buyer.unique_id, seller.unique_id)

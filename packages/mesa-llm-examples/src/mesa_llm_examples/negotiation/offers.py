@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 
@@ -27,72 +28,53 @@ class Deal:
 class OfferBook:
     """The offers that stand: from each agent to each other at most one, in coins for one unit.
 
-    An offer binds whoever made it until it is answered, replaced, or cannot be kept any more.
+    An offer binds its maker until it is answered, replaced, or cannot be kept any more.
     """
 
     def __init__(self) -> None:
-        self._prices: dict[tuple[int, int], int] = {}
+        # Each offer twice, since agents look at both, in every observation of each other.
+        self._to: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        self._by: defaultdict[int, dict[int, int]] = defaultdict(dict)
 
     def __len__(self) -> int:
-        return len(self._prices)
+        return sum(map(len, self._by.values()))
 
     def put(self, maker: int, recipient: int, price: int) -> None:
         """Make an offer, in the place of an earlier one.
 
         Args:
-            maker: the id of who makes it.
-            recipient: the id of whom it is made to.
+            maker: the id of the agent that makes it.
+            recipient: the id of the agent to which it is made.
             price: the price in coins.
         """
-        self._prices[maker, recipient] = price
+        self._to[recipient][maker] = self._by[maker][recipient] = price
 
     def price(self, maker: int, recipient: int) -> int | None:
-        """What is offered; `None` if no offer stands.
-
-        Args:
-            maker: the id of who made it.
-            recipient: the id of whom it was made to.
-        """
-        return self._prices.get((maker, recipient))
+        """What one agent offers another; `None` if no offer stands."""
+        return self._by[maker].get(recipient)
 
     def to(self, recipient: int) -> dict[int, int]:
-        """The offers that an agent can accept: who made them, and the price.
-
-        Args:
-            recipient: the agent's id.
-        """
-        return {maker: price for (maker, to), price in sorted(self._prices.items()) if to == recipient}
+        """The offers that an agent can accept: the ids of their makers, and the prices."""
+        return dict(sorted(self._to[recipient].items()))
 
     def by(self, maker: int) -> dict[int, int]:
-        """The offers that an agent has made: to whom, and the price.
-
-        Args:
-            maker: the agent's id.
-        """
-        return {to: price for (by, to), price in sorted(self._prices.items()) if by == maker}
+        """The offers that an agent has made: the ids of their recipients, and the prices."""
+        return dict(sorted(self._by[maker].items()))
 
     def drop(self, maker: int, recipient: int) -> None:
-        """An offer stands no more, if it ever did.
-
-        Args:
-            maker: the id of who made it.
-            recipient: the id of whom it was made to.
-        """
-        self._prices.pop((maker, recipient), None)
+        """Take an offer away, if it stands."""
+        self._to[recipient].pop(maker, None)
+        self._by[maker].pop(recipient, None)
 
     def drop_above(self, maker: int, price: int) -> None:
-        """The offers of an agent above a price stand no more.
-
-        Args:
-            maker: the agent's id.
-            price: the price in coins that may still stand.
-        """
-        self._prices = {pair: asked for pair, asked in self._prices.items() if pair[0] != maker or asked <= price}
+        """Take away the offers of an agent that are above a price in coins."""
+        for recipient, offered in self.by(maker).items():
+            if offered > price:
+                self.drop(maker, recipient)
 
     def drop_all(self, agent: int) -> None:
-        """The offers from and to an agent stand no more.
-
-        Args:
-            agent: the agent's id.
-        """
-        self._prices = {pair: price for pair, price in self._prices.items() if agent not in pair}
+        """Take away the offers from and to an agent."""
+        for recipient in self.by(agent):
+            self.drop(agent, recipient)
+        for maker in self.to(agent):
+            self.drop(maker, agent)

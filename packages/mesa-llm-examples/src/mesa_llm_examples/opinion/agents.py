@@ -5,7 +5,7 @@ Nobody sees what somebody else thinks: an opinion shows only in what is said.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mesa.discrete_space import CellAgent
 
@@ -18,7 +18,6 @@ from mesa_llm_examples.opinion.tools import change_opinion
 if TYPE_CHECKING:
     from mesa.discrete_space import Cell
 
-    from mesa_llm.reasoning import Observation
     from mesa_llm_examples.opinion.model import Opinion
 
 ADJACENT = 1
@@ -50,7 +49,6 @@ class Person(LLMAgent, CellAgent):
             llm_model=model.llm_model,
             system_prompt=PERSONA.format(topic=model.topic),
             vision=ADJACENT,
-            internal_state={"_confidence": model.confidence, "_convergence": model.convergence},
             step_prompt=TASK,
             api_base=model.api_base,
             client=model.client,
@@ -75,11 +73,12 @@ class Person(LLMAgent, CellAgent):
             for message in sorted(messages, key=lambda message: int(message["sender"]))
         ]
 
-    def generate_obs(self) -> Observation:
-        """Look at the people around, and recall what they have just said.
-
-        Returns:
-            What the agent sees.
-        """
-        self.internal_state |= {"_opinion": self.opinion, "_heard": self.heard()}
-        return super().generate_obs()
+    @property
+    def internal_state(self) -> dict[str, Any]:
+        """What it tells about itself, and to itself alone."""
+        return {
+            "_confidence": self.model.confidence,
+            "_convergence": self.model.convergence,
+            "_opinion": self.opinion,
+            "_heard": self.heard(),
+        }
