@@ -70,9 +70,9 @@ class LLMAgent(Agent):
         **sampling: `temperature`, `top_p`, `max_tokens`, `seed`, `stop`, `extra_body`: sent with every request; see
             `SamplingOptions`.
 
-    A class can define `vision`, `internal_state`, `step_prompt` and `system_prompt` itself, as an attribute or as a property;
-    an argument takes precedence over an attribute. A property is evaluated whenever it is used, `internal_state` each time
-    somebody observes the agent, so that nothing has to be written before a decision:
+    A class can define `vision`, `internal_state`, `step_prompt` and `system_prompt` itself, as an attribute or as a
+    property; an argument takes precedence over an attribute. A property is evaluated whenever it is used,
+    `internal_state` each time somebody observes the agent, so that nothing has to be written before a decision:
 
     ```python
     class Miner(LLMAgent):
@@ -100,8 +100,8 @@ class LLMAgent(Agent):
             one agent and have somebody in them; `()`: nothing.
 
     Raises:
-        ConfigurationError: if `reasoning`, `llm_model`, `tool_mode` or a sampling argument cannot work, or an argument is
-            given for what the class defines as a property without a setter.
+        ConfigurationError: if `reasoning`, `llm_model`, `tool_mode` or a sampling argument cannot work, or an argument
+            is given for what the class defines as a property without a setter.
         TypeError: if there is no such argument.
     """
 

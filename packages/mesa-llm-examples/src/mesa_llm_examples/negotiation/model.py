@@ -31,7 +31,7 @@ class Negotiation(Model):
         units: how many units each seller has, and each buyer wants, at least 1.
         rounds: for how many steps the market is open, at least 1.
         lowest_price: the lowest possible value and cost of a unit, in coins, at least 1.
-        highest_price: the highest, in coins, at least as much.
+        highest_price: the highest possible value and cost of a unit, in coins, at least as much.
         seed: the same seed and the same answers give the same run, on the same release of Mesa; `None` for another
             run each time.
         llm_model: the language model, as `provider/model`; by default none is asked, and a rule decides.

@@ -37,10 +37,10 @@ class Sugarscape(Model):
 
     Args:
         traders: how many traders at first, at least 0.
-        width: of the grid in cells, at least 3.
-        height: likewise.
-        max_metabolism: metabolisms are drawn from 1 to this, at least 1.
-        max_vision: visions are drawn from 1 cell to this, at least 1.
+        width: width of the grid in cells, at least 3.
+        height: height of the grid in cells, at least 3.
+        max_metabolism: the most sugar, and spice, that a trader needs in a step, at least 1; the least is 1.
+        max_vision: how many cells far the most far-sighted traders see, at least 1; the least is 1.
         growth: how much sugar, and spice, grows on a cell in a step, at least 0.
         trade: whether anybody trades.
         seed: the same seed and the same answers give the same run, on the same release of Mesa; `None` for another
