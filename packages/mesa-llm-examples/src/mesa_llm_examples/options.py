@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mesa_llm_examples.way import ATTEMPTS, LATENCY, TIMEOUT
+from mesa_llm_examples.setting import ATTEMPTS, LATENCY, TIMEOUT
 
 if TYPE_CHECKING:
     from mesa_llm_examples.catalogue import Example, Option

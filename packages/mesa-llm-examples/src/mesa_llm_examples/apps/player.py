@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mesa_llm_examples.failures import in_one_line
+from mesa_llm_examples.words import in_one_line
 
 PAUSE = 0.1
 

@@ -12,7 +12,7 @@ from mesa_llm_examples.apps.inspector import AgentRecord, records_of
 from mesa_llm_examples.apps.player import NOTHING_DONE, PAUSE, Player, PlayerState
 from mesa_llm_examples.apps.starting import at_start
 from mesa_llm_examples.apps.watching import Choices, Watched, watch
-from mesa_llm_examples.failures import in_one_line
+from mesa_llm_examples.words import in_one_line
 
 if TYPE_CHECKING:
     from mesa_llm_examples.apps.example import ExampleApp

@@ -10,9 +10,9 @@ from mesa.discrete_space import OrthogonalMooreGrid
 
 from mesa_llm.clients import RuleBasedClient
 from mesa_llm.errors import ConfigurationError
-from mesa_llm_examples.arguments import at_least
 from mesa_llm_examples.civil_violence.agents import Citizen, CitizenState, Cop
 from mesa_llm_examples.civil_violence.policy import policy
+from mesa_llm_examples.shared import at_least
 
 if TYPE_CHECKING:
     from mesa_llm.clients import LLMClient

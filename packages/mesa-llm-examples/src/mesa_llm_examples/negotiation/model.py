@@ -9,10 +9,10 @@ from mesa import DataCollector, Model
 
 from mesa_llm.activation import step_of
 from mesa_llm.clients import RuleBasedClient
-from mesa_llm_examples.arguments import at_least, ordered
 from mesa_llm_examples.negotiation.agents import Buyer, Negotiator, Seller
 from mesa_llm_examples.negotiation.offers import Deal, OfferBook
 from mesa_llm_examples.negotiation.policy import policy
+from mesa_llm_examples.shared import at_least, ordered
 
 if TYPE_CHECKING:
     from mesa_llm.clients import LLMClient

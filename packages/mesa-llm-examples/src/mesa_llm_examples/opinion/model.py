@@ -12,9 +12,9 @@ from mesa.discrete_space import Network
 
 from mesa_llm.clients import RuleBasedClient
 from mesa_llm.errors import ConfigurationError
-from mesa_llm_examples.arguments import at_least, in_range
 from mesa_llm_examples.opinion.agents import Person
 from mesa_llm_examples.opinion.policy import DIGITS, policy
+from mesa_llm_examples.shared import at_least, in_range
 
 if TYPE_CHECKING:
     from mesa_llm.clients import LLMClient

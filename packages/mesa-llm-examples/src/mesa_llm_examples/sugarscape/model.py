@@ -11,7 +11,7 @@ from mesa.discrete_space import OrthogonalVonNeumannGrid
 
 from mesa_llm.clients import RuleBasedClient
 from mesa_llm.errors import ConfigurationError
-from mesa_llm_examples.arguments import at_least
+from mesa_llm_examples.shared import at_least
 from mesa_llm_examples.sugarscape.agents import Trader
 from mesa_llm_examples.sugarscape.barter import Exchange, Holding
 from mesa_llm_examples.sugarscape.landscape import Landscape
