@@ -7,7 +7,7 @@ import pytest
 from mesa_llm.errors import DecisionError, JournalMissError
 from mesa_llm.errors.shown_text import is_control
 from mesa_llm.testing import FakeOpenAIServer, Fault
-from mesa_llm_examples.apps.watching import Choices
+from mesa_llm_examples.apps.session import Choices
 from mesa_llm_examples.cli import main
 from mesa_llm_examples.reports import plots
 from mesa_llm_examples.reports.run_file import read_run

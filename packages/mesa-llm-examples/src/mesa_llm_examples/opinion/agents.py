@@ -10,15 +10,35 @@ from typing import TYPE_CHECKING, Any
 from mesa.discrete_space import CellAgent
 
 from mesa_llm.activation import step_of
+from mesa_llm.errors import ToolError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.reasoning import OneCallReasoning
 from mesa_llm.tools.inbuilt_tools import speak_to
-from mesa_llm_examples.opinion.tools import change_opinion
 
 if TYPE_CHECKING:
     from mesa.discrete_space import Cell
 
     from mesa_llm_examples.opinion.model import Opinion
+
+
+def change_opinion(agent: Person, opinion: float) -> str:
+    """Change your mind.
+
+    Args:
+        agent: The person that calls; the model does not see this parameter.
+        opinion: What you think from now on, from 0 (fully against it) to 1 (fully for it).
+
+    Returns:
+        What you think.
+
+    Raises:
+        ToolError: if it is not from 0 to 1.
+    """
+    if not 0 <= opinion <= 1:
+        raise ToolError(f"An opinion is a number from 0 to 1, not {opinion:g}. You still think {agent.opinion:g}.")
+    agent.opinion = float(opinion)
+    return f"Your opinion is {agent.opinion:g} now."
+
 
 ADJACENT = 1
 

@@ -14,8 +14,7 @@ from mesa_llm.clients import Message
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.reasoning import OneCallReasoning, Plan
 from mesa_llm.spaces import free_places_around, neighbors_of
-from mesa_llm_examples.sugarscape.barter import Holding
-from mesa_llm_examples.sugarscape.tools import move_to_cell, trade_with
+from mesa_llm_examples.sugarscape.tools import Holding, move_to_cell, trade_with
 
 if TYPE_CHECKING:
     from mesa.discrete_space import Cell
