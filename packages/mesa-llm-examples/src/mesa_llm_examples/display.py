@@ -66,7 +66,7 @@ class RunProgress:
 
 
 class _Bars(Progress):
-    """The bar of a run, with what happens right now below it; read anew each time it is drawn."""
+    """The bar of a run, with what happens right now below it; read each time it is drawn."""
 
     def __init__(self, model: Any, client: MeteredClient, **settings: Any) -> None:
         self._model = model  # first: the base draws itself at once

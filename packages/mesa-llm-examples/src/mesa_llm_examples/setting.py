@@ -214,7 +214,7 @@ def as_recorded(
     different = [name for name in given if name in recorded and _differs(name, recorded[name], options[name])]
     if different:
         was, would_be = (
-            " and ".join(_told(name, values[name]) for name in different) for values in (recorded, options)
+            " and ".join(_as_option(name, values[name]) for name in different) for values in (recorded, options)
         )
         raise ConfigurationError(
             f"{where} was recorded {was}, not {would_be}. Leave out what is to be as it was recorded."
@@ -228,6 +228,6 @@ def _differs(name: str, recorded: Any, given: Any) -> bool:
     return name not in _FREE and bool(recorded != given)
 
 
-def _told(name: str, value: Any) -> str:
+def _as_option(name: str, value: Any) -> str:
     option = f"--{name.replace('_', '-')}"
     return f"without {option}" if value is None else f"with {option} {value}"

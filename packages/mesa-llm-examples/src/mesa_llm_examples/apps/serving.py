@@ -157,7 +157,7 @@ def _serve(
     token: str | None,
 ) -> None:
     """Serve an app until Ctrl-C, which ends the process: steps may wait for answers, on threads of their own."""
-    # Read as Solara is imported. What a user has set holds; otherwise nothing is loaded from or told to the internet.
+    # Read as Solara is imported. What a user has set holds; otherwise nothing is loaded from or sent to the internet.
     os.environ.setdefault("SOLARA_MODE", "production")
     os.environ.setdefault("SOLARA_TELEMETRY_MIXPANEL_ENABLE", "False")
     os.environ.setdefault("SOLARA_ASSETS_PROXY", "True")

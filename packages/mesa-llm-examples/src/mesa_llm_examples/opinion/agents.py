@@ -78,9 +78,9 @@ class Person(LLMAgent, CellAgent):
         self.opinion = opinion
 
     def heard(self) -> list[dict[str, object]]:
-        """What it was told in the step before this one, in the order of who spoke.
+        """The messages of the step before this one, in the order of their senders.
 
-        Not what it has been told in this step, if people step one after another: so each message is considered once.
+        Messages of this step do not count, if people step one after another: so each message is considered once.
         """
         before = step_of(self.model) - 1
         messages = [

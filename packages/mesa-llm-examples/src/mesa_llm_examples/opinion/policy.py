@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _OPINION = re.compile(r"\bopinion is (\d+(?:\.\d+)?)")
 DIGITS = 4
-"""To how many digits opinions are told."""
+"""The number of digits of an opinion in a message."""
 
 
 def moved(opinion: float, heard: Sequence[float], *, confidence: float, convergence: float) -> float:

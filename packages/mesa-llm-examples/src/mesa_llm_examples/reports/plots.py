@@ -125,7 +125,7 @@ CALL = "#0072B2"
 FAILED = "#CC79A7"
 CONFLICT = "#E69F00"
 _STATES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = "os^Dv"  # so that a series is told from another without its colour
+_MARKERS = "os^Dv"  # so that series differ without their colours
 _MARKED = 25
 _SCALE = 12.0
 """Series whose greatest values differ by a larger factor get axes of their own."""
