@@ -75,6 +75,11 @@ class LLMAgent(Agent):
     `internal_state` each time somebody observes the agent, so that nothing has to be written before a decision:
 
     ```python
+    from mesa import Model
+    from mesa_llm.llm_agent import LLMAgent
+    from mesa_llm.reasoning import CoTReasoning
+
+
     class Miner(LLMAgent):
         step_prompt = "Dig or rest?"
         gold = 0
@@ -84,7 +89,7 @@ class LLMAgent(Agent):
             return {"gold": self.gold, "_tired": self.gold > 10}
 
 
-    miner = Miner(Model(), CoTReasoning, client=llm)
+    miner = Miner(Model(), CoTReasoning)
     miner.gold = 12
     print(miner.generate_obs().self_state["internal_state"])
     #> {'gold': 12, '_tired': True}

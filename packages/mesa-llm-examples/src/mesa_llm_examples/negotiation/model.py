@@ -64,30 +64,57 @@ class OfferBook:
         self._to[recipient][maker] = self._by[maker][recipient] = price
 
     def price(self, maker: int, recipient: int) -> int | None:
-        """What one agent offers another; `None` if no offer stands."""
+        """What one agent offers another; `None` if no offer stands.
+
+        Args:
+            maker: the id of the agent that made the offer.
+            recipient: the id of the agent to which it was made.
+        """
         return self._by[maker].get(recipient)
 
     def to(self, recipient: int) -> dict[int, int]:
-        """The offers that an agent can accept: the ids of their makers, and the prices."""
+        """The offers that an agent can accept: the ids of their makers, and the prices.
+
+        Args:
+            recipient: the agent's id.
+        """
         return dict(sorted(self._to[recipient].items()))
 
     def by(self, maker: int) -> dict[int, int]:
-        """The offers that an agent has made: the ids of their recipients, and the prices."""
+        """The offers that an agent has made: the ids of their recipients, and the prices.
+
+        Args:
+            maker: the agent's id.
+        """
         return dict(sorted(self._by[maker].items()))
 
     def drop(self, maker: int, recipient: int) -> None:
-        """Take an offer away, if it stands."""
+        """Take an offer away, if it stands.
+
+        Args:
+            maker: the id of the agent that made it.
+            recipient: the id of the agent to which it was made.
+        """
         self._to[recipient].pop(maker, None)
         self._by[maker].pop(recipient, None)
 
     def drop_above(self, maker: int, price: int) -> None:
-        """Take away the offers of an agent that are above a price in coins."""
+        """Take away the offers of an agent that are above a price.
+
+        Args:
+            maker: the agent's id.
+            price: the highest price in coins that may still stand.
+        """
         for recipient, offered in self.by(maker).items():
             if offered > price:
                 self.drop(maker, recipient)
 
     def drop_all(self, agent: int) -> None:
-        """Take away the offers from and to an agent."""
+        """Take away the offers from and to an agent.
+
+        Args:
+            agent: the agent's id.
+        """
         for recipient in self.by(agent):
             self.drop(agent, recipient)
         for maker in self.to(agent):
