@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.ticker import StrMethodFormatter
 
 from benchmarks.step import ALONE, Cell, per_step
-from mesa_llm_examples.reports import canvas
+from mesa_llm_examples.reports import plots
 
 COLORS = ("#009E73", "#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7", "#000000")
 """Of Okabe and Ito (2008), which colour-blind people can tell apart."""
@@ -21,8 +21,8 @@ def draw(measured: Sequence[Cell], path: Path) -> None:
     """
     latencies = sorted({cell.latency_ms for cell in measured})
     names = list(dict.fromkeys(cell.contestant for cell in measured))
-    with canvas.style():
-        figure = canvas.new_figure(2.6 * len(latencies) + 2.2, 4.2)
+    with plots.style():
+        figure = plots.new_figure(2.6 * len(latencies) + 2.2, 4.2)
         panels = figure.subplots(1, len(latencies), sharey=True, squeeze=False)[0]
         for panel, latency in zip(panels, latencies, strict=True):
             for name, color in zip(names, COLORS, strict=False):
@@ -47,4 +47,4 @@ def draw(measured: Sequence[Cell], path: Path) -> None:
         panels[0].set_ylabel("seconds a step")
         handles, labels = panels[len(latencies) // 2].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper", frameon=False)
-        path.write_text(canvas.as_svg(figure, "steps").replace("currentColor", "#808080"), encoding="utf-8")
+        path.write_text(plots.as_svg(figure, "steps").replace("currentColor", "#808080"), encoding="utf-8")

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from mesa_llm.clients import RuleBasedClient
+from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm_examples import cli
 from mesa_llm_examples.catalogue import EXAMPLES
@@ -48,15 +49,26 @@ def run_of(name, steps=5, **arguments):
 
 
 @each_example
-def test_the_options_are_those_of_the_model_with_its_defaults(name):
-    of_model = inspect.signature(EXAMPLES[name].model_class()).parameters
-    assert {option.name: option.default for option in EXAMPLES[name].options} == {
-        option.name: of_model[option.name].default for option in EXAMPLES[name].options
-    }
-    common = {"seed", "llm_model", "api_base", "client", "parallel_stepping"}
-    assert common <= set(of_model)
-    left_out = {"active_threshold", "arrest_constant"} if name == "civil-violence" else set()
-    assert set(of_model) - common - left_out == {option.name for option in EXAMPLES[name].options}
+def test_the_options_are_the_parameters_of_the_model(name):
+    of_model = dict(inspect.signature(EXAMPLES[name].model_class()).parameters)
+    for common in ("seed", "llm_model", "api_base", "client", "parallel_stepping"):
+        of_model.pop(common)
+    if name == "civil-violence":
+        del of_model["active_threshold"], of_model["arrest_constant"]
+    options = EXAMPLES[name].options
+    assert [(option.name, option.default, inspect.formatannotation(option.type)) for option in options] == [
+        (parameter.name, parameter.default, parameter.annotation) for parameter in of_model.values()
+    ]
+    documented = " ".join(inspect.getdoc(EXAMPLES[name].model_class()).replace("`", "").split())
+    assert all(f"{option.name}: {option.help[0].lower()}{option.help[1:]}" in documented for option in options)
+
+
+@each_example
+def test_agents_return_what_they_tell_about_themselves_and_write_nothing_to_observe(name):
+    for cls in {type(agent) for agent in made(name).agents}:
+        assert isinstance(inspect.getattr_static(cls, "internal_state"), property)
+        assert cls.generate_obs is LLMAgent.generate_obs
+        assert cls.agenerate_obs is LLMAgent.agenerate_obs
 
 
 @pytest.mark.parametrize("name", NEW)
@@ -150,11 +162,11 @@ def test_a_recorded_run_is_repeated(name, capsys, monkeypatch, tmp_path):
 
 @each_example
 def test_it_is_listed_and_has_a_page_of_help(name, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "300")
     assert command("list") == 0
     assert f"{name} " in capsys.readouterr().out
     assert command("run", name, "--help") == 0
-    page = capsys.readouterr().out
+    page = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for option in EXAMPLES[name].options:
         assert f"--{option.name.replace('_', '-')}" in page
         assert option.help in page

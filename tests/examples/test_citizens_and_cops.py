@@ -14,7 +14,7 @@ def world(citizens=1, cops=1, **arguments):
     arguments = {"width": 3, "height": 3, "movement": False, "legitimacy": 0.0, "seed": 1} | arguments
     model = CivilViolence(citizens, cops, parallel_stepping=False, **arguments)
     for citizen in model.agents_by_type.get(Citizen, ()):
-        citizen.internal_state |= {"state": "active", "_hardship": 1.0, "_risk_aversion": 0.0}
+        citizen.state, citizen.hardship, citizen.risk_aversion = "active", 1.0, 0.0
     return list(model.agents_by_type.get(Citizen, ())), list(model.agents_by_type.get(Cop, ()))
 
 
@@ -129,7 +129,7 @@ def test_who_is_arrested_before_its_turn_does_not_act():
 
 def test_who_turns_quiet_before_the_cop_acts_is_not_arrested():
     [citizen], [cop] = world()
-    citizen.internal_state["_hardship"] = 0.0
+    citizen.hardship = 0.0
     step_agents_parallel_sync([citizen, cop])
     assert citizen.state == "quiet"
     assert results(cop) == [f"Error: Citizen {citizen.unique_id} is quiet. Only active citizens can be arrested."]

@@ -10,9 +10,8 @@ from rich.console import Console
 from mesa_llm.clients import CallCounts
 from mesa_llm.testing import FakeOpenAIServer
 from mesa_llm_examples.cli import main
-from mesa_llm_examples.comparing import ModeRun, differing, in_words, measured_on, table_of
-from mesa_llm_examples.stepping import Mode
-from mesa_llm_examples.way import WayToModel
+from mesa_llm_examples.compare import ModeRun, differing, in_words, measured_on, table_of
+from mesa_llm_examples.setting import Mode, ModelConnection
 
 SMALL = ("compare", "civil-violence", "--citizens", "6", "--cops", "2", "--seed", "42", "--latency", "0")
 
@@ -128,18 +127,18 @@ def test_faster_is_said_only_of_what_was_run_both_ways_and_on_which_answers(mode
 
 
 @pytest.mark.parametrize(
-    ("way", "answers"),
+    ("connection", "answers"),
     [
-        (WayToModel(latency=0.2), "simulated answers, 0.2 s each"),
-        (WayToModel(), "simulated answers, 0.05 s each"),
-        (WayToModel(latency=0), "simulated answers, 0 s each"),
-        (WayToModel(llm_model="openai/x", api_base="http://h"), "answers of openai/x at http://h"),
+        (ModelConnection(latency=0.2), "simulated answers, 0.2 s each"),
+        (ModelConnection(), "simulated answers, 0.05 s each"),
+        (ModelConnection(latency=0), "simulated answers, 0 s each"),
+        (ModelConnection(llm_model="openai/x", api_base="http://h"), "answers of openai/x at http://h"),
     ],
     ids=["rule", "default", "at once", "model"],
 )
-def test_it_is_said_whose_answers_were_measured(way, answers):
-    assert way.answers == answers
-    assert ("simulated" in str(way)) == ("simulated" in answers)
+def test_it_is_said_whose_answers_were_measured(connection, answers):
+    assert connection.answers == answers
+    assert ("simulated" in str(connection)) == ("simulated" in answers)
 
 
 @pytest.mark.parametrize(("api_base", "imports"), [(None, True), ("http://127.0.0.1:1", False)])
@@ -150,8 +149,8 @@ def test_the_first_mode_does_not_pay_for_an_import(monkeypatch, api_base, import
         loaded.append(True)
 
     monkeypatch.setattr("mesa_llm.clients.litellm_module.load_litellm", load)
-    WayToModel(llm_model="openai/x", api_base=api_base).prepare()
-    WayToModel().prepare()
+    ModelConnection(llm_model="openai/x", api_base=api_base).prepare()
+    ModelConnection().prepare()
     assert bool(loaded) == imports
 
 

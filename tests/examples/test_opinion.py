@@ -13,8 +13,8 @@ from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parall
 from mesa_llm.reasoning import read_observation
 from mesa_llm.testing import ScriptedLLM
 from mesa_llm_examples.opinion import Opinion, policy
+from mesa_llm_examples.opinion.agents import change_opinion
 from mesa_llm_examples.opinion.policy import moved
-from mesa_llm_examples.opinion.tools import change_opinion
 
 
 def network(people=14, **arguments):

@@ -139,7 +139,7 @@ class FullDisk(io.StringIO):
 
 
 def test_a_full_disk_does_not_stop_the_run(here, monkeypatch, tmp_path):
-    monkeypatch.setattr("mesa_llm_examples.run_command._new_file", lambda path: FullDisk())
+    monkeypatch.setattr("mesa_llm_examples.run._new_file", lambda path: FullDisk())
     status, output, errors = here(*SMALL, "--latency", "0", "--record", tmp_path / "run.jsonl")
     assert "Step 2/2" in output
     assert status == 2

@@ -9,12 +9,11 @@ from rich.console import Console
 
 from mesa_llm.clients import CallCounts, MeteredClient, RuleBasedClient
 from mesa_llm.parallel_stepping import ParallelStepError, StepProgress
-from mesa_llm_examples import failures
+from mesa_llm_examples import words
 from mesa_llm_examples.civil_violence import CivilViolence, policy
-from mesa_llm_examples.progress import RunProgress, happening, in_words
+from mesa_llm_examples.display import RunProgress, happening, in_words, print_summary
+from mesa_llm_examples.setting import Mode, stepping
 from mesa_llm_examples.simulation import Run, StepRecord, simulate
-from mesa_llm_examples.stepping import Mode, stepping
-from mesa_llm_examples.summary import print_summary
 
 
 def printed(show, **console):
@@ -140,7 +139,7 @@ def test_tokens_and_their_price_are_told_where_they_are_known():
     ],
 )
 def test_an_error_in_one_line(error, line):
-    assert failures.in_one_line(error) == line
+    assert words.in_one_line(error) == line
 
 
 @pytest.mark.parametrize(

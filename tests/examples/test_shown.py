@@ -7,12 +7,12 @@ import pytest
 from mesa_llm.errors import DecisionError, JournalMissError
 from mesa_llm.errors.shown_text import is_control
 from mesa_llm.testing import FakeOpenAIServer, Fault
-from mesa_llm_examples.apps.watching import Choices
+from mesa_llm_examples.apps.session import Choices
 from mesa_llm_examples.cli import main
-from mesa_llm_examples.failures import in_one_line, lines_below
-from mesa_llm_examples.reports import canvas
+from mesa_llm_examples.reports import plots
 from mesa_llm_examples.reports.run_file import read_run
-from mesa_llm_examples.way import WayToModel
+from mesa_llm_examples.setting import ModelConnection
+from mesa_llm_examples.words import in_one_line, lines_below
 
 PASSWORD = "hunter2-secret-password"
 STEERING = "\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m\x08 \u202egnp.exe"
@@ -79,15 +79,15 @@ def test_a_report_of_a_file_that_somebody_else_has_written(here, tmp_path, monke
             report["agents"][0]["agent_class"] += STEERING
     record.write_text("\n".join(map(json.dumps, lines)))
     drawn = []
-    save = canvas.Figure.savefig
+    save = plots.Figure.savefig
     monkeypatch.setattr(
-        canvas.Figure, "savefig", lambda figure, *args, **more: drawn.append(figure) or save(figure, *args, **more)
+        plots.Figure, "savefig", lambda figure, *args, **more: drawn.append(figure) or save(figure, *args, **more)
     )
     status, shown = here("report", record)
     assert status == 0
     assert_fit(shown)
     assert_fit(record.with_suffix(".html").read_text())
-    assert_fit("".join(text.get_text() for figure in drawn for text in figure.findobj(canvas.mpl.text.Text)))
+    assert_fit("".join(text.get_text() for figure in drawn for text in figure.findobj(plots.mpl.text.Text)))
     assert "http://***@host" in read_run(record).run.decisions
 
 
@@ -98,6 +98,6 @@ def test_errors_in_one_line_and_what_is_below():
 
 def test_what_holds_an_address_does_not_show_it():
     base = f"http://me:{PASSWORD}@host/v1"
-    way = WayToModel(llm_model="openai/m", api_base=base)
-    assert str(way) == "Decisions: openai/m at http://***@host/v1."
-    assert_fit(repr(way) + repr(Choices(api_base=base)))
+    connection = ModelConnection(llm_model="openai/m", api_base=base)
+    assert str(connection) == "Decisions: openai/m at http://***@host/v1."
+    assert_fit(repr(connection) + repr(Choices(api_base=base)))

@@ -10,8 +10,8 @@ from mesa_llm.errors import ConfigurationError
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
 from mesa_llm_examples.sugarscape import Landscape, Sugarscape, policy
-from mesa_llm_examples.sugarscape.barter import Exchange
 from mesa_llm_examples.sugarscape.model import gini
+from mesa_llm_examples.sugarscape.tools import Exchange
 
 
 def world(traders=15, **arguments):

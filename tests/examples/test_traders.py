@@ -12,8 +12,7 @@ from mesa_llm.errors import DecisionError, ToolError
 from mesa_llm.parallel_stepping import step_agents_parallel_sync
 from mesa_llm.reasoning import read_observation
 from mesa_llm_examples.sugarscape import Holding, Sugarscape, policy
-from mesa_llm_examples.sugarscape.barter import exchanges
-from mesa_llm_examples.sugarscape.tools import move_to_cell, trade_with
+from mesa_llm_examples.sugarscape.tools import exchanges, move_to_cell, trade_with
 
 
 def holding(sugar=10.0, spice=10.0, sugar_metabolism=1, spice_metabolism=1):

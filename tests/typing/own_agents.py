@@ -83,6 +83,17 @@ class Citizen(LLMAgent):
         assert_type(await self.asend_message("hello", []), str)
 
 
+class Miner(LLMAgent):
+    """Defines what it tells about itself."""
+
+    step_prompt = "Dig or rest?"
+    gold = 0
+
+    @property
+    def internal_state(self) -> dict[str, int]:
+        return {"gold": self.gold}
+
+
 def two_steps(agent: LLMAgent) -> ShortTermMemory:
     """A memory as a function."""
     return ShortTermMemory(agent, n=2)

@@ -4,7 +4,7 @@ import pytest
 
 from mesa_llm.clients import CallCounts
 from mesa_llm.parallel_stepping import AgentReport, CallSpan, StepReport
-from mesa_llm_examples.apps.counters import call_counters, last_step
+from mesa_llm_examples.apps.views import call_counters, last_step
 
 
 def agent(number, *, source="model", **more):

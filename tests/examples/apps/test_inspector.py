@@ -6,7 +6,7 @@ from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.memory import MemoryEntry
 from mesa_llm.reasoning import CoTReasoning
 from mesa_llm.testing import ScriptedLLM
-from mesa_llm_examples.apps.inspector import AgentRecord, ToolCallLine, records_of, view_of
+from mesa_llm_examples.apps.views import AgentRecord, ToolCallLine, records_of, view_of
 from mesa_llm_examples.civil_violence import CivilViolence
 
 

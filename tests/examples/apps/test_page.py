@@ -16,7 +16,7 @@ from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
 from mesa_llm.reasoning import CoTReasoning
 from mesa_llm.testing import ScriptedLLM
-from mesa_llm_examples.apps import page, panels
+from mesa_llm_examples.apps import page
 from mesa_llm_examples.apps.session import Session
 from mesa_llm_examples.civil_violence import app as civil_violence
 
@@ -110,20 +110,20 @@ def test_what_is_wrong_stands_on_the_page(shown, sessions):
 def test_a_model_and_its_address_are_asked_for_only_if_one_is_to_decide(shown, sessions):
     assert slider(shown, "Answers after: 0.2 s")
     (who,) = (widget for widget in shown.find(ipyvuetify.Select).widgets if widget.label == "Decided by")
-    who.v_model = panels.LANGUAGE_MODEL
+    who.v_model = page.LANGUAGE_MODEL
     fields = {widget.label: widget for widget in shown.find(ipyvuetify.TextField).widgets}
     fields["Model, as provider/name"].v_model = "openai/small"
     fields["Model, as provider/name"].fire_event("keyup.enter", None)
     assert sessions[0].choices.llm_model == "openai/small"
     assert "Base URL (empty: the provider's own)" in fields
-    who.v_model = panels.RULE
+    who.v_model = page.RULE
     assert sessions[0].choices.llm_model is None
     assert slider(shown, "Answers after: 0.2 s")
 
 
 def test_a_model_without_a_name_is_an_error_and_not_the_rule(shown, sessions):
     (who,) = (widget for widget in shown.find(ipyvuetify.Select).widgets if widget.label == "Decided by")
-    who.v_model = panels.LANGUAGE_MODEL
+    who.v_model = page.LANGUAGE_MODEL
     button(shown, "Apply and reset").click()
     (error,) = (widget for widget in shown.find(ipyvuetify.Alert).widgets if "failure" in widget.class_)
     assert error.children[0].startswith("Name the language model, as provider/name")
@@ -132,7 +132,7 @@ def test_a_model_without_a_name_is_an_error_and_not_the_rule(shown, sessions):
 
 def test_an_address_that_gets_no_key_says_so(shown):
     (who,) = (widget for widget in shown.find(ipyvuetify.Select).widgets if widget.label == "Decided by")
-    who.v_model = panels.LANGUAGE_MODEL
+    who.v_model = page.LANGUAGE_MODEL
     shown.find(ipyvuetify.Html, class_="no-key").assert_empty()
     address = next(widget for widget in shown.find(ipyvuetify.TextField).widgets if "Base URL" in widget.label)
     address.v_model = "http://127.0.0.1:9/v1"

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
 from mesa_llm_examples.apps.serving import app_files
-from mesa_llm_examples.apps.watching import Choices, watch
+from mesa_llm_examples.apps.session import Choices, watch
 from mesa_llm_examples.catalogue import EXAMPLES
 from mesa_llm_examples.negotiation import app as negotiation
 from mesa_llm_examples.opinion import app as opinion

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mesa_llm_examples.apps import serving, starting
+from mesa_llm_examples.apps import serving
 from mesa_llm_examples.cli import main
 
 COMMAND = shutil.which("mesa-llm-examples", path=Path(sys.executable).parent)
@@ -92,7 +92,7 @@ def test_it_serves_on_the_loopback_until_ctrl_c():
 
 STUCK = """
 import socket, threading
-from mesa_llm_examples.apps import serving, starting
+from mesa_llm_examples.apps import serving
 import solara.server.starlette
 
 never = threading.Event()
@@ -134,7 +134,7 @@ def test_the_address_that_is_printed_can_be_opened(monkeypatch, capsys, host, op
         served.append((hosts, token))
         on_started()
 
-    for variable in (starting.MODEL, starting.API_BASE, starting.ALLOW_HOST, starting.TOKEN):
+    for variable in (serving.MODEL, serving.API_BASE, serving.ALLOW_HOST, serving.TOKEN):
         monkeypatch.setenv(variable, "")
     monkeypatch.setattr(serving, "_serve", serve)
     with pytest.raises(SystemExit):

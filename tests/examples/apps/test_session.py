@@ -11,8 +11,7 @@ from mesa_llm.errors import ConfigurationError
 from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping
 from mesa_llm.testing import FakeOpenAIServer, Fault
 from mesa_llm_examples.apps.example import ExampleApp
-from mesa_llm_examples.apps.session import Pictures, Session
-from mesa_llm_examples.apps.watching import Choices, gets_key, watch
+from mesa_llm_examples.apps.session import Choices, Pictures, Session, gets_key, watch
 from mesa_llm_examples.civil_violence import CivilViolence, policy
 
 MOMENT = 60.0

@@ -8,12 +8,10 @@ from mesa_llm.clients import LLMResponse, Message, MeteredClient, RuleBasedClien
 from mesa_llm.parallel_stepping import ParallelStepping
 from mesa_llm.testing import ScriptedLLM
 from mesa_llm_examples.civil_violence import CivilViolence, policy
-from mesa_llm_examples.reports.run_file import read_run
-from mesa_llm_examples.reports.writing import RunWriter
-from mesa_llm_examples.running import Setting
+from mesa_llm_examples.reports.run_file import RunWriter, read_run
+from mesa_llm_examples.run import Setting
+from mesa_llm_examples.setting import Mode, ModelConnection, stepping
 from mesa_llm_examples.simulation import simulate
-from mesa_llm_examples.stepping import Mode, stepping
-from mesa_llm_examples.way import WayToModel
 
 OPTIONS = {"citizens": 5, "note": "<script>alert(1)</script>", "width": None}
 
@@ -23,7 +21,11 @@ def record(path, client, citizens, cops, *, headline="Five & one", llm_model=Non
     metered = MeteredClient(client)
     model = CivilViolence(citizens, cops, seed=3, client=metered, parallel_stepping=ParallelStepping(on_error="skip"))
     setting = Setting(
-        example="civil-violence", headline=headline, options=OPTIONS, steps=3, way=WayToModel(llm_model=llm_model)
+        example="civil-violence",
+        headline=headline,
+        options=OPTIONS,
+        steps=3,
+        connection=ModelConnection(llm_model=llm_model),
     )
     with path.open("w") as stream, stepping(Mode.ASYNCIO), RunWriter(stream, setting, model, metered) as writer:
         simulate(model, metered, 3, on_step=writer.ended)

@@ -8,7 +8,7 @@ pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
 from mesa_llm_examples.reports import measures  # noqa: E402
-from mesa_llm_examples.reports.page import page as page_of  # noqa: E402
+from mesa_llm_examples.reports.report import page as page_of  # noqa: E402
 from mesa_llm_examples.reports.run_file import read_run  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -7,15 +7,15 @@ import pytest
 
 mpl = pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
-from mesa_llm_examples.reports import canvas, figures, measures, picture  # noqa: E402
+from mesa_llm_examples.reports import measures, plots, report  # noqa: E402
 from mesa_llm_examples.reports.run_file import read_run  # noqa: E402
 from mesa_llm_examples.reports.timeline import draw_timeline, height_of  # noqa: E402
 
 
 @pytest.fixture
 def axes():
-    with canvas.style():
-        yield canvas.new_figure(8, 3).subplots()
+    with plots.style():
+        yield plots.new_figure(8, 3).subplots()
 
 
 def legend_of(axes):
@@ -23,13 +23,13 @@ def legend_of(axes):
 
 
 def test_states_are_drawn_as_they_were(run, axes):
-    figures.draw_states([axes], run)
+    plots.draw_states([axes], run)
     drawn = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
     assert drawn == {name: [line.states[name] for line in run.steps] for name in ("active", "quiet", "jailed")}
 
 
 def test_states_are_told_apart_without_colours(run, axes):
-    figures.draw_states([axes], run)
+    plots.draw_states([axes], run)
     assert len({line.get_marker() for line in axes.lines}) == 3
     assert legend_of(axes) == ["active", "quiet", "jailed"]
 
@@ -37,13 +37,13 @@ def test_states_are_told_apart_without_colours(run, axes):
 def test_states_of_another_size_get_axes_of_their_own(changed, lines):
     for line in lines[1:-1]:
         line["states"] = {"price": 0.3, "people": 40, "trades": 30, "none": None}
-    groups = figures.groups_of_states(read_run(changed(lines)))
+    groups = plots.groups_of_states(read_run(changed(lines)))
     assert groups == [["people", "trades"], ["price", "none"]]
 
 
 def test_what_was_not_measured_leaves_a_gap(changed, lines, axes):
     lines[2]["states"]["quiet"] = None
-    figures.draw_states([axes], read_run(changed(lines)))
+    plots.draw_states([axes], read_run(changed(lines)))
     quiet = next(line for line in axes.lines if line.get_label() == "quiet")
     assert [math.isnan(value) for value in quiet.get_ydata()] == [False, True, False, False]
 
@@ -64,7 +64,7 @@ def test_the_timeline_has_each_span_and_each_call_of_each_agent(run, axes):
         phase: sorted(
             (lane, *span[1:]) for lane, agent in enumerate(agents) for span in agent.spans if span[0] == phase
         )
-        for phase in figures.PHASES
+        for phase in plots.PHASES
     }
     expected["call"] = sorted((lane, c.start, c.end) for lane, agent in enumerate(agents) for c in agent.model_calls)
     assert drawn == {phase: spans for phase, spans in expected.items() if spans}
@@ -128,8 +128,8 @@ def test_how_many_calls_were_in_flight(run):
     assert counts[-1] == 0
     area = sum(count * (after - at) for at, after, count in zip(times, times[1:], counts, strict=False))
     assert area == pytest.approx(sum(call.duration_s for agent in report.agents for call in agent.model_calls))
-    with canvas.style():
-        above, lanes = canvas.new_figure(8, 5).subplots(2, 1)
+    with plots.style():
+        above, lanes = plots.new_figure(8, 5).subplots(2, 1)
         draw_timeline(lanes, line, in_flight_above=above)
     assert list(above.get_yticks()) == [0, report.peak_concurrency]
     assert above.get_xlim() == lanes.get_xlim()
@@ -143,7 +143,7 @@ def test_a_set_without_agents_is_no_step_to_draw(changed, lines):
 
 
 def test_the_histogram_counts_every_answer(run, axes):
-    figures.draw_latencies(axes, run)
+    plots.draw_latencies(axes, run)
     values = measures.latencies(measures.calls_of(run))
     assert len(values) == run.end.measured_calls == run.end.calls - run.end.failures
     assert sum(values) == pytest.approx(run.end.waited_s)
@@ -159,7 +159,7 @@ def test_the_95th_percentile():
 
 
 def test_tokens_and_cost_are_drawn(run, axes):
-    figures.draw_tokens(axes, run)
+    plots.draw_tokens(axes, run)
     reports = list(run.reports())
     assert sum(patch.get_height() for patch in axes.patches) == sum(report.tokens for report in reports)
     right = next(other for other in axes.figure.axes if other is not axes)
@@ -173,25 +173,25 @@ def test_a_cost_that_is_not_known_is_not_drawn(changed, lines, axes):
             for call in agent["model_calls"]:
                 call["cost"] = None
     run = read_run(changed(lines))
-    figures.draw_tokens(axes, run)
+    plots.draw_tokens(axes, run)
     assert axes.figure.axes == [axes]
-    with canvas.style():
-        titles = [axes.get_legend().get_title().get_text() for axes in picture.draw_all(run, None).axes]
+    with plots.style():
+        titles = [axes.get_legend().get_title().get_text() for axes in report.draw_all(run, None).axes]
     assert "Tokens" in titles
 
 
 def test_the_seconds_of_a_step_add_up_to_its_wall_time(run, axes):
-    figures.draw_seconds(axes, run)
+    plots.draw_seconds(axes, run)
     assert sum(patch.get_height() for patch in axes.patches) == pytest.approx(sum(line.seconds for line in run.steps))
 
 
 @pytest.mark.parametrize("lines_left", [2, 3], ids=["before step 1", "one step"])
 def test_there_are_no_halves_of_steps(changed, lines, lines_left, axes):
     run = read_run(changed(lines[:lines_left]))
-    figures.draw_states([axes], run)
+    plots.draw_states([axes], run)
     assert all(tick == int(tick) for tick in axes.get_xticks())
     axes.clear()
-    figures.draw_seconds(axes, run)
+    plots.draw_seconds(axes, run)
     assert all(tick == int(tick) for tick in axes.get_xticks())
 
 
@@ -208,7 +208,7 @@ def test_failures_and_conflicts_are_counted_in_each_step(changed, lines, axes):
         none | {"failed": 1},
         {"failed": 0, "fell back": 1, "failed to settle": 1, "conflicts": 2},
     ]
-    figures.draw_incidents(axes, run)
+    plots.draw_incidents(axes, run)
     assert legend_of(axes) == list(measures.INCIDENTS)
     assert sum(patch.get_height() for patch in axes.patches) == 5
 
@@ -216,13 +216,13 @@ def test_failures_and_conflicts_are_counted_in_each_step(changed, lines, axes):
 @pytest.mark.parametrize("lines_left", [1, 2, 3, 5], ids=["no step", "before step 1", "one step", "no end"])
 def test_a_picture_is_made_of_what_there_is(changed, lines, lines_left, tmp_path):
     run = read_run(changed(lines[:lines_left]))
-    picture.save_png(run, measures.slowest_step(run), tmp_path / "run.png")
+    report.save_png(run, measures.slowest_step(run), tmp_path / "run.png")
     assert (tmp_path / "run.png").stat().st_size > 1000
 
 
 def test_the_picture_has_all_parts_and_the_format_of_a_slide(run, tmp_path):
-    with canvas.style():
-        figure = picture.draw_all(run, run.steps[2])
+    with plots.style():
+        figure = report.draw_all(run, run.steps[2])
     titles = [axes.get_legend().get_title().get_text() for axes in figure.axes if axes.get_legend()]
     peak = run.steps[2].reports[0].peak_concurrency
     assert titles == [
@@ -233,7 +233,7 @@ def test_the_picture_has_all_parts_and_the_format_of_a_slide(run, tmp_path):
         "Tokens and cost",
         "Failures and conflicts",
     ]
-    picture.save_png(run, run.steps[2], tmp_path / "run.png")
+    report.save_png(run, run.steps[2], tmp_path / "run.png")
     header = (tmp_path / "run.png").read_bytes()[16:24]
     assert (int.from_bytes(header[:4]), int.from_bytes(header[4:])) == (1920, 1080)
 
@@ -241,8 +241,8 @@ def test_the_picture_has_all_parts_and_the_format_of_a_slide(run, tmp_path):
 def test_a_run_one_agent_at_a_time_is_drawn(changed, lines):
     for line in lines[1:-1]:
         line["reports"] = []
-    with canvas.style():
-        figure = picture.draw_all(read_run(changed(lines)), None)
+    with plots.style():
+        figure = report.draw_all(read_run(changed(lines)), None)
         figure.savefig(io.BytesIO(), format="png")
     assert legend_of(figure.axes[-1]) == ["wall time"]
 
@@ -252,11 +252,11 @@ def test_names_are_not_read_as_formulas(changed, lines, tmp_path):
     for line in lines[1:-1]:
         line["states"] = {r"$\frac{$": 3}
     run = read_run(changed(lines))
-    picture.save_png(run, measures.slowest_step(run), tmp_path / "run.png")
+    report.save_png(run, measures.slowest_step(run), tmp_path / "run.png")
     assert (tmp_path / "run.png").exists()
 
 
 def test_drawing_leaves_the_settings_of_matplotlib(run, tmp_path):
     before = dict(mpl.rcParams)
-    picture.save_png(run, measures.slowest_step(run), tmp_path / "run.png")
+    report.save_png(run, measures.slowest_step(run), tmp_path / "run.png")
     assert dict(mpl.rcParams) == before

@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
 from mesa_llm.parallel_stepping import AgentReport, CallSpan
-from mesa_llm_examples.reports import measures, picture, sections
-from mesa_llm_examples.reports.page import page
+from mesa_llm_examples.reports import measures, report
+from mesa_llm_examples.reports.report import page
 from mesa_llm_examples.reports.run_file import read_run
 
 
@@ -71,7 +71,7 @@ def test_failures_are_told_in_words(html):
 
 def test_refusals_stand_in_the_step_and_beside_the_agent_that_they_happened_to(crowded):
     run = read_run(crowded)
-    page = sections.incidents(run)
+    page = report.incidents(run)
     texts = [text_of(part) for part in page.split("<summary>Step ")[1:]]
     steps = [line for line in run.steps if line.reports]
     assert [text.split(":")[0] for text in texts] == [str(line.step) for line in steps]
@@ -90,7 +90,7 @@ def test_refusals_stand_in_the_step_and_beside_the_agent_that_they_happened_to(c
 def test_the_table_of_a_step_counts_the_refusals_of_each_agent(crowded):
     run = read_run(crowded)
     line = measures.slowest_step(run)
-    text = text_of(sections.timeline(run, line))
+    text = text_of(report.timeline(run, line))
     agents = line.reports[0].agents
     assert f"{line.reports[0].conflicts} refusals, each marked at the act" in text
     for agent in agents:
@@ -99,12 +99,12 @@ def test_the_table_of_a_step_counts_the_refusals_of_each_agent(crowded):
 
 
 def test_a_run_without_tokens_says_so(crowded):
-    assert "No tokens were told of" in text_of(sections.tokens(read_run(crowded)))
+    assert "No tokens were told of" in text_of(report.tokens(read_run(crowded)))
 
 
 def test_a_run_without_failures_says_so(changed, lines):
     del lines[3]
-    assert "No agent failed, and none was refused anything." in text_of(sections.incidents(read_run(changed(lines))))
+    assert "No agent failed, and none was refused anything." in text_of(report.incidents(read_run(changed(lines))))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_run_without_failures_says_so(changed, lines):
 )
 def test_calls_without_a_latency_are_counted_apart(changed, lines, call, said):
     lines[2]["reports"][0]["agents"][0]["model_calls"][0] |= {"latency_s": None} | call
-    text = text_of(sections.latencies(read_run(changed(lines))))
+    text = text_of(report.latencies(read_run(changed(lines))))
     assert said in text
     assert f"{lines[-1]['calls'] - 2} answers: median 0.002 s" in text
 
@@ -126,10 +126,10 @@ def test_calls_without_a_latency_are_counted_apart(changed, lines, call, said):
 def as_earlier_versions_wrote(lines):
     """Their `waited_s` and `latency_s` counted waiting in limits, failed calls and imports."""
     for line in lines[1:-1]:
-        for report in line["reports"]:
-            del report["measured_calls"]
-            report["latency_s"] = 400.0
-            for agent in report["agents"]:
+        for of_set in line["reports"]:
+            del of_set["measured_calls"]
+            of_set["latency_s"] = 400.0
+            for agent in of_set["agents"]:
                 for call in agent["model_calls"]:
                     del call["latency_s"]
     del lines[-1]["measured_calls"]
@@ -155,10 +155,10 @@ def test_a_replayed_run_shows_no_latencies(changed, lines):
                 call |= {"source": "journal", "latency_s": None, "error": None}
     lines[-1] |= {"waited_s": 0.0, "measured_calls": 0}
     run = read_run(changed(lines))
-    text = text_of(sections.latencies(run))
+    text = text_of(report.latencies(run))
     assert text.strip() == f"Latencies Calls without a latency: answered from a journal: {run.end.calls}."
     assert "answers took" not in measures.time_in_words(run)
-    assert "Latencies" not in titles_of(picture.draw_all(run, None))
+    assert "Latencies" not in titles_of(report.draw_all(run, None))
 
 
 def titles_of(figure):
@@ -167,9 +167,9 @@ def titles_of(figure):
 
 def test_simulated_answers_are_called_so_wherever_their_times_stand(crowded):
     run = read_run(crowded)
-    assert "simulated answers: median" in text_of(sections.latencies(run))
+    assert "simulated answers: median" in text_of(report.latencies(run))
     assert measures.time_in_words(run).endswith(" s, added up (simulated)")
-    labels = {axes.get_xlabel() for axes in picture.draw_all(run, None).axes}
+    labels = {axes.get_xlabel() for axes in report.draw_all(run, None).axes}
     assert "seconds that an answer took (simulated)" in labels
 
 
@@ -192,7 +192,7 @@ def test_a_run_that_did_not_end_well_says_so(changed, lines, status, said):
         del lines[-1]
     else:
         lines[-1] |= {"status": status, "error": "no <money>" if status == "failed" else None}
-    assert said in text_of(sections.head(read_run(changed(lines))))
+    assert said in text_of(report.head(read_run(changed(lines))))
 
 
 def test_without_its_end_a_run_is_added_up_from_its_steps(changed, lines):
@@ -243,4 +243,4 @@ def test_a_page_of_72_agents_stays_small(crowded):
 @pytest.mark.parametrize(("text", "shown"), [("2026-11-25T12:00:00+00:00", "2026-11-25 12:00:00 UTC"), ("today",) * 2])
 def test_the_date_is_shown(changed, lines, text, shown):
     lines[0]["started"] = text
-    assert f"Started {shown} Versions" in text_of(sections.head(read_run(changed(lines))))
+    assert f"Started {shown} Versions" in text_of(report.head(read_run(changed(lines))))

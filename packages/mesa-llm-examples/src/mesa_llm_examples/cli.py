@@ -16,11 +16,11 @@ from mesa_llm.errors import MesaLLMError
 from mesa_llm.errors.shown_text import for_people
 from mesa_llm_examples.apps.serving import app_command
 from mesa_llm_examples.catalogue import EXAMPLES
-from mesa_llm_examples.compare_command import STEPS, compare_command
-from mesa_llm_examples.failures import RunInterruptedError, in_one_line, lines_below
+from mesa_llm_examples.compare import STEPS, compare_command
 from mesa_llm_examples.options import command_for
 from mesa_llm_examples.reports.command import report_command
-from mesa_llm_examples.run_command import run_command
+from mesa_llm_examples.run import run_command
+from mesa_llm_examples.words import RunInterruptedError, in_one_line, lines_below
 
 NAME = "mesa-llm-examples"
 EXIT_STATUS = (

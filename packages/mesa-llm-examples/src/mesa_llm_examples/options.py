@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mesa_llm_examples.way import ATTEMPTS, LATENCY, TIMEOUT
+from mesa_llm_examples.setting import ATTEMPTS, LATENCY, TIMEOUT
 
 if TYPE_CHECKING:
     from mesa_llm_examples.catalogue import Example, Option
@@ -70,8 +70,8 @@ def is_given(context: typer.Context, name: str) -> bool:
 
 
 def _parameter(option: Option) -> inspect.Parameter:
-    shown = option.shown_default
-    declared = typer.Option(help=option.help, show_default=True if shown is None else shown, rich_help_panel="Model")
+    shown = "as needed" if option.default is None else True
+    declared = typer.Option(help=option.help, show_default=shown, rich_help_panel="Model")
     return inspect.Parameter(
         option.name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -71,8 +71,8 @@ def simulate(
         model: a Mesa model with a data collector.
         client: the client of its agents, which counts the calls.
         steps: how many steps.
-        on_step: told of the model before the first step, and of every step when it has ended; also of one that fails,
-            whose record has no states.
+        on_step: called with the state before the first step, and with every step when it has ended; also with one that
+            fails, whose record has no states.
         clock: gives the time in seconds.
 
     Raises:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import copy
+import inspect
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from mesa import Agent
@@ -56,8 +58,8 @@ class LLMAgent(Agent):
         vision: how far it sees other agents, in the units of its space (cells, edges or distance); 0 or `None` for
             nobody, -1 for everybody.
         internal_state: what it knows about itself: a list of facts, a mapping, a dataclass, one text, or anything that
-            can be printed. Others in whose vision it is see it too, except for entries whose name begins with an
-            underscore.
+            can be printed. Lists, dicts and sets are copied. Others in whose vision it is see it too, except for
+            entries whose name begins with an underscore.
         step_prompt: what it is to decide in each step.
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the way to the model, see `connect`; by default one that reaches any provider, shared by all agents.
@@ -69,6 +71,31 @@ class LLMAgent(Agent):
         **sampling: `temperature`, `top_p`, `max_tokens`, `seed`, `stop`, `extra_body`: sent with every request; see
             `SamplingOptions`.
 
+    A class can define `vision`, `internal_state`, `step_prompt` and `system_prompt` itself, as an attribute or as a
+    property; an argument takes precedence over an attribute. A property is evaluated whenever it is used,
+    `internal_state` each time somebody observes the agent, so that nothing has to be written before a decision:
+
+    ```python
+    from mesa import Model
+    from mesa_llm.llm_agent import LLMAgent
+    from mesa_llm.reasoning import CoTReasoning
+
+
+    class Miner(LLMAgent):
+        step_prompt = "Dig or rest?"
+        gold = 0
+
+        @property
+        def internal_state(self):
+            return {"gold": self.gold, "_tired": self.gold > 10}
+
+
+    miner = Miner(Model(), CoTReasoning)
+    miner.gold = 12
+    print(miner.generate_obs().self_state["internal_state"])
+    #> {'gold': 12, '_tired': True}
+    ```
+
     Attributes:
         visible_attributes: a class declares here which of its attributes others see: `("wealth", "mood")`. Those of its
             bases are visible too. It works for any class of agents, not only those that ask a model. The agent itself
@@ -79,12 +106,16 @@ class LLMAgent(Agent):
             one agent and have somebody in them; `()`: nothing.
 
     Raises:
-        ConfigurationError: if `reasoning`, `llm_model`, `tool_mode` or a sampling argument cannot work.
+        ConfigurationError: if `reasoning`, `llm_model`, `tool_mode` or a sampling argument cannot work, or an argument
+            is given for what the class defines as a property without a setter.
         TypeError: if there is no such argument.
     """
 
     visible_attributes: ClassVar[Collection[str]]
     observed_layers: Collection[str] | None = None
+    vision: float | None = None
+    internal_state: Any = None
+    step_prompt: str | None = None
     model: Model[Any, Any]
     _recorder: SimulationRecorder | None = None
 
@@ -115,7 +146,6 @@ class LLMAgent(Agent):
         self.llm = ModuleLLM(
             DEFAULT_MODEL if llm_model is None else llm_model,
             api_base=api_base,
-            system_prompt=system_prompt,
             client=client,
             api_key=api_key,
             transport=transport,
@@ -123,12 +153,28 @@ class LLMAgent(Agent):
             **sampling,
         )
         self.llm.agent = self
+        self._set("system_prompt", system_prompt)
         self.memory: Memory = (ShortTermMemory if memory is None else memory)(self)
         self.tool_manager = ToolManager(tools)
-        self.vision = vision
-        self.step_prompt = step_prompt
+        self._set("vision", vision)
+        self._set("step_prompt", step_prompt)
         self.reasoning = reasoning(agent=self)
-        self.internal_state = _as_facts(internal_state)
+        defined = inspect.getattr_static(type(self), "internal_state")
+        if internal_state is None and not hasattr(defined, "__get__"):
+            internal_state = [] if defined is None else defined
+        self._set("internal_state", _as_facts(internal_state))
+
+    def _set(self, name: str, value: Any) -> None:
+        """Set an attribute, unless no value is given: then what the class defines counts."""
+        if value is None:
+            return
+        defined = inspect.getattr_static(type(self), name)
+        if isinstance(defined, property) and defined.fset is None:
+            raise ConfigurationError(
+                f"{type(self).__name__} defines {name} as a property, so it cannot be given as an argument too, got "
+                f"{value!r}. Leave the argument out, or give the property a setter."
+            )
+        setattr(self, name, value)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -278,6 +324,9 @@ step_hooks.install(LLMAgent)
 
 
 def _as_facts(internal_state: Any) -> Any:
-    if internal_state is None:
-        return []
-    return [internal_state] if isinstance(internal_state, str) else internal_state
+    """One text as a list of it; lists, dicts and sets as copies, so that agents do not share them by accident."""
+    if isinstance(internal_state, str):
+        return [internal_state]
+    if isinstance(internal_state, Iterator):
+        return list(internal_state)
+    return copy.copy(internal_state) if isinstance(internal_state, list | dict | set) else internal_state

@@ -21,7 +21,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.websockets import WebSocketClose
 
-from mesa_llm_examples.apps.starting import ALLOW_HOST, at_start
+from mesa_llm_examples.apps.serving import ALLOW_HOST, at_start
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

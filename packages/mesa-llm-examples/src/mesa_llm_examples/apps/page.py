@@ -1,23 +1,219 @@
-"""The page on which a model runs: its space, its states over time, its calls, and each agent's mind."""
+"""The page on which a model runs: its space, its states over time, its calls, and what each agent saw and did."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import solara
 import solara.lab
+from mesa.visualization.solara_viz import UserInputs
+from solara.alias import rw
 from solara.server import kernel_context
 
-from mesa_llm_examples.apps.drawing import draw
+from mesa_llm_examples.apps.example import draw
 from mesa_llm_examples.apps.guard import protect_solara
-from mesa_llm_examples.apps.panels import Controls, Counters, Decisions, Inspector, Parameters, Picture, SideBar
-from mesa_llm_examples.apps.session import Session
+from mesa_llm_examples.apps.serving import at_start
+from mesa_llm_examples.apps.session import MODES, Choices, Session, gets_key
+from mesa_llm_examples.apps.views import AgentRecord, ToolCallLine, call_counters, last_step, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mesa_llm_examples.apps.example import ExampleApp
+    from mesa_llm_examples.apps.session import Frame, Session, Watched
+
+
+TICK = 0.2
+"""Seconds between two looks at the counters while a step runs."""
+
+NARROW = 960
+"""Width of a window in pixels below which the side bar lies over the page, and is closed at first."""
+
+RULE, LANGUAGE_MODEL = "the rule (no model is asked)", "a language model"
+
+
+@solara.component
+def SideBar(title: str, children: list[Any]) -> None:
+    """The title bar, with a button that opens and closes the side bar; and that.
+
+    Solara's own one begins open in any window, and is wider than a telephone.
+    """
+    # `None` leaves it to the browser, which knows its width: open beside the page, closed over it.
+    is_open, set_open = solara.use_state(cast(bool | None, None))
+    with solara.AppBar():
+        solara.Button(
+            icon_name="mdi-menu",
+            icon=True,
+            on_click=lambda: set_open(not is_open),
+            style={"order": "-1", "margin-right": "12px"},  # left of the title, where it is looked for
+            classes=["side-bar-button"],
+            attributes={"aria-label": "Side bar"},
+        )
+        solara.AppBarTitle(title)
+        solara.lab.ThemeToggle()
+    with solara.v.NavigationDrawer(
+        app=True,
+        clipped=True,
+        v_model=is_open,
+        on_v_model=set_open,
+        width="400px",
+        style_="max-width: calc(100vw - 56px)",  # so that beside it there is room to tap
+        mobile_break_point=NARROW,
+        disable_route_watcher=True,
+        class_="side-bar",
+    ):
+        solara.Column(style={"padding": "12px"}, children=children)
+
+
+@solara.component
+def Picture(png: bytes) -> None:
+    """A PNG image."""
+    rw.Image(value=png, format="png")
+
+
+@solara.component
+def Controls(session: Session, frame: Frame, *, pending: bool) -> None:
+    """Step, play, reset, and how far the model is."""
+    state, player = frame.state, session.player
+    with solara.Row(style={"flex-wrap": "wrap", "align-items": "center"}, classes=["controls"]):
+        if player is not None:
+            solara.Button("Step", color="primary", on_click=player.step, disabled=state.busy, classes=["step"])
+            if state.playing:
+                solara.Button("Pause", color="primary", on_click=player.pause, classes=["pause"])
+            else:
+                solara.Button("Play", color="primary", on_click=player.play, classes=["play"])
+        solara.Button(
+            "Apply and reset" if pending else "Reset", on_click=session.reset, outlined=not pending, classes=["reset"]
+        )
+        solara.Text(f"Step {state.steps}" + (" …" if state.busy else ""), classes=["steps"])
+    if frame.error is not None:
+        solara.Error(frame.error, classes=["failure"])
+
+
+@solara.component
+def Parameters(app: ExampleApp, choices: Choices, on_choices: Callable[[Choices], None]) -> None:
+    """What can be chosen about the model."""
+
+    def choose(name: str, value: Any) -> None:
+        on_choices(replace(choices, parameters={**choices.parameters, name: value}))
+
+    UserInputs(app.labelled(choices.parameters), on_change=choose)
+    solara.InputInt("Seed", value=choices.seed, on_value=lambda seed: on_choices(replace(choices, seed=seed)))
+
+
+@solara.component
+def Decisions(choices: Choices, on_choices: Callable[[Choices], None]) -> None:
+    """Who decides, and how the agents of a step wait for it."""
+
+    def choose_who(who: str) -> None:
+        if who == RULE:
+            on_choices(replace(choices, llm_model=None, api_base=""))
+        else:
+            start = at_start()
+            on_choices(replace(choices, llm_model=start.llm_model or "", api_base=start.api_base))
+
+    solara.Select(
+        "Mode", value=choices.mode, values=list(MODES), on_value=lambda mode: on_choices(replace(choices, mode=mode))
+    )
+    who = RULE if choices.llm_model is None else LANGUAGE_MODEL
+    solara.Select("Decided by", value=who, values=[RULE, LANGUAGE_MODEL], on_value=choose_who)
+    if choices.llm_model is not None:
+        solara.InputText(
+            "Model, as provider/name",
+            value=choices.llm_model,
+            on_value=lambda name: on_choices(replace(choices, llm_model=name)),
+        )
+        solara.InputText(
+            "Base URL (empty: the provider's own)",
+            value=choices.api_base,
+            on_value=lambda address: on_choices(replace(choices, api_base=address)),
+        )
+        if not gets_key(choices.llm_model, choices.api_base):
+            solara.Text(
+                "No key from the environment is sent to this address: the app was not started with it.",
+                classes=["no-key"],
+            )
+    else:
+        solara.SliderFloat(
+            f"Answers after: {choices.latency:g} s",
+            value=choices.latency,
+            on_value=lambda latency: on_choices(replace(choices, latency=latency)),
+            min=0.0,
+            max=2.0,
+            step=0.05,
+        )
+
+
+@solara.component
+def Counters(watched: Watched, reports: tuple[Any, ...], *, busy: bool) -> None:
+    """The numbers of the run, looked at again and again while a step runs."""
+    _, look_again = solara.use_state(watched.client.counts())
+
+    def tick(cancel: threading.Event) -> None:
+        while busy and not cancel.wait(TICK):
+            look_again(watched.client.counts())
+
+    solara.use_thread(tick, dependencies=[id(watched), busy], intrusive_cancel=False)
+    with solara.Row(style={"flex-wrap": "wrap"}, classes=["counters"]):
+        for counter in call_counters(watched.client.counts()):
+            with solara.Column(gap="0px", style={"width": "7.5em"}):
+                solara.Text(
+                    counter.value,
+                    style={"font-size": "1.4em", "font-variant-numeric": "tabular-nums"},
+                    classes=["counter-" + counter.name.replace(" ", "-")],
+                )
+                solara.Text(counter.name, style={"opacity": "0.7"})
+    solara.Text(last_step(reports), style={"opacity": "0.7"}, classes=["last-step"])
+
+
+@solara.component
+def Inspector(agents: Mapping[int, AgentRecord], chosen: int | None, on_chosen: Callable[[int | None], None]) -> None:
+    """What an agent has seen, thought, done and been told."""
+    solara.v.Autocomplete(
+        label="Agent",
+        items=[{"text": record.label, "value": agent_id} for agent_id, record in agents.items()],
+        v_model=chosen,
+        on_v_model=on_chosen,
+        clearable=True,
+        hide_details=True,
+        class_="agent",
+        style_="max-width: 24em",
+    )
+    record = None if chosen is None else agents.get(chosen)
+    if record is None:
+        solara.Text("Choose an agent: what it saw, thought, did and was told stands here.")
+        return
+    view = view_of(record)
+    when = "" if view.step is None else f" in step {view.step}"
+    with solara.ColumnsResponsive(12, medium=6):
+        with solara.Column():
+            _section(f"Saw{when}", view.observation or "Nothing yet.", "observation")
+        with solara.Column():
+            _section(f"Thought{when}", view.reasoning or "Nothing yet.", "reasoning")
+            _section("Did", "\n".join(map(_in_words, view.tool_calls)) or "Nothing yet.", "tool-calls")
+            _section("Messages", "\n".join(view.messages) or "None.", "messages")
+            if view.other:
+                _section("Also remembers", "\n".join(view.other), "other")
+
+
+def _section(title: str, text: str, name: str) -> None:
+    solara.Text(title, style={"font-weight": "bold"})
+    # A child text is shown as it is: what a model writes is never taken for markup.
+    solara.v.Html(
+        tag="pre",
+        class_=name,
+        style_="white-space: pre-wrap; overflow-wrap: anywhere; max-height: 26em; overflow-y: auto; font-size: 0.85em",
+        children=[text],
+    )
+
+
+def _in_words(line: ToolCallLine) -> str:
+    return f"Step {line.step}: " + (f"{line.call} → {line.result}" if line.call else line.result)
+
 
 protect_solara()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mesa_llm_examples.failures import in_one_line
+from mesa_llm_examples.words import in_one_line
 
 PAUSE = 0.1
 
@@ -58,7 +58,7 @@ class Player:
         self._on_change = on_change
         self._is_watched = is_watched
         self._between = pause
-        self._lock = threading.Lock()  # protects the state: whoever sets it to busy starts the thread
+        self._lock = threading.Lock()  # protects the state: the call that sets it to busy starts the thread
         self._state = PlayerState()
         self._hurry = threading.Event()
         self._thread: threading.Thread | None = None

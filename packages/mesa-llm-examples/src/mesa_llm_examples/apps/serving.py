@@ -1,4 +1,4 @@
-"""Serves an app: `mesa-llm-examples app NAME`."""
+"""Serves an app: `mesa-llm-examples app NAME`; and what the app is started with."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 import webbrowser
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -16,11 +17,44 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm_examples.apps import starting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
+
+
+MODEL = "MESA_LLM_APP_MODEL"
+API_BASE = "MESA_LLM_APP_API_BASE"
+ALLOW_HOST = "MESA_LLM_APP_ALLOW_HOST"
+TOKEN = "MESA_LLM_APP_TOKEN"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What an app was started with.
+
+    Attributes:
+        llm_model: the language model that is chosen at first, as `provider/model`; `None` for the example's rule.
+        api_base: the base URL that is chosen at first; besides the provider's own, the one that is sent its key.
+        allowed_hosts: further names under which the page may be opened.
+        token: what a browser has to show where other machines can connect; `None` for one that is drawn.
+    """
+
+    llm_model: str | None = None
+    api_base: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+    token: str | None = None
+
+
+def at_start() -> Start:
+    """What this process was started with."""
+    return Start(
+        llm_model=os.environ.get(MODEL) or None,
+        api_base=os.environ.get(API_BASE, ""),
+        allowed_hosts=tuple(os.environ.get(ALLOW_HOST, "").split()),
+        token=os.environ.get(TOKEN) or None,
+    )
+
 
 PORT = 8765
 GRACE = 1.5
@@ -46,7 +80,7 @@ def app_command(
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            envvar=starting.ALLOW_HOST,
+            envvar=ALLOW_HOST,
             metavar="NAME",
             help="A name of this machine under which the page is opened, besides the address that it listens on.",
         ),
@@ -60,12 +94,12 @@ def app_command(
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(envvar=starting.MODEL, help="Language model that decides, as provider/name.")
+        str | None, typer.Option(envvar=MODEL, help="Language model that decides, as provider/name.")
     ] = None,
     api_base: Annotated[
         str | None,
         typer.Option(
-            envvar=starting.API_BASE,
+            envvar=API_BASE,
             help="Base URL of the model's server: besides the provider's own, the only one that is sent its key.",
         ),
     ] = None,
@@ -79,7 +113,7 @@ def app_command(
         raise ConfigurationError(f"An app needs {missing[0]}, which is not installed. Install it: {INSTALL}")
     with _listen(host, port) as listener:
         print(f"Loading {name} ...", flush=True)  # noqa: T201 - this is a command
-        for variable, value in ((starting.MODEL, model), (starting.API_BASE, api_base)):
+        for variable, value in ((MODEL, model), (API_BASE, api_base)):
             os.environ[variable] = value or ""  # the page reads them
         address, port = listener.getsockname()[:2]
         token_ = _token(address, token)
@@ -111,7 +145,7 @@ def _token(address: str, wanted: bool | None) -> str | None:
     from mesa_llm_examples.apps.guard import is_loopback, new_token  # noqa: PLC0415 - of the extra
 
     needed = not is_loopback(address) if wanted is None else wanted
-    return (starting.at_start().token or new_token()) if needed else None
+    return (at_start().token or new_token()) if needed else None
 
 
 def _serve(
@@ -123,7 +157,7 @@ def _serve(
     token: str | None,
 ) -> None:
     """Serve an app until Ctrl-C, which ends the process: steps may wait for answers, on threads of their own."""
-    # Read as Solara is imported. What a user has set holds; otherwise nothing is loaded from or told to the internet.
+    # Read as Solara is imported. What a user has set holds; otherwise nothing is loaded from or sent to the internet.
     os.environ.setdefault("SOLARA_MODE", "production")
     os.environ.setdefault("SOLARA_TELEMETRY_MIXPANEL_ENABLE", "False")
     os.environ.setdefault("SOLARA_ASSETS_PROXY", "True")

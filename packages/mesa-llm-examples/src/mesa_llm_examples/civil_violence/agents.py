@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from mesa.discrete_space import Cell
 
-    from mesa_llm.reasoning import Observation
     from mesa_llm_examples.civil_violence.model import CivilViolence
 
 type CitizenState = Literal["active", "quiet", "jailed"]
@@ -48,7 +47,6 @@ class Resident(LLMAgent, CellAgent):
         cell: where the resident is at first.
         system_prompt: who it is.
         vision: how many cells far it sees, diagonal steps included, at least 0.
-        internal_state: what it knows about itself.
         tool: what it can do besides moving.
         task: what it decides in each step.
     """
@@ -60,7 +58,6 @@ class Resident(LLMAgent, CellAgent):
         *,
         system_prompt: str,
         vision: int,
-        internal_state: dict[str, Any],
         tool: Callable[..., str],
         task: str,
     ) -> None:
@@ -70,7 +67,6 @@ class Resident(LLMAgent, CellAgent):
             llm_model=model.llm_model,
             system_prompt=system_prompt,
             vision=vision,
-            internal_state=internal_state,
             step_prompt=f"{task} Then move to one of your free directions." if model.movement else task,
             api_base=model.api_base,
             client=model.client,
@@ -78,11 +74,10 @@ class Resident(LLMAgent, CellAgent):
         )
         self.cell = cell
 
-    def generate_obs(self) -> Observation:
-        """Look at the free cells around, and at the others in sight."""
-        if self.model.movement:
-            self.internal_state["_free_directions"] = list(directions_from(self, free_only=True))
-        return super().generate_obs()
+    @property
+    def internal_state(self) -> dict[str, Any]:
+        """What it tells about itself: the free cells around it, if it can move."""
+        return {"_free_directions": list(directions_from(self, free_only=True))} if self.model.movement else {}
 
 
 class Citizen(Resident):
@@ -102,30 +97,28 @@ class Citizen(Resident):
             cell,
             system_prompt=CITIZEN_PERSONA,
             vision=model.citizen_vision,
-            internal_state={
-                "state": "quiet",
-                # U(0, 1), cut to what the prompt shows: what decides is what is said.
-                "_hardship": round(model.random.random(), 3),
-                "_risk_aversion": round(model.random.random(), 3),
-                "_legitimacy": model.legitimacy,
-                "_threshold": model.active_threshold,
-                "_arrest_constant": model.arrest_constant,
-            },
             tool=change_state,
             task="Decide whether you are active or quiet.",
         )
+        self.state: CitizenState = "quiet"
+        # U(0, 1), rounded as in the prompt, so that the rule decides on the values that a model sees.
+        self.hardship = round(model.random.random(), 3)
+        self.risk_aversion = round(model.random.random(), 3)
         self.jailed_through = 0
         """The last step that the citizen sits out."""
 
     @property
-    def state(self) -> CitizenState:
-        """`active`, `quiet` or `jailed`."""
-        state: CitizenState = self.internal_state["state"]
-        return state
-
-    @state.setter
-    def state(self, state: CitizenState) -> None:
-        self.internal_state["state"] = state
+    def internal_state(self) -> dict[str, Any]:
+        """What it tells about itself: its state to all in whose sight it is, the rest to itself alone."""
+        return {
+            "state": self.state,
+            "_hardship": self.hardship,
+            "_risk_aversion": self.risk_aversion,
+            "_legitimacy": self.model.legitimacy,
+            "_threshold": self.model.active_threshold,
+            "_arrest_constant": self.model.arrest_constant,
+            **super().internal_state,
+        }
 
     @property
     def is_jailed(self) -> bool:
@@ -170,7 +163,6 @@ class Cop(Resident):
             cell,
             system_prompt=COP_PERSONA,
             vision=model.cop_vision,
-            internal_state={},
             tool=arrest_citizen,
             task="Decide whom you arrest, if anybody.",
         )

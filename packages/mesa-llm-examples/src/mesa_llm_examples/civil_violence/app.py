@@ -24,7 +24,7 @@ def portrayal(agent: Citizen | Cop) -> AgentPortrayalStyle:
 
 
 def describe(agent: Citizen | Cop) -> str:
-    """A citizen's state; of a cop there is none."""
+    """A citizen's state; cops have none."""
     return agent.state if isinstance(agent, Citizen) else ""
 
 

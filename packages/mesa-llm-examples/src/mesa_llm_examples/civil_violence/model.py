@@ -10,9 +10,9 @@ from mesa.discrete_space import OrthogonalMooreGrid
 
 from mesa_llm.clients import RuleBasedClient
 from mesa_llm.errors import ConfigurationError
-from mesa_llm_examples.arguments import at_least
 from mesa_llm_examples.civil_violence.agents import Citizen, CitizenState, Cop
 from mesa_llm_examples.civil_violence.policy import policy
+from mesa_llm_examples.shared import at_least
 
 if TYPE_CHECKING:
     from mesa_llm.clients import LLMClient
@@ -37,12 +37,12 @@ class CivilViolence(Model):
     Args:
         citizens: how many citizens, at least 0.
         cops: how many cops, at least 0.
-        width: of the grid in cells, at least 3; by default so that 70 % of the cells are taken.
-        height: likewise.
+        width: width of the grid in cells, at least 3; by default so that 70 % of the cells are taken.
+        height: height of the grid, likewise.
         citizen_vision: how many cells far citizens see, at least 0.
         cop_vision: how many cells far cops see, at least 0.
-        legitimacy: L, how legitimate the regime is in everybody's eyes, 0 to 1.
-        max_jail_term: J_max, the longest jail term in steps, at least 1.
+        legitimacy: how legitimate the regime seems to everybody (L), 0 to 1.
+        max_jail_term: the longest jail term in steps (J_max), at least 1.
         active_threshold: T, by how much grievance must exceed net risk.
         arrest_constant: k in the arrest probability, above 0.
         movement: whether anybody moves.

@@ -7,7 +7,7 @@ than whether it still trades.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import step_of
 from mesa_llm.llm_agent import LLMAgent
@@ -15,7 +15,6 @@ from mesa_llm.reasoning import OneCallReasoning
 from mesa_llm_examples.negotiation.tools import accept_offer, make_offer, reject_offer
 
 if TYPE_CHECKING:
-    from mesa_llm.reasoning import Observation
     from mesa_llm_examples.negotiation.model import Negotiation
 
 EVERYBODY = -1
@@ -61,7 +60,6 @@ class Negotiator(LLMAgent):
             llm_model=model.llm_model,
             system_prompt=system_prompt,
             vision=EVERYBODY,
-            internal_state={"open": True},
             step_prompt=TASK,
             api_base=model.api_base,
             client=model.client,
@@ -99,19 +97,12 @@ class Negotiator(LLMAgent):
         """Whether it still trades."""
         return self.units < self.model.units and not self.model.is_closed
 
-    def show(self) -> None:
-        """Let the others see whether it still trades."""
-        self.internal_state["open"] = self.is_open
-
-    def generate_obs(self) -> Observation:
-        """Look at what it has, at the offers that stand, and at the others.
-
-        Returns:
-            What the agent sees.
-        """
-        named = {agent.unique_id: str(agent) for agent in self.model.agents}
-        book = self.model.offers
-        self.internal_state |= {
+    @property
+    def internal_state(self) -> dict[str, Any]:
+        """What it tells about itself: whether it still trades to everybody, the rest to itself alone."""
+        book, named = self.model.offers, self.model.negotiators
+        return {
+            "open": self.is_open,
             "_round": step_of(self.model),
             "_rounds": self.model.rounds,
             "_price_range": [self.model.lowest_price, self.model.highest_price],
@@ -119,10 +110,9 @@ class Negotiator(LLMAgent):
             "_haste": self.haste,
             "_money": self.money,
             "_units_left": self.model.units - self.units,
-            "_offers_to_you": {named[maker]: price for maker, price in book.to(self.unique_id).items()},
-            "_your_offers": {named[to]: price for to, price in book.by(self.unique_id).items()},
+            "_offers_to_you": {str(named[maker]): price for maker, price in book.to(self.unique_id).items()},
+            "_your_offers": {str(named[to]): price for to, price in book.by(self.unique_id).items()},
         }
-        return super().generate_obs()
 
     async def astep(self) -> None:
         """Observe, decide and act; or be done."""

@@ -1,7 +1,9 @@
-"""The market of buyers and sellers, and what is counted in it."""
+"""The market of buyers and sellers, the offers and deals on it, and what is counted."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -9,14 +11,115 @@ from mesa import DataCollector, Model
 
 from mesa_llm.activation import step_of
 from mesa_llm.clients import RuleBasedClient
-from mesa_llm_examples.arguments import at_least, ordered
 from mesa_llm_examples.negotiation.agents import Buyer, Negotiator, Seller
-from mesa_llm_examples.negotiation.offers import Deal, OfferBook
 from mesa_llm_examples.negotiation.policy import policy
+from mesa_llm_examples.shared import at_least, ordered
 
 if TYPE_CHECKING:
     from mesa_llm.clients import LLMClient
     from mesa_llm.parallel_stepping import ParallelStepping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deal:
+    """One unit that has changed hands.
+
+    Attributes:
+        step: the model's step.
+        buyer: the id of the buyer.
+        seller: the id of the seller.
+        price: in coins.
+        surplus: what both have gained together, in coins: the buyer's value less the seller's cost.
+    """
+
+    step: int
+    buyer: int
+    seller: int
+    price: int
+    surplus: int
+
+
+class OfferBook:
+    """The offers that stand: from each agent to each other at most one, in coins for one unit.
+
+    An offer binds its maker until it is answered, replaced, or cannot be kept any more.
+    """
+
+    def __init__(self) -> None:
+        # Each offer twice, since agents look at both, in every observation of each other.
+        self._to: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        self._by: defaultdict[int, dict[int, int]] = defaultdict(dict)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by.values()))
+
+    def put(self, maker: int, recipient: int, price: int) -> None:
+        """Make an offer, in the place of an earlier one.
+
+        Args:
+            maker: the id of the agent that makes it.
+            recipient: the id of the agent to which it is made.
+            price: the price in coins.
+        """
+        self._to[recipient][maker] = self._by[maker][recipient] = price
+
+    def price(self, maker: int, recipient: int) -> int | None:
+        """What one agent offers another; `None` if no offer stands.
+
+        Args:
+            maker: the id of the agent that made the offer.
+            recipient: the id of the agent to which it was made.
+        """
+        return self._by[maker].get(recipient)
+
+    def to(self, recipient: int) -> dict[int, int]:
+        """The offers that an agent can accept: the ids of their makers, and the prices.
+
+        Args:
+            recipient: the agent's id.
+        """
+        return dict(sorted(self._to[recipient].items()))
+
+    def by(self, maker: int) -> dict[int, int]:
+        """The offers that an agent has made: the ids of their recipients, and the prices.
+
+        Args:
+            maker: the agent's id.
+        """
+        return dict(sorted(self._by[maker].items()))
+
+    def drop(self, maker: int, recipient: int) -> None:
+        """Take an offer away, if it stands.
+
+        Args:
+            maker: the id of the agent that made it.
+            recipient: the id of the agent to which it was made.
+        """
+        self._to[recipient].pop(maker, None)
+        self._by[maker].pop(recipient, None)
+
+    def drop_above(self, maker: int, price: int) -> None:
+        """Take away the offers of an agent that are above a price.
+
+        Args:
+            maker: the agent's id.
+            price: the highest price in coins that may still stand.
+        """
+        for recipient, offered in self.by(maker).items():
+            if offered > price:
+                self.drop(maker, recipient)
+
+    def drop_all(self, agent: int) -> None:
+        """Take away the offers from and to an agent.
+
+        Args:
+            agent: the agent's id.
+        """
+        for recipient in self.by(agent):
+            self.drop(agent, recipient)
+        for maker in self.to(agent):
+            self.drop(maker, agent)
+
 
 HASTES = (0.5, 1.0, 2.0)
 """How soon agents give in; each as likely."""
@@ -31,7 +134,7 @@ class Negotiation(Model):
         units: how many units each seller has, and each buyer wants, at least 1.
         rounds: for how many steps the market is open, at least 1.
         lowest_price: the lowest possible value and cost of a unit, in coins, at least 1.
-        highest_price: the highest, in coins, at least as much.
+        highest_price: the highest possible value and cost of a unit, in coins, at least as much.
         seed: the same seed and the same answers give the same run, on the same release of Mesa; `None` for another
             run each time.
         llm_model: the language model, as `provider/model`; by default none is asked, and a rule decides.
@@ -99,7 +202,6 @@ class Negotiation(Model):
 
     def _join(self, negotiator: Negotiator) -> None:
         self.negotiators[negotiator.unique_id] = negotiator
-        negotiator.show()
 
     def step(self) -> None:
         """Let everybody decide and act, and count."""
@@ -117,7 +219,6 @@ class Negotiation(Model):
         buyer, seller = (one, other) if isinstance(one, Buyer) else (other, one)
         for negotiator in (buyer, seller):
             negotiator.trade(price)
-            negotiator.show()
             if not negotiator.is_open:
                 self.offers.drop_all(negotiator.unique_id)
         self.offers.drop(buyer.unique_id, seller.unique_id)

@@ -4,8 +4,7 @@ After Deffuant, Neau, Amblard and Weisbuch (2000), "Mixing beliefs among interac
 Systems 3, 87-98, https://doi.org/10.1142/S0219525900000078.
 
     model    the network and what is measured on it
-    agents   who decides: `Person`
-    tools    what people can do besides speaking
+    agents   who decides: `Person`, and what people can do besides speaking
     policy   bounded confidence, in the place of a language model
 """
 

@@ -5,21 +5,40 @@ Nobody sees what somebody else thinks: an opinion shows only in what is said.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mesa.discrete_space import CellAgent
 
 from mesa_llm.activation import step_of
+from mesa_llm.errors import ToolError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.reasoning import OneCallReasoning
 from mesa_llm.tools.inbuilt_tools import speak_to
-from mesa_llm_examples.opinion.tools import change_opinion
 
 if TYPE_CHECKING:
     from mesa.discrete_space import Cell
 
-    from mesa_llm.reasoning import Observation
     from mesa_llm_examples.opinion.model import Opinion
+
+
+def change_opinion(agent: Person, opinion: float) -> str:
+    """Change your mind.
+
+    Args:
+        agent: The person that calls; the model does not see this parameter.
+        opinion: What you think from now on, from 0 (fully against it) to 1 (fully for it).
+
+    Returns:
+        What you think.
+
+    Raises:
+        ToolError: if it is not from 0 to 1.
+    """
+    if not 0 <= opinion <= 1:
+        raise ToolError(f"An opinion is a number from 0 to 1, not {opinion:g}. You still think {agent.opinion:g}.")
+    agent.opinion = float(opinion)
+    return f"Your opinion is {agent.opinion:g} now."
+
 
 ADJACENT = 1
 
@@ -50,7 +69,6 @@ class Person(LLMAgent, CellAgent):
             llm_model=model.llm_model,
             system_prompt=PERSONA.format(topic=model.topic),
             vision=ADJACENT,
-            internal_state={"_confidence": model.confidence, "_convergence": model.convergence},
             step_prompt=TASK,
             api_base=model.api_base,
             client=model.client,
@@ -60,9 +78,9 @@ class Person(LLMAgent, CellAgent):
         self.opinion = opinion
 
     def heard(self) -> list[dict[str, object]]:
-        """What it was told in the step before this one, in the order of who spoke.
+        """The messages of the step before this one, in the order of their senders.
 
-        Not what it has been told in this step, if people step one after another: so each message is considered once.
+        Messages of this step do not count, if people step one after another: so each message is considered once.
         """
         before = step_of(self.model) - 1
         messages = [
@@ -75,11 +93,12 @@ class Person(LLMAgent, CellAgent):
             for message in sorted(messages, key=lambda message: int(message["sender"]))
         ]
 
-    def generate_obs(self) -> Observation:
-        """Look at the people around, and recall what they have just said.
-
-        Returns:
-            What the agent sees.
-        """
-        self.internal_state |= {"_opinion": self.opinion, "_heard": self.heard()}
-        return super().generate_obs()
+    @property
+    def internal_state(self) -> dict[str, Any]:
+        """What it tells about itself, and to itself alone."""
+        return {
+            "_confidence": self.model.confidence,
+            "_convergence": self.model.convergence,
+            "_opinion": self.opinion,
+            "_heard": self.heard(),
+        }

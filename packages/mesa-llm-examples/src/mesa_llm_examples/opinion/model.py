@@ -12,9 +12,9 @@ from mesa.discrete_space import Network
 
 from mesa_llm.clients import RuleBasedClient
 from mesa_llm.errors import ConfigurationError
-from mesa_llm_examples.arguments import at_least, in_range
 from mesa_llm_examples.opinion.agents import Person
 from mesa_llm_examples.opinion.policy import DIGITS, policy
+from mesa_llm_examples.shared import at_least, in_range
 
 if TYPE_CHECKING:
     from mesa_llm.clients import LLMClient
@@ -31,13 +31,13 @@ class Opinion(Model):
     nearest, and some of the connections lead anywhere instead.
 
     Args:
-        people: how many, at least 0.
+        people: how many people, at least 0.
         neighbors: with how many others each is connected in the ring: even, at least 0, and less than `people` unless
             that is 0.
         rewiring: the share of the connections that lead anywhere, 0 to 1.
-        confidence: d, who differs by less is listened to, 0 to 1.
-        convergence: μ, which share of the way a listener moves, 0 to 0.5.
-        topic: what they talk about.
+        confidence: people listen to those whose opinion differs by less than this (d), 0 to 1.
+        convergence: which share of the way a listener moves (μ), 0 to 0.5.
+        topic: what they talk about; for language models.
         seed: the same seed and the same answers give the same run, on the same release of Mesa; `None` for another
             run each time.
         llm_model: the language model, as `provider/model`; by default none is asked, and bounded confidence decides.

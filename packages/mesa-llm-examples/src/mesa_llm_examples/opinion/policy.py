@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from mesa_llm.clients import Message, tool_call
 from mesa_llm.reasoning import read_observation
-from mesa_llm_examples.choices import choose
+from mesa_llm_examples.shared import choose
 
 if TYPE_CHECKING:
     from mesa_llm.clients import LLMRequest
 
 _OPINION = re.compile(r"\bopinion is (\d+(?:\.\d+)?)")
 DIGITS = 4
-"""To how many digits opinions are told."""
+"""The number of digits of an opinion in a message."""
 
 
 def moved(opinion: float, heard: Sequence[float], *, confidence: float, convergence: float) -> float:

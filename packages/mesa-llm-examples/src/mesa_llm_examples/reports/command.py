@@ -29,7 +29,7 @@ def report_command(
     from mesa_llm_examples.reports.run_file import read_run  # noqa: PLC0415 - imports Mesa
 
     run = read_run(file)
-    from mesa_llm_examples.reports import measures, page, picture  # noqa: PLC0415 - imports matplotlib
+    from mesa_llm_examples.reports import measures, report  # noqa: PLC0415 - imports matplotlib
 
     drawn = measures.steps_in_parallel(run)
     line = measures.slowest_step(run) if step is None else next((line for line in drawn if line.step == step), None)
@@ -42,8 +42,8 @@ def report_command(
         raise ConfigurationError(f"The report would overwrite {file}. Rename that, or give another --output.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        paths[0].write_text(page.page(run, line), encoding="utf-8")
-        picture.save_png(run, line, paths[1])
+        paths[0].write_text(report.page(run, line), encoding="utf-8")
+        report.save_png(run, line, paths[1])
     except OSError as error:
         raise ConfigurationError(f"{error.filename or folder} cannot be written: {error.strerror or error}.") from error
     for path in paths:

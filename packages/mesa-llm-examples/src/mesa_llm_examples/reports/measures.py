@@ -97,7 +97,7 @@ def spread(values: Sequence[float]) -> tuple[float, float, float, float]:
 
 
 def has_tokens(run: RecordedRun) -> bool:
-    """Whether the model told how many tokens it read and wrote."""
+    """Whether the model reported how many tokens it read and wrote."""
     return any(report.tokens for report in run.reports())
 
 

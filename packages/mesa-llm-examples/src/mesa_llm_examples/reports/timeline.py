@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 
-from mesa_llm_examples.reports.canvas import legend
-from mesa_llm_examples.reports.figures import CALL, CONFLICT, FAILED, PHASES
 from mesa_llm_examples.reports.measures import duration_of, in_flight, lanes_of
+from mesa_llm_examples.reports.plots import CALL, CONFLICT, FAILED, PHASES, legend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,7 +6,7 @@ marginal rate of substitution.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mesa.discrete_space import CellAgent
 
@@ -14,8 +14,7 @@ from mesa_llm.clients import Message
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.reasoning import OneCallReasoning, Plan
 from mesa_llm.spaces import free_places_around, neighbors_of
-from mesa_llm_examples.sugarscape.barter import Holding
-from mesa_llm_examples.sugarscape.tools import move_to_cell, trade_with
+from mesa_llm_examples.sugarscape.tools import Holding, move_to_cell, trade_with
 
 if TYPE_CHECKING:
     from mesa.discrete_space import Cell
@@ -74,7 +73,6 @@ class Trader(LLMAgent, CellAgent):
             llm_model=model.llm_model,
             system_prompt=PERSONA,
             vision=vision,
-            internal_state={},
             api_base=model.api_base,
             client=model.client,
             tools=[move_to_cell, trade_with],
@@ -83,15 +81,15 @@ class Trader(LLMAgent, CellAgent):
         self.holding = holding
 
     @property
-    def holding(self) -> Holding:
-        """What it has, and needs."""
-        return self._holding
-
-    @holding.setter
-    def holding(self, holding: Holding) -> None:
-        self._holding = holding
-        if holding.sugar > 0 and holding.spice > 0:
-            self.internal_state["mrs"] = round(holding.mrs, 3)
+    def internal_state(self) -> dict[str, Any]:
+        """What it tells about itself: its rate to all in whose sight it is, its stores to itself alone."""
+        return {
+            "mrs": None if self.is_starved else round(self.holding.mrs, 3),
+            "_sugar": round(self.holding.sugar, 3),
+            "_spice": round(self.holding.spice, 3),
+            "_sugar_metabolism": self.holding.sugar_metabolism,
+            "_spice_metabolism": self.holding.spice_metabolism,
+        }
 
     @property
     def is_starved(self) -> bool:
@@ -102,20 +100,6 @@ class Trader(LLMAgent, CellAgent):
         """The traders that it sees now, by their id."""
         others = neighbors_of(self, self.vision or 0)
         return {other.unique_id: other for other in others if isinstance(other, Trader)}
-
-    def generate_obs(self) -> Observation:
-        """Look at its stores, and at the others.
-
-        Returns:
-            What the agent sees.
-        """
-        self.internal_state |= {
-            "_sugar": round(self.holding.sugar, 3),
-            "_spice": round(self.holding.spice, 3),
-            "_sugar_metabolism": self.holding.sugar_metabolism,
-            "_spice_metabolism": self.holding.spice_metabolism,
-        }
-        return super().generate_obs()
 
     def where_to(self) -> str:
         """The question where to go, with what is on its own cell and on the free ones in sight, nearest first.

@@ -10,7 +10,7 @@ from mesa_llm_examples.apps.example import ExampleApp, widgets
 from mesa_llm_examples.apps.page import ModelPage
 from mesa_llm_examples.catalogue import EXAMPLES
 from mesa_llm_examples.sugarscape import Sugarscape, Trader, policy
-from mesa_llm_examples.sugarscape.landscape import RICHEST
+from mesa_llm_examples.sugarscape.model import RICHEST
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""The world of traders, and what is counted in it."""
+"""The world of traders: where sugar and spice grow, and what is counted."""
 
 from __future__ import annotations
 
@@ -11,17 +11,92 @@ from mesa.discrete_space import OrthogonalVonNeumannGrid
 
 from mesa_llm.clients import RuleBasedClient
 from mesa_llm.errors import ConfigurationError
-from mesa_llm_examples.arguments import at_least
+from mesa_llm_examples.shared import at_least
 from mesa_llm_examples.sugarscape.agents import Trader
-from mesa_llm_examples.sugarscape.barter import Exchange, Holding
-from mesa_llm_examples.sugarscape.landscape import Landscape
 from mesa_llm_examples.sugarscape.policy import policy
+from mesa_llm_examples.sugarscape.tools import Exchange, Holding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mesa_llm.clients import LLMClient
     from mesa_llm.parallel_stepping import ParallelStepping
+
+
+type Place = tuple[int, int]
+
+RICHEST = 4
+"""How much sugar, or spice, there is at most on a cell."""
+BANDS = 8
+"""Away from a peak a cell holds one unit less with every eighth of the shorter side."""
+
+
+class Landscape:
+    """Two peaks of sugar on a torus, in opposite quarters, and two of spice in the other quarters.
+
+    After the mountains of sugar and of spice of Epstein and Axtell (1996), in a form that fits any size.
+
+    Args:
+        width: in cells.
+        height: in cells.
+        growth: by how much sugar and spice of each cell grow in a step, up to what the cell can hold.
+    """
+
+    def __init__(self, width: int, height: int, growth: int) -> None:
+        self.width = width
+        self.height = height
+        self.growth = growth
+        near, far = (0.25, 0.75)
+        places = [(x, y) for x in range(width) for y in range(height)]
+        self.sugar_capacity = {place: self._holds(place, ((near, near), (far, far))) for place in places}
+        self.spice_capacity = {place: self._holds(place, ((near, far), (far, near))) for place in places}
+        self.sugar = dict(self.sugar_capacity)
+        """How much sugar there is on each cell now."""
+        self.spice = dict(self.spice_capacity)
+        """How much spice there is on each cell now."""
+
+    def grow(self) -> None:
+        """Grow by one step: the growback rule G."""
+        for now, capacity in ((self.sugar, self.sugar_capacity), (self.spice, self.spice_capacity)):
+            for place, most in capacity.items():
+                now[place] = min(now[place] + self.growth, most)
+
+    def harvest(self, place: Place) -> tuple[int, int]:
+        """Take all sugar and all spice from a cell.
+
+        Args:
+            place: the cell.
+
+        Returns:
+            How much sugar, and how much spice.
+        """
+        taken = self.sugar[place], self.spice[place]
+        self.sugar[place] = self.spice[place] = 0
+        return taken
+
+    def steps_between(self, one: Place, other: Place) -> int:
+        """How many steps apart two cells are, around the torus; there are no diagonal steps.
+
+        Args:
+            one: a cell.
+            other: another one.
+        """
+        (x, y), (other_x, other_y) = one, other
+        return round(_around(x - other_x, self.width) + _around(y - other_y, self.height))
+
+    def _holds(self, place: Place, peaks: tuple[tuple[float, float], ...]) -> int:
+        x, y = place
+        distance = min(
+            math.hypot(_around(x - across * self.width, self.width), _around(y - down * self.height, self.height))
+            for across, down in peaks
+        )
+        return max(0, RICHEST - int(distance * BANDS / min(self.width, self.height)))
+
+
+def _around(difference: float, size: int) -> float:
+    difference %= size
+    return min(difference, size - difference)
+
 
 SMALLEST_SIDE = 3
 """On a torus of fewer cells a side, two directions lead to the same cell."""
@@ -37,10 +112,10 @@ class Sugarscape(Model):
 
     Args:
         traders: how many traders at first, at least 0.
-        width: of the grid in cells, at least 3.
-        height: likewise.
-        max_metabolism: metabolisms are drawn from 1 to this, at least 1.
-        max_vision: visions are drawn from 1 cell to this, at least 1.
+        width: width of the grid in cells, at least 3.
+        height: height of the grid in cells, at least 3.
+        max_metabolism: the most sugar, and spice, that a trader needs in a step, at least 1; the least is 1.
+        max_vision: how many cells far the most far-sighted traders see, at least 1; the least is 1.
         growth: how much sugar, and spice, grows on a cell in a step, at least 0.
         trade: whether anybody trades.
         seed: the same seed and the same answers give the same run, on the same release of Mesa; `None` for another

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.clients import Message, tool_call
 from mesa_llm.reasoning import read_observation
-from mesa_llm_examples.choices import choose
-from mesa_llm_examples.sugarscape.barter import Holding
+from mesa_llm_examples.shared import choose
+from mesa_llm_examples.sugarscape.tools import Holding
 
 if TYPE_CHECKING:
     from mesa_llm.clients import LLMRequest

@@ -1,14 +1,15 @@
-"""What is shown while a model runs: a bar on a terminal, a line a step elsewhere."""
+"""What a run shows: a bar on a terminal or a line a step elsewhere, and at its end what came of it and what it took."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
 from mesa_llm_examples.simulation import figure
-from mesa_llm_examples.words import counted
+from mesa_llm_examples.words import answers_took, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
     from mesa_llm.clients import CallCounts, MeteredClient
     from mesa_llm.parallel_stepping import StepProgress
-    from mesa_llm_examples.simulation import StepRecord
+    from mesa_llm_examples.simulation import Run, StepRecord
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print a text as it is: nothing in it is markup, and only a terminal breaks its lines."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
 class RunProgress:
@@ -56,12 +62,11 @@ class RunProgress:
         self._bar.update(self._task, completed=record.step, step=self.step, states=states)
         if self._has_lines:
             took = f"{counted(record.calls, 'model call')}, {record.seconds:.2f} s"
-            line = f"Step {record.step}/{self._steps}: {states}. {took}"
-            self._console.print(line, highlight=False, soft_wrap=True)
+            say(self._console, f"Step {record.step}/{self._steps}: {states}. {took}")
 
 
 class _Bars(Progress):
-    """The bar of a run, with what happens right now below it; read anew each time it is drawn."""
+    """The bar of a run, with what happens right now below it; read each time it is drawn."""
 
     def __init__(self, model: Any, client: MeteredClient, **settings: Any) -> None:
         self._model = model  # first: the base draws itself at once
@@ -105,3 +110,52 @@ def happening(now: StepProgress | None, counts: CallCounts) -> str:
 def in_words(record: StepRecord) -> str:
     """The states of a step: `active 4, quiet 56, jailed 0`."""
     return ", ".join(f"{name} {figure(value)}" for name, value in record.states.items())
+
+
+def print_summary(
+    console: Console, run: Run, *, in_parallel: bool, replayed: int = 0, simulated: str = "", result: str = ""
+) -> None:
+    """Print a run.
+
+    Args:
+        console: where.
+        run: the run.
+        in_parallel: whether all agents of a step decided at the same time.
+        replayed: how many calls a journal has answered.
+        simulated: what is said beside the times of answers that a rule gave; empty for those of a model.
+        result: what came of it, in one line.
+    """
+    console.print(_table(run))
+    if result:
+        say(console, f"\n{result}")
+    for line in _totals(run, in_parallel=in_parallel, replayed=replayed, simulated=simulated):
+        say(console, line)
+
+
+def _table(run: Run) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for heading in ("step", *run.records[0].states, "model calls", "seconds"):
+        table.add_column(heading, justify="right")
+    for record in run.records:
+        taken = (str(record.calls), f"{record.seconds:.2f}") if record.step else ("", "")
+        table.add_row(str(record.step), *map(figure, record.states.values()), *taken)
+    return table
+
+
+def _totals(run: Run, *, in_parallel: bool, replayed: int, simulated: str) -> list[str]:
+    calls = run.calls
+    tokens = calls.prompt_tokens + calls.completion_tokens
+    used = f", {calls.prompt_tokens:,} tokens read and {calls.completion_tokens:,} written" if tokens else ""
+    lines = ["", f"{counted(calls.calls, 'model call')}, up to {calls.peak_in_flight:,} at once{used}."]
+    if replayed:
+        asked = calls.calls - replayed
+        lines.append(
+            f"The journal had the answers to {replayed:,} of them; {asked:,} were asked."
+            if asked
+            else "The journal had the answers to all of them; nobody was asked."
+        )
+    how = "all agents of a step together" if in_parallel else "one agent at a time"
+    lines.append(f"The steps took {run.seconds:.2f} s, {how}.")
+    if calls.measured_calls:
+        lines.append(f"{answers_took(calls.measured_calls, calls.waited_seconds, simulated=simulated)}.")
+    return lines

@@ -1,26 +1,34 @@
-"""The sections of a page: what is drawn, what it shows in words, and the same numbers as tables. Needs matplotlib."""
+"""A run as an HTML page: what is drawn, what it shows in words, and the same numbers as tables; and as one picture.
+
+The page needs nothing else: no script, no file beside it, no network. Needs matplotlib.
+"""
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from datetime import datetime
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any, get_args
 
 from mesa_llm.parallel_stepping.report import Phase
-from mesa_llm_examples.reports import figures, measures
-from mesa_llm_examples.reports.markup import drawn, folded, paragraph, section, table
+from mesa_llm_examples.reports import measures, plots
+from mesa_llm_examples.reports.html import document, drawn, folded, paragraph, section, table
 from mesa_llm_examples.reports.timeline import draw_timeline, height_of
 from mesa_llm_examples.simulation import figure as shown
 from mesa_llm_examples.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from mesa_llm.parallel_stepping import AgentReport, CallSpan
     from mesa_llm_examples.reports.run_file import RecordedRun, StepLine
+
 
 NUMBERS = "The numbers"
 _LISTED = 20
@@ -52,7 +60,7 @@ def _date(text: str) -> str:
 
 def states(run: RecordedRun) -> str:
     """The states over time; nothing if none were measured."""
-    groups = figures.groups_of_states(run)
+    groups = plots.groups_of_states(run)
     if not groups:
         return ""
     lines = [line for line in run.steps if line.states]
@@ -64,7 +72,7 @@ def states(run: RecordedRun) -> str:
     image = drawn(
         "states",
         1.3 + 1.7 * len(groups),
-        lambda figure: figures.draw_states(list(figure.subplots(len(groups), 1, squeeze=False)[:, 0]), run),
+        lambda figure: plots.draw_states(list(figure.subplots(len(groups), 1, squeeze=False)[:, 0]), run),
         f"States over time. After step {lines[-1].step}: {last}.",
     )
     return section("States over time", image, folded(NUMBERS, numbers))
@@ -133,7 +141,7 @@ def latencies(run: RecordedRun) -> str:
             if (own := measures.latencies(theirs))
         ),
     )
-    image = drawn("latencies", 2.4, lambda figure: figures.draw_latencies(figure.subplots(), run), text)
+    image = drawn("latencies", 2.4, lambda figure: plots.draw_latencies(figure.subplots(), run), text)
     return section("Latencies", image, folded(NUMBERS, numbers))
 
 
@@ -187,7 +195,7 @@ def steps(run: RecordedRun) -> str:
             for line in lines
         ),
     )
-    image = drawn("steps", 2.4, lambda figure: figures.draw_seconds(figure.subplots(), run), text)
+    image = drawn("steps", 2.4, lambda figure: plots.draw_seconds(figure.subplots(), run), text)
     return section("Steps", image, folded(NUMBERS, numbers))
 
 
@@ -215,7 +223,7 @@ def tokens(run: RecordedRun) -> str:
         ),
     )
     text = f"{read:,} tokens read, {written:,} written; {price}."
-    image = drawn("tokens", 2.4, lambda figure: figures.draw_tokens(figure.subplots(), run), text)
+    image = drawn("tokens", 2.4, lambda figure: plots.draw_tokens(figure.subplots(), run), text)
     return section("Tokens and cost", image, folded(NUMBERS, numbers))
 
 
@@ -239,7 +247,7 @@ def incidents(run: RecordedRun) -> str:
         ["step", *measures.INCIDENTS],
         ([str(line.step), *(f"{count:,}" for count in measures.incidents(line).values())] for line in lines),
     )
-    image = drawn("incidents", 2.2, lambda figure: figures.draw_incidents(figure.subplots(), run), text)
+    image = drawn("incidents", 2.2, lambda figure: plots.draw_incidents(figure.subplots(), run), text)
     return section("Failures and conflicts", image, folded(NUMBERS, numbers), *map(_of_step, lines))
 
 
@@ -282,3 +290,90 @@ def classes(run: RecordedRun) -> str:
     )
     headings = ["class", "agents", "model calls", "tokens", "seconds to decide", "conflicts", "outcomes"]
     return section("Agents", table(headings, rows))
+
+
+def page(run: RecordedRun, line: StepLine | None) -> str:
+    """The page of a run.
+
+    Args:
+        run: the run.
+        line: the step that is drawn with a lane an agent; `None` if there is none to draw.
+    """
+    parts = [
+        head(run),
+        states(run),
+        "" if line is None else timeline(run, line),
+        latencies(run),
+        steps(run),
+        tokens(run),
+        incidents(run),
+        classes(run),
+    ]
+    return document(run.run.headline, "".join(parts))
+
+
+def save_png(run: RecordedRun, line: StepLine | None, path: Path) -> None:
+    """Save `draw_all` as a picture of 1920 by 1080 pixels.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with plots.style():
+        draw_all(run, line).savefig(path, dpi=150, facecolor="white")
+
+
+def draw_all(run: RecordedRun, line: StepLine | None) -> Figure:
+    """States, one step, latencies, and what the steps took, in one figure.
+
+    Args:
+        run: the run.
+        line: the step that is drawn with a lane an agent; `None` if there is none to draw.
+    """
+    groups = len(plots.groups_of_states(run))
+    small = _small_panels(run)
+    figure = plots.new_figure(12.8, 7.2)
+    columns = [width for width, wanted in ((1.0, groups), (1.2, line)) if wanted]
+    rows = figure.add_gridspec(2 if columns else 1, 1, height_ratios=[1.9, 1] if columns else None)
+    top = rows[0].subgridspec(1, max(len(columns), 1), width_ratios=columns or None)
+    places = (top[0, column] for column in range(len(columns)))
+    if groups:
+        states = next(places).subgridspec(groups, 1).subplots(squeeze=False)[:, 0]
+        plots.draw_states(list(states), run, title="States over time")
+    if line is not None:
+        above, lanes = next(places).subgridspec(2, 1, height_ratios=[1, 5]).subplots(squeeze=False)[:, 0]
+        draw_timeline(lanes, line, in_flight_above=above, title=_title(line))
+    below = rows[-1].subgridspec(1, len(small)).subplots(squeeze=False)[0]
+    for axes, draw in zip(below, small, strict=True):
+        draw(axes)
+    figure.suptitle(textwrap.fill(run.run.headline, 95), fontsize=15, fontweight="bold", x=0.01, ha="left")
+    figure.supxlabel(textwrap.fill(_footer(run), 190), fontsize=9, x=0.01, ha="left")
+    return figure
+
+
+def _small_panels(run: RecordedRun) -> list[Callable[[Axes], None]]:
+    panels: list[Callable[[Axes], None]] = []
+    if measures.latencies(measures.calls_of(run)):
+        panels.append(partial(plots.draw_latencies, run=run, title="Latencies"))
+    panels.append(partial(plots.draw_seconds, run=run, title="Steps"))
+    if measures.has_tokens(run):
+        panels.append(
+            partial(plots.draw_tokens, run=run, title="Tokens and cost" if measures.has_cost(run) else "Tokens")
+        )
+    if any(any(measures.incidents(line).values()) for line in run.steps):
+        panels.append(partial(plots.draw_incidents, run=run, title="Failures and conflicts"))
+    return panels
+
+
+def _title(line: StepLine) -> str:
+    peak = max(measures.in_flight(line)[1], default=0)
+    return f"Step {line.step}, agent by agent" + (f": up to {peak:,} model calls at once" if peak > 1 else "")
+
+
+def _footer(run: RecordedRun) -> str:
+    parts = (
+        measures.how_it_ended(run),
+        f"Decisions: {run.run.decisions}.",
+        f"Model calls: {measures.calls_in_words(run)}.",
+        f"Time: {measures.time_in_words(run)}.",
+    )
+    return " ".join(part for part in parts if part)

@@ -1,6 +1,7 @@
-"""What an agent has seen, thought, done and been told.
+"""What the page says in numbers and words: of the run, and of what an agent has seen, thought, done and been told.
 
-Everything is taken between two steps: entries of a memory do not change, so the page may read them while a step runs.
+Everything about agents is taken between two steps: entries of a memory do not change, so the page may read them while a
+step runs.
 """
 
 from __future__ import annotations
@@ -8,12 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mesa_llm.errors.shown_text import for_people
 from mesa_llm.memory import Memory
+from mesa_llm_examples.words import answers_took, counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mesa_llm.clients import CallCounts
     from mesa_llm.memory import MemoryEntry
+
 
 WIDTH = 64
 """How many characters a line of an observation may have before it is broken."""
@@ -161,3 +168,57 @@ def _message(entry: MemoryEntry, name: str) -> str:
     if "recipients" in content:
         return f"Step {entry.step}, {name} to {', '.join(map(str, content['recipients']))}: {text}"
     return f"Step {entry.step}, from {content.get('sender')}: {text}"
+
+
+class Counter(NamedTuple):
+    """One number.
+
+    Attributes:
+        name: what is counted.
+        value: as it is shown.
+    """
+
+    name: str
+    value: str
+
+
+def call_counters(counts: CallCounts) -> list[Counter]:
+    """What the calls of a run have come to, those in flight included."""
+    return [
+        Counter("calls in flight", f"{counts.in_flight:,}"),
+        Counter("most at once", f"{counts.peak_in_flight:,}"),
+        Counter("calls", f"{counts.calls:,}"),
+        Counter("failed calls", f"{counts.failures:,}"),
+        Counter("tokens read", f"{counts.prompt_tokens:,}"),
+        Counter("tokens written", f"{counts.completion_tokens:,}"),
+        Counter("cost", f"${counts.cost:,.4f}"),
+    ]
+
+
+def last_step(reports: Sequence[Any]) -> str:
+    """What the last step took, in words; empty if it did not run in parallel.
+
+    Args:
+        reports: `model.parallel_reports`.
+    """
+    if not reports:
+        return ""
+    step = f"Step {reports[-1].step}"
+    agents = [agent for report in reports for agent in report.agents]
+    failures = sum(report.failures for report in reports)
+    if failures and all(agent.outcome in {"failed", "called off"} for agent in agents):
+        error = next(agent.error for agent in agents if agent.error is not None)
+        return (
+            f"{step}: {failures:,} of {counted(len(agents), 'agent')} failed. Nothing has changed. {for_people(error)}"
+        )
+    text = f"{step}: {counted(len(agents), 'agent')} in {sum(report.wall_s for report in reports):.2f} s"
+    if answers := sum(report.measured_calls for report in reports):
+        is_simulated = any(call.source == "rule" for agent in agents for call in agent.model_calls)
+        waited = sum(report.latency_s for report in reports)
+        text += f"; {answers_took(answers, waited, simulated='simulated' if is_simulated else '')}"
+    text += "."
+    if failures:
+        text += f" {counted(failures, 'agent')} failed."
+    if conflicts := sum(report.conflicts for report in reports):
+        text += f" {counted(conflicts, 'conflict')}."
+    return text

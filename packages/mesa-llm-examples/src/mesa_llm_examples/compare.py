@@ -1,25 +1,118 @@
-"""The same run in several modes: what each takes, and whether the results are the same. Imports Mesa."""
+"""`mesa-llm-examples compare NAME`: one run in several modes, what each takes, and whether the results are the same."""
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import json
+import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.table import Table
 
-from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, MeteredClient
-from mesa_llm.clients.request_key import request_key
-from mesa_llm_examples.progress import RunProgress
-from mesa_llm_examples.simulation import Run, simulate
-from mesa_llm_examples.stepping import Mode, stepping
+from mesa_llm.errors import ConfigurationError
+from mesa_llm.errors.shown_text import for_people
+from mesa_llm_examples.catalogue import Example
+from mesa_llm_examples.display import RunProgress, say
+from mesa_llm_examples.options import (
+    ApiBase,
+    Latency,
+    MaxAttempts,
+    MaxWorkers,
+    Model,
+    Seed,
+    Steps,
+    Timeout,
+    of_model,
+)
+from mesa_llm_examples.run import console_beside
+from mesa_llm_examples.setting import Mode, ModelConnection, stepping
+from mesa_llm_examples.simulation import simulate
 from mesa_llm_examples.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mesa_llm.clients import CallCounts
+    from mesa_llm.clients import CallCounts, LLMClient, LLMRequest, LLMResponse
+
+
+STEPS = 2
+DIFFERENT = 3
+"""The exit status if runs differ that should not."""
+
+
+def compare_command(
+    example: Example,
+    context: typer.Context,
+    *,
+    steps: Steps = STEPS,
+    seed: Seed = None,
+    modes: Annotated[
+        list[Mode] | None,
+        typer.Option("--mode", help="Which modes; may be given several times.", show_default="all three"),
+    ] = None,
+    max_workers: MaxWorkers = None,
+    model: Model = None,
+    api_base: ApiBase = None,
+    timeout: Timeout = None,
+    max_attempts: MaxAttempts = None,
+    latency: Latency = None,
+    json_: Annotated[bool, typer.Option("--json", help="Write a JSON object, and nothing else.")] = False,
+) -> None:
+    """Run an example in several modes; the context has the values of all options, those of the example included."""
+    connection = ModelConnection(
+        llm_model=model, api_base=api_base, timeout=timeout, max_attempts=max_attempts, latency=latency
+    )
+    options: dict[str, Any] = of_model(example, context) | {"seed": random.randrange(2**32) if seed is None else seed}
+    chosen = list(dict.fromkeys(modes or (Mode.OFF, Mode.THREADING, Mode.ASYNCIO)))
+    if max_workers is not None and Mode.THREADING not in chosen:
+        raise ConfigurationError("--max-workers needs --mode threading.")
+    console = console_beside(json_)
+    with console.status("Loading Mesa ..."):
+        make_model, policy = example.model_class(), example.policy()
+        connection.prepare()
+    gc.freeze()
+    headline = example.headline_of(options)
+    say(console, for_people(f"{headline}, {counted(steps, 'step')}"), style="bold")
+    say(console, for_people(str(connection)))
+
+    runs = [
+        run_in_mode(
+            console,
+            mode,
+            steps,
+            lambda mode, client: make_model(
+                **options, llm_model=model, client=client, parallel_stepping=mode is not Mode.OFF
+            ),
+            connection.client(policy),
+            max_workers,
+        )
+        for mode in chosen
+    ]
+    different = differing(runs)
+    if json_:
+        print(  # noqa: T201 - this is a command
+            json.dumps(
+                {
+                    "example": example.name,
+                    "headline": headline,
+                    "options": options | {"steps": steps, "model": model},
+                    "decisions": connection.decides,
+                    "simulated_latency_s": connection.simulated_latency_s,
+                    "runs": [run.as_dict() for run in runs],
+                    "parallel_modes_agree": not different,
+                }
+            )
+        )
+    else:
+        console.print(table_of(runs))
+        said = in_words(runs, same_answers=model is None), measured_on(runs, steps, connection.answers)
+        say(console, f"\n{' '.join(filter(None, said))}")
+    if different and model is None:
+        raise typer.Exit(DIFFERENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,20 +138,17 @@ class ModeRun:
         return {"mode": str(self.mode), "seconds": self.seconds, **counts, "digest": self.digest}
 
 
-class _Noting(AsyncClient):
-    """Takes down what is asked, in whatever order."""
+def _noting(inner: LLMClient, asked: list[str]) -> LLMClient:
+    """A client that notes the key of each request, in any order."""
+    from mesa_llm.clients import AsyncClient  # noqa: PLC0415 - slow to import
+    from mesa_llm.clients.request_key import request_key  # noqa: PLC0415
 
-    def __init__(self, inner: LLMClient) -> None:
-        self._inner = inner
-        self._asked: list[str] = []
+    class Noting(AsyncClient):
+        async def complete(self, request: LLMRequest) -> LLMResponse:
+            asked.append(request_key(request))
+            return await inner.agenerate(request)
 
-    async def complete(self, request: LLMRequest) -> LLMResponse:
-        self._asked.append(request_key(request))
-        return await self._inner.agenerate(request)
-
-    def digest(self, run: Run) -> str:
-        states = [list(record.states.items()) for record in run.records]
-        return hashlib.sha256(repr((sorted(self._asked), states)).encode()).hexdigest()
+    return Noting()
 
 
 def run_in_mode(
@@ -75,19 +165,23 @@ def run_in_mode(
         console: where.
         mode: which.
         steps: how many, at least 1.
-        make_model: makes the Mesa model, given the mode and the way to the language model.
-        inner: the way to the language model.
+        make_model: makes the Mesa model, given the mode and its client.
+        inner: the client that answers.
         max_workers: in mode `threading`, how many threads may run at once; `None` for no limit.
 
     Raises:
         MesaLLMError: if the model cannot be made, or agents could not decide.
     """
-    noting = _Noting(inner)
-    client = MeteredClient(noting)
+    from mesa_llm.clients import MeteredClient  # noqa: PLC0415 - slow to import
+
+    asked: list[str] = []
+    client = MeteredClient(_noting(inner, asked))
     model = make_model(mode, client)
     with stepping(mode, max_workers), RunProgress(console, model, client, steps, title=mode) as progress:
         run = simulate(model, client, steps, on_step=progress.ended)
-    return ModeRun(mode=mode, seconds=run.seconds, counts=run.calls, digest=noting.digest(run))
+    states = [list(record.states.items()) for record in run.records]
+    digest = hashlib.sha256(repr((sorted(asked), states)).encode()).hexdigest()
+    return ModeRun(mode=mode, seconds=run.seconds, counts=run.calls, digest=digest)
 
 
 def differing(runs: Iterable[ModeRun]) -> list[Mode]:
@@ -149,7 +243,7 @@ def in_words(runs: Iterable[ModeRun], *, same_answers: bool) -> str:
 
     Args:
         runs: the runs.
-        same_answers: whether whoever answers gives the same answer to the same question.
+        same_answers: whether the same question always gets the same answer.
     """
     runs = list(runs)
     parallel = [str(run.mode) for run in runs if run.mode is not Mode.OFF]
