@@ -81,7 +81,7 @@ def fall_back(agent, error):
     agent.model.log.append((agent.unique_id, f"{error} {agent.random.random()}"))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     n=st.integers(1, 8),
     seed=st.integers(0, 2**31),
@@ -121,7 +121,7 @@ class Hermit(Speaker):
         return super().generate_obs()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     n=st.integers(0, 8),
     seed=st.integers(0, 2**31),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from helpers.journals import REQUEST, Reporting, Twice, run, state_of, step
 from helpers.speakers import OneCall, Speaker, SpeakersModel, digest, seen_by
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesa_llm.clients import LLMResponse, Message, RuleBasedClient, Usage, tool_call
@@ -328,7 +328,7 @@ def test_a_run_of_civil_violence_is_replayed_bit_for_bit(path):
         assert client.replayed == len(list(Journal(path).calls())) > 150
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(
     fates=st.lists(st.sampled_from(["answer", "late", "fail"]), min_size=6, max_size=6),
     replaying=st.sampled_from(["asyncio", "threading"]),

@@ -9,7 +9,7 @@ import threading
 import pytest
 from helpers.busy_endpoint import request
 from helpers.virtual_time import now, run_in_virtual_time
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mesa_llm.clients import LLMResponse, Message, RuleBasedClient, Usage, price_of
@@ -265,7 +265,6 @@ calls = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
 @given(calls, st.integers(1, 2000))
 def test_together_they_never_overrun_it_and_what_is_spent_is_what_was_taken(calls, tokens):
     budget = Budget(tokens=tokens)

@@ -8,7 +8,7 @@ import re
 import pytest
 from helpers.busy_endpoint import request
 from helpers.virtual_time import now, run_in_virtual_time
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mesa_llm.clients import LLMResponse, Message, RuleBasedClient, Usage
@@ -166,7 +166,6 @@ def test_who_is_cancelled_in_the_moment_of_going_gives_back():
 calls = st.lists(st.tuples(st.floats(0, 40), st.integers(1, 150), st.integers(1, 200)), min_size=1, max_size=25)
 
 
-@settings(deadline=None, max_examples=60)
 @given(calls, st.integers(60, 6000), st.floats(0.5, 90))
 def test_never_more_than_the_rate_and_the_burst_allow(calls, per_minute, burst_seconds):
     """Of tokens as they were estimated, in any span of time; the one that overdraws the bucket counts for itself."""
@@ -195,7 +194,6 @@ def test_never_more_than_the_rate_and_the_burst_allow(calls, per_minute, burst_s
             total += tokens
 
 
-@settings(deadline=None, max_examples=60)
 @given(calls, st.integers(60, 6000))
 def test_settled_sums_are_the_actual_ones(calls, per_minute):
     async def main():
@@ -211,7 +209,6 @@ def test_settled_sums_are_the_actual_ones(calls, per_minute):
     run_in_virtual_time(main())
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(-50, 200)), max_size=50))
 def test_after_waiting_as_told_there_is_enough(happenings):
     bucket, time = TokenBucket(per_second=1.5, capacity=60, now=0.0), 0.0

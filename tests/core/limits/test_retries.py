@@ -14,7 +14,7 @@ import pytest
 from helpers.busy_endpoint import refusal, request
 from helpers.speakers import SpeakersModel
 from helpers.virtual_time import now, run_in_virtual_time
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mesa_llm.clients import AsyncClient, LLMResponse, Message, RuleBasedClient, Usage
@@ -165,7 +165,6 @@ def test_a_retry_after_within_the_time_that_is_left_is_not_lengthened_beyond_it(
     assert times == [0.0, 10.0]
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.sampled_from([None, 0.0, 0.3, 4.0, 50.0]), max_size=12),
     st.integers(1, 8),

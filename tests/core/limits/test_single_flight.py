@@ -8,7 +8,7 @@ import pytest
 from helpers.busy_endpoint import request
 from helpers.speakers import SpeakersModel, seen_by
 from helpers.virtual_time import now, run_in_virtual_time
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mesa_llm.activation.turn import _turn
@@ -140,7 +140,6 @@ def test_what_json_cannot_hold_is_refused():
 visits = st.lists(st.tuples(st.floats(0, 5), st.integers(0, 2), st.none() | st.floats(0, 6)), max_size=20)
 
 
-@settings(deadline=None, max_examples=60)
 @given(visits)
 def test_every_caller_is_answered_and_what_was_called_is_what_was_counted(visits):
     inner = ScriptedLLM(lambda asked: copy_of(ANSWER, asked), latency=1.0)
