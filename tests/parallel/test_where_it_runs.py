@@ -78,8 +78,8 @@ def left_over():
     """Threads, tasks of this thread's loops, and open file descriptors, sockets included."""
     for thread in threading.enumerate():
         if type(thread) is worker_thread._Worker:  # its call is over, and it may be just about to end
-            thread.join(10)
-    transport_loop.submit(pass_by_often()).result(10)  # litellm ends a call after its answer
+            thread.join(30)
+    transport_loop.submit(pass_by_often()).result(30)  # litellm ends a call after its answer
     gc.collect()
     tasks = sum(isinstance(thing, asyncio.Task) and not thing.done() for thing in gc.get_objects())
     return threading.active_count(), tasks, len(os.listdir("/proc/self/fd"))

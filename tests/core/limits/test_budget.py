@@ -306,12 +306,12 @@ def test_it_can_be_read_from_another_thread_while_calls_are_in_flight():
 
     def reply(asked):
         arrived.set()
-        assert read.wait(10)
+        assert read.wait(30)
         return answer(10)
 
     thread = threading.Thread(target=BudgetClient(ScriptedLLM(reply), budget).generate, args=(wants(100),))
     thread.start()
-    assert arrived.wait(10)
+    assert arrived.wait(30)
     assert (budget.spent_tokens, budget.reserved_tokens) == (0, 100)
     read.set()
     thread.join()

@@ -12,6 +12,7 @@ import threading
 
 import pytest
 from helpers.busy_endpoint import refusal, request
+from helpers.moved_clock import MINUTE, pass_time
 from helpers.speakers import SpeakersModel
 from helpers.virtual_time import now, run_in_virtual_time
 from hypothesis import given
@@ -283,8 +284,16 @@ def test_an_aborted_step_passes():
 @pytest.mark.parametrize("mode", ["asyncio", "threading"])
 def test_waiting_for_a_retry_counts_for_the_time_to_decide(mode):
     enable_automatic_parallel_stepping()
-    config = ParallelStepping(mode=mode, decide_timeout=0.2)
-    client = RetryingClient(ScriptedLLM(BUSY), jitter=longest_jitter, initial=60.0, longest=60.0)
+    waiting = []
+
+    async def sleep(seconds):
+        waiting.append(seconds)
+        if len(waiting) == 2:
+            pass_time(seconds)
+        await asyncio.Event().wait()
+
+    config = ParallelStepping(mode=mode, decide_timeout=MINUTE)
+    client = RetryingClient(ScriptedLLM(BUSY), jitter=longest_jitter, initial=MINUTE, longest=MINUTE, sleep=sleep)
     model = SpeakersModel(2, client, parallel=config)
     with pytest.raises(ParallelStepError) as caught:
         model.step()
