@@ -107,7 +107,6 @@ def test_the_default_run_is_quick(name):
     for _ in range(EXAMPLES[name].steps):
         model.step()
         answers += sum(max(agent.calls for agent in report.agents) for report in model.parallel_reports)
-    print(name, answers)
     assert answers <= 100
 
 

@@ -5,10 +5,10 @@ import logging
 import threading
 
 import pytest
+from helpers.left_over import soon
 from helpers.moved_clock import MINUTE, outlast_the_others, pass_time, until_decided
 from helpers.speakers import Speaker, SpeakersModel, seen_by
 
-from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import DecisionTimeoutError
 from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
@@ -127,8 +127,7 @@ def test_an_agent_that_takes_too_long_has_failed(model, on_error):
         assert isinstance(error, DecisionTimeoutError)
         assert str(error) == "Speaker 3 has not decided within 60 s (decide_timeout)."
         assert world.log == []
-    transport_loop.submit(asyncio.sleep(0)).result()  # so that the cancelled call has ended
-    assert world.agents[0].llm.client.in_flight == 0
+    assert soon(lambda: world.agents[0].llm.client.in_flight == 0)
 
 
 def test_an_agent_that_blocks_its_thread_is_left_behind_and_named():

@@ -2,22 +2,20 @@
 
 import asyncio
 import copy
-import gc
 import itertools
 import json
 import logging
 import pickle
-import threading
 import weakref
 from collections import Counter
 
 import pytest
+from helpers.left_over import soon
 from helpers.speakers import Speaker, SpeakersModel, seen_by, tool_call
 from mesa import DataCollector
 from mesa.discrete_space import CellAgent, OrthogonalMooreGrid
 
 from mesa_llm.clients import AsyncClient, LLMResponse, Message, Usage
-from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import ConfigurationError, MissingAPIKeyError, RateLimitedError
 from mesa_llm.limits import LimitedClient, RetryingClient
 from mesa_llm.parallel_stepping import (
@@ -385,14 +383,9 @@ def test_what_is_no_report_is_refused(data):
 def test_a_report_keeps_no_agent_alive(mode):
     model = SpeakersModel(2, ScriptedLLM("hello"))
     model.step()
-    for thread in threading.enumerate():
-        if thread.name.startswith("Speaker"):
-            thread.join(30)  # its last frame still holds its agent
-    transport_loop.submit(asyncio.sleep(0)).result(30)  # and so does the end of the last call
     agent = weakref.ref(model.agents[0])
     agent().remove()
-    gc.collect()
-    assert agent() is None
+    assert soon(lambda: agent() is None)
 
 
 def test_a_report_as_a_data_frame(mode):
