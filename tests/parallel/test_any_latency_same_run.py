@@ -81,7 +81,6 @@ def fall_back(agent, error):
     agent.model.log.append((agent.unique_id, f"{error} {agent.random.random()}"))
 
 
-@settings(max_examples=500)
 @given(
     n=st.integers(1, 8),
     seed=st.integers(0, 2**31),

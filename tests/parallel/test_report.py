@@ -11,6 +11,7 @@ from collections import Counter
 
 import pytest
 from helpers.left_over import soon
+from helpers.moved_clock import until
 from helpers.speakers import Speaker, SpeakersModel, seen_by, tool_call
 from mesa import DataCollector
 from mesa.discrete_space import CellAgent, OrthogonalMooreGrid
@@ -27,6 +28,7 @@ from mesa_llm.parallel_stepping import (
     enable_automatic_parallel_stepping,
     model_reporters,
     my_turn,
+    progress_of,
     reports_of,
     step_agents_parallel,
     step_agents_parallel_sync,
@@ -520,7 +522,11 @@ def test_a_call_that_outlives_its_phase_does_not_cross_it():
             await my_turn()
             await self.open
 
-    model = SpeakersModel(1, ScriptedLLM("hello", latency=0.01), LeavesOneOpen)
+    async def answer(request):
+        await until(lambda: progress_of(model).acted)
+        return "hello"
+
+    model = SpeakersModel(1, ScriptedLLM(answer), LeavesOneOpen)
     step_agents_parallel_sync(model.agents)
     events = [event for event in chrome_trace(model.parallel_reports)["traceEvents"] if event["ph"] == "X"]
     (call,) = [event for event in events if event["name"] == "model call"]
