@@ -227,9 +227,6 @@ def test_a_failure_that_no_call_was_told_of_is_told_when_the_client_closes(path)
 
 def test_waiting_for_the_file_does_not_count_for_the_time_to_decide(path, mode):
     """Another process holds the file for longer than anybody is given to decide."""
-    client = JournaledClient(ScriptedLLM("hello"), path)
-    other = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
     tasks = []
 
     async def release(step):
@@ -242,7 +239,10 @@ def test_waiting_for_the_file_does_not_count_for_the_time_to_decide(path, mode):
             tasks.append(asyncio.get_running_loop().create_task(release(current_turn().step)))
         return "hello"
 
-    inner = client.inner = ScriptedLLM(answer)
+    inner = ScriptedLLM(answer)
+    client = JournaledClient(inner, path)
+    other = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
     try:
         model = run(client, parallel=ParallelStepping(mode=mode, decide_timeout=MINUTE, on_error="skip"), steps=1)
         assert len(model.log) == 4
