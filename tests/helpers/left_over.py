@@ -1,11 +1,14 @@
-"""What steps and clients leave behind: threads, tasks, open files. Others take a moment to end, so tests wait for it."""
+"""What steps and clients leave behind: threads, tasks, open files. They may take a moment to end, so tests wait for it."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import re
 import threading
 import time
+import weakref
+from collections import Counter
 
 from mesa_llm.concurrency import transport_loop
 
@@ -28,20 +31,35 @@ def soon(happens):
             return False
 
 
-def left_over():
-    """The names of the threads, how many tasks have not ended, and how many files are open, sockets included."""
-    threads = sorted(thread.name for thread in threading.enumerate() if not _OF_A_POOL.fullmatch(thread.name))
-    tasks = sum(isinstance(thing, asyncio.Task) and not thing.done() for thing in gc.get_objects())
-    return threads, tasks, len(os.listdir("/proc/self/fd"))
+class Since:
+    """What comes after this is made. What was there before may end meanwhile: other tests have left it."""
+
+    def __init__(self):
+        self._threads = set(_threads())
+        self._tasks = weakref.WeakSet(_tasks())
+        self._files = Counter(_open_files())
+
+    def left_over(self):
+        """What has come and is still there, by name."""
+        threads = [thread.name for thread in _threads() if thread not in self._threads]
+        tasks = [repr(task) for task in _tasks() if task not in self._tasks]
+        return threads + tasks + sorted(Counter(_open_files()) - self._files)
+
+    def leaves_nothing(self):
+        """Whether all of it ends."""
+        return soon(lambda: not self.left_over())
 
 
-def until_steady():
-    """What is left over as soon as two looks at it in a row are the same."""
-    seen = [None]
+def _threads():
+    return [thread for thread in threading.enumerate() if not _OF_A_POOL.fullmatch(thread.name)]
 
-    def is_steady():
-        seen.append(left_over())
-        return seen[-1] == seen[-2]
 
-    assert soon(is_steady)
-    return seen[-1]
+def _tasks():
+    return [thing for thing in gc.get_objects() if isinstance(thing, asyncio.Task) and not thing.done()]
+
+
+def _open_files():
+    """What is open, sockets included; each socket has a name of its own."""
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # closed meanwhile, such as the folder that is listed here
+            yield os.readlink(f"/proc/self/fd/{number}")

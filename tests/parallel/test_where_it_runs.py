@@ -9,7 +9,7 @@ import weakref
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
-from helpers.left_over import left_over, soon, until_steady
+from helpers.left_over import Since, soon
 from helpers.speakers import Speaker, SpeakersModel, digest, said_in_three_steps
 
 from mesa_llm.activation import step_of
@@ -82,11 +82,11 @@ def test_a_thousand_steps_leave_nothing_behind(mode):
     enable_automatic_parallel_stepping()
     for _ in range(10):
         model.step()
-    after_ten = until_steady()
+    since_ten = Since()
     for _ in range(1000):
         model.step()
     assert len(model.log) == 3 * 909
-    assert soon(lambda: left_over() == after_ten), (after_ten, left_over())
+    assert since_ten.leaves_nothing(), since_ten.left_over()
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts file descriptors by /proc")
@@ -104,11 +104,11 @@ def test_steps_over_http_open_no_more_connections_than_the_first(mode, transport
         enable_automatic_parallel_stepping(mode=mode)
         for _ in range(2):
             model.step()
-        after_two = until_steady()
+        since_two = Since()
         for _ in range(steps):
             model.step()
         assert server.connections_opened == 3
-        assert soon(lambda: left_over() == after_two), (after_two, left_over())
+        assert since_two.leaves_nothing(), since_two.left_over()
 
 
 def test_by_hand_in_a_worker_thread():

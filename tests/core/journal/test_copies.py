@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 from helpers.journals import REQUEST, run
-from helpers.left_over import left_over, soon, until_steady
+from helpers.left_over import Since, soon
 from helpers.speakers import SpeakersModel, digest
 
 from mesa_llm.clients import RuleBasedClient
@@ -174,10 +174,10 @@ def test_clients_leave_no_threads_and_no_files_open(path, closing):
             client.close()
         return weakref.ref(model)
 
-    before = until_steady()
+    since = Since()
     for mode in ("record", "resume", "replay"):
         gone = once(mode)
-        assert soon(lambda: left_over() == before), (before, left_over())
+        assert since.leaves_nothing(), since.left_over()
         assert soon(lambda gone=gone: gone() is None)
 
 
