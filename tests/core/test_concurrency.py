@@ -100,7 +100,7 @@ def test_to_thread_has_room_for_everybody():
     barrier = threading.Barrier(60)
 
     async def meet():
-        await asyncio.gather(*(asyncio.to_thread(barrier.wait, 10) for _ in range(60)))
+        await asyncio.gather(*(asyncio.to_thread(barrier.wait, 30) for _ in range(60)))
 
     calling_loop.run(meet())
 
@@ -129,20 +129,20 @@ def test_a_child_that_ends_does_not_deafen_its_parent():
     """The parent's loop must still be woken up from another thread after a child has come and gone."""
 
     async def woken():
-        await asyncio.wait_for(asyncio.to_thread(lambda: None), 10)
+        await asyncio.wait_for(asyncio.to_thread(lambda: None), 30)
 
     stay, ready, again = threading.Event(), threading.Event(), []
 
     def thread():
         calling_loop.run(woken())
         ready.set()
-        stay.wait(10)
+        stay.wait(30)
         calling_loop.run(woken())
         again.append("woken")
 
     kept = threading.Thread(target=thread)
     kept.start()
-    ready.wait(10)
+    ready.wait(30)
     calling_loop.run(woken())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -151,7 +151,7 @@ def test_a_child_that_ends_does_not_deafen_its_parent():
         os._exit(0)
     os.waitpid(child, 0)
     stay.set()
-    kept.join(20)
+    kept.join(60)
     calling_loop.run(woken())
     assert again == ["woken"]
 

@@ -41,10 +41,10 @@ def block(helper):
 
     def stand_still():
         blocked.set()
-        go_on.wait(10)
+        go_on.wait(30)
 
     helper.loop.call_soon_threadsafe(stand_still)
-    assert blocked.wait(10)
+    assert blocked.wait(30)
     return go_on
 
 
@@ -72,9 +72,9 @@ def test_calls_that_set_out_together_wake_the_loop_once_and_start_in_order(helpe
     wakings = Wakings(helper.loop, monkeypatch)
     calls = [helper.submit(start(n)) for n in range(20)]
     go_on.set()
-    assert [call.result(10) for call in calls] == started == list(range(20))
+    assert [call.result(30) for call in calls] == started == list(range(20))
     assert wakings.count == 1
-    assert helper.submit(value("later")).result(10) == "later"
+    assert helper.submit(value("later")).result(30) == "later"
     assert wakings.count == 2
 
 
@@ -89,7 +89,7 @@ async def test_answers_that_come_together_wake_the_loop_once_and_arrive_in_order
     await asyncio.sleep(0)  # all of them listen
     wakings = Wakings(asyncio.get_running_loop(), monkeypatch)
     go_on.set()
-    helper.submit(asyncio.sleep(0)).result(10)  # stands still here, while they all come back
+    helper.submit(asyncio.sleep(0)).result(30)  # stands still here, while they all come back
     await asyncio.gather(*listening)
     assert arrived == list(range(20))
     assert wakings.count == 1
@@ -97,7 +97,7 @@ async def test_answers_that_come_together_wake_the_loop_once_and_arrive_in_order
 
 async def test_an_answer_that_is_there_already(helper):
     errand = send(helper, value(3))
-    helper.submit(asyncio.sleep(0)).result(10)
+    helper.submit(asyncio.sleep(0)).result(30)
     assert await errand == 3
 
 
@@ -108,7 +108,7 @@ async def test_errors_arrive(helper):
     with pytest.raises(KeyError, match="mood"):
         await send(helper, fail())
     with pytest.raises(KeyError, match="mood"):
-        helper.submit(fail()).result(10)
+        helper.submit(fail()).result(30)
 
 
 async def test_a_coroutine_that_is_cancelled_where_it_runs(helper):
@@ -118,7 +118,7 @@ async def test_a_coroutine_that_is_cancelled_where_it_runs(helper):
     with pytest.raises(asyncio.CancelledError):
         await send(helper, give_up())
     with pytest.raises(CancelledError):
-        helper.submit(give_up()).result(10)
+        helper.submit(give_up()).result(30)
 
 
 def test_it_runs_with_the_context_variables_of_who_made_it(helper):
@@ -126,9 +126,9 @@ def test_it_runs_with_the_context_variables_of_who_made_it(helper):
         return variable.get()
 
     variable.set("mine")
-    assert helper.submit(look()).result(10) == "mine"
-    assert contextvars.Context().run(lambda: helper.submit(look())).result(10) == "unset"
-    assert helper.submit(look(), context=contextvars.Context()).result(10) == "unset"
+    assert helper.submit(look()).result(30) == "mine"
+    assert contextvars.Context().run(lambda: helper.submit(look())).result(30) == "unset"
+    assert helper.submit(look(), context=contextvars.Context()).result(30) == "unset"
 
 
 async def test_it_runs_in_the_context_that_it_is_given(helper):
@@ -151,7 +151,7 @@ def test_cancelled_before_it_could_begin(helper):
     call = helper.submit(begin())
     assert call.cancel()
     go_on.set()
-    helper.submit(value(0)).result(10)
+    helper.submit(value(0)).result(30)
     assert begun == []
 
 
@@ -172,7 +172,7 @@ def test_cancelled_before_it_could_begin_it_may_begin_and_be_cancelled_where_it_
     call = helper.submit(ask(), begins_anyway=True)
     assert call.cancel()
     go_on.set()
-    assert over.wait(10)
+    assert over.wait(30)
     assert met == ["begun", "cancelled"]
 
 
@@ -189,17 +189,17 @@ def test_cancelling_twice_does_not_interrupt_how_it_ends(helper):
             ended.set_result("in peace")
 
     call = helper.submit(ends_slowly())
-    assert running.wait(10)
+    assert running.wait(30)
     go_on = block(helper)
     assert call.cancel()
     assert call.cancel()
     go_on.set()
-    assert ended.result(10) == "in peace"
+    assert ended.result(30) == "in peace"
 
 
 def test_a_call_that_has_ended_cannot_be_cancelled(helper):
     call = helper.submit(value(1))
-    call.result(10)
+    call.result(30)
     assert not call.cancel()
     assert call.result() == 1
 
@@ -217,14 +217,14 @@ async def test_cancelling_an_errand_lets_who_waits_go_on_at_once_and_cancels_the
             raise
 
     errand = send(helper, wait(), ended=ended.set)
-    await asyncio.to_thread(running.wait, 10)
+    await asyncio.to_thread(running.wait, 30)
     go_on = block(helper)
     errand.cancel()
     errand.cancel()
     with pytest.raises(asyncio.CancelledError):
         await errand  # although the helper stands still
     go_on.set()
-    assert await asyncio.to_thread(ended.wait, 10)
+    assert await asyncio.to_thread(ended.wait, 30)
     assert cancelled == ["once"]
 
 
@@ -239,7 +239,7 @@ async def test_an_errand_that_is_cancelled_before_it_could_begin_begins_and_is_c
     errand = send(helper, ask(), ended=over.set)
     errand.cancel()
     go_on.set()
-    assert await asyncio.to_thread(over.wait, 10)
+    assert await asyncio.to_thread(over.wait, 30)
     assert met == ["begun"]
 
 
@@ -273,7 +273,7 @@ def test_an_interrupt_while_handing_over_loses_nothing_that_comes_later(helper, 
             helper.submit(begin("interrupted"), begins_anyway=True)
         with pytest.raises(KeyboardInterrupt):
             asyncio.run(_sent(helper, begin("interrupted too")))
-    helper.submit(begin("next")).result(10)
+    helper.submit(begin("next")).result(30)
     assert begun == ["next"]
 
 
@@ -286,7 +286,7 @@ def test_a_mailbox_keeps_nothing_of_the_context_of_who_puts_something_in(helper)
     seen = []
     variable.set("mine")
     hand_over.Mailbox(helper.loop).put(lambda: seen.append(variable.get()))
-    helper.submit(asyncio.sleep(0)).result(10)
+    helper.submit(asyncio.sleep(0)).result(30)
     assert seen == ["unset"]
 
 
@@ -310,7 +310,7 @@ def test_an_interrupt_in_what_is_called_does_not_lose_what_is_to_be_called_after
     mailbox.put(interrupt)
     mailbox.put(lambda: called.append("next"))
     go_on.set()
-    helper.submit(asyncio.sleep(0)).result(10)
+    helper.submit(asyncio.sleep(0)).result(30)
     assert called == ["next"]
 
 
@@ -321,8 +321,8 @@ def test_who_waited_on_a_loop_that_is_closed_is_left_alone(helper, caplog):
     loop.run_until_complete(_only_sent(helper, ended))
     loop.close()
     go_on.set()
-    assert ended.wait(10)
-    helper.submit(value(0)).result(10)
+    assert ended.wait(30)
+    helper.submit(value(0)).result(30)
     assert caplog.records == []
 
 

@@ -108,7 +108,7 @@ def test_same_seed_same_run(config, latency):
     assert run_of(config, latency) == run_of(ASYNCIO)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     seed=st.integers(0, 2**31),
     mode=st.sampled_from(["asyncio", "threading"]),

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -62,12 +61,6 @@ def answer(body):
     if body.get("tool_choice") == "none":
         return "Action: I move North."
     return tool_call("move_one_step", direction="North")
-
-
-def closed_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def test_list():
@@ -157,8 +150,8 @@ def test_an_unknown_model(here):
 
 
 @pytest.mark.parametrize("mode", ["asyncio", "threading", "off"])
-def test_an_endpoint_where_nobody_answers(here, mode):
-    endpoint = f"http://127.0.0.1:{closed_port()}/v1"
+def test_an_endpoint_where_nobody_answers(here, mode, closed_port):
+    endpoint = f"http://127.0.0.1:{closed_port}/v1"
     line = one_line(*here(*SMALL, "--model", "openai/some-model", "--api-base", endpoint, "--mode", mode, *ONCE))
     assert f"{endpoint} cannot be reached" in line
 

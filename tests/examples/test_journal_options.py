@@ -7,12 +7,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
+import threading
 
 import pytest
 
 from mesa_llm.clients import tool_call
-from mesa_llm.errors import JournalError
 from mesa_llm.journal import Journal, JournaledClient
 from mesa_llm.testing import FakeOpenAIServer, Fault, ScriptedLLM
 from mesa_llm_examples.cli import main
@@ -219,24 +218,23 @@ def test_a_run_without_options_was_not_recorded_on_the_command_line(here, path):
 
 
 def test_ctrl_c_says_how_to_go_on(path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mesa_llm_examples", *SMALL, "--latency", "60", "--journal", str(path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        while calls_in(path) < 8:
-            assert process.poll() is None
-            time.sleep(0.01)
+    all_asked, asked = threading.Event(), iter(range(8))
+
+    def never_answer(body):
+        if next(asked) == 7:
+            all_asked.set()
+        return Fault.hang()
+
+    with FakeOpenAIServer(never_answer) as server:
+        arguments = [*SMALL, "--model", "openai/some-model", "--api-base", server.url, "--journal", str(path)]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mesa_llm_examples", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert all_asked.wait(60)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
     assert process.returncode == 130
     assert errors == "mesa-llm-examples: Interrupted in step 1 of 2. Go on with --resume.\n"
-
-
-def calls_in(path):
-    try:
-        return len(list(Journal(path).calls()))
-    except JournalError:  # not made yet
-        return 0

@@ -45,7 +45,7 @@ def check_laws(model):
     assert 0 <= model.surplus <= model.possible_surplus
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**31), buyers=st.integers(0, 6), sellers=st.integers(0, 6), units=st.integers(1, 3))
 def test_money_and_goods_are_conserved_and_nobody_is_worse_off(seed, buyers, sellers, units):
     model = market(buyers, sellers, units=units, seed=seed, rounds=5)

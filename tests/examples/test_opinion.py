@@ -54,7 +54,7 @@ def test_who_listens_comes_closer_and_never_farther_away(opinion, other, confide
         assert now == pytest.approx(opinion + convergence * (other - opinion), abs=1e-4)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**31), confidence=unit, convergence=st.floats(0, 0.5))
 def test_opinions_stay_in_the_range_that_they_had(seed, confidence, convergence):
     model = network(seed=seed, confidence=confidence, convergence=convergence)

@@ -33,7 +33,7 @@ def total(model):
     ]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**31), trade=st.booleans())
 def test_nothing_is_lost_but_what_is_eaten_and_nothing_comes_but_what_grows(seed, trade):
     model = world(seed=seed, trade=trade, growth=0)

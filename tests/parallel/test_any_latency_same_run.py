@@ -83,7 +83,7 @@ def fall_back(agent, error):
 
 
 @pytest.mark.filterwarnings("ignore:.*not one of . agents could decide:RuntimeWarning")
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300)
 @given(
     n=st.integers(1, 8),
     seed=st.integers(0, 2**31),
@@ -123,7 +123,7 @@ class Hermit(Speaker):
         return super().generate_obs()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     n=st.integers(0, 8),
     seed=st.integers(0, 2**31),

@@ -193,7 +193,7 @@ def test_plain_agents_run_together_on_threads_in_threading_mode():
 
 class Meets(mesa.Agent):
     def step(self):
-        self.model.barrier.wait(timeout=10)
+        self.model.barrier.wait(timeout=30)
         self.model.log.append((self.unique_id, "met"))
 
 

@@ -24,7 +24,7 @@ def answers_after(act):
         import asyncio
 
         if seen_by(request) == 1:
-            await asyncio.to_thread(act.wait, 10)
+            await asyncio.to_thread(act.wait, 30)
         return (
             "hello" if act.is_set() or seen_by(request) != 1 else AssertionError("nobody acted before agent 1 decided")
         )

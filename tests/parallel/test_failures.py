@@ -138,5 +138,5 @@ def test_no_threads_are_left_behind(mode):
             model.agents.shuffle_do("step")
     left = [thread for thread in threading.enumerate() if thread.name.startswith(("Speaker", "mesa-llm-agents"))]
     for thread in left:
-        thread.join(timeout=10)
+        thread.join(timeout=30)
     assert not any(thread.is_alive() for thread in left)

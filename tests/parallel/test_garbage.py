@@ -113,9 +113,9 @@ def test_of_several_steps_the_last_one_to_end_puts_it_back():
         async def astep(self):
             await super().astep()
             if self.unique_id == 1:
-                both_run.wait(10)
+                both_run.wait(30)
                 if len(self.model.agents) == 30:
-                    assert inner_is_done.wait(10)
+                    assert inner_is_done.wait(30)
                     self.after = gc.get_threshold()
 
     small, large = village(20, Waits), village(30, Waits)

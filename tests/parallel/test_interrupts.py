@@ -65,7 +65,7 @@ def test_ctrl_c_under_asyncio_run_ends_a_blocking_step(parallel, where):
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(stepped_in(main)[where]())
     assert model.log == []
-    assert language_model.all_cancelled.wait(10)
+    assert language_model.all_cancelled.wait(30)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if parallel:
         language_model.released = True
@@ -99,7 +99,7 @@ def test_sigterm_under_asyncio_run_ends_a_blocking_step(parallel, end, monkeypat
     finally:
         signal.signal(signal.SIGTERM, usual)
     assert model.log == []
-    assert language_model.all_cancelled.wait(10)
+    assert language_model.all_cancelled.wait(30)
 
 
 def test_a_signal_that_asks_for_nothing_now_lets_the_step_end(parallel):
@@ -181,5 +181,5 @@ def test_a_step_that_an_agent_begins_after_it_was_called_off_asks_nobody():
     with pytest.warns(RuntimeWarning, match="Chief 1"), pytest.raises(KeyboardInterrupt):
         model.agents_by_type[Chief].do("step")
     go_on.set()
-    assert ended.wait(10)
+    assert ended.wait(30)
     assert model.log == []

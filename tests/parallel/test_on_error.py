@@ -5,9 +5,10 @@ import logging
 import threading
 
 import pytest
+from helpers.left_over import soon
+from helpers.moved_clock import MINUTE, outlast_the_others, pass_time, until_decided
 from helpers.speakers import Speaker, SpeakersModel, seen_by
 
-from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import DecisionTimeoutError
 from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
@@ -20,16 +21,18 @@ MODES = ["asyncio", "threading"]
 def model(request):
     """Makes a model of which some agents fail."""
 
-    def make(fails, agent_class=Speaker, latency=0.0, **settings):
+    def make(fails, agent_class=Speaker, late=(), **settings):
         enable_automatic_parallel_stepping()
 
-        def answer(request):
+        async def answer(request):
             if seen_by(request) in fails:
                 raise ConnectionResetError("reset")
+            if seen_by(request) in late:
+                await outlast_the_others(MINUTE)
             return "hello"
 
         config = ParallelStepping(mode=request.param, **settings)
-        return SpeakersModel(N, ScriptedLLM(answer, latency=latency), agent_class, parallel=config)
+        return SpeakersModel(N, ScriptedLLM(answer), agent_class, parallel=config)
 
     return make
 
@@ -114,9 +117,7 @@ def test_failures_of_further_rounds_count_too(model):
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
 def test_an_agent_that_takes_too_long_has_failed(model, on_error):
-    world = model(
-        set(), latency=lambda request: 60 if seen_by(request) == 3 else 0, decide_timeout=0.2, on_error=on_error
-    )
+    world = model(set(), late={3}, decide_timeout=MINUTE, on_error=on_error)
     if on_error == "skip":
         world.agents.do("step")
         assert [agent_id for agent_id, _ in world.log] == [1, 2, 4, 5, 6]
@@ -125,10 +126,9 @@ def test_an_agent_that_takes_too_long_has_failed(model, on_error):
             world.agents.do("step")
         (error,) = caught.value.exceptions
         assert isinstance(error, DecisionTimeoutError)
-        assert str(error) == "Speaker 3 has not decided within 0.2 s (decide_timeout)."
+        assert str(error) == "Speaker 3 has not decided within 60 s (decide_timeout)."
         assert world.log == []
-    transport_loop.submit(asyncio.sleep(0)).result()  # so that the cancelled call has ended
-    assert world.agents[0].llm.client.in_flight == 0
+    assert soon(lambda: world.agents[0].llm.client.in_flight == 0)
 
 
 def test_an_agent_that_blocks_its_thread_is_left_behind_and_named():
@@ -137,7 +137,7 @@ def test_an_agent_that_blocks_its_thread_is_left_behind_and_named():
         3,
         ScriptedLLM("hello"),
         Blocks,
-        parallel=ParallelStepping(mode="threading", decide_timeout=0.2, on_error="skip"),
+        parallel=ParallelStepping(mode="threading", decide_timeout=MINUTE, on_error="skip"),
     )
     model.release = threading.Event()
     with pytest.warns(RuntimeWarning, match="Blocks 2 did not end within"):
@@ -149,14 +149,14 @@ def test_an_agent_that_blocks_its_thread_is_left_behind_and_named():
 class Blocks(Speaker):
     def generate_obs(self):
         if self.unique_id == 2:
+            asyncio.run(until_decided(1))  # the third starts when this one's time is up
+            pass_time(MINUTE)
             self.model.release.wait(timeout=30)
         return super().generate_obs()
 
 
 def test_time_spent_waiting_for_others_is_not_time_spent_deciding(model):
     """All are at their turn points within the time, but for one that takes longer than each of them was given."""
-    world = model(
-        set(), latency=lambda request: 0.6 if seen_by(request) == 3 else 0, decide_timeout=0.3, on_error="skip"
-    )
+    world = model(set(), late={3}, decide_timeout=MINUTE, on_error="skip")
     world.agents.do("step")
     assert [agent_id for agent_id, _ in world.log] == [1, 2, 4, 5, 6]

@@ -508,7 +508,7 @@ def test_a_nested_step_is_called_off_with_the_agent_that_makes_it(mode):
         Speaker(model, client)
     with pytest.raises(KeyboardInterrupt):
         model.agents_by_type[Chief].do("step")
-    assert both_ended.wait(10)
+    assert both_ended.wait(30)
 
 
 def test_tasks_left_behind_end_with_the_step(mode):

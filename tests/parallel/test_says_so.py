@@ -73,7 +73,7 @@ def test_plain_agents_on_threads_do_run_in_parallel():
         pass
 
     enable_automatic_parallel_stepping(mode="threading")
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=30)
 
     class Meets(mesa.Agent):
         def step(self):

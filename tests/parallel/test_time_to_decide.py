@@ -1,16 +1,18 @@
 """The time that an agent has for its decision is its own: what others take does not count."""
 
+import asyncio
 import threading
 
 import mesa
 import pytest
+from helpers.moved_clock import MINUTE, pass_time, until, until_decided
 from helpers.speakers import Speaker, SpeakersModel, seen_by
 
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping, wait_my_turn
 from mesa_llm.parallel_stepping.pausable_timer import PausableTimer
 from mesa_llm.testing import ScriptedLLM
 
-LIMIT = 0.4
+LIMIT = 4 * MINUTE
 
 
 @pytest.fixture(params=["asyncio", "threading"])
@@ -19,22 +21,19 @@ def mode(request):
     return request.param
 
 
-def blocks(seconds):
-    """Work that takes a while."""
-    assert not threading.Event().wait(seconds)
-
-
 def outcomes(model):
     (report,) = model.parallel_reports
     return [agent.outcome for agent in report.agents]
 
 
 def test_the_starts_of_others_do_not_count(mode):
-    """Eight agents observe for 0.1 s each, one after the other: twice the limit, though each needs a quarter of it."""
+    """Eight agents observe, one after the other: for twice the limit, though each needs a quarter of it."""
 
     class Looks(Speaker):
         def generate_obs(self):
-            blocks(LIMIT / 4)
+            if mode == "threading":  # else the loop stands still, and answers wait
+                asyncio.run(until_decided(self.unique_id - 1))
+            pass_time(LIMIT / 4)
             return super().generate_obs()
 
     config = ParallelStepping(mode=mode, decide_timeout=LIMIT, on_error="skip")
@@ -44,16 +43,19 @@ def test_the_starts_of_others_do_not_count(mode):
 
 
 def test_the_acts_of_others_do_not_count_when_each_acts_as_soon_as_it_has_decided(mode):
+    """Each is answered when those before it have acted, for half the limit each."""
+
     class Ponders(Speaker):
         def say(self, plan):
-            blocks(LIMIT / 2)
+            pass_time(LIMIT / 2)
             super().say(plan)
 
-    def latency(request):
-        return 0.0 if seen_by(request) == 1 else LIMIT / 4
+    async def answer(request):
+        await until(lambda: len(model.log) == seen_by(request) - 1)
+        return "hello"
 
     config = ParallelStepping(mode=mode, activation="eager", decide_timeout=LIMIT, on_error="skip")
-    model = SpeakersModel(5, ScriptedLLM("hello", latency=latency), Ponders, parallel=config)
+    model = SpeakersModel(5, ScriptedLLM(answer), Ponders, parallel=config)
     model.agents.do("step")
     assert outcomes(model) == ["acted"] * 5
 
@@ -64,18 +66,24 @@ def test_who_blocks_longer_than_it_has_holds_up_nobody(asks_first):
     """With one slot for all threads, the one that blocks would keep it from the others for ever."""
     never = threading.Event()
 
+    async def answer(request):
+        if request.messages[-1].content == "2":
+            await until_decided(3)
+        return "hello"
+
     class Blocks(Speaker):
         def step(self):
             if asks_first:
-                self.llm.generate("hello")
+                self.llm.generate(str(self.unique_id))
             if self.unique_id == 2:
+                pass_time(LIMIT)
                 never.wait()
             wait_my_turn()
             self.say("hello")
 
     enable_automatic_parallel_stepping()
     config = ParallelStepping(mode="threading", max_workers=1, decide_timeout=LIMIT, on_error="skip")
-    model = SpeakersModel(4, ScriptedLLM("hello"), Blocks, parallel=config)
+    model = SpeakersModel(4, ScriptedLLM(answer), Blocks, parallel=config)
     model.agents.do("step")
     never.set()
     assert outcomes(model) == ["acted", "failed", "acted", "acted"]
@@ -84,10 +92,10 @@ def test_who_blocks_longer_than_it_has_holds_up_nobody(asks_first):
 def test_who_has_nothing_to_decide_has_no_limit(mode):
     class Plain(mesa.Agent):
         def step(self):
-            blocks(LIMIT)
+            pass_time(LIMIT)
             self.model.log.append(self.unique_id)
 
-    config = ParallelStepping(mode=mode, decide_timeout=LIMIT / 4, on_error="skip")
+    config = ParallelStepping(mode=mode, decide_timeout=LIMIT, on_error="skip")
     model = SpeakersModel(1, ScriptedLLM("hello"), parallel=config)
     Plain(model)
     model.agents.do("step")

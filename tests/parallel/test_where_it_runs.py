@@ -1,8 +1,6 @@
 """A step works wherever a model may be stepped: threads, processes, copies; and leaves nothing behind."""
 
-import asyncio
 import copy
-import gc
 import multiprocessing
 import os
 import pickle
@@ -11,11 +9,11 @@ import weakref
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
+from helpers.left_over import Since, soon
 from helpers.speakers import Speaker, SpeakersModel, digest, said_in_three_steps
 
 from mesa_llm.activation import step_of
 from mesa_llm.clients import RuleBasedClient
-from mesa_llm.concurrency import transport_loop, worker_thread
 from mesa_llm.module_llm import connect
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping, step_agents_parallel_sync
 from mesa_llm.testing import FakeOpenAIServer
@@ -69,22 +67,6 @@ def test_a_model_copied_between_steps_goes_on_like_the_original(mode, twin_of):
     assert remembered == remembered_by_twin
 
 
-async def pass_by_often():
-    for _ in range(100):
-        await asyncio.sleep(0)
-
-
-def left_over():
-    """Threads, tasks of this thread's loops, and open file descriptors, sockets included."""
-    for thread in threading.enumerate():
-        if type(thread) is worker_thread._Worker:  # its call is over, and it may be just about to end
-            thread.join(10)
-    transport_loop.submit(pass_by_often()).result(10)  # litellm ends a call after its answer
-    gc.collect()
-    tasks = sum(isinstance(thing, asyncio.Task) and not thing.done() for thing in gc.get_objects())
-    return threading.active_count(), tasks, len(os.listdir("/proc/self/fd"))
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts file descriptors by /proc")
 @pytest.mark.parametrize("mode", MODES)
@@ -101,11 +83,11 @@ def test_a_thousand_steps_leave_nothing_behind(mode):
     enable_automatic_parallel_stepping()
     for _ in range(10):
         model.step()
-    after_ten = left_over()
+    since_ten = Since()
     for _ in range(1000):
         model.step()
     assert len(model.log) == 3 * 909
-    assert left_over() == after_ten
+    assert since_ten.leaves_nothing(), since_ten.left_over()
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts file descriptors by /proc")
@@ -123,11 +105,11 @@ def test_steps_over_http_open_no_more_connections_than_the_first(mode, transport
         enable_automatic_parallel_stepping(mode=mode)
         for _ in range(2):
             model.step()
-        after_two = left_over()
+        since_two = Since()
         for _ in range(steps):
             model.step()
         assert server.connections_opened == 3
-        assert left_over() == after_two
+        assert since_two.leaves_nothing(), since_two.left_over()
 
 
 def test_by_hand_in_a_worker_thread():
@@ -149,5 +131,4 @@ def test_connections_keep_no_model_alive():
         assert len(model.log) == 3
         gone = weakref.ref(model)
         del model, agent
-        gc.collect()
-        assert gone() is None
+        assert soon(lambda: gone() is None)

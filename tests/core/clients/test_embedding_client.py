@@ -58,12 +58,18 @@ async def test_texts_become_vectors_over_http():
 
 
 @pytest.mark.parametrize(
-    ("server", "error"), [(EmbeddingServer(status=400), "no"), (EmbeddingServer(drop=1), "sent 1 vec")]
+    ("server", "error"),
+    [
+        (EmbeddingServer(status=400), "no"),
+        (EmbeddingServer(status=429), "status 429"),
+        (EmbeddingServer(status=503), "status 503"),
+        (EmbeddingServer(drop=1), "sent 1 vec"),
+    ],
 )
 async def test_what_a_server_refuses_is_a_model_call_error(server, error):
     with server, pytest.raises(ModelCallError, match=error):
         await Embedder(NAME, EmbeddingClient(api_base=server.url))(["a", "b"])
-    assert len(server.bodies) == 1
+    assert len(server.bodies) == 1, "whether to ask again, a RetryingClient decides"
 
 
 async def test_a_server_that_is_not_there():

@@ -6,6 +6,7 @@ import textwrap
 import threading
 
 import pytest
+from helpers.moved_clock import MINUTE, timing_out
 
 from mesa_llm.clients import (
     LiteLLMClient,
@@ -136,9 +137,9 @@ async def test_cancelling_the_caller_drops_the_call():
 
 
 def test_nothing_is_retried_after_a_timeout():
-    with FakeOpenAIServer(Fault.hang()) as server:
+    with FakeOpenAIServer(timing_out(Fault.hang())) as server:
         with pytest.raises(ModelTimeoutError):
-            LiteLLMClient(api_base=server.url, timeout=0.05).generate(request())
+            LiteLLMClient(api_base=server.url, timeout=MINUTE).generate(request())
         assert len(server.requests) == 1
 
 

@@ -4,6 +4,7 @@ import traceback
 from email.utils import formatdate
 
 import pytest
+from helpers.moved_clock import MINUTE, timing_out
 
 from mesa_llm.clients import LiteLLMClient, LLMRequest, Message
 from mesa_llm.errors import (
@@ -46,7 +47,7 @@ FAULTS = {
     "forbidden": (Fault(status=403, body="not yours"), ModelCallError, 403, "Check the API key"),
     "gateway": (Fault(status=504, body="upstream"), ModelTimeoutError, 504, "upstream."),
     "reset": (Fault.reset(), EndpointUnreachableError, None, "Is the server running"),
-    "hang": (Fault.hang(), ModelTimeoutError, None, "did not answer within 0.2 s"),
+    "hang": (timing_out(Fault.hang()), ModelTimeoutError, None, "did not answer within 60 s"),
     "malformed": (Fault.malformed(), ModelCallError, None, "sent an answer that is not JSON"),
     "html": (Fault.wrong_content_type(), ModelCallError, None, "Please log in"),
     "no choices": ({"choices": []}, ModelCallError, None, "choices"),
@@ -58,8 +59,7 @@ FAULTS = {
 def test_fault_becomes_one_of_our_errors(fault, model):
     answer, kind, status, text = FAULTS[fault]
     with FakeOpenAIServer(answer) as server:
-        timeout = 0.2 if fault == "hang" else 20.0
-        error = failure_of(LiteLLMClient(api_base=server.url, api_key=KEY, timeout=timeout), model)
+        error = failure_of(LiteLLMClient(api_base=server.url, api_key=KEY, timeout=MINUTE), model)
     assert type(error) is kind
     assert (error.model, error.endpoint, error.status) == (model, server.url, status)
     assert text in str(error)
@@ -73,8 +73,7 @@ def test_fault_becomes_one_of_our_errors(fault, model):
 def test_whether_it_may_pass(fault):
     answer, *_ = FAULTS[fault]
     with FakeOpenAIServer(answer) as server:
-        timeout = 0.2 if fault == "hang" else 20.0
-        error = failure_of(LiteLLMClient(api_base=server.url, timeout=timeout), "hosted_vllm/fake")
+        error = failure_of(LiteLLMClient(api_base=server.url, timeout=MINUTE), "hosted_vllm/fake")
     assert error.is_transient == (fault not in {"unknown", "bad", "forbidden", "html"})
 
 
@@ -112,8 +111,8 @@ def test_echoed_key_of_the_environment_is_masked(monkeypatch):
 
 
 @pytest.mark.parametrize("model", ["openai/fake", "ollama/fake", "ollama_chat/fake"])
-def test_nobody_at_the_address(model, unused_tcp_port):
-    endpoint = f"http://127.0.0.1:{unused_tcp_port}"
+def test_nobody_at_the_address(model, closed_port):
+    endpoint = f"http://127.0.0.1:{closed_port}"
     error = failure_of(LiteLLMClient(api_base=endpoint), model)
     assert type(error) is EndpointUnreachableError
     assert error.status is None
@@ -152,8 +151,8 @@ def test_unknown_provider(capfd):
     assert capfd.readouterr() == ("", ""), "litellm prints advice unless told not to"
 
 
-def test_unknown_provider_with_an_endpoint(unused_tcp_port):
-    error = failure_of(LiteLLMClient(api_base=f"http://127.0.0.1:{unused_tcp_port}"), "nobody/x")
+def test_unknown_provider_with_an_endpoint(closed_port):
+    error = failure_of(LiteLLMClient(api_base=f"http://127.0.0.1:{closed_port}"), "nobody/x")
     assert type(error) is UnknownModelError
 
 

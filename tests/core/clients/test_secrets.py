@@ -233,9 +233,9 @@ def test_an_address_that_cannot_work_is_named_without_its_secrets(address):
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "all_proxy", "OPENAI_BASE_URL", "OPENAI_API_KEY", "OTHER_TOKEN"])
-def test_secrets_of_the_environment_are_masked(variable, monkeypatch, unused_tcp_port):
+def test_secrets_of_the_environment_are_masked(variable, monkeypatch, closed_port):
     is_address = variable.lower().endswith(("proxy", "url"))
-    monkeypatch.setenv(variable, f"http://{LOGIN}@127.0.0.1:{unused_tcp_port}" if is_address else SECRET)
+    monkeypatch.setenv(variable, f"http://{LOGIN}@127.0.0.1:{closed_port}" if is_address else SECRET)
     with Server(Fault(status=400, body=f"you sent {SECRET}")) as server:
         error = failure_of(DirectClient(api_base=server.url))
     assert "you sent ***" in str(error)
@@ -303,8 +303,8 @@ def test_a_cause_is_left_out_if_anything_in_its_chain_shows_a_secret(way):
         ("LiteLLM Router", "{}"),
     ],
 )
-def test_litellms_logs_are_masked(name, text, unused_tcp_port):
-    failure_of(LiteLLMClient(api_base=f"http://{LOGIN}@127.0.0.1:{unused_tcp_port}/v1"))  # imports litellm
+def test_litellms_logs_are_masked(name, text, closed_port):
+    failure_of(LiteLLMClient(api_base=f"http://{LOGIN}@127.0.0.1:{closed_port}/v1"))  # imports litellm
     stream, logger = io.StringIO(), logging.getLogger(name)
     handler = logging.StreamHandler(stream)
     logger.addHandler(handler)

@@ -1,20 +1,18 @@
 """One run, one model: copies, pickles and forks go on in runs of their own, and nothing is left behind."""
 
-import asyncio
 import copy
 import gc
 import os
 import pickle
-import threading
 import warnings
 import weakref
 
 import pytest
 from helpers.journals import REQUEST, run
+from helpers.left_over import Since, soon
 from helpers.speakers import SpeakersModel, digest
 
 from mesa_llm.clients import RuleBasedClient
-from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import JournalError
 from mesa_llm.journal import Journal, JournaledClient
 from mesa_llm.parallel_stepping import ParallelStepError, enable_automatic_parallel_stepping
@@ -163,21 +161,6 @@ def test_a_forked_child_records_a_run_of_its_own(path):
     assert [(r.name, r.calls) for r in Journal(path).runs()] == [("1", 2), ("1.1", 1)]
 
 
-def soon(happens):
-    """Whether something happens within a few passes of the transport loop, which lets go of a call after its caller."""
-    for _ in range(100):
-        transport_loop.submit(asyncio.sleep(0)).result()
-        gc.collect()
-        if happens():
-            return True
-    return False
-
-
-def left_over():
-    gc.collect()
-    return threading.active_count(), len(os.listdir("/proc/self/fd"))
-
-
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts file descriptors by /proc")
 @pytest.mark.parametrize("closing", [True, False], ids=["closed", "dropped"])
 def test_clients_leave_no_threads_and_no_files_open(path, closing):
@@ -191,11 +174,11 @@ def test_clients_leave_no_threads_and_no_files_open(path, closing):
             client.close()
         return weakref.ref(model)
 
-    before = left_over()
+    since = Since()
     for mode in ("record", "resume", "replay"):
         gone = once(mode)
-        assert soon(lambda: left_over() == before)
-        assert gone() is None
+        assert since.leaves_nothing(), since.left_over()
+        assert soon(lambda gone=gone: gone() is None)
 
 
 @pytest.mark.parametrize("mode", ["record", "resume", "replay"])

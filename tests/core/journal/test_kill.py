@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,6 @@ from helpers.journals import run, state_of
 from helpers.speakers import digest
 
 from mesa_llm.clients import AsyncClient, LLMRequest, LLMResponse, Message, RuleBasedClient
-from mesa_llm.errors import JournalError
 from mesa_llm.journal import Journal, JournaledClient
 from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
 from mesa_llm.testing import FakeOpenAIServer
@@ -41,11 +40,23 @@ class PlainHTTP(AsyncClient):
             return LLMResponse(message=Message("assistant", text), model=request.model)
 
 
+class SaysSo(AsyncClient):
+    """Says when an answer of the journal is handed out: then it is in the file."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    async def complete(self, request):
+        response = await self.inner.agenerate(request)
+        print("has an answer", flush=True)
+        return response
+
+
 def main(path, url, mode, stepping):
     """What the process runs."""
     enable_automatic_parallel_stepping(mode=stepping)
     with JournaledClient(PlainHTTP(url), path, mode=mode) as client:
-        print(as_json(run(client, steps=STEPS, n=N)))
+        print(as_json(run(SaysSo(client), steps=STEPS, n=N)))
 
 
 def as_json(model):
@@ -80,17 +91,7 @@ def answer_to(body):
 
 
 def states_in(path):
-    try:
-        return [call.state for call in Journal(path).calls()]
-    except JournalError:  # not made yet
-        return []
-
-
-def wait_until(happened, process):
-    """Wait for what another process does, and fail if it does not come."""
-    while not happened():
-        assert process.poll() is None
-        time.sleep(0.01)
+    return [call.state for call in Journal(path).calls()]
 
 
 @pytest.mark.parametrize("stepping", ["asyncio", "threading"])
@@ -98,29 +99,33 @@ def test_kill_in_the_middle_of_a_step_then_resume(tmp_path, stepping):
     """Killed in step 2, when two of four calls are answered and recorded. The server sees the other two again."""
     path = tmp_path / "run.db"
     killed = False
+    all_asked = threading.Event()
 
     async def answer(body):
         agent_id, step = asked(body)
+        if len(server.requests) == 2 * N:
+            all_asked.set()
         if not killed and step == 2 and agent_id in {2, 4}:
             await asyncio.Event().wait()  # until the connection breaks
         return answer_to(body)
 
     with FakeOpenAIServer(answer) as server:
         with process(path, server.url, "record", stepping) as first:
-            wait_until(lambda: len(server.requests) == 2 * N and states_in(path).count("answered") == N + 2, first)
+            assert [first.stdout.readline() for _ in range(N + 2)] == ["has an answer\n"] * (N + 2)
+            assert all_asked.wait(60)
             first.send_signal(signal.SIGKILL)
             assert first.wait() == -signal.SIGKILL
         assert sorted(states_in(path)) == ["answered"] * (N + 2) + ["started"] * 2
         killed = True
         with process(path, server.url, "resume", stepping) as second:
-            output, _ = second.communicate()
+            output = second.communicate()[0].splitlines()[-1]
             assert second.returncode == 0
     seen = [asked(request.body) for request in server.requests]
     assert len(seen) == STEPS * N + 2
     assert {call for call in seen if seen.count(call) > 1} == {(2, 2), (4, 2)}
 
     enable_automatic_parallel_stepping(mode=stepping)
-    assert output.strip() == as_json(run(RuleBasedClient(digest), steps=STEPS, n=N))
+    assert output == as_json(run(RuleBasedClient(digest), steps=STEPS, n=N))
     with JournaledClient(None, path, mode="replay") as client:
-        assert as_json(run(client, steps=STEPS, n=N)) == output.strip()
+        assert as_json(run(client, steps=STEPS, n=N)) == output
         assert client.replayed == STEPS * N

@@ -7,11 +7,13 @@ import threading
 
 import pytest
 from helpers.journals import REQUEST, run
+from helpers.moved_clock import MINUTE, pass_time, until_queued
 from helpers.speakers import SpeakersModel, digest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import mesa_llm.errors
+from mesa_llm.activation import current_turn
 from mesa_llm.clients import AsyncClient, LLMRequest, LLMResponse, Message, RuleBasedClient, ToolCall, Usage
 from mesa_llm.clients.request_key import request_key
 from mesa_llm.concurrency import calling_loop
@@ -225,16 +227,26 @@ def test_a_failure_that_no_call_was_told_of_is_told_when_the_client_closes(path)
 
 def test_waiting_for_the_file_does_not_count_for_the_time_to_decide(path, mode):
     """Another process holds the file for longer than anybody is given to decide."""
-    client = JournaledClient(ScriptedLLM("hello"), path)
+    tasks = []
+
+    async def release(step):
+        await until_queued(step.seats)
+        pass_time(2 * MINUTE, step=step)
+        other.execute("COMMIT")
+
+    def answer(request):
+        if len(inner.requests) == 4:
+            tasks.append(asyncio.get_running_loop().create_task(release(current_turn().step)))
+        return "hello"
+
+    inner = ScriptedLLM(answer)
+    client = JournaledClient(inner, path)
     other = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    release = threading.Timer(0.5, other.execute, ["COMMIT"])
-    release.start()
     try:
-        model = run(client, parallel=ParallelStepping(mode=mode, decide_timeout=0.25, on_error="skip"), steps=1)
+        model = run(client, parallel=ParallelStepping(mode=mode, decide_timeout=MINUTE, on_error="skip"), steps=1)
         assert len(model.log) == 4
     finally:
-        release.join()
         other.close()
         client.close()
 

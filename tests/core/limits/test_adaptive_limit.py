@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mesa_llm.errors import ConfigurationError
@@ -354,7 +354,6 @@ events = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.lists(events, max_size=200), st.integers(1, 5), st.integers(0, 20), st.integers(0, 50))
 def test_whatever_happens_it_keeps_its_bounds_and_lets_somebody_go_in_the_end(happenings, floor, more, most):
     script = Script(start=floor + more, floor=floor, ceiling=floor + more + most)

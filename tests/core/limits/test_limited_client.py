@@ -3,9 +3,9 @@
 import asyncio
 import copy
 import pickle
-import threading
 
 import pytest
+from helpers.moved_clock import MINUTE, PATIENCE, Together, pass_time, until_others_wait
 from helpers.speakers import Speaker, SpeakersModel, seen_by
 
 from mesa_llm.clients import LLMRequest, Message, RuleBasedClient
@@ -14,6 +14,7 @@ from mesa_llm.errors import ConfigurationError
 from mesa_llm.limits import LimitedClient
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
+from mesa_llm.testing.gate import Gate
 
 REQUEST = LLMRequest(model="a/b", messages=(Message("user", "hello"),))
 
@@ -93,45 +94,58 @@ def test_a_sync_call_in_a_tool_and_a_nested_step_finish_with_one_place(mode):
 
 
 def test_waiting_for_a_place_does_not_count_for_the_time_to_decide(mode):
-    """Four calls of 0.3 s, one after the other, take longer than anybody is given; each by itself does not."""
-    config = ParallelStepping(mode=mode, decide_timeout=0.9)
-    client = LimitedClient(ScriptedLLM("hello", latency=0.3), max_concurrency=1)
-    model = SpeakersModel(4, client, parallel=config)
+    """Four calls of a minute, one after the other, take longer than anybody is given; each by itself does not."""
+
+    async def answer(request):
+        await until_others_wait()
+        pass_time(MINUTE)
+        return "hello"
+
+    config = ParallelStepping(mode=mode, decide_timeout=3 * MINUTE)
+    client = LimitedClient(ScriptedLLM(answer), max_concurrency=1)
+    model = SpeakersModel(4, Together(client, 4), parallel=config)
     model.step()
     assert len(model.log) == 4
-    assert model.parallel_reports[0].wall_s > 0.9
 
 
 def test_the_clock_goes_on_after_waiting_for_a_place(mode):
-    config = ParallelStepping(mode=mode, decide_timeout=0.2, on_error="skip")
-    client = LimitedClient(
-        ScriptedLLM("hello", latency=lambda request: 60 if seen_by(request) == 2 else 0.05), max_concurrency=1
-    )
-    model = SpeakersModel(3, client, parallel=config)
+    """The second of three calls, one after the other, takes longer than its agent is given."""
+
+    async def answer(request):
+        if seen_by(request) == 2:
+            await until_others_wait()
+            pass_time(MINUTE)
+            await asyncio.Event().wait()
+        return "hello"
+
+    config = ParallelStepping(mode=mode, decide_timeout=MINUTE, on_error="skip")
+    model = SpeakersModel(3, Together(LimitedClient(ScriptedLLM(answer), max_concurrency=1), 3), parallel=config)
     model.agents.do("step")
     (report,) = model.parallel_reports
     assert [agent.outcome for agent in report.agents] == ["acted", "failed", "acted"]
 
 
 def test_waiting_for_a_thread_does_not_count_either():
+    """Four agents, one slot: each computes for a minute, in which the others are queued, and nobody has more than three."""
+
+    async def answer(request):
+        if request.messages[-1].content == "All of you?":
+            await all_ask.wait()
+        return "hello"
+
     class Computes(Speaker):
         def step(self):
-            self.llm.generate("hello")
-            self.model.computing.append(self.unique_id)
-            assert not self.model.enough.wait(0.3)  # computes: holds the one slot
+            self.llm.generate("All of you?")
+            asyncio.run(until_others_wait())
+            pass_time(MINUTE)  # it computes, and holds the one slot
             super().step()
 
-    model = SpeakersModel(
-        4,
-        ScriptedLLM("hello"),
-        Computes,
-        parallel=ParallelStepping(mode="threading", max_workers=1, decide_timeout=0.9),
-    )
+    config = ParallelStepping(mode="threading", max_workers=1, decide_timeout=3 * MINUTE)
+    all_ask = Gate(4, PATIENCE)
+    model = SpeakersModel(4, ScriptedLLM(answer), Computes, parallel=config)
     enable_automatic_parallel_stepping()
-    model.computing, model.enough = [], threading.Event()
     model.step()
     assert len(model.log) == 4
-    assert model.parallel_reports[0].wall_s > 0.9
 
 
 def test_it_copies_and_pickles():

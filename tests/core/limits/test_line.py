@@ -6,7 +6,7 @@ import math
 
 import pytest
 from helpers.virtual_time import now, run_in_virtual_time
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mesa_llm.limits.line import Line
@@ -161,7 +161,6 @@ def test_when_the_first_gives_up_the_next_is_tried():
     run_in_virtual_time(main())
 
 
-@settings(deadline=None, max_examples=100)
 @given(
     st.lists(st.tuples(st.floats(0, 5), st.integers(1, 3), st.floats(0, 4), st.none() | st.floats(0, 6)), max_size=30),
     st.integers(3, 5),

@@ -10,9 +10,10 @@ import threading
 
 import pytest
 from helpers.busy_endpoint import refusal, request
+from helpers.moved_clock import MINUTE, pass_time
 from helpers.speakers import SpeakersModel
 from helpers.virtual_time import now, run_in_virtual_time
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mesa_llm.clients import AsyncClient, LLMResponse, Message, RuleBasedClient, Usage
@@ -163,7 +164,6 @@ def test_a_retry_after_within_the_time_that_is_left_is_not_lengthened_beyond_it(
     assert times == [0.0, 10.0]
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.sampled_from([None, 0.0, 0.3, 4.0, 50.0]), max_size=12),
     st.integers(1, 8),
@@ -282,8 +282,16 @@ def test_an_aborted_step_passes():
 @pytest.mark.parametrize("mode", ["asyncio", "threading"])
 def test_waiting_for_a_retry_counts_for_the_time_to_decide(mode):
     enable_automatic_parallel_stepping()
-    config = ParallelStepping(mode=mode, decide_timeout=0.2)
-    client = RetryingClient(ScriptedLLM(BUSY), jitter=longest_jitter, initial=60.0, longest=60.0)
+    waiting = []
+
+    async def sleep(seconds):
+        waiting.append(seconds)
+        if len(waiting) == 2:
+            pass_time(seconds)
+        await asyncio.Event().wait()
+
+    config = ParallelStepping(mode=mode, decide_timeout=MINUTE)
+    client = RetryingClient(ScriptedLLM(BUSY), jitter=longest_jitter, initial=MINUTE, longest=MINUTE, sleep=sleep)
     model = SpeakersModel(2, client, parallel=config)
     with pytest.raises(ParallelStepError) as caught:
         model.step()

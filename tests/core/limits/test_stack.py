@@ -124,7 +124,7 @@ def test_the_whole_stack_copies_and_pickles_while_in_use():
     call = transport_loop.submit(client.agenerate(request(seed=1)))
     for twin in (copy.deepcopy(client), pickle.loads(pickle.dumps(client))):
         assert twin.generate(request(seed=1)).message.content == "hello"
-    assert call.result(10).message.content == "hello"
+    assert call.result(30).message.content == "hello"
 
 
 def say_hello(asked):
@@ -143,7 +143,7 @@ def test_a_forked_child_has_places_of_its_own():
     )
     thread = threading.Thread(target=client.generate, args=(request(),))
     thread.start()
-    assert arrived.wait(10)
+    assert arrived.wait(30)
     go_on_in_child = multiprocessing.get_context("fork").Process(target=_asks, args=(client, go_on))
     go_on_in_child.start()
     go_on_in_child.join(30)

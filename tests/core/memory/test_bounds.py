@@ -5,7 +5,7 @@ import functools
 import pytest
 from helpers.memories import ALL, Someone, answer_memory, is_memorys, note, settle, talkers, words
 from helpers.speakers import SpeakersModel
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mesa_llm.errors import ConfigurationError
@@ -20,7 +20,6 @@ TEXTS = st.one_of(
 
 
 @pytest.mark.parametrize("make", ALL)
-@settings(deadline=None)
 @given(
     max_tokens=st.integers(100, 900),
     story=st.lists(

@@ -66,7 +66,7 @@ def test_calls_of_memories_are_in_the_report_with_their_tokens(mode, make):
 
 @EACH
 def test_calls_of_memories_keep_to_max_concurrency(mode, make):
-    inner = ScriptedLLM(answer, latency=0.001)
+    inner = ScriptedLLM(answer, hold_until=2)
     model = SpeakersModel(N, LimitedClient(inner, max_concurrency=2), talkers(small(make)))
     for _ in range(4):
         model.step()

@@ -5,6 +5,7 @@ import weakref
 
 import mesa
 import pytest
+from helpers.left_over import soon
 from helpers.recorded import Talker, make_talkers, told
 from helpers.speakers import seen_by
 from inline_snapshot import snapshot
@@ -373,8 +374,7 @@ def test_the_model_can_be_collected_and_its_file_is_complete_then(talkers):
     path, gone = model.recorder.path, weakref.ref(model)
     count = len(model.recorder.events)
     del model
-    gc.collect()
-    assert gone() is None
+    assert soon(lambda: gone() is None)
     *_, step_end, end = load_recording(path)
     assert step_end.event_type == "step_end"
     assert end.event_type == "simulation_end"

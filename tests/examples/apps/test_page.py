@@ -206,7 +206,7 @@ def test_a_page_that_is_closed_steps_no_more(sessions):
 
 
 class Town(Model):
-    """Its agents are answered only when all ask at the same time."""
+    """Its agents are answered only when all ask at the same time. It steps when the test lets it."""
 
     def __init__(self, llm=None):
         super().__init__(rng=1)
@@ -214,9 +214,10 @@ class Town(Model):
         for _ in range(5):
             LLMAgent(self, CoTReasoning, client=llm, step_prompt="Now?")
         self.datacollector = DataCollector({"agents": lambda model: len(model.agents)})
-        self.stepped = threading.Semaphore(0)
+        self.may_step, self.stepped = threading.Semaphore(0), threading.Semaphore(0)
 
     def step(self):
+        assert self.may_step.acquire(timeout=MOMENT)
         self.agents.shuffle_do("step")
         self.datacollector.collect(self)
         self.stepped.release()
@@ -229,11 +230,14 @@ def test_a_model_steps_in_parallel_on_mesas_own_page():
     llm = ScriptedLLM("Action: wait.", hold_until=5)
     town = Town(llm)
     context = rendered(SolaraViz(town, components=[make_plot_component("agents")], play_interval=1))
+    town.may_step.release()
     button(context, "Step").click()
     assert town.stepped.acquire(timeout=MOMENT)
     button(context, "▶").click()
     for _ in range(2):
+        town.may_step.release()
         assert town.stepped.acquire(timeout=MOMENT)
     button(context, "❚❚").click()
+    town.may_step.release()  # the thread that plays may have begun a step
     context.close()
     assert llm.peak_in_flight == 5

@@ -19,6 +19,13 @@ from mesa_llm.errors import ConfigurationError, DecisionError
 _BYTES_PER_NUMBER = 4
 
 
+class _TrueZero(int):
+    """A zero that is true: of `max_retries=0`, litellm makes its default of 2 by `max_retries or 2`."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
 class EmbeddingClient(LiteLLMClient):
     """Has texts embedded by any provider that litellm knows, and by servers that speak OpenAI's API.
 
@@ -46,7 +53,7 @@ class EmbeddingClient(LiteLLMClient):
                 api_key=key,
                 encoding_format="float",  # some servers refuse litellm's null
                 num_retries=0,
-                max_retries=0,
+                max_retries=_TrueZero(0),
                 allowed_openai_params=["dimensions"],  # else litellm refuses them for models it does not know
                 **request.options,
             )
