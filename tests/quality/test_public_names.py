@@ -172,10 +172,13 @@ PUBLIC = {
             "AgentViewer",
             "SimulationEvent",
             "SimulationRecorder",
+            "StateDifference",
             "load_recording",
             "quick_agent_view",
             "record_model",
             "recording_to_dataframe",
+            "state_difference",
+            "state_hash",
         ]
     ),
     "mesa_llm.spaces": snapshot(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 from mesa import Agent
 
 from mesa_llm.activation import my_turn, turn_in, wait_my_turn
+from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent import step_hooks
-from mesa_llm.llm_agent.observe import observe
-from mesa_llm.llm_agent.visible_attributes import check_names
+from mesa_llm.llm_agent.observe import check_names, observe
 from mesa_llm.memory import Memory, ShortTermMemory
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
 from mesa_llm.reasoning import Observation, Plan, Reasoning
@@ -134,8 +134,10 @@ class LLMAgent(Agent):
         check_names(cls, "observed_layers")
         step_hooks.install(cls)
 
-    def __str__(self) -> str:
-        return f"{type(self).__name__} {self.unique_id}"
+    def __repr__(self) -> str:
+        return name_of(self)
+
+    __str__ = __repr__
 
     @property
     def system_prompt(self) -> str | None:

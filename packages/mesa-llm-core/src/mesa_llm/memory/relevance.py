@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mesa_llm.activation.values import to_text
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -25,7 +27,7 @@ _WORD = re.compile(r"\w+")
 
 def words_of(entry: MemoryEntry) -> frozenset[str]:
     """The words of what happened, in lower case; numbers, such as other agents' ids, are words."""
-    return words_in(" ".join(map(str, entry.content.values())))
+    return words_in(" ".join(map(to_text, entry.content.values())))
 
 
 def words_in(text: str) -> frozenset[str]:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate
 
 from mesa_llm.activation import adecide, decide, in_thread, nearer_method, stage, step_of
+from mesa_llm.activation.values import to_text
 from mesa_llm.clients import ToolChoice
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError
@@ -76,6 +77,9 @@ class Reasoning:
     def __init__(self, agent: LLMAgent) -> None:
         self.agent = agent
         self._held = HeldPlans()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {to_text(self.agent)}>"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

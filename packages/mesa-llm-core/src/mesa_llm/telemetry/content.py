@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from mesa_llm.activation.values import plain
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ToolCall
 from mesa_llm.telemetry import genai_names as names
 
@@ -52,6 +53,6 @@ def _arguments(call: ToolCall) -> Any:
 
 
 def _json(value: Any) -> str:
-    # In ASCII: half a character, where a model broke off, could not be exported. What is no JSON, as its text: a span
-    # must not fail a call.
-    return json.dumps(value, default=str)
+    # In ASCII: half a character, where a model broke off, could not be exported. What JSON has no form for, as its
+    # canonical form: a span must not fail a call.
+    return json.dumps(value, default=plain)
