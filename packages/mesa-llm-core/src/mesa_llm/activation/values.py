@@ -31,6 +31,7 @@ from collections.abc import Callable, ItemsView, Iterable, KeysView, Mapping, Se
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from functools import cached_property
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -45,10 +46,17 @@ _LONGEST_OBJECT = 1000  # characters
 _TEXT = frozenset({str})
 _EXACT = frozenset({str, int, bool, type(None)})
 _ATOMS = _EXACT | {float}
+_LITERALS = _ATOMS | {dict, list, tuple}
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{4,}")
 
 type Around = tuple[int, ...]
 """The ids of the containers in which a value lies."""
+
+
+class Canonical(dict[str, Any]):
+    """A dict that is canonical as a whole when it is made: `to_text` looks only at the kinds of its items again."""
+
+    __slots__ = ()
 
 
 def plain(value: Any, *, hide: bool = False) -> Any:
@@ -59,16 +67,6 @@ def plain(value: Any, *, hide: bool = False) -> Any:
         hide: leave out, at every depth, entries whose name begins with an underscore: keys, fields, and texts in
             sequences and sets.
     """
-    kind = type(value)
-    if kind in _EXACT:
-        return value
-    if kind is dict and _TEXT.issuperset(map(type, value)):
-        # Most values are such dicts and lists; the walk below gives the same and takes many times as long.
-        shown = {name: item for name, item in value.items() if not name.startswith("_")} if hide else value.copy()
-        if _are_atoms(shown.values()):
-            return shown
-    elif kind is list and _are_atoms(value):
-        return [item for item in value if not _is_hidden(item)] if hide else value.copy()
     return (_HIDING if hide else _SHOWING).copy(value)
 
 
@@ -123,12 +121,15 @@ class Walk:
         kind = type(value)
         if kind in _EXACT:
             return value
-        if isinstance(value, float):
-            return float(value) if math.isfinite(value) else str(float(value))
-        if isinstance(value, str):
-            return str.__str__(value)
-        if isinstance(value, int):
-            return int(value)
+        # Most values are such dicts and lists; what follows gives the same and takes many times as long.
+        if kind is dict and _TEXT.issuperset(map(type, value)) and _are_atoms(value.values()):
+            if self._hide:
+                return {name: item for name, item in value.items() if not name.startswith("_")}
+            return value.copy()
+        if kind is list and _are_atoms(value):
+            return [item for item in value if not _is_hidden(item)] if self._hide else value.copy()
+        if isinstance(value, str | int | float):
+            return _exact(value)
         if id(value) in around or len(around) >= _DEEPEST:
             return MORE
         inside = (*around, id(value))
@@ -305,32 +306,46 @@ def is_space(kind: type) -> bool:
     )
 
 
+def _exact(value: str | float) -> str | float:
+    """A text or a number without what a subclass adds to it."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    return float(value) if math.isfinite(value) else str(float(value))
+
+
 def _are_atoms(items: Iterable[Any]) -> bool:
     """Whether the items are their own canonical form."""
-    if _EXACT.issuperset(map(type, items)):
-        return True
-    if not _ATOMS.issuperset(map(type, items)):
-        return False
-    return all(map(math.isfinite, [item for item in items if type(item) is float]))
+    for item in items:  # a loop, since most are short: faster here than sets and generators
+        kind = type(item)
+        if kind is float:
+            if item - item != 0.0:  # not finite
+                return False
+        elif kind not in _EXACT:
+            return False
+    return True
 
 
 def _is_literal(value: Any) -> bool:
     """Whether Python's notation of a value is canonical already: faster than a copy, and true of most."""
-    try:
-        return _has_literal_parts(value)
-    except RecursionError:  # it contains itself, perhaps
-        return False
-
-
-def _has_literal_parts(value: Any) -> bool:
-    kind = type(value)
-    if kind is dict:
-        if not _are_atoms(value):
+    if type(value) is Canonical:
+        return _LITERALS.issuperset(map(type, value.values()))
+    level = [value]
+    for _ in range(_DEEPEST):
+        kinds = set(map(type, level))
+        if not kinds <= _LITERALS:
             return False
-        value = value.values()
-    elif kind is not list and kind is not tuple:
-        return _are_atoms((value,))
-    return _are_atoms(value) or all(map(_has_literal_parts, value))
+        if float in kinds and not all(math.isfinite(item) for item in level if type(item) is float):
+            return False
+        if kinds <= _ATOMS:
+            return True
+        dicts = [item for item in level if type(item) is dict]
+        if not _EXACT.issuperset(map(type, chain.from_iterable(dicts))):  # keys
+            return False
+        sequences = [item for item in level if type(item) is tuple or type(item) is list]
+        level = [*chain.from_iterable(map(dict.values, dicts)), *chain.from_iterable(sequences)]
+    return False
 
 
 def _is_hidden(name: object) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import step_of
-from mesa_llm.activation.values import name_of, plain
+from mesa_llm.activation.values import Canonical, name_of, plain
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.reasoning.observation import Observation
 from mesa_llm.spaces import Surroundings, position_of
@@ -45,7 +45,7 @@ def observe(agent: LLMAgent) -> Observation:
     local_state = {name_of(other): _seen_of(other) for other in _in_sight(agent, around)}
     far = 0 if not agent.vision or agent.vision == EVERYBODY else agent.vision
     environment = around.cells(far, agent.observed_layers)
-    return Observation(step_of(agent.model), self_state, local_state, environment)
+    return Observation(step_of(agent.model), Canonical(self_state), Canonical(local_state), environment)
 
 
 def _in_sight(agent: LLMAgent, around: Surroundings) -> Iterable[Agent]:

@@ -79,7 +79,7 @@ def state_hash(model: Model[Any, Any]) -> str:
     Returns:
         64 hexadecimal digits (SHA-256).
     """
-    return hashlib.sha256(_as_bytes(model_state(model))).hexdigest()
+    return hashlib.sha256(_state_json(model).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +135,15 @@ def model_state(model: Model[Any, Any]) -> State:
     Returns:
         `{"agents": {id: {attribute: value}}, "model": {attribute: value}}`.
     """
+    state: State = json.loads(_state_json(model))
+    return state
+
+
+def _state_json(model: Model[Any, Any]) -> str:
     walk = _StateWalk()
     agents = sorted(model.agents, key=lambda agent: (type(agent.unique_id).__name__, agent.unique_id))
-    return {"agents": {str(agent.unique_id): walk.agent(agent) for agent in agents}, "model": walk.model(model)}
+    state = {"agents": {str(agent.unique_id): walk.agent(agent) for agent in agents}, "model": walk.model(model)}
+    return without_addresses(json.dumps(state, ensure_ascii=False))
 
 
 class StateChanges:
@@ -216,10 +222,6 @@ class _StateWalk(Walk):
             **self.entries(sorted(named.items()), (id(model),)),
             **{name: self.copy(getattr(model, name, None)) for name in ("random", "rng")},
         }
-
-    def copy(self, value: Any, around: Around = ()) -> Any:
-        copied = super().copy(value, around)
-        return without_addresses(copied) if type(copied) is str else copied
 
     def entries(self, entries: Iterable[tuple[Any, Any]], inside: Around) -> dict[Any, Any]:
         return super().entries([(name, item) for name, item in entries if not _is_bookkeeping(type(item))], inside)
@@ -308,7 +310,7 @@ def _difference(first: Any, second: Any, path: str = "") -> tuple[str, str | Non
     """Where two states differ first, and both values there."""
     if first is _ABSENT or second is _ABSENT:
         return path, _in_short(first), _in_short(second)
-    if first == second and _as_bytes(first) == _as_bytes(second):  # 1 == 1.0 == True
+    if first == second and json.dumps(first) == json.dumps(second):  # 1 == 1.0 == True
         return None
     if isinstance(first, dict) and isinstance(second, dict):
         for name in {**first, **second}:
@@ -331,7 +333,3 @@ def _in_short(value: Any) -> str | None:
         return None
     text = to_json(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}{MORE}"
-
-
-def _as_bytes(state: Any) -> bytes:
-    return without_addresses(json.dumps(state, ensure_ascii=False)).encode("utf-8", "surrogatepass")
