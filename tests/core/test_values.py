@@ -245,6 +245,7 @@ def test_what_belongs_to_mesa_is_named():
         ([f"{Unprintable()!r}"], f"['<{Unprintable.__module__}.Unprintable object>']"),
         (np.random.default_rng(1), "Generator(PCG64)"),
     ],
+    ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_the_text_of_a_value(value, text):
     assert to_text(value) == text
