@@ -11,10 +11,10 @@ from mesa import Agent
 
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.turn import turn_in
+from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent import step_hooks
-from mesa_llm.llm_agent.observe import observe
-from mesa_llm.llm_agent.visible_attributes import check_names
+from mesa_llm.llm_agent.observe import check_names, observe
 from mesa_llm.memory import Memory, ShortTermMemory
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
 from mesa_llm.reasoning import Observation, Plan, Reasoning
@@ -182,8 +182,10 @@ class LLMAgent(Agent):
         check_names(cls, "observed_layers")
         step_hooks.install(cls)
 
-    def __str__(self) -> str:
-        return f"{type(self).__name__} {self.unique_id}"
+    def __repr__(self) -> str:
+        return name_of(self)
+
+    __str__ = __repr__
 
     @property
     def system_prompt(self) -> str | None:

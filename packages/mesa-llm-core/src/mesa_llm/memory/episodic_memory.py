@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import step_of
@@ -42,7 +42,7 @@ class _Episode:
     entry: MemoryEntry
     importance: int | None = None
     vector: Vector | None = None
-    words: frozenset[str] | None = None
+    words: frozenset[str] | None = field(default=None, compare=False)  # derived from the entry
 
     def known_words(self) -> frozenset[str]:
         if self.words is None:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import Turn, current_turn, step_of
+from mesa_llm.activation.values import to_text
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.limits.token_estimate import tokens_in
 from mesa_llm.memory.prompt import (
@@ -46,7 +47,7 @@ class MemoryEntry:
         """The entry as one line of a prompt; the same one ever after, as what happened does not change."""
         line = self._line
         if line is None:
-            details = "; ".join(f"{key}: {value}" for key, value in self.content.items())
+            details = "; ".join(f"{to_text(key)}: {to_text(value)}" for key, value in self.content.items())
             line = f"[step {self.step}] {self.type}: {details}"
             object.__setattr__(self, "_line", line)
         return line
@@ -138,6 +139,10 @@ class Memory(ABC):
         """What was remembered before a turn, by turn: two attempts at one decision do not see each other's entries."""
         self._kept: list[MemoryEntry] = []
         self._kept_tokens = 0
+
+    def __repr__(self) -> str:
+        n = len(self.entries)
+        return f"<{type(self).__name__} of {to_text(self.agent)}, {n} {'entry' if n == 1 else 'entries'}>"
 
     @property
     def llm(self) -> ModuleLLM:
@@ -313,5 +318,5 @@ def _own_llm(agent: Agent[Any], llm_model: str | None, api_base: str | None) -> 
 
 def _read_aloud(entry: MemoryEntry) -> str:
     sender = entry.content.get("sender")
-    text = entry.content.get("message", "")
+    text = to_text(entry.content.get("message", ""))
     return f"[step {entry.step}] Agent {sender} says: {text}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mesa_llm.activation.values import to_text
 from mesa_llm.memory.prompt import MAX_TOKENS, in_batches, memory_request
 from mesa_llm.module_llm.dialogue import ask_structured
 
@@ -75,7 +76,7 @@ def _form(n: int) -> dict[str, Any]:
 
 def words_of(entry: MemoryEntry) -> frozenset[str]:
     """The words of what happened, in lower case; numbers, such as other agents' ids, are words."""
-    return words_in(" ".join(map(str, entry.content.values())))
+    return words_in(" ".join(map(to_text, entry.content.values())))
 
 
 def words_in(text: str) -> frozenset[str]:

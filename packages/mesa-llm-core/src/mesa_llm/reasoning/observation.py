@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from mesa_llm.activation.values import plain, to_json, to_text, without_addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,15 @@ class Observation:
     environment: dict[Hashable, dict[str, Any]] = field(default_factory=dict)
 
     def as_json(self) -> str:
-        """The observation as one line of JSON; what JSON has no form for becomes text."""
-        # Not asdict(self), which would copy everything first: this is most of the time that a prompt takes.
+        """The observation as one line of JSON, every value in its canonical form."""
         fields = {"step": self.step, "self_state": self.self_state, "local_state": self.local_state}
         if self.environment:
             fields["environment"] = {_as_text(place): facts for place, facts in self.environment.items()}
-        return json.dumps(fields, default=_plain, ensure_ascii=False)
+        try:  # Not to_json at once, which copies everything: an observation has few values that need it.
+            text = json.dumps(fields, default=plain, ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):  # keys that JSON does not have, numbers that are not finite
+            return to_json(fields)
+        return without_addresses(text)
 
     def __str__(self) -> str:
         """The observation as it stands in a prompt."""
@@ -43,13 +48,4 @@ class Observation:
 
 def _as_text(place: Hashable) -> str:
     """A position as a key, in the form that it has elsewhere in the prompt."""
-    return json.dumps(place, default=str) if isinstance(place, tuple) else str(place)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, set | frozenset):
-        return sorted(value, key=str)
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    to_python = getattr(value, "tolist", None)  # numpy's scalars and arrays
-    return str(value) if to_python is None else to_python()
+    return to_json(place) if isinstance(place, tuple) else to_text(place)

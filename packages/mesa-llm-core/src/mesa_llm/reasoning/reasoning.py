@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate
 from mesa_llm.activation import stage, step_of
 from mesa_llm.activation.decisions import adecide, decide, in_thread
 from mesa_llm.activation.method_pairs import nearer_method
+from mesa_llm.activation.values import to_text
 from mesa_llm.clients import ToolChoice
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError
@@ -78,6 +79,9 @@ class Reasoning:
     def __init__(self, agent: LLMAgent) -> None:
         self.agent = agent
         self._held = HeldPlans()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {to_text(self.agent)}>"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mesa_llm.errors import ConfigurationError, RecordingError
-from mesa_llm.recording.event import SimulationEvent
-from mesa_llm.recording.load import open_recording
+from mesa_llm.recording.events import SimulationEvent, open_recording
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,7 +13,7 @@ from mesa_llm.recording.simulation_recorder import SimulationRecorder
 if TYPE_CHECKING:
     from mesa import Model
 
-    from mesa_llm.recording.saving import Format
+    from mesa_llm.recording.writer import Format
 
 _RECORDED = "__mesa_llm_recorded__"
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mesa_llm.errors.shown_text import is_control
-from mesa_llm.recording.event import SimulationEvent
+from mesa_llm.recording.events import SimulationEvent
 
 _BORDERS = {
     "observation": "cyan",

@@ -17,14 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import step_of
+from mesa_llm.activation.values import plain
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.recording.event import SimulationEvent
-from mesa_llm.recording.load import SCHEMA_VERSION
-from mesa_llm.recording.plain import plain
-from mesa_llm.recording.recorded_events import RecordedEvents
-from mesa_llm.recording.saving import AgentSummary, Format, check_format, save_recording
-from mesa_llm.recording.states import StateChanges
-from mesa_llm.recording.writer import EventWriter, LastWords, model_event
+from mesa_llm.recording.events import SCHEMA_VERSION, SimulationEvent
+from mesa_llm.recording.state import StateChanges
+from mesa_llm.recording.writer import (
+    AgentSummary,
+    EventWriter,
+    Format,
+    LastWords,
+    RecordedEvents,
+    check_format,
+    model_event,
+    save_recording,
+)
 
 if TYPE_CHECKING:
     from mesa import Model

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mesa_llm.activation import CallOrigin
+from mesa_llm.activation.values import plain
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ToolCall
 from mesa_llm.errors import ModelCallError
 
@@ -179,6 +180,6 @@ def _arguments(call: ToolCall) -> Any:
 
 
 def _json(value: Any) -> str:
-    # In ASCII: half a character, where a model broke off, could not be exported. What is no JSON, as its text: a span
+    # In ASCII: half a character, where a model broke off, could not be exported. What JSON has no form for, as its canonical form: a span
     # must not fail a call.
-    return json.dumps(value, default=str)
+    return json.dumps(value, default=plain)

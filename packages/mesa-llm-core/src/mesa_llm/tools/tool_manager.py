@@ -9,6 +9,7 @@ from typing import Any
 
 from mesa_llm.activation import current_turn
 from mesa_llm.activation.repeats import log_once
+from mesa_llm.activation.values import to_text, without_addresses
 from mesa_llm.clients.messages import ToolSpec
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, ConflictError, ToolError
@@ -224,15 +225,15 @@ class ToolManager:
             if definition.injects_agent:
                 accepted["agent"] = agent
             returned = await invoke(function, accepted)
-            response = f"{name} executed successfully" if returned is None else str(returned)
+            response = f"{name} executed successfully" if returned is None else to_text(returned)
         except ToolError as error:
             if isinstance(error, ConflictError) and (turn := current_turn()) is not None:
                 turn.conflicted(str(error))
-            return ToolResult(call_id, name, arguments, f"Error: {error}", ok=False)
+            return ToolResult(call_id, name, arguments, without_addresses(f"Error: {error}"), ok=False)
         except Exception as error:
             if ends_run(error):
                 raise
-            described = ": ".join(filter(None, [type(error).__name__, str(error)]))
+            described = without_addresses(": ".join(filter(None, [type(error).__name__, str(error)])))
             shorten(error)
             log_once(
                 logger,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, GetJ
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema, from_json
 
+from mesa_llm.activation.values import to_json, to_text
 from mesa_llm.module_llm.request_fields import rebuilt
 from mesa_llm.spaces import directions_from, free_places_around
 from mesa_llm.spaces.coordinates import listed
@@ -133,8 +133,8 @@ def _names(of: type[Any]) -> Iterator[str]:
 def _written(place: Any) -> Any:
     """A place as a model writes it. Coordinates as text, since an enum of lists is beyond some servers."""
     if isinstance(place, tuple):
-        return json.dumps(place, default=str)
-    return place if isinstance(place, int | float | str) else str(place)
+        return to_json(place)
+    return place if isinstance(place, int | float | str) else to_text(place)
 
 
 def _unwritten(place: Any) -> Any:

@@ -1,16 +1,16 @@
-"""Recordings read back: event by event, or as a data frame."""
+"""What a recording consists of, events, and how they are read back: one by one, or as a data frame."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from mesa_llm.errors import RecordingError
-from mesa_llm.recording.event import SimulationEvent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +18,61 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationEvent:
+    """One thing that happened in a simulation.
+
+    Attributes:
+        event_id: the recording's id and the number of the event in it, from 0.
+        timestamp: when it was recorded, in UTC.
+        step: the model's step in which it happened.
+        agent_id: the `unique_id` of the agent it happened to; `None` for events of the model.
+        event_type: of an agent `observation`, `plan`, `plan_execution`, `action`, `message`, `state_change`, or
+            another type of its memory's entries; of the model `simulation_start`, `step_start`, `step_end`, `error`,
+            `simulation_end`.
+        content: what happened.
+        metadata: where the event comes from.
+    """
+
+    event_id: str
+    timestamp: datetime
+    step: int
+    agent_id: int | None
+    event_type: str
+    content: dict[str, Any]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The event with its time as ISO 8601 text."""
+        event = {name: getattr(self, name) for name in self.__dataclass_fields__}  # asdict would copy the content
+        event["timestamp"] = self.timestamp.isoformat()
+        return event
+
+    @classmethod
+    def from_json(cls, event: Mapping[str, Any]) -> Self:
+        """Read an event; also one that mesa-llm 0.3 has saved.
+
+        Args:
+            event: the event, as `as_json` gives it.
+
+        Returns:
+            The event.
+
+        Raises:
+            KeyError: if a part is missing.
+            ValueError: if the time cannot be read.
+        """
+        return cls(
+            event_id=event["event_id"],
+            timestamp=datetime.fromisoformat(event["timestamp"]),
+            step=event["step"],
+            agent_id=event["agent_id"],
+            event_type=event["event_type"],
+            content=event["content"],
+            metadata=event.get("metadata") or {},
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,335 @@
+"""The state of a model: its digest, the first difference between two states, and the changes from one look to the next.
+
+A state is the canonical form of everything that the future of a run depends on:
+
+- of each agent, in the order of ids: its class, its place and all attributes, those with an underscore included; with
+  them its memory (entries, messages, long-term text, importance) and what its reasoning still holds of earlier plans;
+- of the model: its public attributes, its spaces with their property layers, and attributes of cells of its own class;
+- the states of `model.random` and `model.rng`.
+
+Not part of it: how a model is asked (clients, journals, limits, sampling, tools, identifiers of tool calls), what
+watches the run (recorder, data collectors, step reports, the setting of parallel stepping), cached properties, fields
+of dataclasses that do not count in comparisons, and Mesa's and this library's bookkeeping.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from fractions import Fraction
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from mesa_llm.activation import step_of
+from mesa_llm.activation.values import (
+    MORE,
+    Around,
+    Walk,
+    attributes_of,
+    is_a,
+    is_space,
+    plain,
+    to_json,
+    without_addresses,
+)
+
+if TYPE_CHECKING:
+    from mesa import Agent, Model
+
+type State = dict[str, Any]
+
+_AGENT_ATTRIBUTES_LEFT_OUT = frozenset({"model", "unique_id", "pos", "recorder", "_recorder"})
+_MODEL_ATTRIBUTES_LEFT_OUT = frozenset(
+    {"data_registry", "parallel_reports", "parallel_stepping", "random", "recorder", "rng", "step", "subscribers"}
+)
+_STATE_OF_OURS = frozenset({"memory", "reasoning"})
+_HAVE_TEXTS = (Enum, PurePath, UUID, Fraction, BaseException)
+_LONGEST = 200  # characters of a value in a difference
+
+
+def state_hash(model: Model[Any, Any]) -> str:
+    """A digest of a model's state: equal for two runs that went the same way, in whatever process and mode.
+
+    ```python
+    from mesa import Model
+    from mesa_llm.recording import state_hash
+
+    model, twin = Model(rng=1), Model(rng=1)
+    print(state_hash(model) == state_hash(twin))
+    #> True
+    twin.random.random()
+    print(state_hash(model) == state_hash(twin))
+    #> False
+    ```
+
+    It covers each agent with its attributes, place, memory and held plans, the model's public attributes, its spaces
+    with their property layers, and its random generators. It does not cover clients, journals, recorders, data
+    collectors and step reports. Values count by their canonical form, so a tuple equals a list of the same items.
+
+    Args:
+        model: the model, between two steps.
+
+    Returns:
+        64 hexadecimal digits (SHA-256).
+    """
+    return hashlib.sha256(_state_json(model).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class StateDifference:
+    """The first difference between the states of two models.
+
+    Attributes:
+        agent: the agent, such as `"Citizen 3"`; `None` if it is one of the model itself.
+        attribute: what differs, with the path into it, such as `"internal_state.goods[2]"`.
+        first: the value in the first model, as JSON of at most 200 characters; `None` where it has none.
+        second: the value in the second one.
+    """
+
+    agent: str | None
+    attribute: str
+    first: str | None
+    second: str | None
+
+    def __str__(self) -> str:
+        """The difference in one line."""
+        first, second = ("nothing" if value is None else value for value in (self.first, self.second))
+        return f"{self.agent or 'the model'}, {self.attribute}: {first} and {second}"
+
+
+def state_difference(first: Model[Any, Any] | State, second: Model[Any, Any] | State) -> StateDifference | None:
+    """The first difference between the states of two models: of the agents in the order of ids, then of the model.
+
+    Args:
+        first: a model, or what `model_state` gave for it.
+        second: the model to compare it with.
+
+    Returns:
+        The difference; `None` if both models are in the same state.
+    """
+    states = [state if isinstance(state, dict) else model_state(state) for state in (first, second)]
+    for agent_id in {agent_id: None for state in states for agent_id in state["agents"]}:
+        agents = [state["agents"].get(agent_id) for state in states]
+        found = _difference(*agents)
+        if found is not None:
+            path, *values = found
+            known = next(agent for agent in agents if agent is not None)
+            return StateDifference(f"{known['class']} {agent_id}", path or "agent", *values)
+    found = _difference(*(state["model"] for state in states))
+    return None if found is None else StateDifference(None, *found)
+
+
+def model_state(model: Model[Any, Any]) -> State:
+    """The state that `state_hash` digests, as data that JSON can hold.
+
+    Args:
+        model: the model, between two steps.
+
+    Returns:
+        `{"agents": {id: {attribute: value}}, "model": {attribute: value}}`.
+    """
+    state: State = json.loads(_state_json(model))
+    return state
+
+
+def _state_json(model: Model[Any, Any]) -> str:
+    walk = _StateWalk()
+    agents = sorted(model.agents, key=lambda agent: (type(agent.unique_id).__name__, agent.unique_id))
+    state = {"agents": {str(agent.unique_id): walk.agent(agent) for agent in agents}, "model": walk.model(model)}
+    return without_addresses(json.dumps(state, ensure_ascii=False))
+
+
+class StateChanges:
+    """Watches the place and the internal state of the agents that are recorded: those with a `recorder`.
+
+    Attributes:
+        is_new: whether there has been no look yet.
+    """
+
+    def __init__(self) -> None:
+        self.is_new = True
+        self._last: dict[int, State] = {}
+
+    def look(self, model: Model[Any, Any]) -> Iterator[tuple[int, State]]:
+        """The agents that have changed since the last look, and what has: `{name: {"before": …, "after": …}}`.
+
+        An agent seen for the first time was nothing before. Forgets agents that have left the model.
+        """
+        now = {agent.unique_id: _watched(agent) for agent in model.agents if hasattr(agent, "recorder")}
+        before, self._last, self.is_new = self._last, now, False
+        for agent_id, state in now.items():
+            known = before.get(agent_id, {})
+            changes = {
+                name: {"before": known.get(name), "after": value}
+                for name, value in state.items()
+                if known.get(name) != value
+            }
+            if changes:
+                yield agent_id, changes
+
+
+def _watched(agent: Agent) -> State:
+    return {"location": plain(_position_of(agent)), "internal_state": plain(getattr(agent, "internal_state", None))}
+
+
+def _position_of(agent: Agent) -> Any:
+    from mesa_llm.spaces import position_of  # noqa: PLC0415 - imports Mesa, which readers of recordings may not need
+
+    return position_of(agent)
+
+
+class _StateWalk(Walk):
+    """Canonical forms that show everything: private attributes, every row, the states of random generators.
+
+    An object that several others hold is shown where it is met first; later it is its class with a number.
+    """
+
+    most_rows = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._met: dict[int, tuple[Any, str]] = {}  # with the object, since an id is used again when its object is gone
+        self._counts: Counter[str] = Counter()
+
+    def agent(self, agent: Agent) -> State:
+        named = {
+            name: value
+            for name, value in attributes_of(agent).items()
+            if name not in _AGENT_ATTRIBUTES_LEFT_OUT and not name.startswith("_mesa_")
+        }
+        return {
+            "class": type(agent).__name__,
+            "position": self.copy(_position_of(agent)),
+            **self.entries(sorted(named.items()), (id(agent),)),
+        }
+
+    def model(self, model: Model[Any, Any]) -> State:
+        named = {
+            name: self._space(value) if is_space(type(value)) else value
+            for name, value in attributes_of(model).items()
+            if not name.startswith("_") and name not in _MODEL_ATTRIBUTES_LEFT_OUT
+        }
+        named |= {"steps": step_of(model), "time": getattr(model, "time", None)}
+        return {
+            "class": type(model).__name__,
+            **self.entries(sorted(named.items()), (id(model),)),
+            **{name: self.copy(getattr(model, name, None)) for name in ("random", "rng")},
+        }
+
+    def entries(self, entries: Iterable[tuple[Any, Any]], inside: Around) -> dict[Any, Any]:
+        return super().entries([(name, item) for name, item in entries if not _is_bookkeeping(type(item))], inside)
+
+    def members(self, members: AbstractSet[Any], inside: Around) -> Any:
+        # Sorted before they are walked: an object is shown where it is met first.
+        return self.items(sorted(members, key=to_json), inside)
+
+    def dataclass(self, value: Any, inside: Around) -> Any:
+        parts = [part.name for part in fields(value) if part.compare]
+        if is_a(type(value), "mesa_llm.clients", "ToolCall"):
+            parts.remove("id")
+        return {"class": type(value).__name__, **self.entries([(name, getattr(value, name)) for name in parts], inside)}
+
+    def thing(self, value: Any, inside: Around) -> Any:
+        cls = type(value)
+        if _is_bookkeeping(cls):
+            return MORE
+        if (state := _generator_state(value)) is not None:
+            return {"class": cls.__name__, "state": hashlib.sha256(to_json(state).encode()).hexdigest()}
+        if is_a(cls, "mesa_llm.module_llm", "ModuleLLM"):
+            return {"system_prompt": value.system_prompt}
+        held = attributes_of(value)
+        if not held or isinstance(value, _HAVE_TEXTS) or cls.__module__.partition(".")[0] == "mesa":
+            return super().thing(value, inside)
+        if id(value) in self._met:
+            return self._met[id(value)][1]
+        self._counts[cls.__name__] += 1
+        self._met[id(value)] = value, f"{cls.__name__} number {self._counts[cls.__name__]}"
+        named = {name: item for name, item in held.items() if not name.startswith(("__", "_mesa_", "_abc_"))}
+        return {"class": cls.__name__, **self.entries(sorted(named.items()), inside)}
+
+    def _space(self, space: Any) -> dict[str, Any]:
+        cells = getattr(space, "_cells", None) or {}
+        return {
+            "class": type(space).__name__,
+            "layers": _layers_of(space),
+            "cells": len(cells),
+            "attributes of cells": {
+                cell.coordinate: own for cell in cells.values() if (own := _own_attributes(cell, space))
+            },
+        }
+
+
+def _layers_of(space: Any) -> dict[str, Any]:
+    for name in ("_mesa_property_layers", "property_layers", "properties"):  # Mesa 3, Mesa 4, and mesa.space
+        layers = getattr(space, name, None)
+        if isinstance(layers, Mapping):
+            return {name: getattr(layer, "data", layer) for name, layer in layers.items()}
+    return {}
+
+
+def _own_attributes(cell: Any, space: Any) -> dict[str, Any]:
+    """What a cell holds beyond what all cells of Mesa hold."""
+    cls = type(cell)
+    own = {} if cell.capacity == getattr(space, "capacity", None) else {"capacity": cell.capacity}
+    if not _is_mesas(cls):
+        known = {slot for base in cls.__mro__ if _is_mesas(base) for slot in vars(base).get("__slots__", ())}
+        own |= {name: item for name, item in sorted(attributes_of(cell).items()) if name not in known}
+    return own
+
+
+def _is_mesas(cls: type[Any]) -> bool:
+    return all(base is object or base.__module__.partition(".")[0] == "mesa" for base in cls.__mro__)
+
+
+def _is_bookkeeping(kind: type) -> bool:
+    """Whether instances of a class are no state of a model: what asks, records, limits or reports."""
+    if is_a(kind, "mesa", "DataCollector"):
+        return True
+    if is_dataclass(kind) or is_a(kind, "mesa_llm.module_llm", "ModuleLLM") or is_a(kind, "mesa", "Agent", "Model"):
+        return False
+    packages = [base.__module__.split(".") for base in kind.__mro__ if base.__module__.startswith("mesa_llm.")]
+    return bool(packages) and not any(names[1] in _STATE_OF_OURS for names in packages)
+
+
+def _generator_state(value: Any) -> Any:
+    if isinstance(value, random.Random):
+        return value.getstate()
+    if is_a(type(value), "numpy.random", "Generator"):
+        return value.bit_generator.state
+    return value.get_state() if is_a(type(value), "numpy.random", "RandomState") else None
+
+
+def _difference(first: Any, second: Any, path: str = "") -> tuple[str, str | None, str | None] | None:
+    """Where two states differ first, and both values there."""
+    if first is _ABSENT or second is _ABSENT:
+        return path, _in_short(first), _in_short(second)
+    if first == second and json.dumps(first) == json.dumps(second):  # 1 == 1.0 == True
+        return None
+    if isinstance(first, dict) and isinstance(second, dict):
+        for name in {**first, **second}:
+            found = _difference(first.get(name, _ABSENT), second.get(name, _ABSENT), f"{path}.{name}" if path else name)
+            if found is not None:
+                return found
+    if isinstance(first, list) and isinstance(second, list):
+        for place, pair in enumerate(zip(first, second, strict=False)):
+            found = _difference(*pair, f"{path}[{place}]")
+            if found is not None:
+                return found
+    return path, _in_short(first), _in_short(second)
+
+
+_ABSENT = object()
+
+
+def _in_short(value: Any) -> str | None:
+    if value is _ABSENT or value is None:
+        return None
+    text = to_json(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}{MORE}"
