@@ -14,7 +14,7 @@ from mesa_llm.activation import current_turn
 from mesa_llm.clients import AsyncClient
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.parallel_stepping import progress_of
-from mesa_llm.testing.gate import Gate
+from mesa_llm.testing.scripted_llm import Gate
 
 MINUTE = 60.0
 PATIENCE = 30.0

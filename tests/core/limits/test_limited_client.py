@@ -14,7 +14,7 @@ from mesa_llm.errors import ConfigurationError
 from mesa_llm.limits import LimitedClient
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
-from mesa_llm.testing.gate import Gate
+from mesa_llm.testing.scripted_llm import Gate
 
 REQUEST = LLMRequest(model="a/b", messages=(Message("user", "hello"),))
 

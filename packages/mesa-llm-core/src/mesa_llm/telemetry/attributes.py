@@ -180,6 +180,6 @@ def _arguments(call: ToolCall) -> Any:
 
 
 def _json(value: Any) -> str:
-    # In ASCII: half a character, where a model broke off, could not be exported. What JSON has no form for, as its canonical form: a span
-    # must not fail a call.
+    # In ASCII: half a character, where a model broke off, could not be exported. What JSON has no form for, as its
+    # canonical form: a span must not fail a call.
     return json.dumps(value, default=plain)
