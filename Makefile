@@ -8,8 +8,8 @@ help: ## list what can be done
 test: ## all tests but the slow ones
 	uv run pytest
 
-slow: ## the slow tests: browsers, thousands of steps, regimes
-	uv run pytest -m slow
+slow: ## what takes longer: browsers, thousands of steps, types, lint, the documentation's site, wheels
+	uv run pytest -m "slow or checks"
 
 ci: ## all that must hold before a change lands
 	.ci/run

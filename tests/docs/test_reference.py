@@ -11,6 +11,8 @@ from helpers.public_names import ROOT, exported, packages
 
 import mesa_llm
 
+pytestmark = pytest.mark.checks
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:

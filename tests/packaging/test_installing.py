@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 UV = shutil.which("uv")
 
-pytestmark = pytest.mark.skipif(UV is None, reason="uv is not on the path")
+pytestmark = [pytest.mark.checks, pytest.mark.skipif(UV is None, reason="uv is not on the path")]
 
 
 def uv(*command):
