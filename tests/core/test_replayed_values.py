@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mesa_llm.clients import RuleBasedClient, tool_call
+from mesa_llm.errors import ToolError
 from mesa_llm.journal import JournaledClient
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.memory import EpisodicMemory, LongTermMemory, MemoryEntry, ShortTermMemory, STLTMemory
@@ -116,6 +117,16 @@ def test_the_text_of_what_a_tool_returns(returned, response):
 
     (result,) = ToolManager([look]).execute(None, [tool_call("look")])
     assert result.response == response
+
+
+@pytest.mark.parametrize("error", [KeyError, ToolError])
+def test_what_fails_shows_no_address(error):
+    def look():
+        """Look."""
+        raise error(Thing())
+
+    (result,) = ToolManager([look]).execute(None, [tool_call("look")])
+    assert result.response.endswith("Thing object>")
 
 
 def test_a_recording_holds_no_address(tmp_path):

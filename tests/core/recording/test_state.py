@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.foragers import Field, rules
 from hypothesis import given
@@ -19,6 +20,7 @@ from mesa.discrete_space import Cell, CellAgent, OrthogonalMooreGrid
 
 from mesa_llm.activation.values import to_json
 from mesa_llm.clients import RuleBasedClient, tool_call
+from mesa_llm.limits import Budget
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.memory import EpisodicMemory, LongTermMemory
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
@@ -72,6 +74,7 @@ class Village(Model):
         self.client = ScriptedLLM("I rest.")
         self.ledger = Ledger()
         self.prices = np.ones(3)
+        self.history = pd.Series(range(150))
         self.grid = OrthogonalMooreGrid((3, 3), random=self.random, cell_klass=Plot)
         self.grid.create_property_layer("sugar", default_value=1, dtype=int)
         self.datacollector = DataCollector(agent_reporters={"wealth": "wealth"})
@@ -124,6 +127,7 @@ CHANGES = [
     (lambda model: model.agents[1].remove(), "Villager 2", "agent", None, None),
     (lambda model: setattr(model, "tax", 0.1), None, "tax", None, "0.1"),
     (lambda model: model.prices.__setitem__(1, 2.0), None, "prices[1]", "1.0", "2.0"),
+    (lambda model: model.history.__setitem__(140, 0), None, "history[140]", "140", "0"),
     (lambda model: layer_of(model).__setitem__((1, 1), 5), None, "grid.layers.sugar[1][1]", "1", "5"),
     (lambda model: setattr(model.grid[(1, 1)], "fertility", 2), None, "grid.attributes of cells.[1, 1].fertility", "1", "2"),
     (lambda model: model.random.random(), None, "random.state", None, None),
@@ -168,6 +172,7 @@ def test_a_difference_reads_as_a_sentence():
         lambda model: first(model).memory.retrieve_top_k_entries(1),
         lambda model: first(model).memory.entries[0].tokens,
         lambda model: setattr(model, "_mesa_llm_ordinal", 5),
+        lambda model: setattr(model, "budget", Budget(tokens=5)),
         lambda model: setattr(model, "prices", [1.0, 1.0, 1.0]),
     ],
 )
