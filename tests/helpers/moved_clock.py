@@ -6,14 +6,13 @@ Real time goes on as well, so a test gives limits of `MINUTE`, and moves the clo
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from concurrent.futures import Future
 
 from mesa_llm.activation import current_turn
 from mesa_llm.clients import AsyncClient
 from mesa_llm.concurrency import transport_loop
-from mesa_llm.parallel_stepping import progress_of
+from mesa_llm.parallel_stepping import progress, progress_of
 from mesa_llm.testing.scripted_llm import Gate
 
 MINUTE = 60.0
@@ -40,20 +39,18 @@ def _move(owner, name, seconds):
     clock.ahead += seconds
 
 
-def pass_time(seconds, *, step=None):
+def pass_time(seconds, *, board=None):
     """Move the clocks on by which a parallel step measures; by default that of the caller, an agent or its client."""
-    step = step or current_turn().step
+    board = board or current_turn().board
+    moved = Future()
 
     def move():
-        _move(step.loop, "time", seconds)
-        _move(step, "clock", seconds)
-        step.loop.call_soon(lambda: None)  # so that the loop looks at its timers
+        _move(board.loop, "time", seconds)
+        _move(board, "clock", seconds)
+        board.loop.call_soon(lambda: None)  # so that the loop looks at its timers
+        moved.set_result(None)
 
-    if threading.get_ident() == step.thread_id:
-        move()
-        return
-    moved = Future()
-    step.mailbox.put(lambda: moved.set_result(move()))  # after the pauses of timers that were sent before
+    board.call(move)  # after the pauses of timers that were sent before
     moved.result(PATIENCE)
 
 
@@ -74,13 +71,18 @@ async def until_decided(n):
 async def until_others_wait():
     """Wait until the caller's agent is the only one whose time to decide runs: the others have decided, or are queued."""
     mine = current_turn()
-    await until_queued(seat for seat in mine.step.seats if seat is not mine)
+    await until_queued(turn for turn in turns_beside(mine) if turn is not mine)
 
 
-async def until_queued(seats):
+def turns_beside(turn):
+    """The turns of an agent's parallel step."""
+    return progress._running[id(turn.agent.model)][-1].turns
+
+
+async def until_queued(turns):
     """Wait until the time to decide runs for none of these agents."""
-    seats = tuple(seats)
-    await until(lambda: all(seat._timer is None or seat._timer._n_pauses for seat in seats))
+    turns = tuple(turns)
+    await until(lambda: all(turn._timer is None or turn._timer._n_pauses for turn in turns))
 
 
 async def outlast_the_others(seconds):

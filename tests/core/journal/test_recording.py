@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from helpers.journals import REQUEST, run
-from helpers.moved_clock import MINUTE, pass_time, until_queued
+from helpers.moved_clock import MINUTE, pass_time, turns_beside, until_queued
 from helpers.speakers import SpeakersModel, digest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -229,14 +229,14 @@ def test_waiting_for_the_file_does_not_count_for_the_time_to_decide(path, mode):
     """Another process holds the file for longer than anybody is given to decide."""
     tasks = []
 
-    async def release(step):
-        await until_queued(step.seats)
-        pass_time(2 * MINUTE, step=step)
+    async def release(turn):
+        await until_queued(turns_beside(turn))
+        pass_time(2 * MINUTE, board=turn.board)
         other.execute("COMMIT")
 
     def answer(request):
         if len(inner.requests) == 4:
-            tasks.append(asyncio.get_running_loop().create_task(release(current_turn().step)))
+            tasks.append(asyncio.get_running_loop().create_task(release(current_turn())))
         return "hello"
 
     inner = ScriptedLLM(answer)
