@@ -82,7 +82,7 @@ def run(path, mode):
         for _ in range(3):
             for agent in model.agents.select(agent_type=LLMAgent):
                 agent.step()
-            model.steps += 1
+            model.step()
         return [agent.memory.get_prompt_ready() for agent in model.agents.select(agent_type=LLMAgent)]
 
 

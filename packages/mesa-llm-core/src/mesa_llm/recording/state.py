@@ -270,7 +270,7 @@ def _layers_of(space: Any) -> dict[str, Any]:
     for name in ("_mesa_property_layers", "property_layers", "properties"):  # Mesa 3, Mesa 4, and mesa.space
         layers = getattr(space, name, None)
         if isinstance(layers, Mapping):
-            return {name: getattr(layer, "data", layer) for name, layer in layers.items()}
+            return {name: layer if hasattr(layer, "tolist") else layer.data for name, layer in layers.items()}
     return {}
 
 
