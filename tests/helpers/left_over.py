@@ -15,7 +15,7 @@ from mesa_llm.concurrency import transport_loop
 PATIENCE = 30.0
 """Seconds after which what has not ended is taken to stay."""
 
-_OF_A_POOL = re.compile(r"ThreadPoolExecutor-\d+_\d+|asyncio_\d+")
+_OF_A_POOL = re.compile(r"(ThreadPoolExecutor-\d+|asyncio|litellm-logging)_\d+")
 """Threads of pools that others keep, such as the one in which litellm logs: they grow with the load, up to a bound."""
 
 
