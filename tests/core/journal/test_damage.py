@@ -251,7 +251,7 @@ DAMAGES = {
         FILE,
         rf"The journal .*run\.db cannot be used: database disk image is malformed\. {AWAY}",
     ),
-    "page of the index all zeros": (zeros_in("sqlite_autoindex_calls_1"), (record, resume, read_runs), "malformed"),
+    "page of the index all zeros": (zeros_in("sqlite_autoindex_calls_1"), (record, read_runs), "malformed"),
     "header all zeros": (
         contents(lambda whole: bytes(100) + whole[100:]),
         FILE,
@@ -422,6 +422,16 @@ def test_an_index_that_leads_to_another_run(recorded):
     behind_the_index(recorded.path, "runs", "UNIQUE", *crossed("runs", 1, 2))
     with pytest.raises(JournalError, match="is damaged: row 1 of the table runs does not match its digest"):
         replay(recorded.path)
+
+
+def test_calls_that_the_index_hides_are_not_asked_again(recorded):
+    recorded.write(recorded.whole)
+    hidden = [f"UPDATE calls SET id = id + 100 WHERE id = {number}" for number in range(1, 5)]
+    behind_the_index(recorded.path, "calls", PLACES, *hidden)
+    llm = ScriptedLLM("asked again")
+    with contextlib.suppress(JournalError), JournaledClient(llm, recorded.path, mode="resume", run="1") as client:
+        assert simulate(client) == recorded.expected[resume]
+    assert llm.requests == []
 
 
 def test_a_row_that_only_the_index_knows(recorded):
