@@ -208,7 +208,7 @@ DAMAGES = {
     "text of a request deleted": (
         sql("DELETE FROM texts WHERE id > 1"),
         (read_calls,),
-        r"The request of call 1 of Speaker 1 in step 1 in run '1' of .*run\.db is damaged: .* a text of it is missing",
+        r"The request of call 1 of Speaker \d in step 1 in run '1' of .*run\.db is damaged: .* a text of it is missing",
     ),
     "text of a request changed": (
         sql("UPDATE texts SET text = replace(text, 'step', 'stop')"),
