@@ -1,7 +1,6 @@
 """The identity of a model call: which agent, in which of its own steps, and which call of that step.
 
-It is the same whoever steps the agent, in parallel or by Mesa alone, so what is known by it (journals, seeds, traces)
-can be used in either.
+Parallel stepping and plain Mesa give a call the same identity, so journals, seeds and traces that use it work in both.
 """
 
 from __future__ import annotations
