@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import struct
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from mesa_llm.clients.client import LLMClient
-from mesa_llm.clients.litellm_client import LiteLLMClient, exchange_seconds
+from mesa_llm.clients.litellm_client import LiteLLMClient
 from mesa_llm.clients.litellm_errors import translate
-from mesa_llm.clients.litellm_module import load_litellm
+from mesa_llm.clients.litellm_module import load_litellm, timed_exchange
 from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, Usage
 from mesa_llm.errors import ConfigurationError, DecisionError
 
@@ -44,26 +43,25 @@ class EmbeddingClient(LiteLLMClient):
         texts = [message.content for message in request.messages]
         try:
             key = self._key(litellm, request.model)
-            began = time.perf_counter()
-            answer = await litellm.aembedding(
-                model=request.model,
-                input=texts,
-                timeout=self.timeout,
-                api_base=self.api_base,
-                api_key=key,
-                encoding_format="float",  # some servers refuse litellm's null
-                num_retries=0,
-                max_retries=_TrueZero(0),
-                allowed_openai_params=["dimensions"],  # else litellm refuses them for models it does not know
-                **request.options,
-            )
-            seconds = time.perf_counter() - began
+            with timed_exchange() as exchange:
+                answer = await litellm.aembedding(
+                    model=request.model,
+                    input=texts,
+                    timeout=self.timeout,
+                    api_base=self.api_base,
+                    api_key=key,
+                    encoding_format="float",  # some servers refuse litellm's null
+                    num_retries=0,
+                    max_retries=_TrueZero(0),
+                    allowed_openai_params=["dimensions"],  # else litellm refuses them for models it does not know
+                    **request.options,
+                )
         except Exception as error:
             failure = translate(
                 error, litellm=litellm, call=self._call(request), has_key=bool(self.api_key), timeout=self.timeout
             )
         else:
-            return self._read_vectors(answer, request, seconds)
+            return self._read_vectors(answer, request, exchange.seconds)
         raise failure  # out here for the reasons of `LiteLLMClient`
 
     def _read_vectors(self, answer: Any, request: LLMRequest, seconds: float) -> LLMResponse:
@@ -78,7 +76,7 @@ class EmbeddingClient(LiteLLMClient):
             model=answer.model or request.model,
             usage=Usage((usage.prompt_tokens or 0) if usage else 0, 0),
             cost=getattr(answer, "_hidden_params", {}).get("response_cost"),
-            latency_s=exchange_seconds(answer, seconds),
+            latency_s=seconds,
         )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import Any
 
 from mesa_llm.clients.client import AsyncClient
 from mesa_llm.clients.failures import FailedCall
 from mesa_llm.clients.litellm_errors import translate
-from mesa_llm.clients.litellm_module import load_litellm
+from mesa_llm.clients.litellm_module import load_litellm, timed_exchange
 from mesa_llm.clients.masking import Secrets, secrets_in_options
 from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, ToolCall, Usage
 from mesa_llm.errors import ConfigurationError
@@ -52,15 +51,14 @@ class LiteLLMClient(AsyncClient):
         litellm = await load_litellm(self._secrets)
         try:
             arguments = self._arguments(litellm, request)
-            began = time.perf_counter()
-            answer = await litellm.acompletion(**arguments)
-            seconds = time.perf_counter() - began
+            with timed_exchange() as exchange:
+                answer = await litellm.acompletion(**arguments)
         except Exception as error:
             failure = translate(
                 error, litellm=litellm, call=self._call(request), has_key=bool(self.api_key), timeout=self.timeout
             )
         else:
-            return self._read(answer, request, seconds)
+            return self._read(answer, request, exchange.seconds)
         # Raised out here, so that litellm's error is not its context: four errors long, and with the key in it if the
         # server echoed that.
         raise failure
@@ -95,7 +93,7 @@ class LiteLLMClient(AsyncClient):
             has_api_base=self.api_base is not None,
         )
 
-    def _read(self, answer: Any, request: LLMRequest, seconds: float) -> LLMResponse:
+    def _read(self, answer: Any, request: LLMRequest, seconds: float | None) -> LLMResponse:
         if not answer.choices:
             raise self._call(request).unusable("sent a completion without choices", is_transient=True)
         choice = answer.choices[0]
@@ -111,14 +109,5 @@ class LiteLLMClient(AsyncClient):
             finish_reason=choice.finish_reason or "stop",
             cost=getattr(answer, "_hidden_params", {}).get("response_cost"),
             reasoning=getattr(choice.message, "reasoning_content", None) or "",
-            latency_s=exchange_seconds(answer, seconds),
+            latency_s=seconds,
         )
-
-
-def exchange_seconds(answer: Any, seconds: float) -> float:
-    """What the exchange with the provider took, of the seconds that a call of litellm took.
-
-    litellm says how much it has needed for itself. With many first calls at once that is most of the time.
-    """
-    overhead = getattr(answer, "_hidden_params", {}).get("litellm_overhead_time_ms")
-    return seconds if overhead is None else max(0.0, seconds - max(0.0, overhead / 1000))
