@@ -20,6 +20,7 @@ class Places(AsyncClient):
 
     async def complete(self, request):
         origin = current_origin()
+        assert origin is request.call.origin
         self.seen.append(origin and (origin.step, origin.agent_class, origin.agent_id, origin.call))
         return await self.inner.agenerate(request)
 

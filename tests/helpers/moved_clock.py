@@ -9,7 +9,7 @@ import asyncio
 import time
 from concurrent.futures import Future
 
-from mesa_llm.activation import current_turn
+from mesa_llm.activation.context import current_call, current_turn
 from mesa_llm.clients import AsyncClient
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.parallel_stepping import progress, progress_of
@@ -39,9 +39,14 @@ def _move(owner, name, seconds):
     clock.ahead += seconds
 
 
+def turn_here():
+    """The turn of the caller, an agent or its client."""
+    return current_turn() or current_call().turn
+
+
 def pass_time(seconds, *, board=None):
     """Move the clocks on by which a parallel step measures; by default that of the caller, an agent or its client."""
-    board = board or current_turn().board
+    board = board or turn_here().board
     moved = Future()
 
     def move():
@@ -64,13 +69,13 @@ async def until(happened):
 
 async def until_decided(n):
     """Wait until `n` agents of the caller's step have decided."""
-    model = current_turn().agent.model
+    model = turn_here().agent.model
     await until(lambda: progress_of(model).decided >= n)
 
 
 async def until_others_wait():
     """Wait until the caller's agent is the only one whose time to decide runs: the others have decided, or are queued."""
-    mine = current_turn()
+    mine = turn_here()
     await until_queued(turn for turn in turns_beside(mine) if turn is not mine)
 
 
@@ -87,7 +92,7 @@ async def until_queued(turns):
 
 async def outlast_the_others(seconds):
     """What a script does for the one agent that is not answered in time: the time passes when all others have decided."""
-    await until_decided(progress_of(current_turn().agent.model).agents - 1)
+    await until_decided(progress_of(turn_here().agent.model).agents - 1)
     pass_time(seconds)
     await asyncio.Event().wait()
 

@@ -34,20 +34,16 @@ from mesa_llm.testing import FakeOpenAIServer, ScriptedLLM
 class Echo:
     """A client by its methods alone."""
 
-    def generate(self, request: LLMRequest) -> LLMResponse:
+    async def complete(self, request: LLMRequest) -> LLMResponse:
         """Answer what was asked."""
         return LLMResponse(message=Message("assistant", request.messages[-1].content), model=request.model)
-
-    async def agenerate(self, request: LLMRequest) -> LLMResponse:
-        """Answer what was asked."""
-        return self.generate(request)
 
 
 class AsyncEcho(AsyncClient):
     """A client on asyncio."""
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
-        return Echo().generate(request)
+        return await Echo().complete(request)
 
 
 class Deaf:
@@ -56,7 +52,7 @@ class Deaf:
 
 async def answers(request: LLMRequest) -> None:
     """What clients give."""
-    response = assert_type(Echo().generate(request), LLMResponse)
+    response = assert_type(AsyncEcho().generate(request), LLMResponse)
     assert_type(await AsyncEcho().agenerate(request), LLMResponse)
     assert_type(response.message, Message)
     assert_type(response.message.content, str)

@@ -112,5 +112,5 @@ def test_tool_call_id_follows_from_its_content():
 
 def test_generate_on_the_transport_loop_would_wait_for_itself():
     inner = RuleBasedClient(lambda request: "ok")
-    with pytest.raises(TurnError, match=r"RuleBasedClient\.generate\(\).*await agenerate\(request\)"):
+    with pytest.raises(TurnError, match=r"RuleBasedClient was asked.*await client\.complete\(request\)"):
         RuleBasedClient(inner.generate).generate(REQUEST)

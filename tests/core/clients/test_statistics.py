@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from mesa_llm.clients import CallCounts, LLMClient, LLMRequest, LLMResponse, Message, MeteredClient, Usage
+from mesa_llm.clients import AsyncClient, CallCounts, LLMClient, LLMRequest, LLMResponse, Message, MeteredClient, Usage
+from mesa_llm.limits import LimitedClient
 from mesa_llm.testing import ScriptedLLM
 
 REQUEST = LLMRequest(model="m", messages=())
@@ -63,6 +64,30 @@ def test_in_flight_while_the_model_thinks():
     assert seen == [1]
 
 
+async def test_a_call_that_waits_in_a_queue_of_ours_is_not_in_flight():
+    seen = []
+
+    def look(request):
+        seen.append(client.counts().in_flight)
+        return ANSWER
+
+    client = MeteredClient(LimitedClient(ScriptedLLM(look, hold_until=2), max_concurrency=2))
+    await asyncio.gather(*(client.agenerate(REQUEST) for _ in range(6)))
+    assert (client.counts().calls, client.counts().in_flight) == (6, 0)
+    assert client.counts().peak_in_flight == 2
+    assert set(seen) <= {1, 2}
+
+
+async def test_of_equal_requests_made_together_for_one_call_none_is_lost():
+    class Asks(AsyncClient):
+        async def complete(self, request):
+            return (await asyncio.gather(*(client.complete(request) for _ in range(5))))[0]
+
+    client = MeteredClient(LimitedClient(ScriptedLLM(ANSWER), max_concurrency=1))
+    await Asks().agenerate(REQUEST)
+    assert (client.counts().calls, client.counts().in_flight) == (5, 0)
+
+
 async def test_cancelled_call_is_a_failure_and_no_longer_in_flight():
     arrived = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -84,10 +109,7 @@ async def test_cancelled_call_is_a_failure_and_no_longer_in_flight():
 
 def test_works_for_a_client_that_is_no_async_client():
     class Echo:
-        def generate(self, request):
-            raise NotImplementedError
-
-        async def agenerate(self, request):
+        async def complete(self, request):
             return ANSWER
 
     client = MeteredClient(Echo())

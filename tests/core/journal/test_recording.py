@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mesa_llm.errors
-from mesa_llm.activation import current_turn
 from mesa_llm.clients import AsyncClient, LLMRequest, LLMResponse, Message, RuleBasedClient, ToolCall, Usage
 from mesa_llm.clients.request_key import request_key
 from mesa_llm.concurrency import calling_loop
@@ -236,7 +235,7 @@ def test_waiting_for_the_file_does_not_count_for_the_time_to_decide(path, mode):
 
     def answer(request):
         if len(inner.requests) == 4:
-            tasks.append(asyncio.get_running_loop().create_task(release(current_turn())))
+            tasks.append(asyncio.get_running_loop().create_task(release(request.call.turn)))
         return "hello"
 
     inner = ScriptedLLM(answer)

@@ -12,7 +12,6 @@ from helpers.speakers import OneCall, Speaker, SpeakersModel, digest, seen_by
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesa_llm.activation import current_turn
 from mesa_llm.clients import LLMResponse, Message, RuleBasedClient, Usage, tool_call
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import JournalMissError, ModelTimeoutError, RateLimitedError
@@ -112,7 +111,7 @@ def test_closing_waits_for_calls_that_are_being_cancelled(path):
     async def drops_slowly(request):
         if seen_by(request) != 2:
             return "hello"
-        model = current_turn().agent.model
+        model = request.call.agent.model
         try:
             await outlast_the_others(MINUTE)
         finally:

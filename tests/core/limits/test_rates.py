@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mesa_llm.clients import LLMResponse, Message, RuleBasedClient, Usage
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.limits import RateLimitedClient
-from mesa_llm.limits.token_bucket import TokenBucket
+from mesa_llm.limits.rates import TokenBucket
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
 

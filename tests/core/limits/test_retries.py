@@ -287,15 +287,36 @@ def test_waiting_for_a_retry_counts_for_the_time_to_decide(mode):
     async def sleep(seconds):
         waiting.append(seconds)
         if len(waiting) == 2:
-            pass_time(seconds)
+            pass_time(MINUTE)
         await asyncio.Event().wait()
 
     config = ParallelStepping(mode=mode, decide_timeout=MINUTE)
-    client = RetryingClient(ScriptedLLM(BUSY), jitter=longest_jitter, initial=MINUTE, longest=MINUTE, sleep=sleep)
+    client = RetryingClient(ScriptedLLM(BUSY), jitter=longest_jitter, initial=MINUTE / 2, sleep=sleep)
     model = SpeakersModel(2, client, parallel=config)
     with pytest.raises(ParallelStepError) as caught:
         model.step()
     assert all(isinstance(error, DecisionTimeoutError) for error in caught.value.exceptions)
+
+
+@pytest.mark.parametrize("mode", ["asyncio", "threading"])
+@pytest.mark.parametrize(("pause", "left"), [(MINUTE, "60"), (29.0, "25")])
+def test_no_retry_waits_past_the_time_to_decide(mode, pause, left):
+    enable_automatic_parallel_stepping()
+
+    async def takes_its_time(asked):
+        if left == "25" and not inner.requests[1:]:
+            pass_time(35.0)
+        raise BUSY
+
+    inner = ScriptedLLM(takes_its_time)
+    client = RetryingClient(inner, jitter=longest_jitter, initial=pause, longest=MINUTE)
+    model = SpeakersModel(1, client, parallel=ParallelStepping(mode=mode, decide_timeout=MINUTE))
+    with pytest.raises(ParallelStepError) as caught:
+        model.step()
+    (error,) = caught.value.exceptions
+    assert type(error) is ModelCallError
+    assert re.search(rf"Tried once. The next attempt would be in {pause:g} s, and its agent has {left}", str(error))
+    assert len(inner.requests) == 1
 
 
 def test_it_works_from_any_thread_and_copies_and_pickles():

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import pickle
+from dataclasses import replace
 
 import pytest
 from helpers.busy_endpoint import request
@@ -12,11 +13,11 @@ from helpers.virtual_time import now, run_in_virtual_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesa_llm.activation.turn import _turn
+from mesa_llm.activation.call import ModelCall
 from mesa_llm.clients import AsyncClient, LLMResponse, Message, RuleBasedClient, Usage
 from mesa_llm.errors import ConfigurationError, ModelTimeoutError
 from mesa_llm.limits import LimitedClient, SingleFlightClient
-from mesa_llm.limits.line import Line
+from mesa_llm.limits.fair_queue import FairQueue
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
 
@@ -191,7 +192,7 @@ def test_while_the_call_waits_the_time_of_all_aboard_stands_still():
     class WaitsFromOneToFour(AsyncClient):
         async def complete(self, asked):
             await asyncio.sleep(1.0)
-            await Line(lambda item: max(0.0, 4.0 - now()), lambda item: None).enter(None)
+            await FairQueue(lambda item: max(0.0, 4.0 - now()), lambda item: None).enter(None, asked.call)
             await asyncio.sleep(2.0)
             return ANSWER
 
@@ -199,9 +200,10 @@ def test_while_the_call_waits_the_time_of_all_aboard_stands_still():
 
     async def decide(arrives, leaves, clock):
         await asyncio.sleep(arrives)
-        _turn.set(clock)
+        call = ModelCall()
+        call.turn = clock
         asyncio.get_running_loop().call_at(leaves, asyncio.current_task().cancel)
-        await client.agenerate(SAME)
+        await client.agenerate(replace(SAME, call=call))
 
     async def main():
         visits = [(0.5, 9.0), (2.0, 9.0), (0.5, 3.0), (5.0, 9.0)]
@@ -223,7 +225,7 @@ def test_a_shared_calls_time_in_a_line_counts_for_none_of_those_who_share(mode):
     enable_automatic_parallel_stepping()
 
     async def answer(asked):
-        await (until_decided(1) if asked is SAME else until_others_wait())
+        await (until_decided(1) if asked == SAME else until_others_wait())
         pass_time(2 * MINUTE)
         return ANSWER
 

@@ -311,7 +311,7 @@ def test_without_tools_every_mode_sends_the_request_as_it_is(mode):
     llm = handle("ok", mode, model="deepseek/deepseek-reasoner")
     request = llm.request("?")
     llm.complete(request)
-    assert sent(llm)[0] is request
+    assert sent(llm)[0] == request
 
 
 def test_the_price_list_knows_who_has_no_tool_calling():

@@ -146,7 +146,7 @@ def _noting(inner: LLMClient, asked: list[str]) -> LLMClient:
     class Noting(AsyncClient):
         async def complete(self, request: LLMRequest) -> LLMResponse:
             asked.append(request_key(request))
-            return await inner.agenerate(request)
+            return await inner.complete(request)
 
     return Noting()
 

@@ -7,10 +7,11 @@ agent simply runs.
 """
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
+from mesa_llm.activation.call import CallOrigin, ModelCall, model_call
 from mesa_llm.activation.clock import step_of
-from mesa_llm.activation.decisions import model_call, my_turn, wait_my_turn
-from mesa_llm.activation.origin import CallOrigin, current_origin
-from mesa_llm.activation.turn import ModelCall, Turn, claim, current_turn, entered, is_claimed, stage
+from mesa_llm.activation.context import current_origin, current_turn, entered
+from mesa_llm.activation.decisions import my_turn, wait_my_turn
+from mesa_llm.activation.turn import Turn, claim, is_claimed, stage
 
 __all__ = [
     "CallOrigin",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import weakref
 from collections.abc import Hashable
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mesa_llm.activation.clock import step_of
+from mesa_llm.concurrency.forks import in_forked_child
 
 
 @dataclass(slots=True)
@@ -86,10 +86,7 @@ def _log(lines: _Lines | None) -> None:
             logger.warning("%d more times in step %d: %s", count - 1, lines.step, text)
 
 
+@in_forked_child
 def _forget_after_fork() -> None:
     global _changing  # noqa: PLW0603
     _changing = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)

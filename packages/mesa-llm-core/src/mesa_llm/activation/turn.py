@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import time
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable
-from contextvars import Context, ContextVar, copy_context
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mesa_llm.activation.context import current_turn, turn_in
 
 if TYPE_CHECKING:
     from mesa import Agent
 
-    from mesa_llm.activation.origin import AgentStep, CallOrigin
-
-
-def nothing_to_cancel() -> None:
-    """What cancels a call that cannot be cancelled, or has ended."""
-
-
-@dataclass(slots=True, eq=False)
-class ModelCall:
-    """One call to a model, from its start to its end.
-
-    Attributes:
-        cancel: ends a call that blocks a thread, when the agent's step is called off.
-        response: the `LLMResponse`; set by whoever makes the call, as soon as there is one.
-        error: what the call has raised.
-        started: when it was sent, on the clock of `time.perf_counter`, in seconds.
-    """
-
-    cancel: Callable[[], object] = nothing_to_cancel
-    response: Any = None
-    error: BaseException | None = None
-    started: float = field(default_factory=time.perf_counter)
+    from mesa_llm.activation.call import AgentStep, ModelCall
 
 
 class Turn(ABC):
@@ -118,11 +97,15 @@ class Turn(ABC):
 
     @abstractmethod
     def queue(self) -> Callable[[], None]:
-        """The agent waits for a place, be it for its call or for its thread: this time is not its own.
+        """The agent is queued for a request slot or a worker thread. This time does not count toward `decide_timeout`.
 
         Returns:
-            What is to be called when it has the place, or gives up.
+            What is to be called when it leaves the queue.
         """
+
+    def seconds_left(self) -> float:
+        """How long the agent's time to decide lasts still, in seconds; infinite without a limit. From any thread."""
+        return math.inf
 
     @abstractmethod
     def stage(self, commit: Callable[[], None], drop: Callable[[], None]) -> None:
@@ -156,65 +139,6 @@ class Turn(ABC):
         Args:
             refusal: what the agent was told.
         """
-
-
-_turn: ContextVar[Turn | Lent | None] = ContextVar("mesa_llm_turn", default=None)
-
-
-def current_turn() -> Turn | None:
-    """The turn of the agent that is calling, or for which a client works; `None` if nobody runs agents in parallel."""
-    turn = _turn.get()
-    return turn.turn if isinstance(turn, Lent) else turn
-
-
-agents_own: list[ContextVar[Any]] = []
-"""Further context variables that hold an agent or its turn, and are no business of a client's; `None` when unset."""
-
-
-class Lent:
-    """What a call has of the agent that makes it, for as long as it lasts.
-
-    A client's timers and connections keep the context in which they were made, and may outlive the call by minutes;
-    they are not to keep the agent's step and model as well.
-
-    Attributes:
-        turn: the agent's turn.
-        agent_step: which of the agent's own steps it is.
-        origin: the identity of the call.
-    """
-
-    __slots__ = ("agent_step", "origin", "turn")
-
-    def __init__(self, turn: Turn | None, agent_step: AgentStep | None, origin: CallOrigin | None) -> None:
-        self.turn = turn
-        self.agent_step = agent_step
-        self.origin = origin
-
-    def give_back(self) -> None:
-        """The call has ended."""
-        self.turn = self.agent_step = self.origin = None
-
-
-def entered(turn: Turn, context: Context | None = None) -> Context:
-    """A copy of a context, by default the caller's, in which `turn` is the current turn.
-
-    Args:
-        turn: the turn.
-        context: the context to copy.
-    """
-    copied = copy_context() if context is None else context.copy()
-    copied.run(_turn.set, turn)
-    return copied
-
-
-def turn_in(model: Any) -> Turn | None:
-    """The current turn if it is one in this model; `None` in a model of its own that an agent looks ahead with.
-
-    Args:
-        model: the Mesa model.
-    """
-    turn = current_turn()
-    return turn if turn is not None and turn.agent.model is model else None
 
 
 def claim(agent: Agent, place: Hashable) -> None:

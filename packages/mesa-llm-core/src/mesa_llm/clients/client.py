@@ -1,4 +1,4 @@
-"""The protocol that every way to a model follows, and the base class for those written on asyncio."""
+"""The protocol that every way to a model follows, and the one place where a request changes threads on its way."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
-from mesa_llm.activation import ModelCall, model_call
-from mesa_llm.activation.origin import lend
+from mesa_llm.activation.call import ModelCall, model_call
+from mesa_llm.activation.context import current_call, detached
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
 from mesa_llm.concurrency import calling_loop, transport_loop
-from mesa_llm.concurrency.hand_over import Errand
+from mesa_llm.concurrency.cross_thread import AwaitedCall
 from mesa_llm.errors import TurnError
 
 
 @runtime_checkable
 class LLMClient(Protocol):
-    """A way to a model. Shared by all agents that use it; safe to use from any thread and any event loop."""
+    """A way to a model, shared by all agents that use it."""
 
-    def generate(self, request: LLMRequest) -> LLMResponse:
-        """Answer a request; blocks the calling thread.
+    async def complete(self, request: LLMRequest) -> LLMResponse:
+        """Answer a request. Runs on the transport loop, and must not block it; cancelling it cancels the call.
 
         Args:
-            request: what is asked, and of whom.
+            request: what is asked, and of whom; `request.call` says by which agent, and how long that may take.
 
         Returns:
             The model's answer.
@@ -34,28 +35,78 @@ class LLMClient(Protocol):
         """
         ...
 
-    async def agenerate(self, request: LLMRequest) -> LLMResponse:
-        """Answer a request.
 
-        Cancelling the caller cancels the call.
+def ask(client: LLMClient, request: LLMRequest) -> LLMResponse:
+    """Send a request to a client; blocks the calling thread.
 
-        Args:
-            request: what is asked, and of whom.
+    The client answers on the transport loop, one for the whole process with a thread of its own. Connections belong to
+    that loop and live across steps, and nothing that an agent blocks can stop a request.
 
-        Returns:
-            The model's answer.
+    Args:
+        client: answers.
+        request: what is asked, and of whom. It gets a new `ModelCall`, the next one of the calling agent.
 
-        Raises:
-            ModelCallError: if the model could not be asked.
-        """
-        ...
+    Returns:
+        The model's answer.
+
+    Raises:
+        TurnError: on the transport loop's own thread, which would wait for itself.
+        Exception: what the client raises.
+    """
+    if transport_loop.is_running_here():
+        raise TurnError(
+            f"{type(client).__name__} was asked by blocking code on the thread of the transport loop, which is the one "
+            "to answer. Code that runs there (a client, a policy) must `await client.complete(request)` instead."
+        )
+    # Cancelled early, it begins all the same: a journal must know of it, and its call must forget the agent.
+    answer, call = _send(client, request, functools.partial(transport_loop.submit, begins_anyway=True))
+    try:
+        # Only now: the request is on its way, in the order in which agents start.
+        with model_call(call), calling_loop.heeding_cancellation():
+            response: LLMResponse = answer.result()
+            call.response = response
+            return response
+    except BaseException:
+        answer.cancel()
+        raise
+
+
+async def aask(client: LLMClient, request: LLMRequest) -> LLMResponse:
+    """Like `ask`, awaited. Cancelling the caller cancels the call. On the transport loop the client answers at once."""
+    if transport_loop.is_running_here():
+        return await client.complete(_in_current_call(request))
+    answer, call = _send(client, request, transport_loop.send)
+    try:
+        with model_call(call):
+            response: LLMResponse = await answer
+            call.response = response
+            return response
+    except BaseException:
+        answer.cancel()
+        raise
+
+
+def _send[S: Future[LLMResponse] | AwaitedCall[LLMResponse]](
+    client: LLMClient, request: LLMRequest, send: Callable[..., S]
+) -> tuple[S, ModelCall]:
+    call = ModelCall()
+    call.identify()
+    answer = send(client.complete(replace(request, call=call)), context=detached(call), ended=call.detach)
+    call.cancel = answer.cancel
+    return answer, call
+
+
+def _in_current_call(request: LLMRequest) -> LLMRequest:
+    """A client's own request belongs to the call that the client is answering."""
+    call = current_call()
+    return request if call is None or request.call.origin is not None else replace(request, call=call)
 
 
 class AsyncClient(ABC):
-    """Base of clients written on asyncio: give it `complete`, it gives `generate` and `agenerate`.
+    """Base of clients: give it `complete`, and it can be asked by anybody, in sync and async code alike.
 
-    `complete` always runs on the transport loop, one for the whole process with a thread of its own. Connections
-    belong to that loop and live across steps, and nothing that an agent blocks can stop a request.
+    A client that wraps another one calls `await self.inner.complete(request)`. It passes the request on as it is, or
+    with changes by `dataclasses.replace`: so the request keeps its call.
     """
 
     @abstractmethod
@@ -70,7 +121,7 @@ class AsyncClient(ABC):
         """
 
     def generate(self, request: LLMRequest) -> LLMResponse:
-        """Answer a request; blocks the calling thread.
+        """Answer a request; blocks the calling thread. See `ask`.
 
         Args:
             request: what is asked, and of whom.
@@ -79,24 +130,9 @@ class AsyncClient(ABC):
             The model's answer.
 
         Raises:
-            TurnError: on the transport loop's own thread, where it would wait for itself for ever.
+            TurnError: on the transport loop's own thread, which would wait for itself.
         """
-        if transport_loop.is_running_here():
-            raise TurnError(
-                f"{type(self).__name__}.generate() was called on the thread of the transport loop, which is the one "
-                "to answer it. Code that runs there (a client, a policy) must `await agenerate(request)` instead."
-            )
-        # Cancelled early, it begins all the same: a journal must know of it, and what is lent must come back.
-        call, marked = self._sent(request, functools.partial(transport_loop.submit, begins_anyway=True))
-        try:
-            # Only now: the request is on its way, in the order in which agents start.
-            with model_call(marked), calling_loop.heeding_cancellation():
-                response: LLMResponse = call.result()
-                marked.response = response
-                return response
-        except BaseException:
-            call.cancel()
-            raise
+        return ask(self, request)
 
     async def agenerate(self, request: LLMRequest) -> LLMResponse:
         """Answer a request. Cancelling the caller cancels the call.
@@ -107,23 +143,4 @@ class AsyncClient(ABC):
         Returns:
             The model's answer.
         """
-        if transport_loop.is_running_here():
-            return await self.complete(request)
-        call, marked = self._sent(request, transport_loop.send)
-        try:
-            with model_call(marked):
-                response: LLMResponse = await call
-                marked.response = response
-                return response
-        except BaseException:
-            call.cancel()
-            raise
-
-    def _sent[S: Future[LLMResponse] | Errand[LLMResponse]](
-        self, request: LLMRequest, send: Callable[..., S]
-    ) -> tuple[S, ModelCall]:
-        marked = ModelCall()
-        lent, context = lend()
-        call = send(self.complete(request), context=context, ended=lent.give_back)
-        marked.cancel = call.cancel
-        return call, marked
+        return await aask(self, request)

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from mesa_llm.clients.client import LLMClient
+from mesa_llm.clients.client import LLMClient, aask
 from mesa_llm.clients.litellm_client import LiteLLMClient
 from mesa_llm.clients.litellm_errors import translate
 from mesa_llm.clients.litellm_module import load_litellm, timed_exchange
@@ -116,7 +116,7 @@ class Embedder:
         """
         messages = tuple(Message("user", text) for text in texts)
         options = {} if self.dimensions is None else {"dimensions": self.dimensions}
-        response = await self.client.agenerate(LLMRequest(model=self.model, messages=messages, options=options))
+        response = await aask(self.client, LLMRequest(model=self.model, messages=messages, options=options))
         try:
             return _as_vectors(response.message.content)
         except (ValueError, TypeError, struct.error) as error:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mesa_llm.activation.call import ModelCall
+
 type Role = Literal["system", "user", "assistant", "tool"]
 type ToolChoice = Literal["auto", "none", "required"]
 """Whether an answer may, must not or must call tools."""
@@ -115,6 +117,8 @@ class LLMRequest:
         tool_choice: whether tools may, must not or must be called; `None` leaves it to the provider.
         response_format: a schema for the answer's content.
         options: sampling arguments (`temperature`, `max_tokens`, `seed`, …), passed on as they are.
+        call: the call in which the request is sent: its identity, its deadline, and the time that it has waited in
+            queues. No part of what is asked: not sent, not compared.
     """
 
     model: str
@@ -123,6 +127,7 @@ class LLMRequest:
     tool_choice: ToolChoice | None = None
     response_format: ResponseFormat | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    call: ModelCall = field(default_factory=ModelCall, compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """The request as JSON of the chat completions API, `model` included."""

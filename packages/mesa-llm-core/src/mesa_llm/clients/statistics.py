@@ -15,7 +15,7 @@ class CallCounts:
     Attributes:
         calls: calls started.
         failures: calls that raised or were cancelled.
-        in_flight: calls that have started and not ended, those that wait in a limit included.
+        in_flight: calls that have started and not ended, without those that wait in a queue of a limit.
         peak_in_flight: the most calls that were in flight at once.
         prompt_tokens: tokens read, in all calls.
         completion_tokens: tokens written, in all calls.
@@ -40,7 +40,7 @@ class MeteredClient(AsyncClient):
     """Counts the calls that go through it to another client.
 
     Args:
-        inner: the client that answers. Its `agenerate` is called on the transport loop.
+        inner: the client that answers.
     """
 
     def __init__(self, inner: LLMClient) -> None:
@@ -54,23 +54,23 @@ class MeteredClient(AsyncClient):
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Have the inner client answer, and count. Runs on the transport loop."""
-        self._call_started()
+        self._counts = replace(self._counts, calls=self._counts.calls + 1)
+        self._goes_on()
         response = None
         try:
-            response = await self.inner.agenerate(request)
+            with request.call.watched(lambda waits: self._waits() if waits else self._goes_on()):
+                response = await self.inner.complete(request)
             return response
         finally:
             self._call_ended(response)
 
-    def _call_started(self) -> None:
-        counts = self._counts
-        in_flight = counts.in_flight + 1
-        self._counts = replace(
-            counts,
-            calls=counts.calls + 1,
-            in_flight=in_flight,
-            peak_in_flight=max(counts.peak_in_flight, in_flight),
-        )
+    def _goes_on(self) -> None:
+        in_flight = self._counts.in_flight + 1
+        peak = max(self._counts.peak_in_flight, in_flight)
+        self._counts = replace(self._counts, in_flight=in_flight, peak_in_flight=peak)
+
+    def _waits(self) -> None:
+        self._counts = replace(self._counts, in_flight=self._counts.in_flight - 1)
 
     def _call_ended(self, response: LLMResponse | None) -> None:
         counts = self._counts

@@ -5,6 +5,7 @@ Its modules:
     transport_loop   one event loop for the process, on a thread of its own; runs clients only
     calling_loop     a coroutine run to its end from ordinary code, on a loop kept for the calling thread
     loop_thread      an event loop on a thread of its own
-    hand_over        work and results handed from one thread to the loop of another, many at a time
+    cross_thread     calls from one thread to the event loop of another, many at a time
+    forks            what a forked child must forget
     worker_thread    a function on a thread of its own, awaited
 """

@@ -26,6 +26,7 @@ from types import FrameType
 from typing import Any
 
 from mesa_llm.concurrency import worker_thread
+from mesa_llm.concurrency.forks import in_forked_child
 from mesa_llm.concurrency.loop_thread import LoopThread, new_event_loop
 
 GRACE = 1.0
@@ -277,11 +278,8 @@ def _run_on_shared[T](coroutine: Coroutine[Any, Any, T]) -> T:
 _of_the_parent: list[LoopThread] = []  # kept alive: their selectors are shared with the parent
 
 
+@in_forked_child
 def _forget_after_fork() -> None:
     global _kept, _shared, _sharing
     _of_the_parent.extend(_shared.values())
     _kept, _shared, _sharing = threading.local(), {}, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, override
 
 from mesa_llm.concurrency import worker_thread
-from mesa_llm.concurrency.hand_over import Call, Errand, Mailbox, nothing
+from mesa_llm.concurrency.cross_thread import AwaitedCall, BlockingCall, WakeUpQueue, nothing
 
 
 class _ThreadPerCall(ThreadPoolExecutor):
@@ -42,7 +42,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = new_event_loop()
-        self._mailbox = Mailbox(self.loop)
+        self._wake_up_queue = WakeUpQueue(self.loop)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -76,11 +76,11 @@ class LoopThread:
             ended: called on this thread when it has ended.
         """
         context = contextvars.copy_context() if context is None else context
-        return self._put(Call(coroutine, self.loop, context=context, ended=ended, begins_anyway=begins_anyway))
+        return self._put(BlockingCall(coroutine, self.loop, context=context, ended=ended, begins_anyway=begins_anyway))
 
     def send[T](
         self, coroutine: Coroutine[Any, Any, T], *, context: contextvars.Context, ended: Callable[[], object]
-    ) -> Errand[T]:
+    ) -> AwaitedCall[T]:
         """Run a coroutine here, to be awaited on the caller's event loop.
 
         Args:
@@ -88,11 +88,11 @@ class LoopThread:
             context: the context that it runs in.
             ended: called on this thread when it has ended.
         """
-        return self._put(Errand(coroutine, self.loop, context=context, ended=ended))
+        return self._put(AwaitedCall(coroutine, self.loop, context=context, ended=ended))
 
-    def _put[S: Call[Any] | Errand[Any]](self, sent: S) -> S:
+    def _put[S: BlockingCall[Any] | AwaitedCall[Any]](self, sent: S) -> S:
         try:
-            self._mailbox.put(sent.start)
+            self._wake_up_queue.put(sent.start)
         except BaseException:  # Ctrl-C, say: nobody will wait for it
             sent.begins_anyway = False
             sent.cancel()

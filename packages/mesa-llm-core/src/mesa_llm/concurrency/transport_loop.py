@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 
-from mesa_llm.concurrency.hand_over import Errand, nothing
+from mesa_llm.concurrency.cross_thread import AwaitedCall, nothing
+from mesa_llm.concurrency.forks import in_forked_child
 from mesa_llm.concurrency.loop_thread import LoopThread
 
 _transport: LoopThread | None = None
@@ -49,7 +49,7 @@ def submit[T](
 
 def send[T](
     coroutine: Coroutine[Any, Any, T], *, context: contextvars.Context, ended: Callable[[], object]
-) -> Errand[T]:
+) -> AwaitedCall[T]:
     """Run a coroutine on the transport loop, to be awaited on the caller's event loop.
 
     Args:
@@ -89,13 +89,10 @@ def is_running_here() -> bool:
 _of_the_parent: list[LoopThread] = []
 
 
+@in_forked_child
 def _forget_after_fork() -> None:
     global _transport, _starting
     if _transport is not None:
         # Kept alive, not closed: the selector is shared with the parent, and closing it here would deafen it there.
         _of_the_parent.append(_transport)
     _transport, _starting = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -89,7 +89,7 @@ class JournaledClient(AsyncClient):
     ```
 
     Args:
-        inner: the client that answers. Its `agenerate` is called on the transport loop. `None` if nobody is to be
+        inner: the client that answers. `None` if nobody is to be
             asked, in mode `replay`.
         path: the file; made in mode `record` if it is not there.
         mode: see above.
@@ -151,7 +151,7 @@ class JournaledClient(AsyncClient):
         """
         if self.mode == "off":
             assert self.inner is not None
-            return await self.inner.agenerate(request)
+            return await self.inner.complete(request)
         if self._is_closed:
             raise JournalError(f"The journal {self.path} was closed. Make a new client to go on.")
         if os.getpid() != self._process:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mesa_llm.activation import current_origin
-from mesa_llm.activation.origin import AgentStep, current_agent_step
+from mesa_llm.activation.call import AgentStep
 from mesa_llm.clients import LLMRequest
 from mesa_llm.errors import JournalError
 from mesa_llm.journal.contents import contents_of
@@ -87,7 +86,7 @@ class Places:
         """
         contents = contents_of(request)
         key = contents.key
-        origin, agent_step = current_origin(), current_agent_step()
+        origin, agent_step = request.call.origin, request.call.agent_step
         if origin is None or agent_step is None:
             self._outside[key] += 1
             return Place(

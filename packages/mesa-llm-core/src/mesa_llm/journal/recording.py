@@ -10,7 +10,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from mesa_llm.activation import Turn, current_turn
+from mesa_llm.activation.turn import Turn
 from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import DecisionTimeoutError, JournalError
@@ -76,9 +76,9 @@ class Recording:
             Exception: what the inner client raises.
             JournalError: if the journal cannot be written.
         """
-        turn = current_turn()
+        turn = request.call.turn
         self._writer.put(begin(self.run, place, self._known_texts))
-        self._timeouts.begins()
+        self._timeouts.begins(request.call)
         self._tasks.add(task := asyncio.current_task())
         began = time.perf_counter()
         answered = None
@@ -91,22 +91,22 @@ class Recording:
             self._cancelled(turn, place, time.perf_counter() - began)
             raise
         finally:
-            self._timeouts.ends(answered)
+            self._timeouts.ends(request.call, answered)
             self._tasks.discard(task)
 
     async def _asked(self, place: Place, request: LLMRequest, inner: LLMClient, began: float) -> LLMResponse:
         try:
-            response = await inner.agenerate(request)
+            response = await inner.complete(request)
         except Exception as error:
             seconds = time.perf_counter() - began
             recorded = RecordedError.of(error)
             if recorded is None:
                 self._writer.put(forget(self.run, place))
             else:
-                await self._writer.write(finish(self.run, place, "failed", seconds, recorded.as_json()))
+                await self._writer.write(finish(self.run, place, "failed", seconds, recorded.as_json()), request.call)
             raise
         seconds = time.perf_counter() - began
-        await self._writer.write(finish(self.run, place, "answered", seconds, response_to_json(response)))
+        await self._writer.write(finish(self.run, place, "answered", seconds, response_to_json(response)), request.call)
         return response
 
     def _cancelled(self, turn: Turn | None, place: Place, seconds: float) -> None:

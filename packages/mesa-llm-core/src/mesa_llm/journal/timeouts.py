@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mesa_llm.activation.origin import AgentStep, current_agent_step
+from mesa_llm.activation.call import AgentStep, ModelCall
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import DecisionTimeoutError
 from mesa_llm.journal.places import Place
@@ -37,9 +37,13 @@ class LateTimeouts:
         self._record = record
         self._calls: weakref.WeakKeyDictionary[AgentStep, _Calls] = weakref.WeakKeyDictionary()
 
-    def begins(self) -> None:
-        """A call of the current agent begins."""
-        agent_step = current_agent_step()
+    def begins(self, call: ModelCall) -> None:
+        """A call begins.
+
+        Args:
+            call: the call.
+        """
+        agent_step = call.agent_step
         if agent_step is None:
             return
         if agent_step not in self._calls:
@@ -47,13 +51,14 @@ class LateTimeouts:
             agent_step.on_timeout(lambda error: transport_loop.submit(self._time_is_up(calls, error)))
         self._calls[agent_step].in_flight += 1
 
-    def ends(self, answered: Place | None) -> None:
-        """A call of the current agent has ended.
+    def ends(self, call: ModelCall, answered: Place | None) -> None:
+        """A call has ended.
 
         Args:
+            call: the call.
             answered: its place if its answer has been recorded.
         """
-        agent_step = current_agent_step()
+        agent_step = call.agent_step
         if agent_step is not None:
             calls = self._calls[agent_step]
             calls.in_flight -= 1

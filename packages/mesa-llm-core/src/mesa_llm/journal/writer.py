@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from mesa_llm.activation.decisions import queued
+from mesa_llm.activation.call import ModelCall
 from mesa_llm.errors import JournalError
 from mesa_llm.journal.damage import way_out
 
@@ -70,11 +70,12 @@ class Writer:
         if self._put(write, None):
             asyncio.get_running_loop().call_later(_LINGER, self._wake_up)
 
-    async def write(self, write: Write) -> None:
+    async def write(self, write: Write, call: ModelCall) -> None:
         """Have something written, and wait until it is committed. The wait does not count for `decide_timeout`.
 
         Args:
             write: does it, on the writer's thread; the commit follows.
+            call: the call whose outcome it is.
 
         Raises:
             JournalError: if it cannot be written, or the writer is closed.
@@ -84,7 +85,7 @@ class Writer:
         self._put(write, done)
         if not self._is_due:
             loop.call_soon(self._wake_up)  # after those that are ready now: they write too
-        with queued():
+        with call.queued():
             await done
 
     def end(self) -> None:

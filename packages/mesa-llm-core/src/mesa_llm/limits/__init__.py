@@ -13,10 +13,8 @@ They count calls, not agents, and change when answers come, not what they are.
 """
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
-from mesa_llm.limits.adaptive import AdaptiveConcurrency, LimitChange
-from mesa_llm.limits.adaptive_limit import AdaptiveLimit
-from mesa_llm.limits.budget import Budget
-from mesa_llm.limits.budget_client import BudgetClient
+from mesa_llm.limits.adaptive import AdaptiveConcurrency, AdaptiveLimit, LimitChange
+from mesa_llm.limits.budget import Budget, BudgetClient
 from mesa_llm.limits.concurrency import LimitedClient
 from mesa_llm.limits.fallback import FallbackClient
 from mesa_llm.limits.rates import RateLimitedClient

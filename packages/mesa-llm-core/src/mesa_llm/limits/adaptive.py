@@ -1,7 +1,8 @@
-"""Settings of a concurrency limit that finds its level by itself, and what it says about itself."""
+"""A concurrency limit that finds its level by itself: settings, changes, and the algorithm, without loop or clock."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,11 +10,19 @@ from mesa_llm.errors import ConfigurationError
 from mesa_llm.limits.checks import check_number, check_whole
 
 type ChangeReason = Literal["slow start", "growth", "rate limit", "all refused"]
+type Outcome = Literal["answered", "refused", "failed", "unknown"]
+
+FIRST_PAUSE = 1.0
+"""Seconds between calls while all are refused and the server does not say how long; doubles with each refusal."""
+
+KEPT_CHANGES = 100
+
+_ROUNDING = 1e-9  # seconds; no clock would ever get past a shorter pause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptiveConcurrency:
-    """How a concurrency limit finds what an endpoint can take; how it does that is told in `AdaptiveLimit`.
+    """How a concurrency limit finds what an endpoint can take; `AdaptiveLimit` says how.
 
     Attributes:
         start: the limit at first. With `start` equal to `ceiling` there is no slow start: the limit binds only once the
@@ -70,3 +79,210 @@ class LimitChange:
     before: int
     after: int
     reason: ChangeReason
+
+
+class AdaptiveLimit:
+    """A limit on calls in flight that grows while an endpoint keeps up, and shrinks when it refuses calls (HTTP 429).
+
+    Additive increase, multiplicative decrease, as in TCP congestion control (Jacobson, *Congestion Avoidance and
+    Control*, 1988; RFC 5681), after the design that Inspect AI has published for model calls
+    (https://inspect.aisi.org.uk/models-concurrency.html).
+
+    **Growth.** A round is over when as many calls as the limit allows have been answered, counting those sent since it
+    began. If the limit was reached meanwhile, it grows: it doubles until the first refusal ever (slow start), then
+    grows by a few per cent. A limit that nobody has reached has not been tried, so it stays (RFC 7661). A call that
+    failed otherwise (5xx, timeout, reset) says that something is wrong, not that there is too much: the round begins
+    anew. For `cooldown` seconds after a refusal there is no growth.
+
+    **Refusal.** The first refusal opens an episode. Further refusals of calls that had been sent before it belong to
+    the same episode, however late they come: they tell of the old limit, not of the new one. This goes by the order of
+    sending, as in RFC 6582, not by a timer. What an episode says is how many of the calls in flight were *not*
+    refused, and to that number the limit falls: a step of agents sends all its calls at once, and one episode is enough
+    to know. Two bounds keep it from believing too much. It leaves a margin: it falls at least to `decrease_factor` of
+    what was in flight, once in `cooldown` seconds. And each refusal is worth one factor at most, so that a lone refusal
+    among few calls does not undo what was learnt with many.
+
+    **Everything refused.** If an episode refuses every call in flight that was sent since the last one, then how many
+    they are is not the matter: a quota is used up. Limit and slow start are left as they were, and calls go one at a
+    time, with pauses that double, until one is answered.
+
+    **Retry-After.** Nothing is sent for as long as the server asks, with whatever error it does so, up to
+    `longest_pause`.
+
+    Args:
+        settings: how fast and how far.
+
+    Attributes:
+        limit: how many calls may be in flight.
+        changes: the last changes of the limit, oldest first. Replaced as a whole, so any thread may read it.
+    """
+
+    def __init__(self, settings: AdaptiveConcurrency) -> None:
+        self.settings = settings
+        self.limit = settings.start
+        self.changes: tuple[LimitChange, ...] = ()
+        self._is_slow_start = True
+        self._n_sent = 0  # calls are known by their number
+        self._round = _Round()
+        self._episode = _Episode(limit=settings.start)
+        self._n_young = 0  # calls in flight that were sent since the last episode began
+        self._n_dry = 0  # refusals since the last answer, while everything is refused
+        self._cool_from = -math.inf
+        self._server_pause = -math.inf  # until when the server does not want to be asked
+        self._own_pause = -math.inf  # until when no call is tried while everything is refused
+
+    def seconds_until_free(self, in_flight: int, now: float) -> float:
+        """How long to wait before a call is sent: 0.0 if it may go now, `math.inf` until another one has ended.
+
+        Args:
+            in_flight: how many calls are in flight.
+            now: the time in seconds, on a clock that never goes back.
+        """
+        if in_flight >= self.limit:
+            return math.inf
+        pause = max(self._server_pause, self._own_pause) - now
+        return pause if pause > _ROUNDING else 0.0
+
+    def sent(self, in_flight: int, now: float) -> int:
+        """A call is sent.
+
+        Args:
+            in_flight: how many are in flight now, this one included.
+            now: the time in seconds.
+
+        Returns:
+            The call's number, for `ended`.
+        """
+        self._n_sent += 1
+        self._n_young += 1
+        if in_flight >= self.limit:
+            self._round.was_full = True
+        if self._n_dry:
+            self._own_pause = now + self._pause_while_dry()
+        return self._n_sent
+
+    def ended(
+        self, call: int, outcome: Outcome, *, in_flight: int, now: float, retry_after: float | None = None
+    ) -> None:
+        """A call has ended.
+
+        Args:
+            call: its number.
+            outcome: `answered`; `refused` for want of capacity (429); `failed` in a way that can pass; or `unknown`:
+                it says nothing about the endpoint (cancelled, a wrong request).
+            in_flight: how many were in flight, this one included.
+            now: the time in seconds.
+            retry_after: seconds after which the server wants to be asked again.
+        """
+        is_young = call > self._episode.last
+        self._n_young -= is_young
+        if outcome == "answered":
+            if is_young:
+                self._n_dry, self._own_pause = 0, -math.inf
+            self._count_for_round(call, now)
+        elif outcome == "refused":
+            self._round = _Round(after=self._n_sent)
+            if is_young:
+                self._begin_episode(in_flight, now)
+            if call > self._episode.after:
+                self._refused(now, retry_after)
+        elif outcome == "failed":
+            self._round = _Round(after=self._n_sent)
+        if retry_after is not None and retry_after <= self.settings.longest_pause:
+            self._server_pause = max(self._server_pause, now + retry_after)
+            self._cool_from = max(self._cool_from, self._server_pause)
+
+    def _count_for_round(self, call: int, now: float) -> None:
+        if call <= self._round.after or now < self._cool_from:
+            return
+        self._round.n_answered += 1
+        if self._round.n_answered < self.limit:
+            return
+        if self._round.was_full:
+            self._grow(now)
+        self._round = _Round(after=self._n_sent)
+
+    def _grow(self, now: float) -> None:
+        self._episode.after = self._episode.last  # whatever else is refused of it, tells of a level of long ago
+        if self._is_slow_start:
+            self._set(2 * self.limit, now, "slow start")
+        else:
+            self._set(self.limit + max(1, int(self.settings.growth * self.limit)), now, "growth")
+
+    def _begin_episode(self, in_flight: int, now: float) -> None:
+        self._episode = _Episode(
+            after=self._episode.last,
+            last=self._n_sent,
+            limit=self.limit,
+            is_slow_start=self._is_slow_start,
+            in_flight=in_flight,
+            n_suspects=self._n_young + 1,
+            leaves_margin=now >= self._cool_from,
+            changes=self.changes,
+        )
+        self._n_young = 0
+        self._cool_from = max(self._cool_from, now + self.settings.cooldown)
+
+    def _refused(self, now: float, retry_after: float | None) -> None:
+        episode = self._episode
+        episode.n_refused += 1
+        # What it has done to the limit so far is reckoned anew with each refusal.
+        self.limit, self.changes, self._is_slow_start = episode.limit, episode.changes, episode.is_slow_start
+        if self._n_dry or episode.n_refused == episode.n_suspects:
+            self._all_refused(now, retry_after)
+            return
+        self._is_slow_start = False
+        factor = self.settings.decrease_factor
+        lowered = episode.in_flight - episode.n_refused
+        if episode.leaves_margin:
+            lowered = min(lowered, int(factor * episode.in_flight))
+        self._set(min(episode.limit, max(lowered, int(episode.limit * factor**episode.n_refused))), now, "rate limit")
+
+    def _all_refused(self, now: float, retry_after: float | None) -> None:
+        if retry_after is not None and retry_after > self.settings.longest_pause:
+            self._n_dry, self._own_pause = 0, -math.inf
+            return
+        if not self._n_dry:
+            self._note(LimitChange(now, self.limit, self.limit, "all refused"))
+        self._n_dry += 1
+        self._own_pause = now + self._pause_while_dry()
+
+    def _pause_while_dry(self) -> float:
+        return min(self.settings.longest_pause, FIRST_PAUSE * 2.0 ** min(self._n_dry - 1, 60))
+
+    def _set(self, limit: int, now: float, reason: ChangeReason) -> None:
+        limit = min(max(limit, self.settings.floor), self.settings.ceiling)
+        if limit != self.limit:
+            self._note(LimitChange(now, self.limit, limit, reason))
+            self.limit = limit
+
+    def _note(self, change: LimitChange) -> None:
+        self.changes = (*self.changes, change)[-KEPT_CHANGES:]
+
+
+@dataclass(slots=True)
+class _Round:
+    """Calls sent after the one numbered `after`, and how many of them have been answered."""
+
+    after: int = 0
+    n_answered: int = 0
+    was_full: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Episode:
+    """Refusals that tell of one level: those of calls sent after the one numbered `after`, up to `last`.
+
+    `limit`, `is_slow_start`, `in_flight` and `changes` are those at its first refusal; then `n_suspects` calls were
+    young and in flight.
+    """
+
+    after: int = 0
+    last: int = 0
+    limit: int
+    is_slow_start: bool = True
+    in_flight: int = 0
+    n_suspects: int = 0
+    n_refused: int = 0
+    leaves_margin: bool = False
+    changes: tuple[LimitChange, ...] = ()

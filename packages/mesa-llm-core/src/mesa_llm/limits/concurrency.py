@@ -10,11 +10,9 @@ from typing import Literal, Protocol
 
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import EndpointUnreachableError, ModelCallError, ModelTimeoutError, RateLimitedError
-from mesa_llm.limits.adaptive import AdaptiveConcurrency, LimitChange
-from mesa_llm.limits.adaptive_limit import AdaptiveLimit, Outcome
+from mesa_llm.limits.adaptive import AdaptiveConcurrency, AdaptiveLimit, LimitChange, Outcome
 from mesa_llm.limits.checks import check_whole
-from mesa_llm.limits.line import Line
-from mesa_llm.limits.per_loop import PerLoop
+from mesa_llm.limits.fair_queue import FairQueue, PerLoop
 
 _logger = logging.getLogger(__name__)
 
@@ -28,7 +26,7 @@ class LimitedClient(AsyncClient):
     as long as retries are made further out, where they belong; a client that retries further in hides refusals.
 
     Args:
-        inner: the client that answers. Its `agenerate` is called on the transport loop.
+        inner: the client that answers.
         max_concurrency: how many calls may be in flight at the same time, at least 1; `"adaptive"` finds out how many
             the endpoint takes, and `AdaptiveConcurrency` says how.
 
@@ -68,11 +66,11 @@ class LimitedClient(AsyncClient):
         """Wait for a place, then have the inner client answer. Runs on the transport loop."""
         places = self._places.get(self._make_places)
         place = _Place()
-        await places.line.enter(place)
+        await places.queue.enter(place, request.call)
         outcome: Outcome = "unknown"
         retry_after = None
         try:
-            response = await self.inner.agenerate(request)
+            response = await self.inner.complete(request)
             outcome = "unknown" if response.retries else "answered"
             return response
         except ModelCallError as error:
@@ -141,12 +139,12 @@ class _Place:
 
 
 class _Places:
-    """The places of one event loop, and the line for them."""
+    """The places of one event loop, and the queue for them."""
 
     def __init__(self, limit: _Limit) -> None:
         self.limit = limit
         self.in_flight = 0
-        self.line: Line[_Place] = Line(self._take, self._give_back)
+        self.queue: FairQueue[_Place] = FairQueue(self._take, self._give_back)
 
     def _take(self, place: _Place) -> float:
         now = _now()
@@ -163,7 +161,7 @@ class _Places:
         if self.limit.changes is not before:
             change = self.limit.changes[-1]
             _logger.debug("max_concurrency: from %d to %d (%s)", change.before, change.after, change.reason)
-        self.line.move()
+        self.queue.move()
 
     def _give_back(self, place: _Place) -> None:
         self.limit.ended(place.call, "unknown", in_flight=self.in_flight, now=_now())

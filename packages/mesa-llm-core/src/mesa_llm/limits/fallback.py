@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mesa_llm.activation.origin import current_agent_step
 from mesa_llm.activation.repeats import log_once
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, ModelCallError
@@ -29,7 +28,7 @@ class FallbackClient(AsyncClient):
 
     Args:
         *clients: each client with the model to ask it for, `provider/model`; `None` asks for the model that the request
-            names. Their `agenerate` is called on the transport loop.
+            names.
 
     Raises:
         ConfigurationError: if there are no two of them.
@@ -54,16 +53,15 @@ class FallbackClient(AsyncClient):
         for client, model in self.clients:
             asked = request if model is None else replace(request, model=model)
             if failures:
-                agent_step = current_agent_step()
                 log_once(
                     _logger,
                     logging.WARNING,
                     f"{asked.model} is asked instead, as a call has failed: {failures[-1]}",
-                    model=None if agent_step is None else agent_step.agent.model,
+                    model=None if asked.call.agent is None else asked.call.agent.model,
                     kind=(asked.model, type(failures[-1]), failures[-1].status),
                 )
             try:
-                response = await client.agenerate(asked)
+                response = await client.complete(asked)
             except ModelCallError as error:
                 failures.append(error)
             else:

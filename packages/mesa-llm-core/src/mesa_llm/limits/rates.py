@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.limits.checks import check_number
-from mesa_llm.limits.line import Line
-from mesa_llm.limits.per_loop import PerLoop
-from mesa_llm.limits.token_bucket import TokenBucket
+from mesa_llm.limits.fair_queue import FairQueue, PerLoop
 from mesa_llm.limits.token_estimate import TokenEstimator
+
+_ROUNDING = 1e-6  # of a bucket
 
 
 class RateLimitedClient(AsyncClient):
@@ -27,7 +27,7 @@ class RateLimitedClient(AsyncClient):
     It cannot change results, only when they come. Time that a call waits here does not count for `decide_timeout`.
 
     Args:
-        inner: the client that answers. Its `agenerate` is called on the transport loop.
+        inner: the client that answers.
         requests_per_minute: above 0; `None` for no limit.
         tokens_per_minute: of prompts and completions together, above 0; `None` for no limit.
         burst_seconds: how many seconds' worth may go at once after a rest. Less than a minute for a provider that
@@ -65,8 +65,8 @@ class RateLimitedClient(AsyncClient):
         """Wait until the rates allow it, then have the inner client answer. Runs on the transport loop."""
         meters = self._meters.get(self._make_meters)
         load = _Load(self._estimator.estimate(request).total_tokens if meters.tokens else 0)
-        await meters.line.enter(load)
-        response = await self.inner.agenerate(request)
+        await meters.queue.enter(load, request.call)
+        response = await self.inner.complete(request)
         if response.usage.total_tokens:
             self._estimator.learn(request, response.usage)
             meters.settle(load, response.usage.total_tokens)
@@ -90,12 +90,12 @@ class _Load:
 
 
 class _Meters:
-    """The buckets of one event loop, and the line for them."""
+    """The buckets of one event loop, and the queue for them."""
 
     def __init__(self, requests: TokenBucket | None, tokens: TokenBucket | None) -> None:
         self.requests = requests
         self.tokens = tokens
-        self.line: Line[_Load] = Line(self._take, self._give_back)
+        self.queue: FairQueue[_Load] = FairQueue(self._take, self._give_back)
 
     def _take(self, load: _Load) -> float:
         now = _now()
@@ -112,7 +112,7 @@ class _Meters:
     def settle(self, load: _Load, used: int) -> None:
         if self.tokens is not None:
             self.tokens.take(used - load.tokens, _now())
-            self.line.move()
+            self.queue.move()
 
     def _amounts(self, load: _Load) -> list[tuple[TokenBucket, int]]:
         amounts = ((self.requests, 1), (self.tokens, load.tokens))
@@ -121,3 +121,38 @@ class _Meters:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+class TokenBucket:
+    """Lets through `per_second` of something on average, and `capacity` of it at once after a rest.
+
+    The algorithm is the leaky bucket as a meter (Turner, *New Directions in Communications*, 1986; ITU-T I.371, of
+    which GCRA is the other form), here with a level that may fall below zero: whoever takes more than there is leaves
+    a debt, which the next one waits for. Time is told, never asked.
+
+    Args:
+        per_second: how fast it fills.
+        capacity: how much it holds; it begins full.
+        now: the time in seconds.
+    """
+
+    def __init__(self, *, per_second: float, capacity: float, now: float) -> None:
+        self.per_second = per_second
+        self.capacity = capacity
+        self._level = capacity
+        self._level_at = now
+
+    def level(self, now: float) -> float:
+        """How much there is; below zero is a debt."""
+        self._level = min(self.capacity, self._level + (now - self._level_at) * self.per_second)
+        self._level_at = now
+        return self._level
+
+    def seconds_until(self, amount: float, now: float) -> float:
+        """How long until an amount can be taken; of one that is larger than the bucket, until the bucket is full."""
+        missing = min(amount, self.capacity) - self.level(now)
+        return missing / self.per_second if missing > _ROUNDING * self.capacity else 0.0
+
+    def take(self, amount: float, now: float) -> None:
+        """Take an amount, however much there is. A negative amount gives back; what does not fit is lost."""
+        self._level = min(self.capacity, self.level(now) - amount)

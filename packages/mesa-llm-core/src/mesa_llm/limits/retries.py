@@ -14,8 +14,6 @@ from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ModelCallError
 from mesa_llm.limits.checks import check_number, check_whole
 from mesa_llm.limits.failures import retold
-from mesa_llm.limits.stopwatch import Stopwatch
-from mesa_llm.limits.waiting import told_of_lines
 
 _logger = logging.getLogger(__name__)
 
@@ -40,14 +38,14 @@ class RetryingClient(AsyncClient):
 
     Before attempt n+1 it waits for up to `initial * 2**(n-1)` seconds (see `full_jitter`); if the server says when it
     wants to be asked again, that is waited for first. If it says a time after `max_elapsed`, the error is raised at
-    once. Waiting holds no place in a limit that lies further in, and cancelling the call ends it. It counts for
-    `decide_timeout`.
+    once. Waiting holds no place in a limit that lies further in, and cancelling the call ends it. It counts toward
+    `decide_timeout`; if the agent's time to decide would end before the next attempt, the error is raised at once.
 
     The error that is raised in the end is the last one, of the same type and with the same attributes; its text says
     how often and for how long it was tried.
 
     Args:
-        inner: the client that answers. Its `agenerate` is called on the transport loop.
+        inner: the client that answers.
         max_attempts: how often a request is sent at most, at least 1.
         max_elapsed: seconds after which it is not sent again, counted from the first attempt. The time in which the
             request waits in a limit does not count: else only those at the front of a long line would be retried.
@@ -92,45 +90,48 @@ class RetryingClient(AsyncClient):
         Raises:
             ModelCallError: the last one, if the last attempt has failed.
         """
-        watch = Stopwatch(self._clock)
-        with told_of_lines(watch):
-            for attempt in itertools.count(1):
-                try:
-                    response = await self.inner.agenerate(request)
-                except ModelCallError as error:
-                    failure = error
-                else:
-                    return response if attempt == 1 else replace(response, retries=response.retries + attempt - 1)
-                left = self.max_elapsed - watch.seconds
-                if (why := self._why_not_again(failure, attempt, left)) is not None:
-                    break
-                await self._pause(request, failure, attempt, left)
+        began, waited = self._clock(), request.call.waited
+        for attempt in itertools.count(1):
+            try:
+                response = await self.inner.complete(request)
+            except ModelCallError as error:
+                failure = error
+            else:
+                return response if attempt == 1 else replace(response, retries=response.retries + attempt - 1)
+            seconds = self._clock() - began - (request.call.waited - waited)
+            pause = self._pause_after(failure, attempt, left := self.max_elapsed - seconds)
+            if (why := self._why_not_again(failure, attempt, left, pause, request.call.seconds_left())) is not None:
+                break
+            _logger.info(
+                "%s: attempt %d of %d failed, the next one is in %.2f s: %s",
+                request.model,
+                attempt,
+                self.max_attempts,
+                pause,
+                failure,
+            )
+            await self._sleep(pause)
         # Out here, so that the failure is not shown a second time, as the context of the error that is raised.
         if attempt == 1 and not why:
             raise failure
-        often = "once" if attempt == 1 else f"{attempt} times within {watch.seconds:.3g} s"
+        often = "once" if attempt == 1 else f"{attempt} times within {seconds:.3g} s"
         final = retold(failure, more=f"Tried {often}.{why}")
         final.retries += attempt - 1
         raise final
 
-    def _why_not_again(self, failure: ModelCallError, attempt: int, left: float) -> str | None:
-        """`None` if there is a next attempt; otherwise what is worth saying of it, which may be nothing."""
+    def _pause_after(self, failure: ModelCallError, attempt: int, left: float) -> float:
+        """Seconds until the next attempt."""
+        ceiling = min(self.longest, self.initial * 2.0 ** min(attempt - 1, 60))
+        return min((failure.retry_after or 0.0) + self._jitter(ceiling), left)
+
+    def _why_not_again(
+        self, failure: ModelCallError, attempt: int, left: float, pause: float, deadline: float
+    ) -> str | None:
+        """`None` if there is a next attempt; otherwise what is worth saying about it, which may be nothing."""
         if not failure.is_transient or attempt >= self.max_attempts or left <= 0:
             return ""
         if failure.retry_after is not None and failure.retry_after > left:
             return f" The server wants to be asked again in {failure.retry_after:g} s, and {left:.1f} s are left."
+        if pause >= deadline:
+            return f" The next attempt would be in {pause:.3g} s, and its agent has {deadline:.3g} s left to decide."
         return None
-
-    async def _pause(self, request: LLMRequest, failure: ModelCallError, attempt: int, left: float) -> None:
-        """Wait before the next attempt."""
-        ceiling = min(self.longest, self.initial * 2.0 ** min(attempt - 1, 60))
-        seconds = min((failure.retry_after or 0.0) + self._jitter(ceiling), left)
-        _logger.info(
-            "%s: attempt %d of %d failed, the next one is in %.2f s: %s",
-            request.model,
-            attempt,
-            self.max_attempts,
-            seconds,
-            failure,
-        )
-        await self._sleep(seconds)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from mesa_llm.activation import Turn, current_turn
+from mesa_llm.activation.call import ModelCall
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Usage
 from mesa_llm.clients.request_key import request_key
 from mesa_llm.limits.failures import retold
-from mesa_llm.limits.per_loop import PerLoop
-from mesa_llm.limits.waiting import told_of_lines
+from mesa_llm.limits.fair_queue import PerLoop
 
 
 class SingleFlightClient(AsyncClient):
@@ -27,7 +26,7 @@ class SingleFlightClient(AsyncClient):
     caller that is cancelled leaves the call to the others; when all are, it is cancelled.
 
     Args:
-        inner: the client that answers. Its `agenerate` is called on the transport loop.
+        inner: the client that answers.
 
     Attributes:
         shared: how many calls were answered, or failed, by another one's so far. May be read from any thread.
@@ -45,14 +44,14 @@ class SingleFlightClient(AsyncClient):
             ConfigurationError: if the request can be shared, but holds what JSON cannot.
         """
         if not _wants_the_same_answer(request):
-            return await self.inner.agenerate(request)
+            return await self.inner.complete(request)
         flights = self._flights.get(dict)
         key = request_key(request)
         flight = flights.get(key)
         if flight is None or flight.is_over:
             flight = flights[key] = _Flight(self.inner, request)
         try:
-            with flight.boarded():
+            with flight.boarded(request.call):
                 response = await flight.answer()
         except Exception as error:
             if flight.take_original():
@@ -74,23 +73,60 @@ def _wants_the_same_answer(request: LLMRequest) -> bool:
     return request.options.get("temperature") == 0 or request.options.get("seed") is not None
 
 
+class _SharedCall(ModelCall):
+    """The one call of several agents: while it waits in a queue, so does the call of each of them.
+
+    Args:
+        first: the call that it is made for; gives its identity.
+    """
+
+    __slots__ = ("aboard",)
+
+    def __init__(self, first: ModelCall) -> None:
+        super().__init__()
+        self.agent_step, self.origin = first.agent_step, first.origin
+        self.aboard: list[ModelCall] = []
+
+    def seconds_left(self) -> float:
+        return max((call.seconds_left() for call in self.aboard), default=0.0)
+
+    def begin_waiting(self) -> None:
+        super().begin_waiting()
+        if self._waits == 1:
+            for call in self.aboard:
+                call.begin_waiting()
+
+    def end_waiting(self) -> None:
+        super().end_waiting()
+        if not self._waits:
+            for call in self.aboard:
+                call.end_waiting()
+
+    @contextmanager
+    def boarded(self, call: ModelCall) -> Iterator[None]:
+        self.aboard.append(call)
+        if self._waits:
+            call.begin_waiting()
+        try:
+            yield
+        finally:
+            self.aboard.remove(call)
+            if self._waits:
+                call.end_waiting()
+
+
 class _Flight:
     """One call, and those aboard who wait for it."""
 
     def __init__(self, client: LLMClient, request: LLMRequest) -> None:
-        self._aboard: list[_Passenger] = []
-        self._n_lines = 0  # in which the call waits
         self._original_is_taken = False
-        self._call = asyncio.get_running_loop().create_task(self._fly(client, request))
+        self._shared = _SharedCall(request.call)
+        self._call = asyncio.get_running_loop().create_task(client.complete(replace(request, call=self._shared)))
 
     @property
     def is_over(self) -> bool:
         """Whether nobody can board any more."""
         return self._call.done() or self._call.cancelling() > 0
-
-    async def _fly(self, client: LLMClient, request: LLMRequest) -> LLMResponse:
-        with told_of_lines(self):
-            return await client.agenerate(request)
 
     async def answer(self) -> LLMResponse:
         return await asyncio.shield(self._call)
@@ -101,48 +137,11 @@ class _Flight:
         return not taken
 
     @contextmanager
-    def boarded(self) -> Iterator[None]:
-        """The time that one caller is aboard. The call ends with the last of them."""
-        passenger = _Passenger(current_turn())
-        self._aboard.append(passenger)
-        if self._n_lines:
-            passenger.pause()
+    def boarded(self, call: ModelCall) -> Iterator[None]:
+        """The time that one caller is aboard. The flight ends with the last of them."""
         try:
-            yield
+            with self._shared.boarded(call):
+                yield
         finally:
-            passenger.go_on()
-            self._aboard.remove(passenger)
-            if not self._aboard:
+            if not self._shared.aboard:
                 self._call.cancel()
-
-    def line_entered(self) -> None:
-        self._n_lines += 1
-        if self._n_lines == 1:
-            for passenger in self._aboard:
-                passenger.pause()
-
-    def line_left(self) -> None:
-        self._n_lines -= 1
-        if self._n_lines == 0:
-            for passenger in self._aboard:
-                passenger.go_on()
-
-
-class _Passenger:
-    """Somebody aboard, whose time to decide stands still while the call waits in a line.
-
-    The call runs in the context of whoever made it, so for the others this must be said apart.
-    """
-
-    def __init__(self, turn: Turn | None) -> None:
-        self._turn = turn
-        self._leave: Callable[[], None] | None = None
-
-    def pause(self) -> None:
-        if self._turn is not None:
-            self._leave = self._turn.queue()
-
-    def go_on(self) -> None:
-        if self._leave is not None:
-            self._leave()
-            self._leave = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 from mesa import Agent
 
 from mesa_llm.activation import my_turn, wait_my_turn
-from mesa_llm.activation.turn import turn_in
+from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent import step_hooks

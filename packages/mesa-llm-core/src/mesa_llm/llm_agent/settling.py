@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.repeats import log_once
-from mesa_llm.activation.turn import turn_in
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors.exceptions import ends_run
 from mesa_llm.errors.tracebacks import place_of, shorten

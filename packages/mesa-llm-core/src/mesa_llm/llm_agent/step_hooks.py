@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation import current_turn
+from mesa_llm.activation.call import begin_agent_step
+from mesa_llm.activation.context import current_agent_step, is_stepping, within
 from mesa_llm.activation.decisions import in_thread
 from mesa_llm.activation.method_pairs import mark_installed, nearer_method
-from mesa_llm.activation.origin import begin_agent_step, current_agent_step, in_agent_step
-from mesa_llm.activation.turn import agents_own
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.errors.tracebacks import shorten
@@ -25,8 +22,6 @@ if TYPE_CHECKING:
     from mesa_llm.llm_agent.llm_agent import LLMAgent
 
 _HOOKED = "__mesa_llm_hooked__"
-_stepping: ContextVar[LLMAgent | None] = ContextVar("mesa_llm_stepping", default=None)
-agents_own.append(_stepping)
 
 
 def install(cls: type[LLMAgent]) -> None:
@@ -73,30 +68,30 @@ def _astep_by(step: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any
 class _Stepping:
     """Marks an agent's step; entering gives whether it is the outermost one, which has the hooks."""
 
-    __slots__ = ("_agent", "_alone", "_token")
+    __slots__ = ("_agent", "_is_alone", "_within")
 
     def __init__(self, agent: LLMAgent) -> None:
         self._agent = agent
-        self._alone: AbstractContextManager[None] | None = None
+        self._is_alone = False
 
     def __enter__(self) -> bool:
         agent = self._agent
-        outermost = _stepping.get() is not agent
+        outermost = not is_stepping(agent)
+        changes: dict[str, Any] = {"stepping": agent}
         if outermost:
             warn_if_not_parallel(agent)
             agent_step = current_agent_step()
             if agent_step is None or agent_step.agent is not agent:  # no runner steps it
-                self._alone = in_agent_step(begin_agent_step(agent, within=current_turn()))
-                self._alone.__enter__()
-        self._token = _stepping.set(agent)
+                self._is_alone = True
+                changes["agent_step"] = begin_agent_step(agent)
+        self._within = within(**changes)
+        self._within.__enter__()
         return outermost
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
-        _stepping.reset(self._token)
-        if self._alone is not None:
-            self._alone.__exit__(kind, error, traceback)
-            if error is not None:
-                shorten(error)
+        self._within.__exit__()
+        if self._is_alone and error is not None:
+            shorten(error)
 
 
 def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self, cast, get_args
 
-from mesa_llm.activation import model_call
-from mesa_llm.activation.origin import current_agent_step, in_agent_step, last_agent_step
-from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Message, ToolChoice, Transport
+from mesa_llm.activation.call import last_agent_step
+from mesa_llm.activation.context import current_agent_step, in_agent_step
+from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse, Message, ToolChoice, Transport
+from mesa_llm.clients.client import aask, ask
 from mesa_llm.clients.transport import check_transport
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.module_llm.connect import shared_client
@@ -231,34 +233,18 @@ class ModuleLLM:
             DecisionError: if tool calls as JSON could not be read, asked again once.
         """
         with self._known():
-            return converse(ask_in_mode(request, self.tool_mode), self._send)
+            return converse(ask_in_mode(request, self.tool_mode), functools.partial(ask, self.client))
 
     async def acomplete(self, request: LLMRequest) -> LLMResponse:
         """Like `complete`. Cancelling the caller cancels the call."""
         with self._known():
-            return await aconverse(ask_in_mode(request, self.tool_mode), self._asend)
+            return await aconverse(ask_in_mode(request, self.tool_mode), functools.partial(aask, self.client))
 
     def _known(self) -> AbstractContextManager[None]:
         """Makes calls that the agent makes outside of its steps known as its own."""
         if self.agent is None or current_agent_step() is not None:
             return nullcontext()
         return in_agent_step(last_agent_step(self.agent))
-
-    def _send(self, request: LLMRequest) -> LLMResponse:
-        client = self.client
-        if isinstance(client, AsyncClient):  # it marks its calls itself, and more precisely
-            return client.generate(request)
-        with model_call() as call:
-            call.response = response = client.generate(request)
-            return response
-
-    async def _asend(self, request: LLMRequest) -> LLMResponse:
-        client = self.client
-        if isinstance(client, AsyncClient):
-            return await client.agenerate(request)
-        with model_call() as call:
-            call.response = response = await client.agenerate(request)
-            return response
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = type(self).__new__(type(self))

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Literal, get_args
 
-from mesa_llm.activation.origin import current_agent_step
+from mesa_llm.activation.context import current_agent_step
 from mesa_llm.clients import LLMRequest, LLMResponse
 from mesa_llm.clients.model_list import listed_model
 from mesa_llm.errors import (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, Self
 
-from mesa_llm.activation import current_origin
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.clients.providers import endpoint_of
 from mesa_llm.errors import ConfigurationError
@@ -33,7 +32,7 @@ class TracedClient(AsyncClient):
     pickle.
 
     Args:
-        inner: the client that answers. Its `agenerate` is called on the transport loop.
+        inner: the client that answers.
         tracer_provider: makes the spans; `None` for the process's global one, also if that is set later.
         record_content: whether prompts, answers, offered tools and the texts of errors go into the spans too. They may
             hold what nobody else should see, and are long.
@@ -68,14 +67,14 @@ class TracedClient(AsyncClient):
             kind=trace.SpanKind.CLIENT,
             attributes=attributes.request_attributes(request)
             | attributes.server_attributes(_endpoint(self.inner, request.model))
-            | attributes.origin_attributes(current_origin()),
+            | attributes.origin_attributes(request.call.origin),
         )
         # Errors become attributes: as events they would show their texts, and prompts in them.
         with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
             if self.record_content and span.is_recording():
                 span.set_attributes(attributes.request_content(request))
             try:
-                response = await self.inner.agenerate(request)
+                response = await self.inner.complete(request)
             except BaseException as error:
                 self._failed(span, error)
                 raise

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
-from mesa_llm.concurrency.hand_over import Mailbox
+from mesa_llm.concurrency.cross_thread import WakeUpQueue
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -60,7 +60,7 @@ class Board:
         self.loop = asyncio.get_running_loop()
         self.context = contextvars.copy_context()
         self.began = self.clock()
-        self._mailbox = Mailbox(self.loop)
+        self._wake_up_queue = WakeUpQueue(self.loop)
         self._thread_id = threading.get_ident()
 
     def now(self) -> float:
@@ -78,7 +78,7 @@ class Board:
         if threading.get_ident() == self._thread_id:
             function(*args)
         else:
-            self._mailbox.put(functools.partial(function, *args))
+            self._wake_up_queue.put(functools.partial(function, *args))
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition holds; it is looked at whenever a turn changes. One may wait at a time."""

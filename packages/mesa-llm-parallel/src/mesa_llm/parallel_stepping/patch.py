@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa.agent import AgentSet
 
-from mesa_llm.activation.turn import turn_in
+from mesa_llm.activation.context import turn_in
 from mesa_llm.errors import ConfigurationError, TurnError
 from mesa_llm.llm_agent.parallel_check import warn_not_parallel
 from mesa_llm.parallel_stepping import mesa_compat

@@ -53,6 +53,12 @@ class PausableTimer:
         if self._n_pauses == 0 and not self._is_cancelled:
             self._run()
 
+    @property
+    def seconds_left(self) -> float:
+        """The time that is left, about. May be read from any thread."""
+        handle = self._handle
+        return max(0.0, handle.when() - self._loop.time()) if isinstance(handle, asyncio.TimerHandle) else self._left
+
     def cancel(self) -> None:
         """Never call."""
         self._is_cancelled = True

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from mesa_llm.clients.messages import Source  # at runtime, for libraries that read annotations, as pydantic does
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.parallel_stepping.failures import described
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mesa_llm.activation.call import ModelCall
 
 type Phase = Literal["decide", "wait", "act", "settle"]
 type Outcome = Literal["acted", "ended", "failed", "failed acting", "fell back", "called off", "left"]
@@ -51,6 +54,7 @@ class CallSpan:
             run; or the model, to an identical call with which this one `shared` its answer.
         latency_s: seconds that the exchange took which gave the answer (see `LLMResponse.latency_s`). `None` for a
             call that failed, was replayed or shared, and where the client does not measure it.
+        waited_s: seconds that it waited in queues of our own limits.
     """
 
     phase: Phase
@@ -63,6 +67,36 @@ class CallSpan:
     error: str | None = None
     source: Source = "model"
     latency_s: float | None = None
+    waited_s: float = 0.0
+
+    @classmethod
+    def of(cls, call: ModelCall, phase: Phase, *, start: float, end: float) -> Self:
+        """What is to be reported of a call that has ended.
+
+        Args:
+            call: the call.
+            phase: where it was made.
+            start: seconds since the step began.
+            end: seconds since the step began.
+        """
+        response, error = call.response, call.error
+        if response is None:
+            retries = getattr(error, "retries", 0)
+            text = None if error is None else described(error)
+            return cls(phase, start, end, retries=retries, error=text, waited_s=call.waited)
+        return cls(
+            phase,
+            start,
+            end,
+            prompt_tokens=response.usage.prompt_tokens,
+            completion_tokens=response.usage.completion_tokens,
+            cost=response.cost,
+            retries=response.retries,
+            error=None if error is None else described(error),
+            source=response.source,
+            latency_s=response.latency_s,
+            waited_s=call.waited,
+        )
 
     @property
     def duration_s(self) -> float:
@@ -268,8 +302,9 @@ class StepReport(_Totals):
 
     @property
     def peak_concurrency(self) -> int:
-        """The most calls that were in flight at once, those that waited in a limit included."""
-        edges = sorted(edge for call in self._model_calls() for edge in ((call.start, 1), (call.end, -1)))
+        """The most calls that were in flight at once, counting none while it waited in a queue of our own limits."""
+        calls = self._model_calls()
+        edges = sorted(edge for call in calls for edge in ((call.start + call.waited_s, 1), (call.end, -1)))
         return max(accumulate(change for _, change in edges), default=0)
 
     def as_dict(self) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation import ModelCall, step_of
+from mesa_llm.activation import step_of
 from mesa_llm.parallel_stepping.failures import described, name_of
-from mesa_llm.parallel_stepping.report import AgentReport, CallSpan, Outcome, Phase, StepReport
+from mesa_llm.parallel_stepping.report import AgentReport, Outcome, StepReport
 from mesa_llm.parallel_stepping.turn import AgentTurn, State
 
 if TYPE_CHECKING:
@@ -73,13 +73,7 @@ def _agent_report(step: ParallelStep, turn: AgentTurn, *, logs_agents: bool) -> 
         outcome=_outcome(turn, fallback),
         error=next((described(part.error) for part in in_order if part.error is not None), None),
         spans=turn.spans if fallback is None else turn.spans + fallback.spans,
-        model_calls=tuple(
-            [
-                _call_span(phase, call.started - step.board.began, end, call)
-                for part in in_order
-                for phase, end, call in tuple(part.calls)
-            ]
-        ),
+        model_calls=tuple([call for part in in_order for call in tuple(part.calls)]),
         conflicts=turn.conflicts if fallback is None else turn.conflicts + fallback.conflicts,
         settle_error=None if turn.settle_error is None else described(turn.settle_error),
     )
@@ -105,19 +99,3 @@ def _outcome(turn: AgentTurn, fallback: AgentTurn | None) -> Outcome:
     if turn.called_off or turn.state is State.NOT_STARTED:
         return "called off"
     return "acted" if turn.acted else "ended"
-
-
-def _call_span(phase: Phase, start: float, end: float, call: ModelCall) -> CallSpan:
-    response, error = call.response, call.error
-    return CallSpan(
-        phase,
-        start,
-        end,
-        prompt_tokens=response.usage.prompt_tokens if response else 0,
-        completion_tokens=response.usage.completion_tokens if response else 0,
-        cost=response.cost if response else None,
-        retries=response.retries if response else getattr(error, "retries", 0),
-        error=None if error is None else described(error),
-        source=response.source if response else "model",
-        latency_s=response.latency_s if response else None,
-    )

@@ -11,8 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, override
 
-from mesa_llm.activation import entered
-from mesa_llm.activation.decisions import queued
+from mesa_llm.activation.context import current_turn, entered
 from mesa_llm.activation.method_pairs import nearer_method
 from mesa_llm.concurrency import worker_thread
 from mesa_llm.concurrency.calling_loop import GRACE
@@ -209,8 +208,13 @@ class ThreadRunner(Runner):
                 return
             self._is_taking = True
         if not self._slots.acquire(blocking=False):
-            with queued():
+            turn = current_turn()
+            leave = None if turn is None else turn.queue()
+            try:
                 self._slots.acquire()
+            finally:
+                if leave is not None:
+                    leave()
         with self._lock:
             self._is_taking = False
             self._lock.notify_all()

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import current_turn
+from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.repeats import log_counts
-from mesa_llm.activation.turn import turn_in
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.concurrency.calling_loop import GRACE
 from mesa_llm.errors import MesaLLMError

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 from collections.abc import Awaitable, Callable, Generator, Hashable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol, override
 
 from mesa_llm.activation import ModelCall, Turn
-from mesa_llm.activation.origin import AgentStep, begin_agent_step
+from mesa_llm.activation.call import AgentStep, begin_agent_step
 from mesa_llm.errors import DecisionTimeoutError, MesaLLMError, StepAborted, TurnError
 from mesa_llm.parallel_stepping.failures import name_of
 from mesa_llm.parallel_stepping.pausable_timer import PausableTimer
-from mesa_llm.parallel_stepping.report import Phase, Span
+from mesa_llm.parallel_stepping.report import CallSpan, Phase, Span
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -75,7 +76,7 @@ class AgentTurn(Turn):
         was_alone: whether the agent's step has ended before the next one could start: it has waited for nothing.
         waited_without_turn: whether the agent has waited for something and ended without a turn.
         spans: what it was doing when.
-        calls: its model calls that have ended: in which phase they began, when they ended, and what they were.
+        calls: its model calls that have ended.
         conflicts: what it was refused since another agent had been first.
         settle_error: what its memory's upkeep has failed with.
         finished: whether nothing of the agent's step runs: it has not begun, or has come to its end.
@@ -131,7 +132,7 @@ class AgentTurn(Turn):
         self.was_alone = False
         self.waited_without_turn = False
         self.spans: tuple[Span, ...] = ()
-        self.calls: list[tuple[Phase, float, ModelCall]] = []
+        self.calls: list[CallSpan] = []
         self.conflicts: tuple[str, ...] = ()
         self.settle_error: BaseException | None = None
         self.finished = True
@@ -207,7 +208,8 @@ class AgentTurn(Turn):
 
     @override
     def call_ended(self, call: ModelCall) -> None:
-        self.calls.append((self._open_calls.pop(call), self.board.now(), call))
+        phase, board = self._open_calls.pop(call), self.board
+        self.calls.append(CallSpan.of(call, phase, start=call.started - board.began, end=board.now()))
         self.board.progress += 1
         self.runner.stop_waiting()
         if self.called_off:
@@ -220,6 +222,10 @@ class AgentTurn(Turn):
             return nothing
         self.board.call(timer.pause)
         return lambda: self.board.call(timer.resume)
+
+    @override
+    def seconds_left(self) -> float:
+        return math.inf if (timer := self._timer) is None else timer.seconds_left
 
     @override
     def stage(self, commit: Callable[[], None], drop: Callable[[], None]) -> None:

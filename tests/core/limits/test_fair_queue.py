@@ -1,7 +1,6 @@
-"""A line: first come, first served, and nothing lost."""
+"""A fair queue: first come, first served, and nothing lost."""
 
 import asyncio
-import contextlib
 import math
 
 import pytest
@@ -9,7 +8,8 @@ from helpers.virtual_time import now, run_in_virtual_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesa_llm.limits.line import Line
+from mesa_llm.activation.call import ModelCall
+from mesa_llm.limits.fair_queue import FairQueue
 
 
 class Store:
@@ -18,7 +18,7 @@ class Store:
     def __init__(self, held):
         self.held = held
         self.admitted = []
-        self.line = Line(self.take, self.put)
+        self.queue = FairQueue(self.take, self.put)
 
     def take(self, wanted):
         if wanted > self.held:
@@ -36,7 +36,7 @@ def test_who_is_first_is_not_overtaken_by_who_wants_less():
         store, served = Store(1), []
 
         async def want(n):
-            await store.line.enter(n)
+            await store.queue.enter(n, ModelCall())
             served.append(n)
 
         waiting = [asyncio.create_task(want(n)) for n in (3, 1, 2)]
@@ -44,7 +44,7 @@ def test_who_is_first_is_not_overtaken_by_who_wants_less():
         assert served == []
         for _ in range(3):
             store.put(2)
-            store.line.move()
+            store.queue.move()
             await asyncio.sleep(0)
         await asyncio.gather(*waiting)
         return served
@@ -57,13 +57,13 @@ def test_admission_is_in_order_and_who_comes_meanwhile_need_not_wait_for_others_
         store, resumed = Store(0), []
 
         async def want(wanted):
-            await store.line.enter(wanted)
+            await store.queue.enter(wanted, ModelCall())
             resumed.append(wanted)
 
         first = asyncio.create_task(want(1))
         await asyncio.sleep(0)
         store.put(3)
-        store.line.move()  # the first is admitted here, and resumes in the next pass of the loop
+        store.queue.move()  # the first is admitted here, and resumes in the next pass of the loop
         await want(2)
         await first
         return store.admitted, resumed
@@ -71,19 +71,22 @@ def test_admission_is_in_order_and_who_comes_meanwhile_need_not_wait_for_others_
     assert run_in_virtual_time(main()) == ([1, 2], [2, 1])
 
 
-def test_a_place_goes_back_whatever_ends_the_wait(monkeypatch):
-    @contextlib.contextmanager
-    def in_line():
-        yield
-        raise LookupError("an observer fails")
+def test_a_place_goes_back_whatever_ends_the_wait():
+    def fail(waits):
+        if not waits:
+            raise LookupError("a listener fails")
+
+    async def want(store):
+        call = ModelCall()
+        with call.watched(fail):
+            await store.queue.enter(1, call)
 
     async def main():
         store = Store(0)
-        monkeypatch.setattr("mesa_llm.limits.line.in_line", in_line)
-        waiting = [asyncio.create_task(store.line.enter(1)) for _ in range(3)]
+        waiting = [asyncio.create_task(want(store)) for _ in range(3)]
         await asyncio.sleep(0)
         store.put(1)
-        store.line.move()
+        store.queue.move()
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(result) for result in results] == [LookupError] * 3
         return store.held
@@ -93,8 +96,10 @@ def test_a_place_goes_back_whatever_ends_the_wait(monkeypatch):
 
 def test_it_tries_again_when_it_was_told_to():
     async def main():
-        line = Line(lambda opens: max(0.0, opens - now()), lambda item: None)
-        await asyncio.gather(line.enter(3.0), line.enter(2.0), line.enter(5.0))
+        queue = FairQueue(lambda opens: max(0.0, opens - now()), lambda item: None)
+        await asyncio.gather(
+            queue.enter(3.0, ModelCall()), queue.enter(2.0, ModelCall()), queue.enter(5.0, ModelCall())
+        )
         return now()
 
     assert run_in_virtual_time(main()) == 5.0
@@ -107,8 +112,10 @@ def test_a_failure_to_take_is_the_callers_and_the_next_one_goes_on():
         return max(0.0, 1.0 - now())
 
     async def main():
-        line = Line(take, lambda item: None)
-        return await asyncio.gather(*map(line.enter, ("good", "bad", "good")), return_exceptions=True)
+        queue = FairQueue(take, lambda item: None)
+        return await asyncio.gather(
+            *(queue.enter(item, ModelCall()) for item in ("good", "bad", "good")), return_exceptions=True
+        )
 
     first, second, third = run_in_virtual_time(main())
     assert (first, str(second), third) == (None, "bad", None)
@@ -117,10 +124,10 @@ def test_a_failure_to_take_is_the_callers_and_the_next_one_goes_on():
 def test_a_place_that_is_given_in_the_moment_of_cancellation_goes_to_the_next():
     async def main():
         store = Store(0)
-        first, second = (asyncio.create_task(store.line.enter(1)) for _ in range(2))
+        first, second = (asyncio.create_task(store.queue.enter(1, ModelCall())) for _ in range(2))
         await asyncio.sleep(0)
         store.put(1)
-        store.line.move()
+        store.queue.move()
         first.cancel()
         await second
         with pytest.raises(asyncio.CancelledError):
@@ -137,11 +144,11 @@ def test_a_failure_in_the_moment_of_cancellation_is_nobodys():
         return math.inf
 
     async def main():
-        line = Line(take, lambda item: pytest.fail("it has taken nothing"))
-        waiting = asyncio.create_task(line.enter(1))
+        queue = FairQueue(take, lambda item: pytest.fail("it has taken nothing"))
+        waiting = asyncio.create_task(queue.enter(1, ModelCall()))
         await asyncio.sleep(0)
         failing.append(True)
-        line.move()
+        queue.move()
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -153,7 +160,10 @@ def test_a_failure_in_the_moment_of_cancellation_is_nobodys():
 def test_when_the_first_gives_up_the_next_is_tried():
     async def main():
         store = Store(1)
-        big, small = asyncio.create_task(store.line.enter(5)), asyncio.create_task(store.line.enter(1))
+        big, small = (
+            asyncio.create_task(store.queue.enter(5, ModelCall())),
+            asyncio.create_task(store.queue.enter(1, ModelCall())),
+        )
         await asyncio.sleep(0)
         big.cancel()
         await small
@@ -177,14 +187,14 @@ def test_whoever_comes_and_gives_up_nothing_is_lost_and_the_order_is_kept(visits
         came.append(number)
         wanted = Wanted(amount)
         wanted.number = number
-        await store.line.enter(wanted)
+        await store.queue.enter(wanted, ModelCall())
         served.add(number)
         assert store.held >= 0
         try:
             await asyncio.sleep(kept)
         finally:
             store.put(wanted)
-            store.line.move()
+            store.queue.move()
 
     async def main():
         store = Store(size)

@@ -1,8 +1,8 @@
-"""Work and results handed from one thread to the event loop of another, many at a time.
+"""Calls from one thread to the event loop of another, many at a time.
 
-Waking a loop up costs more than what it is woken for: a system call here, a switch of threads there. Calls that set out
-together, or come back together, wake it up once. `asyncio.run_coroutine_threadsafe` and `asyncio.wrap_future` do the
-same, and follow the same rules, with one waking for each call.
+Waking a loop up costs a system call and a switch of threads, more than the work that it is woken for. Calls that are
+sent together, or return together, share one wake-up. `asyncio.run_coroutine_threadsafe` and `asyncio.wrap_future` have
+the same semantics with one wake-up for each call.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
 from typing import Any, override
 
+from mesa_llm.concurrency.forks import in_forked_child
 
-class Mailbox:
-    """What other threads want an event loop to call, in the order in which they ask.
+
+class WakeUpQueue:
+    """Callbacks from other threads for one event loop, called in the order in which they were put.
 
     Args:
         loop: the loop; held weakly.
@@ -29,7 +30,7 @@ class Mailbox:
         self._loop = weakref.ref(loop)
         self._waiting: deque[Callable[[], object]] = deque()
         self._is_woken = False
-        # Not that of whoever comes first: an agent's leads to its model, and the loop would keep it for a while.
+        # An empty context: the first caller's references its agent and model, and the loop would keep both alive.
         self._context = contextvars.Context()
 
     def put(self, callback: Callable[[], object]) -> None:
@@ -43,18 +44,18 @@ class Mailbox:
         if loop is None:
             return
         try:
-            self._is_woken = True  # before: else it might be emptied before it is marked, and nobody would come again
+            self._is_woken = True  # before the call: the loop may empty the queue at once
             loop.call_soon_threadsafe(self._empty, context=self._context)
-        except BaseException:  # Ctrl-C in between included: whoever comes next must wake it up
+        except BaseException:  # Ctrl-C included: the next caller must wake the loop up
             self._is_woken = False
             raise
 
     def _empty(self) -> None:
-        self._is_woken = False  # first: whoever comes from now on wakes the loop up again
+        self._is_woken = False  # first: a callback put from now on wakes the loop up again
         try:
             while self._waiting:
                 self._waiting.popleft()()
-        except BaseException:  # Ctrl-C, say: it is not to be the end of the others
+        except BaseException:  # such as Ctrl-C: the other callbacks must still run
             if self._waiting:
                 asyncio.get_running_loop().call_soon(self._empty, context=self._context)
             raise
@@ -70,7 +71,7 @@ class _Sent[T]:
         ended: called on the loop's thread when it has ended.
 
     Attributes:
-        begins_anyway: whether it begins even if it is called off before, to be cancelled where it first waits.
+        begins_anyway: whether it starts even if it was cancelled before, and is cancelled where it first waits.
     """
 
     __slots__ = ("_context", "_coroutine", "_ended", "_is_cancelling", "_loop", "_task", "begins_anyway")
@@ -125,7 +126,7 @@ class _Sent[T]:
         raise NotImplementedError
 
 
-class Call[T](_Sent[T], Future[T]):
+class BlockingCall[T](_Sent[T], Future[T]):
     """A coroutine that runs on the event loop of another thread, for which a thread can wait.
 
     Cancelling it cancels the coroutine. The arguments are those of `LoopThread.submit`, and the loop.
@@ -167,11 +168,11 @@ class Call[T](_Sent[T], Future[T]):
             self.set_result(task.result())
 
 
-class Errand[T](_Sent[T]):
+class AwaitedCall[T](_Sent[T]):
     """A coroutine that runs on the event loop of another thread, awaited on the one where this is made.
 
     Awaiting it gives what the coroutine returns or raises. Whoever is cancelled while he awaits it must cancel it. It
-    does what a `Call` does, at half the cost: a thread cannot wait for it. The arguments are those of
+    does what a `BlockingCall` does, at half the cost: a thread cannot wait for it. The arguments are those of
     `LoopThread.send`, and the loop.
     """
 
@@ -188,7 +189,7 @@ class Errand[T](_Sent[T]):
         super().__init__(coroutine, loop, context=context, ended=ended, begins_anyway=True)
         home = asyncio.get_running_loop()
         self._arrival: asyncio.Future[T] = home.create_future()
-        self._home = _mailbox_of(home)
+        self._home = _wake_up_queue_of(home)
         self._is_cancelled = False
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -230,16 +231,15 @@ def nothing() -> None:
     """Nothing is to be done."""
 
 
-_mailboxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox] = weakref.WeakKeyDictionary()
+_wake_up_queues: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, WakeUpQueue] = weakref.WeakKeyDictionary()
 
 
-def _mailbox_of(loop: asyncio.AbstractEventLoop) -> Mailbox:
-    mailbox = _mailboxes.get(loop)
-    if mailbox is None:  # a loop runs on one thread, so nobody else makes it at the same time
-        mailbox = _mailboxes[loop] = Mailbox(loop)
-    return mailbox
+def _wake_up_queue_of(loop: asyncio.AbstractEventLoop) -> WakeUpQueue:
+    queue = _wake_up_queues.get(loop)
+    if queue is None:  # a loop runs on one thread, so nobody else makes it at the same time
+        queue = _wake_up_queues[loop] = WakeUpQueue(loop)
+    return queue
 
 
-if hasattr(os, "register_at_fork"):
-    # A thread that was just waking a loop up is not in the child, so it might never be woken there.
-    os.register_at_fork(after_in_child=_mailboxes.clear)
+# A thread that was just waking a loop up is not in the child, so the loop might never be woken there.
+in_forked_child(_wake_up_queues.clear)

@@ -1,21 +1,24 @@
-"""Calls that wait for the same thing, first come, first served."""
+"""Calls that wait for the same thing, first come, first served; and state that belongs to one event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+import weakref
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
-from mesa_llm.limits.waiting import in_line
+from mesa_llm.activation.call import ModelCall
 
 
-class Line[T]:
-    """A line of calls on one event loop. Nobody is overtaken, and who leaves takes nothing along.
+class FairQueue[T]:
+    """A queue of calls on one event loop. No call overtakes another, and a call that leaves early takes nothing along.
 
     Args:
         take: takes what a call needs, or takes nothing and gives the seconds after which to try again (`math.inf`:
-            when `move` is called); 0.0 if it has taken. Only the first in line is tried. If it raises, the call does.
+            when `move` is called); 0.0 if it has taken. Only the first in the queue is tried. If it raises, so does
+            the call.
         give_back: gives back what a call has taken that fails or is cancelled before it goes on.
     """
 
@@ -25,15 +28,20 @@ class Line[T]:
         self._waiting: deque[tuple[T, asyncio.Future[None]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def enter(self, item: T) -> None:
-        """Wait for one's place. Returns at once, without yielding to the loop, if there is one and nobody waits."""
+    async def enter(self, item: T, call: ModelCall) -> None:
+        """Wait for a place. Returns at once, without yielding to the loop, if there is one and no call waits.
+
+        Args:
+            item: what the call needs.
+            call: the call that waits.
+        """
         if not self._waiting and self._take(item) <= 0:
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, place))
         try:
             self.move()  # starts the timer
-            with in_line():
+            with call.queued():
                 await place
         except BaseException:
             # Whatever ended the wait, a place that was granted goes back, and one that was not is wanted no longer.
@@ -43,7 +51,7 @@ class Line[T]:
             raise
 
     def move(self) -> None:
-        """Let those go for whom there is a place now. To be called whenever something has been given back."""
+        """Let those calls go for which there is a place now. To be called whenever something has been given back."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -61,3 +69,31 @@ class Line[T]:
                         return
                     place.set_result(None)
             self._waiting.popleft()
+
+
+class PerLoop[T]:
+    """One value for each event loop that asks for it.
+
+    Futures belong to one loop, and so does what is in flight. A process has one transport loop, and a forked child one
+    of its own, where nothing of the parent's is in flight. A copy starts without values.
+    """
+
+    def __init__(self) -> None:
+        self._values: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, T] = weakref.WeakKeyDictionary()
+        self._latest: T | None = None
+
+    def get(self, make: Callable[[], T]) -> T:
+        """The value of the running loop, made when it is first asked for."""
+        loop = asyncio.get_running_loop()
+        value = self._values.get(loop)
+        if value is None:
+            value = self._values[loop] = self._latest = make()
+        return value
+
+    @property
+    def latest(self) -> T | None:
+        """The value that was made last, `None` before the first. May be read from any thread."""
+        return self._latest
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError, Future
 
 import pytest
 
-from mesa_llm.concurrency import hand_over
+from mesa_llm.concurrency import cross_thread
 from mesa_llm.concurrency.loop_thread import LoopThread
 
 variable = contextvars.ContextVar("variable", default="unset")
@@ -81,8 +81,8 @@ def test_calls_that_set_out_together_wake_the_loop_once_and_start_in_order(helpe
 async def test_answers_that_come_together_wake_the_loop_once_and_arrive_in_order(helper, monkeypatch):
     arrived = []
 
-    async def listen(errand):
-        arrived.append(await errand)
+    async def listen(call):
+        arrived.append(await call)
 
     go_on = block(helper)
     listening = [asyncio.create_task(listen(send(helper, value(n)))) for n in range(20)]
@@ -96,9 +96,9 @@ async def test_answers_that_come_together_wake_the_loop_once_and_arrive_in_order
 
 
 async def test_an_answer_that_is_there_already(helper):
-    errand = send(helper, value(3))
+    call = send(helper, value(3))
     helper.submit(asyncio.sleep(0)).result(30)
-    assert await errand == 3
+    assert await call == 3
 
 
 async def test_errors_arrive(helper):
@@ -204,7 +204,7 @@ def test_a_call_that_has_ended_cannot_be_cancelled(helper):
     assert call.result() == 1
 
 
-async def test_cancelling_an_errand_lets_who_waits_go_on_at_once_and_cancels_the_coroutine_once(helper):
+async def test_cancelling_a_call_lets_who_waits_go_on_at_once_and_cancels_the_coroutine_once(helper):
     running, cancelled, ended = threading.Event(), [], threading.Event()
 
     async def wait():
@@ -216,19 +216,19 @@ async def test_cancelling_an_errand_lets_who_waits_go_on_at_once_and_cancels_the
             await asyncio.sleep(0)
             raise
 
-    errand = send(helper, wait(), ended=ended.set)
+    call = send(helper, wait(), ended=ended.set)
     await asyncio.to_thread(running.wait, 30)
     go_on = block(helper)
-    errand.cancel()
-    errand.cancel()
+    call.cancel()
+    call.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await errand  # although the helper stands still
+        await call  # although the helper stands still
     go_on.set()
     assert await asyncio.to_thread(ended.wait, 30)
     assert cancelled == ["once"]
 
 
-async def test_an_errand_that_is_cancelled_before_it_could_begin_begins_and_is_cancelled_where_it_waits(helper):
+async def test_a_call_that_is_cancelled_before_it_could_begin_begins_and_is_cancelled_where_it_waits(helper):
     met, over = [], threading.Event()
 
     async def ask():
@@ -236,22 +236,22 @@ async def test_an_errand_that_is_cancelled_before_it_could_begin_begins_and_is_c
         await asyncio.Event().wait()
 
     go_on = block(helper)
-    errand = send(helper, ask(), ended=over.set)
-    errand.cancel()
+    call = send(helper, ask(), ended=over.set)
+    call.cancel()
     go_on.set()
     assert await asyncio.to_thread(over.wait, 30)
     assert met == ["begun"]
 
 
-async def test_an_errand_that_has_ended_can_be_cancelled_without_effect(helper):
-    errand = send(helper, value(1))
-    assert await errand == 1
-    errand.cancel()
+async def test_a_call_that_has_ended_can_be_cancelled_without_effect(helper):
+    call = send(helper, value(1))
+    assert await call == 1
+    call.cancel()
     await asyncio.sleep(0)
-    assert await errand == 1
+    assert await call == 1
 
 
-async def test_who_sent_an_errand_is_told_of_its_end_where_it_runs(helper):
+async def test_who_sent_a_call_is_told_of_its_end_where_it_runs(helper):
     told = []
     await send(helper, value(1), ended=lambda: told.append(threading.current_thread().name))
     assert told == ["helper"]
@@ -281,16 +281,16 @@ async def _sent(helper, coroutine):
     return await send(helper, coroutine)
 
 
-def test_a_mailbox_keeps_nothing_of_the_context_of_who_puts_something_in(helper):
+def test_a_wake_up_queue_keeps_nothing_of_the_context_of_who_puts_something_in(helper):
     """An agent's context leads to its model, and a loop may keep the one in which it was woken up for a while."""
     seen = []
     variable.set("mine")
-    hand_over.Mailbox(helper.loop).put(lambda: seen.append(variable.get()))
+    cross_thread.WakeUpQueue(helper.loop).put(lambda: seen.append(variable.get()))
     helper.submit(asyncio.sleep(0)).result(30)
     assert seen == ["unset"]
 
 
-async def test_the_end_of_an_errand_comes_in_the_context_that_it_is_given(helper):
+async def test_the_end_of_a_call_comes_in_the_context_that_it_is_given(helper):
     seen = []
     context = contextvars.copy_context()
     context.run(variable.set, "lent")
@@ -301,14 +301,14 @@ async def test_the_end_of_an_errand_comes_in_the_context_that_it_is_given(helper
 
 def test_an_interrupt_in_what_is_called_does_not_lose_what_is_to_be_called_after_it(helper):
     called = []
-    mailbox = hand_over.Mailbox(helper.loop)
+    queue = cross_thread.WakeUpQueue(helper.loop)
 
     def interrupt():
         raise KeyboardInterrupt
 
     go_on = block(helper)
-    mailbox.put(interrupt)
-    mailbox.put(lambda: called.append("next"))
+    queue.put(interrupt)
+    queue.put(lambda: called.append("next"))
     go_on.set()
     helper.submit(asyncio.sleep(0)).result(30)
     assert called == ["next"]
@@ -330,9 +330,9 @@ async def _only_sent(helper, ended):
     send(helper, value(1), ended=ended.set)
 
 
-def test_mailboxes_do_not_keep_loops_alive(helper):
-    before = len(hand_over._mailboxes)
+def test_wake_up_queues_do_not_keep_loops_alive(helper):
+    before = len(cross_thread._wake_up_queues)
     assert [asyncio.run(_sent(helper, value(1))) for _ in range(5)] == [1] * 5
 
     gc.collect()
-    assert len(hand_over._mailboxes) <= before
+    assert len(cross_thread._wake_up_queues) <= before

@@ -1,0 +1,296 @@
+"""A model call: whose it is, how long it may take, how long it has waited, and how it has ended.
+
+Its identity is the agent, which of the agent's own steps it is, and which call of that step. Parallel stepping and
+plain Mesa give a call the same identity, so journals, seeds and traces that use it work in both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mesa_llm.activation.clock import step_of
+from mesa_llm.activation.context import current_agent_step, current_turn
+
+if TYPE_CHECKING:
+    from mesa import Agent
+
+    from mesa_llm.activation.turn import Turn
+    from mesa_llm.errors import DecisionTimeoutError
+
+_COUNT = "_mesa_llm_count"
+_counting = threading.Lock()  # protects counts of calls: an agent may ask from several threads
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CallOrigin:
+    """Where in a run a model call is made. The same in every run of the same model with the same answers.
+
+    Attributes:
+        step: which of the agent's own steps it is; 1 for the first, 0 before it. After a step, calls count with it.
+        agent_id: the agent's `unique_id`.
+        agent_class: the name of its class.
+        call: which call of the agent in this step it is; 1 for the first. Calls that an agent makes side by side are
+            numbered as they come.
+        model: the Mesa model.
+        model_step: the model's step, see `step_of`; not part of the identity.
+    """
+
+    step: int
+    agent_id: int
+    agent_class: str
+    call: int
+    model: Any
+    model_step: int
+
+
+@dataclass(slots=True)
+class _Count:
+    """An agent's own step, and how many calls it has made in it. Kept on the agent, and copied with it."""
+
+    step: int = 0
+    calls: int = 0
+
+
+class AgentStep:
+    """One of an agent's own steps, made by a runner or by the agent itself; numbers the calls that the agent makes.
+
+    Args:
+        agent: the agent.
+        count: which of its steps it is; counts its calls.
+
+    Attributes:
+        agent: the agent.
+        index: which of the agent's own steps it is; 1 for the first, 0 before it.
+    """
+
+    __slots__ = ("__weakref__", "_count", "_on_timeout", "agent", "index")
+
+    def __init__(self, agent: Agent, count: _Count) -> None:
+        self.agent = agent
+        self.index = count.step
+        self._count = count
+        self._on_timeout: tuple[Callable[[DecisionTimeoutError], object], ...] = ()
+
+    def next_call(self) -> CallOrigin:
+        """The identity of the next call, but for its request."""
+        with _counting:
+            self._count.calls += 1
+            call = self._count.calls
+        agent = self.agent
+        return CallOrigin(
+            step=self.index,
+            agent_id=agent.unique_id,
+            agent_class=type(agent).__name__,
+            call=call,
+            model=agent.model,
+            model_step=step_of(agent.model),
+        )
+
+    def on_timeout(self, callback: Callable[[DecisionTimeoutError], object]) -> None:
+        """Have a client called when the agent's time to decide is up; on the thread of the step.
+
+        Args:
+            callback: gets the error that the agent ends with.
+        """
+        self._on_timeout += (callback,)
+
+    def time_is_up(self, error: DecisionTimeoutError) -> None:
+        """Called by the runner, before it cancels the agent's calls.
+
+        Args:
+            error: what the agent ends with.
+        """
+        for callback in self._on_timeout:
+            callback(error)
+
+
+def begin_agent_step(agent: Agent) -> AgentStep:
+    """Count one more of an agent's own steps.
+
+    Args:
+        agent: the agent.
+
+    Returns:
+        The step that begins.
+    """
+    count = _Count(_count_of(agent).step + 1)
+    setattr(agent, _COUNT, count)
+    return AgentStep(agent, count)
+
+
+def last_agent_step(agent: Agent) -> AgentStep:
+    """The last of an agent's own steps, for a call that the agent makes outside of them.
+
+    Args:
+        agent: the agent.
+    """
+    count = _count_of(agent)
+    setattr(agent, _COUNT, count)
+    return AgentStep(agent, count)
+
+
+def _count_of(agent: Agent) -> _Count:
+    count: _Count | None = getattr(agent, _COUNT, None)
+    return _Count() if count is None else count
+
+
+def nothing_to_cancel() -> None:
+    """What cancels a call that cannot be cancelled, or has ended."""
+
+
+class ModelCall:
+    """One call to a model, from its start to its end. Clients find it at `request.call`.
+
+    Waiting is noted on the transport loop only; the rest may be read from any thread.
+
+    Attributes:
+        agent_step: the step of the agent that makes it; `None` if no agent does, and when the call has ended.
+        origin: its identity; `None` if no agent makes it, and when the call has ended.
+        cancel: ends a call that blocks a thread, when the agent's step is called off.
+        response: the `LLMResponse`; set by whoever makes the call, as soon as there is one.
+        error: what the call has raised.
+        started: when it was sent, on the clock of `time.perf_counter`, in seconds.
+        turn: the turn of the agent; `None` if nobody runs agents in parallel, and when the call has ended.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_clock",
+        "_listeners",
+        "_resume",
+        "_wait_began",
+        "_waited",
+        "_waits",
+        "agent_step",
+        "cancel",
+        "error",
+        "origin",
+        "response",
+        "started",
+        "turn",
+    )
+
+    def __init__(self) -> None:
+        self.agent_step: AgentStep | None = None
+        self.origin: CallOrigin | None = None
+        self.cancel: Callable[[], object] = nothing_to_cancel
+        self.response: Any = None
+        self.error: BaseException | None = None
+        self.started = time.perf_counter()
+        self.turn: Turn | None = None
+        self._waits = 0  # queues in which it waits: a client may ask its inner one several times at once
+        self._clock: Callable[[], float] = time.monotonic
+        self._wait_began = 0.0
+        self._waited = 0.0
+        self._resume: Callable[[], None] | None = None
+        self._listeners: tuple[Callable[[bool], None], ...] = ()
+
+    def identify(self) -> None:
+        """Make it the next call of the agent that is calling, if one is. Called when the request is sent."""
+        self.turn = current_turn()
+        self.agent_step = current_agent_step()
+        self.origin = None if self.agent_step is None else self.agent_step.next_call()
+
+    def detach(self) -> None:
+        """Forget the agent: the client has ended, and what it leaves behind must not keep the model alive."""
+        self.agent_step = self.origin = self.turn = None
+
+    @property
+    def agent(self) -> Agent | None:
+        """The agent that makes the call; `None` if no agent does, and when the call has ended."""
+        return None if self.agent_step is None else self.agent_step.agent
+
+    def seconds_left(self) -> float:
+        """How long the agent's time to decide lasts still, in seconds, without time in queues; infinite without one."""
+        return math.inf if self.turn is None else self.turn.seconds_left()
+
+    @property
+    def waited(self) -> float:
+        """Seconds that the call has waited in queues so far, in our own limits; queues that overlap count once."""
+        return self._waited + (self._clock() - self._wait_began if self._waits else 0.0)
+
+    @contextmanager
+    def queued(self) -> Iterator[None]:
+        """Marks time that the call waits in a queue of ours: it does not count toward `decide_timeout`."""
+        self.begin_waiting()
+        try:
+            yield
+        finally:
+            self.end_waiting()
+
+    def begin_waiting(self) -> None:
+        """The call is queued."""
+        self._waits += 1
+        if self._waits == 1:
+            self._clock = asyncio.get_running_loop().time
+            self._wait_began = self._clock()
+            self._resume = None if self.turn is None else self.turn.queue()
+            for listener in self._listeners:
+                listener(True)
+
+    def end_waiting(self) -> None:
+        """The call leaves the queue."""
+        self._waits -= 1
+        if self._waits == 0:
+            self._waited += self._clock() - self._wait_began
+            if self._resume is not None:
+                self._resume()
+                self._resume = None
+            for listener in self._listeners:
+                listener(False)
+
+    @contextmanager
+    def watched(self, listener: Callable[[bool], None]) -> Iterator[None]:
+        """Have a client called when the call begins to wait in a queue (`True`), and when it goes on (`False`).
+
+        Args:
+            listener: called on the transport loop, in pairs.
+        """
+        self._listeners += (listener,)
+        if self._waits:
+            listener(True)
+        try:
+            yield
+        finally:
+            self._listeners = tuple(other for other in self._listeners if other is not listener)
+            if self._waits:
+                listener(False)
+
+    def __reduce__(self) -> tuple[type[ModelCall], tuple[()]]:
+        return ModelCall, ()  # the copy of a request has not been sent
+
+
+class model_call:  # noqa: N801 - used as `contextlib.suppress` is
+    """Marks the time in which an agent waits for a model. For sync and async code alike.
+
+        with model_call() as call:
+            call.response = my_client.generate(request)
+
+    Entering gives the call; set its `response`, so that its tokens are counted.
+    """
+
+    __slots__ = ("_call", "_turn")
+
+    def __init__(self, call: ModelCall | None = None) -> None:
+        self._call = ModelCall() if call is None else call
+        self._turn = current_turn()
+
+    def __enter__(self) -> ModelCall:
+        if self._turn is not None:
+            self._turn.call_started(self._call)
+        return self._call
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        call = self._call
+        if self._turn is not None:
+            call.error = error
+            self._turn.call_ended(call)
+        call.cancel = nothing_to_cancel
+        call.response = None  # a client may keep requests, and with them their calls

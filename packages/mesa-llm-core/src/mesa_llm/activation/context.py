@@ -1,0 +1,141 @@
+"""Which agent the running code belongs to: one context variable, which holds everything that core knows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar, copy_context
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mesa import Agent
+
+    from mesa_llm.activation.call import AgentStep, CallOrigin, ModelCall
+    from mesa_llm.activation.turn import Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What the running code belongs to.
+
+    Attributes:
+        turn: the turn of the agent, if a runner steps it.
+        agent_step: the step of an agent that no runner steps.
+        deciding: the turn for which a decision is being made.
+        stepping: the agent whose `step` or `astep` runs, hooks included.
+        call: the model call that the code of a client works for.
+    """
+
+    turn: Turn | None = None
+    agent_step: AgentStep | None = None
+    deciding: Turn | None = None
+    stepping: Agent | None = None
+    call: ModelCall | None = None
+
+
+_NOTHING = Running()
+_running: ContextVar[Running] = ContextVar("mesa_llm_running", default=_NOTHING)
+
+
+def current_turn() -> Turn | None:
+    """The turn of the calling agent; `None` if nobody runs agents in parallel, and in the code of a client."""
+    return _running.get().turn
+
+
+def current_agent_step() -> AgentStep | None:
+    """The step of the calling agent; `None` outside agents' steps, and in the code of a client."""
+    running = _running.get()
+    if running.agent_step is not None or running.turn is None:
+        return running.agent_step
+    return running.turn.agent_step
+
+
+def current_call() -> ModelCall | None:
+    """The call that a client is answering; `None` outside the code of clients."""
+    return _running.get().call
+
+
+def current_origin() -> CallOrigin | None:
+    """The identity of the call that a client is answering; `None` for a call that no agent makes.
+
+    The same as `request.call.origin`.
+    """
+    call = _running.get().call
+    return None if call is None else call.origin
+
+
+def is_deciding(turn: Turn) -> bool:
+    """Whether the running code makes a decision for a turn."""
+    return _running.get().deciding is turn
+
+
+def is_stepping(agent: Agent) -> bool:
+    """Whether the running code is part of an agent's `step` or `astep`."""
+    return _running.get().stepping is agent
+
+
+def turn_in(model: Any) -> Turn | None:
+    """The current turn if it is one in this model; `None` in a model of its own that an agent looks ahead with.
+
+    Args:
+        model: the Mesa model.
+    """
+    turn = current_turn()
+    return turn if turn is not None and turn.agent.model is model else None
+
+
+class within:  # noqa: N801 - used as `contextlib.suppress` is
+    """Change what the running code belongs to, for as long as the block lasts.
+
+    Args:
+        **changes: fields of `Running`.
+    """
+
+    __slots__ = ("_changes", "_token")
+
+    def __init__(self, **changes: Any) -> None:
+        self._changes = changes
+
+    def __enter__(self) -> None:
+        self._token = _running.set(replace(_running.get(), **self._changes))
+
+    def __exit__(self, *exception: object) -> None:
+        _running.reset(self._token)
+
+
+@contextmanager
+def in_agent_step(agent_step: AgentStep) -> Iterator[None]:
+    """Make calls of an agent that no runner steps known as its own.
+
+    Args:
+        agent_step: the step that the calls belong to.
+    """
+    with within(agent_step=agent_step):
+        yield
+
+
+def entered(turn: Turn, context: Context | None = None) -> Context:
+    """A copy of a context, by default the caller's, in which `turn` is the current turn.
+
+    Args:
+        turn: the turn.
+        context: the context to copy.
+    """
+    copied = copy_context() if context is None else context.copy()
+    copied.run(_running.set, Running(turn=turn))
+    return copied
+
+
+def detached(call: ModelCall) -> Context:
+    """A copy of the caller's context for the code of a client: it knows the call, and nothing else of the agent.
+
+    A client's timers and connections keep the context in which they were made, and may outlive the call by minutes;
+    they must not keep the agent's step and model alive as well.
+
+    Args:
+        call: the call that the client answers.
+    """
+    copied = copy_context()
+    copied.run(_running.set, Running(call=call))
+    return copied
