@@ -1,16 +1,15 @@
 """Who speaks OpenAI's chat completions API: where they are, and where their keys are looked for.
 
-The names are litellm's, so that the same `provider/model` works with either transport; `llama_cpp` and `sglang`, which
-litellm has no name for, work with the direct one alone.
+The names are litellm's, so that the same `provider/model` works with either transport; `llama_cpp` and `sglang`, for
+which litellm has no name, work with the direct one alone.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from mesa_llm.clients.addresses import http_parts
 from mesa_llm.clients.failures import set_key
 from mesa_llm.errors import ConfigurationError, MissingAPIKeyError, UnknownModelError
 from mesa_llm.errors.shown_text import masked_address
@@ -21,10 +20,10 @@ class Provider:
     """A provider, or a kind of server.
 
     Attributes:
-        api_base: its base URL; for a server of one's own the one that it has by default; `None` if there is none.
+        api_base: its base URL; for a server of one's own the default one, `None` if it has no default.
         key_variables: environment variables in which its key is looked for, the usual one first.
         base_variables: environment variables in which its base URL is looked for.
-        needs_key: whether its own address wants a key. An address that is given may always do without.
+        needs_key: whether its own address wants a key. An address that is given never has to have one.
     """
 
     api_base: str | None
@@ -80,14 +79,14 @@ PROVIDERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectSettings:
-    """Where a model is asked.
+    """Where and as whom the direct transport asks a model.
 
     Attributes:
-        model: its name there, without the provider.
+        model: the model's name there, without the provider.
         api_base: the base URL.
-        api_key: the key; `None` where there is none, and none is needed.
-        key_variables: where the key is looked for if none is given.
-        is_own_server: whether the address is of the user's own choice, and so may be wrong.
+        api_key: the key; `None` where the server needs none.
+        key_variables: environment variables in which the key is looked for if none is given.
+        is_own_server: whether the user chose the address, and so may have it wrong.
         is_at_provider: whether it is the provider's own address, where its prices hold.
     """
 
@@ -100,7 +99,7 @@ class DirectSettings:
 
     @property
     def url(self) -> str:
-        """Where requests go. A query in the base URL stays at the end."""
+        """The URL of requests. A query in the base URL stays at the end."""
         parts = urlsplit(self.api_base)
         return parts._replace(path=f"{parts.path.rstrip('/')}/chat/completions").geturl()
 
@@ -115,7 +114,7 @@ def is_openai_compatible(provider: str) -> bool:
 
 
 def endpoint_of(llm_model: str, api_base: str | None = None) -> str | None:
-    """The base URL at which a model is asked, as far as it is known without asking.
+    """The base URL at which a model is asked; `None` if only litellm knows it.
 
     Args:
         llm_model: the model, as `provider/model`.
@@ -128,7 +127,7 @@ def endpoint_of(llm_model: str, api_base: str | None = None) -> str | None:
 
 
 def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | None = None) -> DirectSettings:
-    """Where the direct transport asks a model.
+    """Where and as whom the direct transport asks a model.
 
     Args:
         llm_model: the model, as `provider/model`.
@@ -138,8 +137,8 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
 
     Raises:
         UnknownModelError: if the name has no provider in it, or one that does not speak OpenAI's API.
-        MissingAPIKeyError: if a key is needed and there is none.
-        ConfigurationError: if there is no address, or it or the key cannot be used.
+        MissingAPIKeyError: if a key is needed and missing.
+        ConfigurationError: if the address is missing, or it or the key cannot be used.
     """
     name, _, model = llm_model.partition("/")
     provider = PROVIDERS.get(name)
@@ -177,11 +176,18 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
     )
 
 
+def http_parts(address: str) -> SplitResult | None:
+    """The parts of an http or https URL; `None` if it cannot be used. A library's error would show its password."""
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts if parts.scheme in {"http", "https"} and parts.hostname else None
+
+
 def _first_of(variables: tuple[str, ...]) -> str | None:
-    for name in variables:
-        if value := os.environ.get(name):
-            return value
-    return None
+    return next((value for name in variables if (value := os.environ.get(name))), None)
 
 
 def _base_of(base: str, provider: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from mesa_llm.activation import Turn, current_turn
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Usage
-from mesa_llm.clients.request_key import request_key
+from mesa_llm.clients.messages import request_key
 from mesa_llm.limits.failures import retold
 from mesa_llm.limits.per_loop import PerLoop
 from mesa_llm.limits.waiting import told_of_lines
