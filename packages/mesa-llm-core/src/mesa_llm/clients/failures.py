@@ -8,7 +8,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -25,6 +25,7 @@ from mesa_llm.errors import (
     UnknownModelError,
 )
 from mesa_llm.errors.shown_text import masked_address, printable
+from mesa_llm.errors.tracebacks import causes_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -59,27 +60,22 @@ class FailedCall:
         """
         text = self.secrets.masked(printable(text))
         made = kind(text, model=self.model, endpoint=self.endpoint, **fields)
-        if cause is not None and all(self.secrets.masked(shown) == shown for shown in _texts_of(cause)):
-            made.__cause__ = cause
+        if cause is not None:
+            notes = (note for part in causes_of(cause) for note in (part, *getattr(part, "__notes__", ())))
+            if all(self.secrets.masked(shown) == shown for shown in map(str, notes)):
+                made.__cause__ = cause
         return made
 
     def answered(
-        self,
-        status: int,
-        message: str,
-        *,
-        code: str = "",
-        headers: Mapping[str, str] | None = None,
-        missing_keys: Sequence[str] = (),
+        self, status: int, body: Any, headers: Mapping[str, str], missing_keys: Sequence[str] = ()
     ) -> ModelCallError:
-        """The server has answered with an error status, and calls the error `code`.
+        """The server has answered with an error status, and the error as JSON or as a text.
 
         The `missing_keys` are environment variables in which a key was looked for and not found.
         """
-        headers = headers or {}
-        if 300 <= status < 400:
-            message = f"it redirects to {headers.get('Location', 'nowhere')}"
-        text = f"{self.where} answered with status {status}: {self._said(message)}"
+        is_redirection = 300 <= status < 400
+        said = f"it redirects to {headers.get('Location', 'nowhere')}" if is_redirection else error_message(body)
+        text = f"{self.where} answered with status {status}: {self._said(said)}"
         wait = retry_after(headers)
         kind, way_out, is_transient = ModelCallError, "", status in _MAY_PASS or status >= 500
         match status:
@@ -93,16 +89,15 @@ class FailedCall:
                 way_out = "Check the account's balance."
             case 408 | 504:
                 kind = ModelTimeoutError
-            case 429 if code == "insufficient_quota":  # OpenAI's: no waiting helps
+            case 429 if _is_out_of_quota(body):  # no waiting helps
                 kind, way_out, is_transient = RateLimitedError, "Check the account's plan and balance.", False
             case 429:
                 kind = RateLimitedError
                 way_out = f"Ask less often{'' if wait is None else f', next in {wait:g} s'}."
-            case _ if 300 <= status < 400:
+            case _ if is_redirection:
                 way_out = "Redirections are not followed: give the final address as api_base."
-        return self.error(
-            kind, f"{text} {way_out}".rstrip(), status=status, retry_after=wait, is_transient=is_transient
-        )
+        text = f"{text} {way_out}".rstrip()
+        return self.error(kind, text, status=status, retry_after=wait, is_transient=is_transient)
 
     def timed_out(self, seconds: float) -> ModelCallError:
         """There was no answer in time."""
@@ -146,9 +141,7 @@ class FailedCall:
                 said = f"the proxy answered with status {error.status}: {self._said(error.message)}"
                 text = f"{self.where} cannot be reached: {said}"
                 return self.error(EndpointUnreachableError, text, is_transient=error.status >= 500)
-            case aiohttp.ConnectionTimeoutError():
-                return self.unreachable(error)
-            case TimeoutError():
+            case TimeoutError() if not isinstance(error, aiohttp.ConnectionTimeoutError):
                 return self.timed_out(timeout)
             case aiohttp.ClientPayloadError():
                 return self.unusable(f"broke off in the middle of its answer ({error})", is_transient=True)
@@ -166,19 +159,18 @@ class FailedCall:
         text = raw[:20_000].decode("utf-8", "replace")
         shown = _MARKUP.sub(" ", text) if "html" in kind else text
         if answer.status != 200:
-            message = (shown if body is None else error_message(body)).strip() or answer.reason or ""
-            return self.answered(
-                answer.status, message, code=error_code(body), headers=answer.headers, missing_keys=missing_keys
-            )
+            said = shown if body is None else body
+            said = said if error_message(said).strip() else answer.reason or ""
+            return self.answered(answer.status, said, answer.headers, missing_keys)
         if body is None:
             if not raw.strip():
                 return self.unusable("sent an empty answer", is_transient=True)
             return self.unusable(f"sent an answer that is not JSON ({kind}): {shown}", is_transient=is_half_json(text))
         if (error := error_in(body)) is not None:  # as OpenRouter's, with status 200
-            message, code = error_message(error), error.get("code")
+            code = error.get("code")
             if isinstance(code, int) and 400 <= code < 600:
-                return self.answered(code, message)
-            return self.unusable(f"sent an error in place of a completion: {message}")
+                return self.answered(code, error, {})
+            return self.unusable(f"sent an error in place of a completion: {error_message(error)}")
         if isinstance(body, dict) and body.get("choices") == []:
             return self.unusable(f"sent a completion without choices: {shown}", is_transient=True)
         return self.unusable(f"sent JSON that is no completion: {shown}")
@@ -217,25 +209,6 @@ def _number(text: str | None) -> float | None:
     return number if number >= 0 and math.isfinite(number) else None
 
 
-def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that led to it, outermost first, each once."""
-    seen: set[int] = set()
-    left: list[BaseException | None] = [error]
-    while left:
-        cause = left.pop()
-        if cause is not None and id(cause) not in seen:
-            seen.add(id(cause))
-            yield cause
-            left += [*getattr(cause, "exceptions", ()), cause.__context__, cause.__cause__]
-
-
-def _texts_of(error: BaseException) -> Iterator[str]:
-    """All texts in a traceback of an error."""
-    for cause in causes_of(error):
-        yield str(cause)
-        yield from map(str, getattr(cause, "__notes__", ()))
-
-
 def error_message(body: Any) -> str:
     """The message in an error's JSON: OpenAI's form, or one of those that others use. It is not clean."""
     for key in ("error", "message", "detail"):
@@ -244,10 +217,10 @@ def error_message(body: Any) -> str:
     return body if isinstance(body, str) else str(body)
 
 
-def error_code(body: Any) -> str:
-    """The code or type of the error in an error's JSON; empty if it does not say."""
+def _is_out_of_quota(body: Any) -> bool:
+    """Whether it is OpenAI's error for an account without credit."""
     error = body.get("error") if isinstance(body, dict) else None
-    return str(error.get("code") or error.get("type") or "") if isinstance(error, dict) else ""
+    return isinstance(error, dict) and (error.get("code") or error.get("type")) == "insufficient_quota"
 
 
 def is_half_json(text: str) -> bool:

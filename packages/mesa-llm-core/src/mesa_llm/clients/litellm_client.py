@@ -7,18 +7,16 @@ import os
 import re
 import socket
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mesa_llm.clients.chat_completion import read_completion
 from mesa_llm.clients.client import AsyncClient
-from mesa_llm.clients.failures import FailedCall, causes_of, error_code, error_message, is_half_json, sentence, set_key
+from mesa_llm.clients.failures import FailedCall, is_half_json, sentence, set_key
 from mesa_llm.clients.litellm_module import TimedExchange, load_litellm
 from mesa_llm.clients.masking import Secrets, is_secret_variable, secrets_in_options
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, MissingAPIKeyError, ModelCallError, UnknownModelError
-
-if TYPE_CHECKING:
-    import httpx
+from mesa_llm.errors.tracebacks import causes_of
 
 # Providers that stand for "a server that speaks OpenAI's API", which may well want no key.
 _OPENAI_LIKE = frozenset({"openai", "text-completion-openai", "custom_openai", "openai_like"})
@@ -114,14 +112,13 @@ class LiteLLMClient(AsyncClient):
         provider = call.model.partition("/")[0]
         answered = next((cause.response for cause in causes if isinstance(cause, httpx.HTTPStatusError)), None)
         if answered is not None:
-            status, body = answered.status_code, _json_of(answered)
-            return call.answered(
-                status,
-                _stripped(error) if body is None else error_message(body),
-                code=error_code(body),
-                headers=answered.headers,
-                missing_keys=_missing_keys(litellm, call.model) if status in {401, 403} and not self.api_key else (),
-            )
+            try:
+                body = answered.json()
+            except (ValueError, RuntimeError):  # not JSON; or a stream that nobody read
+                body = None
+            status, body = answered.status_code, _stripped(error) if body is None else body
+            missing = _missing_keys(litellm, call.model) if status in {401, 403} and not self.api_key else ()
+            return call.answered(status, body, answered.headers, missing)
         if isinstance(error, litellm.BadRequestError) and "LLM Provider NOT provided" in str(error):
             text = f"litellm has no provider {provider!r}. Write 'provider/model', e.g. 'openai/gpt-4o-mini'."
             return call.error(UnknownModelError, f"{call.model}: {text}")
@@ -147,13 +144,6 @@ class LiteLLMClient(AsyncClient):
         if type(root).__module__.partition(".")[0] in {"litellm", "openai"}:
             return call.error(ModelCallError, f"{call.where}: {sentence(call.secrets.clean(_stripped(error)))}")
         return call.unexpected(root)
-
-
-def _json_of(answered: httpx.Response) -> Any:
-    try:
-        return answered.json()
-    except (ValueError, RuntimeError):  # not JSON; or a stream that nobody read
-        return None
 
 
 def _stripped(error: Exception) -> str:

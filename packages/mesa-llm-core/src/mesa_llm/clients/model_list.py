@@ -18,14 +18,7 @@ _FILE = "model_prices_and_context_window_backup.json"
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model's entry in the list. A field is `None` where the list does not say.
-
-    Attributes:
-        provider: who offers it, as litellm spells it.
-        prompt_price: US dollars for a token read.
-        completion_price: US dollars for a token written.
-        calls_tools: whether it can call tools.
-    """
+    """A model's entry in the list: `None` where the list does not say. Prices are US dollars for a token."""
 
     provider: str
     prompt_price: float | None
@@ -39,17 +32,17 @@ def listed_model(llm_model: str) -> ListedModel | None:
     The list names most models `provider/model`, and some providers' without the provider. The full name counts first:
     `perplexity/sonar` is Perplexity's own, and `openrouter/openai/gpt-4o` is not `openai/gpt-4o`. A short name counts
     only for the provider that the list gives with it: `openai/gpt-4o`, but not `my-gateway/gpt-4o`, is `gpt-4o`.
-
-    Args:
-        llm_model: the model, as `provider/model`.
     """
     models = _models()
-    listed = models.get(llm_model)
-    if listed is not None:
-        return listed
+    if llm_model in models:
+        return models[llm_model]
     provider, _, name = llm_model.partition("/")
     listed = models.get(name)
-    return listed if listed is not None and _is_of(provider, listed) else None
+    if listed is None:
+        return None
+    # litellm divides some providers: vertex_ai-language-models, bedrock_converse, cohere_chat.
+    parts = (f"{provider}-", f"{provider}_")
+    return listed if listed.provider == provider or listed.provider.startswith(parts) else None
 
 
 def price_of(request: LLMRequest, prompt_tokens: int, completion_tokens: int) -> float | None:
@@ -73,11 +66,6 @@ def price_of(request: LLMRequest, prompt_tokens: int, completion_tokens: int) ->
     if listed is None or listed.prompt_price is None or listed.completion_price is None:
         return None
     return prompt_tokens * listed.prompt_price + completion_tokens * listed.completion_price or None
-
-
-def _is_of(provider: str, listed: ListedModel) -> bool:
-    # litellm divides some providers: vertex_ai-language-models, bedrock_converse, cohere_chat.
-    return listed.provider == provider or listed.provider.startswith((f"{provider}-", f"{provider}_"))
 
 
 @functools.cache

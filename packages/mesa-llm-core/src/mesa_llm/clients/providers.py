@@ -17,25 +17,19 @@ from mesa_llm.errors.shown_text import masked_address
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A provider, or a kind of server.
-
-    Attributes:
-        api_base: its base URL; for a server of one's own the default one, `None` if it has no default.
-        key_variables: environment variables in which its key is looked for, the usual one first.
-        base_variables: environment variables in which its base URL is looked for.
-        needs_key: whether its own address wants a key. An address that is given never has to have one.
-    """
+    """A provider, or a kind of server. The variables are those of the environment, the usual one first."""
 
     api_base: str | None
+    """The base URL; for a server of one's own the default one, if it has a default."""
     key_variables: tuple[str, ...]
     base_variables: tuple[str, ...] = ()
     needs_key: bool = True
+    """Whether its own address wants a key. An address that is given may do without."""
 
 
 def _server(api_base: str | None, *names: str) -> Provider:
-    return Provider(
-        api_base, tuple(f"{name}_API_KEY" for name in names), tuple(f"{name}_API_BASE" for name in names), False
-    )
+    keys, bases = (tuple(f"{name}_API_{kind}" for name in names) for kind in ("KEY", "BASE"))
+    return Provider(api_base, keys, bases, needs_key=False)
 
 
 PROVIDERS = {
@@ -79,23 +73,17 @@ PROVIDERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectSettings:
-    """Where and as whom the direct transport asks a model.
-
-    Attributes:
-        model: the model's name there, without the provider.
-        api_base: the base URL.
-        api_key: the key; `None` where the server needs none.
-        key_variables: environment variables in which the key is looked for if none is given.
-        is_own_server: whether the user chose the address, and so may have it wrong.
-        is_at_provider: whether it is the provider's own address, where its prices hold.
-    """
+    """Where and as whom the direct transport asks a model."""
 
     model: str
+    """The model's name there, without the provider."""
     api_base: str = field(repr=False)
     api_key: str | None = field(repr=False)
     key_variables: tuple[str, ...]
     is_own_server: bool
+    """Whether the user chose the address, and so may have it wrong."""
     is_at_provider: bool
+    """Whether it is the provider's own address, where its prices hold."""
 
     @property
     def url(self) -> str:
@@ -105,21 +93,12 @@ class DirectSettings:
 
 
 def is_openai_compatible(provider: str) -> bool:
-    """Whether the direct transport knows how to ask a provider.
-
-    Args:
-        provider: its name as litellm spells it, e.g. `hosted_vllm`.
-    """
+    """Whether the direct transport knows how to ask a provider, named as litellm names it: `hosted_vllm`, say."""
     return provider in PROVIDERS
 
 
 def endpoint_of(llm_model: str, api_base: str | None = None) -> str | None:
-    """The base URL at which a model is asked; `None` if only litellm knows it.
-
-    Args:
-        llm_model: the model, as `provider/model`.
-        api_base: the base URL that is given; `None` for the provider's usual variable, or else its own address.
-    """
+    """The base URL at which a model is asked, given or not; `None` if only litellm knows it."""
     provider = PROVIDERS.get(llm_model.partition("/")[0])
     if api_base or provider is None:
         return api_base
@@ -129,11 +108,8 @@ def endpoint_of(llm_model: str, api_base: str | None = None) -> str | None:
 def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | None = None) -> DirectSettings:
     """Where and as whom the direct transport asks a model.
 
-    Args:
-        llm_model: the model, as `provider/model`.
-        api_base: the base URL; `None` for the provider's usual variable, or else its own address.
-        api_key: the key; `None` for the provider's usual variable. A provider's own address wants one, an address that
-            is given and a server of one's own do not.
+    By default, address and key are those in the provider's usual variables, or else its own address. A provider's own
+    address wants a key; a server of one's own and an address that is given do not.
 
     Raises:
         UnknownModelError: if the name has no provider in it, or one that does not speak OpenAI's API.
@@ -150,8 +126,7 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
             endpoint=api_base,
         )
     given = api_base or _first_of(provider.base_variables)
-    base = given or provider.api_base
-    if base is None:
+    if (base := given or provider.api_base) is None:
         raise ConfigurationError(f"{llm_model} has no address of its own: give api_base.")
     base = _base_of(base, name)
     has_password = "@" in urlsplit(base).netloc  # goes where the key would go
@@ -162,10 +137,8 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
     key = None if has_password else api_key or _first_of(provider.key_variables)
     is_own_server = given is not None or not provider.needs_key
     if key is None and not is_own_server:
-        raise MissingAPIKeyError(
-            f"{llm_model} needs an API key, and there is none. {set_key(provider.key_variables)}",
-            model=llm_model,
-        )
+        text = f"{llm_model} needs an API key, and there is none. {set_key(provider.key_variables)}"
+        raise MissingAPIKeyError(text, model=llm_model)
     return DirectSettings(
         model=model,
         api_base=base,
