@@ -157,24 +157,21 @@ def to_response(
     if isinstance(answer, LLMResponse):
         is_timed = answer.latency_s is not None or answer.source != "model"
         return answer if is_timed or latency_s is None else replace(answer, latency_s=latency_s)
-    message = _to_message(answer)
+    if isinstance(answer, Message):
+        message = answer
+    elif isinstance(answer, str):
+        message = Message("assistant", answer)
+    elif isinstance(answer, ToolCall):
+        message = Message("assistant", tool_calls=(answer,))
+    elif isinstance(answer, Sequence) and all(isinstance(call, ToolCall) for call in answer):
+        message = Message("assistant", tool_calls=_with_distinct_ids(cast("Sequence[ToolCall]", answer)))
+    else:
+        raise TypeError(
+            f"{answer!r} ({type(answer).__name__}) is no answer. Answer with a str, a ToolCall, a list of ToolCalls, "
+            "a Message or an LLMResponse."
+        )
     finish_reason = "tool_calls" if message.tool_calls else "stop"
     return LLMResponse(message=message, model=model, finish_reason=finish_reason, cost=cost, latency_s=latency_s)
-
-
-def _to_message(answer: Answer) -> Message:
-    if isinstance(answer, Message):
-        return answer
-    if isinstance(answer, str):
-        return Message("assistant", answer)
-    if isinstance(answer, ToolCall):
-        return Message("assistant", tool_calls=(answer,))
-    if isinstance(answer, Sequence) and all(isinstance(call, ToolCall) for call in answer):
-        return Message("assistant", tool_calls=_with_distinct_ids(cast("Sequence[ToolCall]", answer)))
-    raise TypeError(
-        f"{answer!r} ({type(answer).__name__}) is no answer. Answer with a str, a ToolCall, a list of ToolCalls, "
-        "a Message or an LLMResponse."
-    )
 
 
 def _with_distinct_ids(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:

@@ -31,7 +31,6 @@ from mesa_llm.clients.model_list import price_of
 from mesa_llm.clients.providers import DirectSettings, direct_settings, http_parts
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.errors.shown_text import masked_address
 
 if TYPE_CHECKING:
     import aiohttp
@@ -240,12 +239,8 @@ def _environment_proxy(url: str) -> str | None:
 
 
 def _checked_proxy(proxy: str) -> str:
-    if http_parts(proxy) is None:
-        raise ConfigurationError(
-            "A proxy must be an http or https URL, e.g. 'http://proxy.example:3128', got "
-            f"{masked_address(proxy)!r}. For SOCKS, put a bridge such as privoxy before it, or add the address to "
-            "NO_PROXY."
-        )
+    advice = " For SOCKS, put a bridge such as privoxy before it, or add the address to NO_PROXY."
+    http_parts(proxy, "A proxy must be an http or https URL, e.g. 'http://proxy.example:3128'", advice)
     return proxy
 
 
@@ -263,7 +258,7 @@ async def _open() -> aiohttp.ClientSession:
     http: Any = await asyncio.to_thread(importlib.import_module, "aiohttp")
     trace = http.TraceConfig()
     trace.on_request_headers_sent.append(_note_sent)
-    atexit.register(_close_at_exit, os.getpid())
+    atexit.register(_close_at_exit)
     # Other layers limit how many calls run at once, so there is no limit on connections here.
     session: aiohttp.ClientSession = http.ClientSession(
         connector=http.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE),
@@ -277,17 +272,16 @@ async def _note_sent(_session: object, context: Any, _params: object) -> None:
     context.trace_request_ctx.append(time.perf_counter())
 
 
-def _close_at_exit(owner: int) -> None:
-    if os.getpid() == owner:  # a forked child has neither that loop nor its connections
+def _close_at_exit() -> None:
+    if _opening is not None:
         with suppress(Exception):
-            transport_loop.submit(_close()).result(timeout=2.0)
+            transport_loop.submit(_close(_opening)).result(timeout=2.0)
 
 
-async def _close() -> None:
-    global _opening
-    opening, _opening = _opening, None
-    if opening is not None:
-        await (await opening).close()
+async def _close(opening: asyncio.Task[aiohttp.ClientSession]) -> None:
+    global _opening  # noqa: PLW0603
+    _opening = None
+    await (await opening).close()
 
 
 def _forget_after_fork() -> None:

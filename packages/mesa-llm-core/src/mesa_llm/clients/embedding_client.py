@@ -52,7 +52,7 @@ class EmbeddingClient(LiteLLMClient):
             raise self._call(request).unusable(f"sent {len(vectors)} vectors for {len(request.messages)} texts")
         usage = getattr(answer, "usage", None)
         return LLMResponse(
-            message=Message("assistant", _as_text(vectors)),
+            message=Message("assistant", json.dumps(list(map(_packed, vectors)))),
             model=answer.model or request.model,
             usage=Usage((usage.prompt_tokens or 0) if usage else 0, 0),
         )
@@ -96,7 +96,8 @@ class Embedder:
         options = {} if self.dimensions is None else {"dimensions": self.dimensions}
         response = await self.client.agenerate(LLMRequest(model=self.model, messages=messages, options=options))
         try:
-            return _as_vectors(response.message.content)
+            packed = [base64.b64decode(vector, validate=True) for vector in json.loads(response.message.content)]
+            return [struct.unpack(f"<{len(numbers) // _BYTES_PER_NUMBER}f", numbers) for numbers in packed]
         except (ValueError, TypeError, struct.error) as error:
             raise DecisionError(
                 f"{type(self.client).__name__} has not answered with vectors: {response.message.content[:100]!r}. Give "
@@ -104,11 +105,6 @@ class Embedder:
             ) from error
 
 
-def _as_text(vectors: Sequence[Sequence[float]]) -> str:
-    """Vectors as JSON of base64 of little-endian floats: a quarter of the digits' size in a journal."""
-    return json.dumps([base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() for vector in vectors])
-
-
-def _as_vectors(text: str) -> list[tuple[float, ...]]:
-    packed = [base64.b64decode(vector, validate=True) for vector in json.loads(text)]
-    return [struct.unpack(f"<{len(numbers) // _BYTES_PER_NUMBER}f", numbers) for numbers in packed]
+def _packed(vector: Sequence[float]) -> str:
+    """Base64 of little-endian floats: a quarter of the size that the digits would have in a journal."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -187,26 +188,15 @@ def retry_after(headers: Mapping[str, str], *, now: Callable[[], float] = time.t
     [RFC 9110, section 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3): seconds, here with fractions,
     and a date. A date that has passed means now. The mapping has to ignore the case of names.
     """
-    milliseconds = _number(headers.get("Retry-After-Ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    value = headers.get("Retry-After")
-    seconds = _number(value)
-    if seconds is not None or value is None:
-        return seconds
-    try:
-        date = parsedate_to_datetime(value)
+    for name, parts_of_a_second in (("Retry-After-Ms", 1000), ("Retry-After", 1)):
+        with suppress(ValueError):
+            seconds = float(headers.get(name, "")) / parts_of_a_second
+            if 0 <= seconds < math.inf:
+                return seconds
+    with suppress(ValueError, OverflowError):
+        date = parsedate_to_datetime(headers.get("Retry-After", ""))
         return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now())
-    except (ValueError, OverflowError):
-        return None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if number >= 0 and math.isfinite(number) else None
+    return None
 
 
 def error_message(body: Any) -> str:

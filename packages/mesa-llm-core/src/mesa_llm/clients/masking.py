@@ -151,10 +151,13 @@ def _without(text: str, forms: tuple[str, ...]) -> str:
         text = text.replace(form, HIDDEN)
     characters = _decoded(text) if forms else []
     decoded = "".join(character for character, _, _ in characters)
-    spans = [span for form in forms for span in _places(decoded, form)]
-    for start, end in reversed(_joined(spans)):
-        text = f"{text[: characters[start][1]]}{HIDDEN}{text[characters[end - 1][2] :]}"
-    return text
+    pieces, reached, at = [], 0, 0  # where the last secret ends, in `decoded` and in `text`
+    for start, end in sorted(span for form in forms for span in _places(decoded, form)):
+        if start >= reached:
+            pieces += [text[at : characters[start][1]], HIDDEN]
+        reached = max(reached, end)
+        at = characters[reached - 1][2]
+    return "".join([*pieces, text[at:]])
 
 
 def _decoded(text: str) -> list[tuple[str, int, int]]:
@@ -185,22 +188,9 @@ def _decoded_character(match: re.Match[str]) -> str:
 
 def _places(text: str, form: str) -> Iterator[tuple[int, int]]:
     """The places of a secret in a text, and of its beginning at the end of the text."""
-    at = text.find(form)
-    while at != -1:
-        yield at, at + len(form)
-        at = text.find(form, at + 1)
+    for match in re.finditer(f"(?={re.escape(form)})", text):
+        yield match.start(), match.start() + len(form)
     for length in range(min(len(form) - 1, len(text)), _PIECE - 1, -1):
         if text.endswith(form[:length]):
             yield len(text) - length, len(text)
             return
-
-
-def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans that do not overlap, in order."""
-    joined: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if joined and start < joined[-1][1]:
-            joined[-1] = joined[-1][0], max(end, joined[-1][1])
-        else:
-            joined.append((start, end))
-    return joined

@@ -7,6 +7,7 @@ which litellm has no name, work with the direct one alone.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
@@ -128,13 +129,20 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
     given = api_base or _first_of(provider.base_variables)
     if (base := given or provider.api_base) is None:
         raise ConfigurationError(f"{llm_model} has no address of its own: give api_base.")
-    base = _base_of(base, name)
-    has_password = "@" in urlsplit(base).netloc  # goes where the key would go
+    advice = " In a password, write / as %2F, ? as %3F, # as %23 and @ as %40." * ("@" in base)
+    parts = http_parts(base, "api_base must be an http or https URL, e.g. 'http://localhost:8000/v1'", advice)
+    base = base.rstrip("/")
+    if name in {"ollama", "ollama_chat"} and parts.path in {"", "/"}:
+        base = f"{base}/v1"  # Ollama's address is often given without the /v1 of its second API
+    has_password = "@" in parts.netloc  # goes where the key would go
     if has_password and api_key:
         raise ConfigurationError(
             "A password in api_base and an api_key cannot both be sent: there is one header for both."
         )
     key = None if has_password else api_key or _first_of(provider.key_variables)
+    key = key and key.strip()  # of a newline at its end, from a file
+    if key and not (key.isascii() and key.isprintable()):
+        raise ConfigurationError("api_key must be printable ASCII: it goes into an HTTP header. It is not shown here.")
     is_own_server = given is not None or not provider.needs_key
     if key is None and not is_own_server:
         text = f"{llm_model} needs an API key, and there is none. {set_key(provider.key_variables)}"
@@ -142,41 +150,26 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
     return DirectSettings(
         model=model,
         api_base=base,
-        api_key=key and _usable(key),
+        api_key=key,
         key_variables=provider.key_variables,
         is_own_server=is_own_server,
         is_at_provider=provider.needs_key and base == provider.api_base,
     )
 
 
-def http_parts(address: str) -> SplitResult | None:
-    """The parts of an http or https URL; `None` if it cannot be used. A library's error would show its password."""
-    try:
+def http_parts(address: str, requirement: str, advice: str = "") -> SplitResult:
+    """The parts of an http or https URL. An error of the library's would show its password.
+
+    Raises:
+        ConfigurationError: with the requirement and the advice, if it is not a URL that can be used.
+    """
+    with suppress(ValueError):
         parts = urlsplit(address)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts if parts.scheme in {"http", "https"} and parts.hostname else None
+        _ = parts.port  # raises if it is not a number
+        if parts.scheme in {"http", "https"} and parts.hostname:
+            return parts
+    raise ConfigurationError(f"{requirement}, got {masked_address(address)!r}.{advice}")
 
 
 def _first_of(variables: tuple[str, ...]) -> str | None:
     return next((value for name in variables if (value := os.environ.get(name))), None)
-
-
-def _base_of(base: str, provider: str) -> str:
-    """The base URL without a slash at its end. Ollama's is often given without the `/v1` of its second API."""
-    parts = http_parts(base)
-    if parts is None:
-        raise ConfigurationError(
-            f"api_base must be an http or https URL, e.g. 'http://localhost:8000/v1', got {masked_address(base)!r}."
-            + " In a password, write / as %2F, ? as %3F, # as %23 and @ as %40." * ("@" in base)
-        )
-    base = base.rstrip("/")
-    return f"{base}/v1" if provider in {"ollama", "ollama_chat"} and parts.path in {"", "/"} else base
-
-
-def _usable(key: str) -> str:
-    key = key.strip()  # a newline at the end, from a file
-    if not (key.isascii() and key.isprintable()):
-        raise ConfigurationError("api_key must be printable ASCII: it goes into an HTTP header. It is not shown here.")
-    return key
