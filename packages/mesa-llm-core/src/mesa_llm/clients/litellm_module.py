@@ -39,25 +39,22 @@ async def load_litellm(secrets: Secrets) -> Any:
 
 
 async def _prepare() -> Any:
-    litellm = await asyncio.wrap_future(worker_thread.start(_import, name="mesa-llm-import-litellm"))
-    with suppress(Exception):  # a real call will say what is wrong
-        await _warm_up(litellm)
-    return litellm
+    """Import litellm in a thread, and complete one request without a network.
 
-
-async def _warm_up(litellm: Any) -> None:
-    """Complete one request without a network, so that litellm's lazy setup is done before the first real one.
-
-    The first real requests run together on this loop, where the setup of each would count as latency of the others.
+    litellm sets itself up within its first request. The first real ones run together on this loop, where that would
+    count as latency of the others.
     """
+    litellm = await asyncio.wrap_future(worker_thread.start(_import, name="mesa-llm-import-litellm"))
     httpx: Any = importlib.import_module("httpx")
     openai: Any = importlib.import_module("openai")
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "."}}
     answer = {"id": "1", "object": "chat.completion", "created": 0, "model": "none", "choices": [choice]}
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
-    async with httpx.AsyncClient(transport=transport) as http_client:
-        client = openai.AsyncOpenAI(api_key="none", http_client=http_client)
-        await litellm.acompletion("openai/none", [{"role": "user", "content": "."}], client=client)
+    with suppress(Exception):  # a real call will say what is wrong
+        async with httpx.AsyncClient(transport=transport) as http_client:
+            client = openai.AsyncOpenAI(api_key="none", http_client=http_client)
+            await litellm.acompletion("openai/none", [{"role": "user", "content": "."}], client=client)
+    return litellm
 
 
 def _import() -> Any:
@@ -74,7 +71,11 @@ def _import() -> Any:
     litellm.telemetry = False
     litellm.suppress_debug_info = True  # it prints advice to stdout on every failure
     importlib.import_module("openai.resources")  # the first request would import it, on the event loop
-    _mask_logs()
+    importlib.import_module("httpcore")  # makes its loggers; httpx imports it with the first connection
+    # A logger's filters do not see the records of loggers below it.
+    for name in (*_LOGGERS, *logging.root.manager.loggerDict):
+        if name.startswith(_LOGGERS):
+            logging.getLogger(name).addFilter(_log_filter)
     _follow_no_redirects()
     _time_exchanges()
     atexit.register(_settle_at_exit, os.getpid())
@@ -101,14 +102,6 @@ class _LogFilter(logging.Filter):
 
 
 _log_filter = _LogFilter()
-
-
-def _mask_logs() -> None:
-    importlib.import_module("httpcore")  # makes its loggers; httpx imports it with the first connection
-    # A logger's filters do not see the records of loggers below it.
-    for name in (*_LOGGERS, *logging.root.manager.loggerDict):
-        if name.startswith(_LOGGERS):
-            logging.getLogger(name).addFilter(_log_filter)
 
 
 def _follow_no_redirects() -> None:

@@ -197,8 +197,7 @@ class LLMResponse:
 def request_key(request: LLMRequest) -> str:
     """A hash of the whole request: the same in every process and on every machine, whatever the order of its keys.
 
-    It is the SHA-256 of the request as canonical JSON, in hexadecimal. A request holds neither API key nor address, so
-    the hash does not depend on them.
+    It is the SHA-256 of the request as canonical JSON, in hexadecimal, and depends on neither API key nor address.
 
     Raises:
         ConfigurationError: if the request holds something that JSON cannot.
