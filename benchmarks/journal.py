@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, RuleBasedClient
-from mesa_llm.clients.request_key import request_key
+from mesa_llm.clients.messages import request_key
 from mesa_llm.journal import Journal, JournaledClient
 from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
 from mesa_llm_examples.civil_violence import CivilViolence, policy

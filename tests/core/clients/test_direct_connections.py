@@ -143,9 +143,9 @@ def run_python(code, *arguments, tls=None):
 
 EXITS = """
     import asyncio, atexit, sys
-    from mesa_llm.clients import DirectClient, LLMRequest, Message, http_session
+    from mesa_llm.clients import DirectClient, LLMRequest, Message, direct_client
 
-    atexit.register(lambda: print("open" if http_session._session else "closed"))  # the first is called last
+    atexit.register(lambda: print("open" if direct_client._opening else "closed"))  # the first is called last
 
     client = DirectClient(api_base=sys.argv[1], verify=sys.argv[2] if len(sys.argv) > 2 else True)
     ask = LLMRequest(model="openai/fake", messages=(Message("user", "hi"),))

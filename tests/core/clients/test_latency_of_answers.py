@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from mesa_llm.clients import DirectClient, EmbeddingClient, LiteLLMClient, LLMRequest, LLMResponse, Message
-from mesa_llm.clients.http_session import shared_session
+from mesa_llm.clients.direct_client import shared_session
 from mesa_llm.journal import JournaledClient
 from mesa_llm.limits import RetryingClient
 from mesa_llm.testing import FakeOpenAIServer, Fault, ScriptedLLM
@@ -29,7 +29,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    return Clock(monkeypatch, "http_post", "timed_exchange", "litellm_module")
+    return Clock(monkeypatch, "direct_client", "litellm_module")
 
 
 def test_directly_it_goes_from_the_request_being_sent_to_the_answer_being_read(clock, monkeypatch):
@@ -54,8 +54,9 @@ def test_attempts_that_failed_and_pauses_between_them_do_not_count(clock):
 
 
 def answered():
-    choice = SimpleNamespace(message=SimpleNamespace(content="North.", tool_calls=None), finish_reason="stop")
-    return SimpleNamespace(choices=[choice], data=[{"index": 0, "embedding": [0.5]}], model="m", usage=None)
+    completion = {"choices": [{"message": {"content": "North."}}]}
+    data = [{"index": 0, "embedding": [0.5]}]
+    return SimpleNamespace(model_dump=lambda **_: completion, data=data, model="m", usage=None)
 
 
 @pytest.mark.parametrize("client", [LiteLLMClient, EmbeddingClient])
@@ -66,8 +67,7 @@ def test_through_litellm_its_import_does_not_count(clock, monkeypatch, client):
     async def load(secrets):
         return clock.passes(400.0, SimpleNamespace(acompletion=ask, aembedding=ask))
 
-    for module in ("litellm_client", "embedding_client"):
-        monkeypatch.setattr(f"mesa_llm.clients.{module}.load_litellm", load)
+    monkeypatch.setattr("mesa_llm.clients.litellm_client.load_litellm", load)
     assert client(api_key="x").generate(REQUEST).latency_s == 3.0
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import pytest
 
 from mesa_llm.clients import LLMRequest, Message, ResponseFormat, ToolSpec, tool_call
-from mesa_llm.clients.request_key import request_key
+from mesa_llm.clients.messages import request_key
 from mesa_llm.errors import ConfigurationError
 
 TOOL = ToolSpec("move", "Moves.", {"type": "object", "properties": {"to": {"type": "string"}}})
@@ -48,7 +48,7 @@ def test_whatever_goes_to_the_model_matters(change):
 
 def test_it_is_the_same_in_another_process():
     code = (
-        "from mesa_llm.clients import LLMRequest, Message; from mesa_llm.clients.request_key import request_key; "
+        "from mesa_llm.clients import LLMRequest, Message; from mesa_llm.clients.messages import request_key; "
         "print(request_key(LLMRequest(model='a/b', messages=(Message('user', 'hello'),))))"
     )
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()

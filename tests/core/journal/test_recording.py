@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import mesa_llm.errors
 from mesa_llm.clients import AsyncClient, LLMRequest, LLMResponse, Message, RuleBasedClient, ToolCall, Usage
-from mesa_llm.clients.request_key import request_key
+from mesa_llm.clients.messages import request_key
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import (
     BudgetExhaustedError,

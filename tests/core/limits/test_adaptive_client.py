@@ -10,7 +10,7 @@ from helpers.busy_endpoint import BusyEndpoint, refusal, request
 from helpers.virtual_time import now, run_in_virtual_time
 
 from mesa_llm.clients import RuleBasedClient
-from mesa_llm.clients.answers import to_response
+from mesa_llm.clients.chat_completion import to_response
 from mesa_llm.errors import ConfigurationError, EndpointUnreachableError, ModelCallError, ModelTimeoutError
 from mesa_llm.limits import AdaptiveConcurrency, LimitedClient
 from mesa_llm.testing import ScriptedLLM

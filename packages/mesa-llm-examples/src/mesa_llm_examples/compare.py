@@ -141,7 +141,7 @@ class ModeRun:
 def _noting(inner: LLMClient, asked: list[str]) -> LLMClient:
     """A client that notes the key of each request, in any order."""
     from mesa_llm.clients import AsyncClient  # noqa: PLC0415 - slow to import
-    from mesa_llm.clients.request_key import request_key  # noqa: PLC0415
+    from mesa_llm.clients.messages import request_key  # noqa: PLC0415
 
     class Noting(AsyncClient):
         async def complete(self, request: LLMRequest) -> LLMResponse:

@@ -1,7 +1,8 @@
-"""Ways to a model: typed requests and responses, and clients that can be stacked."""
+"""Clients: the way to a model. Typed requests and responses, transports, and clients that wrap other clients."""
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
-from mesa_llm.clients.answers import Answer, tool_call
+from mesa_llm.clients.chat_completion import Answer as Answer
+from mesa_llm.clients.chat_completion import tool_call
 from mesa_llm.clients.client import AsyncClient, LLMClient
 from mesa_llm.clients.direct_client import DirectClient
 from mesa_llm.clients.embedding_client import Embedder, EmbeddingClient
@@ -16,13 +17,13 @@ from mesa_llm.clients.messages import (
     ToolSpec,
     Usage,
 )
-from mesa_llm.clients.prices import cost_of, price_of
+from mesa_llm.clients.model_list import price_of
 from mesa_llm.clients.rule_based import RuleBasedClient
 from mesa_llm.clients.statistics import CallCounts, MeteredClient
-from mesa_llm.clients.transport import Transport, TransportClient
+from mesa_llm.clients.transport import Transport as Transport
+from mesa_llm.clients.transport import TransportClient as TransportClient
 
 __all__ = [
-    "Answer",
     "AsyncClient",
     "CallCounts",
     "DirectClient",
@@ -39,10 +40,7 @@ __all__ = [
     "ToolCall",
     "ToolChoice",
     "ToolSpec",
-    "Transport",
-    "TransportClient",
     "Usage",
-    "cost_of",
     "price_of",
     "tool_call",
 ]

@@ -1,41 +1,31 @@
-"""The JSON of OpenAI's chat completions API: a request written, an answer read."""
+"""The JSON of OpenAI's chat completions API: a request as a body, a body as a response. And responses from Python."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 from pydantic_core import from_json, to_json
 
 from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, ToolCall, Usage
 from mesa_llm.errors import ConfigurationError
 
-
-class NoCompletionError(Exception):
-    """An answer is JSON, and no completion.
-
-    Attributes:
-        is_transient: whether the same request may well get one.
-    """
-
-    def __init__(self, what: str, *, is_transient: bool = False) -> None:
-        super().__init__(what)
-        self.is_transient = is_transient
+type Answer = LLMResponse | Message | str | ToolCall | Sequence[ToolCall]
+"""What a policy or a script may answer with: a whole response, a message, a text, or tool calls."""
 
 
 def write_request(request: LLMRequest, model: str) -> bytes:
-    """The body to send.
+    """The body to send to a server that knows the model as `model`.
 
-    Args:
-        request: the request. Options that are `None` are left out; those in the option `extra_body`, a mapping, go into
-            the body beside the others and replace what has their name.
-        model: the model's name, as the server knows it.
+    Options that are `None` are left out. Those in the option `extra_body`, a mapping, replace others of the same name.
 
     Raises:
-        ConfigurationError: if `extra_body` is no mapping, or the answer is to be a stream.
-        TypeError: if something in it cannot be written as JSON.
+        ConfigurationError: if `extra_body` is not a mapping, or the answer would be a stream.
+        TypeError: if something in the request cannot be written as JSON.
     """
     body = request.as_dict()
     body["model"] = model
@@ -49,31 +39,28 @@ def write_request(request: LLMRequest, model: str) -> bytes:
     try:
         return to_json(body)
     except ValueError:
-        # Half a character, as in a text that a model broke off; or something that is no JSON, which this names.
+        # A lone surrogate, as in a text that a model broke off; or a value that JSON cannot hold, which this names.
         return json.dumps(body).encode()
 
 
 def read_json(body: bytes) -> Any:
-    """An answer's JSON.
+    """The JSON in an answer's body; `None` if it is not JSON.
 
-    Half a character, where a model broke off, is replaced by U+FFFD: it could be neither stored nor sent again.
-
-    Raises:
-        ValueError: if it is none.
+    A lone surrogate, where a model broke off, is replaced by U+FFFD: it could be neither stored nor sent again.
     """
     try:
         return from_json(body)
     except ValueError:
         try:
             lenient = json.loads(body)
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
+        except (ValueError, RecursionError):
+            return None
         text = json.dumps(lenient, ensure_ascii=False)
         return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
-def told_error(completion: Any) -> Mapping[str, Any] | None:
-    """The error that a completion holds in place of an answer, or beside the beginning of one; `None` for none."""
+def error_in(completion: Any) -> Mapping[str, Any] | None:
+    """The error that a completion reports, in place of an answer or beside the beginning of one."""
     if not isinstance(completion, dict):
         return None
     holders = completion.get("choices") or [completion]
@@ -81,35 +68,28 @@ def told_error(completion: Any) -> Mapping[str, Any] | None:
     return {"message": error} if isinstance(error, str) else error if isinstance(error, dict) else None
 
 
-def read_completion(completion: Any, model: str) -> LLMResponse:
-    """The response in a completion's JSON.
+def read_completion(completion: Any, model: str) -> LLMResponse | None:
+    """The response in a completion's JSON; `None` if it is not a completion, or reports an error.
 
-    Args:
-        completion: the JSON.
-        model: the model that has answered, if the completion does not name it.
-
-    Raises:
-        NoCompletionError: if it is none.
+    Its model is `model` if the completion does not name one.
     """
-    choices: Any = completion.get("choices") if isinstance(completion, dict) else None
-    if choices == []:
-        raise NoCompletionError("a completion without choices", is_transient=True)
+    if error_in(completion) is not None:
+        return None
     try:
-        choice = choices[0]  # of whatever else it is, this or what follows raises
+        choice = completion["choices"][0]
         message = choice["message"]
         calls = tuple(_tool_call(call, number) for number, call in enumerate(message.get("tool_calls") or ()))
         content, thoughts = _text_and_thoughts(message.get("content"))
     except (TypeError, KeyError, AttributeError, IndexError):
-        raise NoCompletionError("JSON that is no completion") from None
+        return None
     usage = completion.get("usage")
+    counts: Mapping[str, Any] = usage if isinstance(usage, dict) else {}
     return LLMResponse(
         message=Message("assistant", content or _text(message.get("refusal")), tool_calls=calls),
         model=_text(completion.get("model")) or model,
-        usage=Usage(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
-        if isinstance(usage, dict)
-        else Usage(),
+        usage=Usage(_count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens"))),
         finish_reason=_text(choice.get("finish_reason")) or ("tool_calls" if calls else "stop"),
-        cost=_cost(usage.get("cost")) if isinstance(usage, dict) else None,
+        cost=_cost(counts.get("cost")),
         # vLLM, SGLang, llama.cpp and DeepSeek; OpenRouter and Ollama.
         reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")) or thoughts,
     )
@@ -126,7 +106,7 @@ def _tool_call(call: Any, number: int) -> ToolCall:
 
 
 def _text_and_thoughts(content: Any) -> tuple[str, str]:
-    """The text of a message, and what Mistral's reasoning models put before it in the same list of parts."""
+    """The text of a message, and the thoughts that Mistral's reasoning models put before it in the list of parts."""
     if not isinstance(content, list):
         return _text(content), ""
     thoughts = [part["thinking"] for part in content if part.get("type") == "thinking"]
@@ -145,5 +125,60 @@ def _count(value: Any) -> int:
 
 
 def _cost(value: Any) -> float | None:
-    """What OpenRouter says that it has charged, in US dollars."""
+    """The charge in US dollars that OpenRouter reports."""
     return float(value) if type(value) in {int, float} and 0 <= value < math.inf else None
+
+
+def tool_call(name: str, /, **arguments: Any) -> ToolCall:
+    """A tool call as a model would write it.
+
+    Its id follows from name and arguments, so that equal calls are equal in every process and every run.
+
+    Args:
+        name: the tool's name.
+        **arguments: its arguments, as JSON values.
+
+    Raises:
+        TypeError: if an argument cannot be written as JSON.
+    """
+    text = json.dumps(arguments, ensure_ascii=False)
+    digest = hashlib.sha256(f"{name}\n{text}".encode()).hexdigest()
+    return ToolCall(id=f"call_{digest[:12]}", name=name, arguments=text)
+
+
+def to_response(
+    answer: Answer, *, model: str, cost: float | None = None, latency_s: float | None = None
+) -> LLMResponse:
+    """The full response for an answer in short form. A full one is kept, except that a missing latency is filled in.
+
+    Raises:
+        TypeError: if the answer has none of the forms of `Answer`.
+    """
+    if isinstance(answer, LLMResponse):
+        is_timed = answer.latency_s is not None or answer.source != "model"
+        return answer if is_timed or latency_s is None else replace(answer, latency_s=latency_s)
+    if isinstance(answer, Message):
+        message = answer
+    elif isinstance(answer, str):
+        message = Message("assistant", answer)
+    elif isinstance(answer, ToolCall):
+        message = Message("assistant", tool_calls=(answer,))
+    elif isinstance(answer, Sequence) and all(isinstance(call, ToolCall) for call in answer):
+        message = Message("assistant", tool_calls=_with_distinct_ids(cast("Sequence[ToolCall]", answer)))
+    else:
+        raise TypeError(
+            f"{answer!r} ({type(answer).__name__}) is no answer. Answer with a str, a ToolCall, a list of ToolCalls, "
+            "a Message or an LLMResponse."
+        )
+    finish_reason = "tool_calls" if message.tool_calls else "stop"
+    return LLMResponse(message=message, model=model, finish_reason=finish_reason, cost=cost, latency_s=latency_s)
+
+
+def _with_distinct_ids(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
+    """Number the ids of equal calls: a tool's result refers to its call by the id."""
+    seen: dict[str, int] = {}
+    distinct = []
+    for call in calls:
+        seen[call.id] = count = seen.get(call.id, 0) + 1
+        distinct.append(call if count == 1 else replace(call, id=f"{call.id}_{count}"))
+    return tuple(distinct)

@@ -1,27 +1,36 @@
-"""Any server that speaks OpenAI's chat completions API, asked without a library in between."""
+"""Any server that speaks OpenAI's chat completions API, asked over aiohttp without a library in between.
+
+All direct clients of the process share one session of aiohttp, and so its connections. It belongs to the transport
+loop, is opened by the first call and closed when the interpreter exits. A forked child opens its own.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import copy
+import ctypes
+import importlib
+import ipaddress
 import os
 import ssl
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
-from mesa_llm.clients import direct_errors
-from mesa_llm.clients.chat_completion import NoCompletionError, read_completion, read_json, told_error, write_request
+from mesa_llm.clients.chat_completion import read_completion, read_json, write_request
 from mesa_llm.clients.client import AsyncClient
 from mesa_llm.clients.failures import FailedCall
-from mesa_llm.clients.http_post import HTTPAnswer, post
-from mesa_llm.clients.http_session import shared_session
 from mesa_llm.clients.masking import Secrets
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
-from mesa_llm.clients.prices import cost_of
-from mesa_llm.clients.providers import DirectSettings, direct_settings
-from mesa_llm.clients.proxies import checked_proxy, proxy_from_environment
-from mesa_llm.errors import ConfigurationError, ModelCallError
+from mesa_llm.clients.model_list import price_of
+from mesa_llm.clients.providers import DirectSettings, direct_settings, http_parts
+from mesa_llm.concurrency import transport_loop
+from mesa_llm.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import aiohttp
@@ -30,14 +39,20 @@ if TYPE_CHECKING:
 
 type Verify = bool | str | os.PathLike[str] | ssl.SSLContext
 
+_MOST_OF_AN_ERROR = 64 * 1024  # bytes that are read of an answer that is an error
+_KEEP_ALIVE = 30.0  # seconds that an idle connection is kept
 
-@dataclass(frozen=True, slots=True)
+_opening: asyncio.Task[aiohttp.ClientSession] | None = None  # touched on the transport loop only, so it needs no lock
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class _Route:
-    """What is the same in all requests to one address."""
+    """What all requests to one address have in common."""
 
-    url: yarl.URL = field(repr=False)
-    headers: multidict.CIMultiDict[str] = field(repr=False)
-    proxy: str | None = field(repr=False)
+    url: yarl.URL
+    headers: multidict.CIMultiDict[str]
+    proxy: str | None
+    timeout: aiohttp.ClientTimeout
 
 
 class DirectClient(AsyncClient):
@@ -45,11 +60,11 @@ class DirectClient(AsyncClient):
 
     Connections are kept and shared by all direct clients of the process, as many as calls are in flight. Nothing is
     retried here: a failure is an error at once. An option `extra_body` of a request, a mapping, goes into its JSON
-    beside the other options. It pickles and copies, a key that was passed in included; an `ssl.SSLContext` can only be
+    beside the other options. It pickles and copies, with a key that was passed in; an `ssl.SSLContext` can only be
     shared with copies, not pickled.
 
     The price of an answer (`LLMResponse.cost`) is what the server says, as OpenRouter does; else, at a provider's own
-    address, its list price (see `cost_of`). A server of your own has none.
+    address, its list price (see `price_of`). A server of your own has none.
 
     Args:
         api_base: the base URL of the server, e.g. `http://localhost:8000/v1`; `None` for the provider's own.
@@ -94,13 +109,12 @@ class DirectClient(AsyncClient):
         self.connect_timeout = connect_timeout
         self.headers = dict(headers or {})
         self.verify = verify
-        self.proxy = None if proxy is None else checked_proxy(proxy)
+        self.proxy = None if proxy is None else _checked_proxy(proxy)
         self.trust_env = trust_env
         self.max_response_bytes = max_response_bytes
         _tls(verify)  # fails now if it cannot be loaded
         self._secrets = Secrets(keys=[api_key], addresses=[api_base, proxy], headers=self.headers)
         self._routes: dict[DirectSettings, _Route] = {}
-        self._timeouts: aiohttp.ClientTimeout | None = None
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Answer a request. Runs on the transport loop; cancelling it drops the connection.
@@ -111,32 +125,37 @@ class DirectClient(AsyncClient):
         """
         settings = direct_settings(request.model, self.api_base, self.api_key)
         try:
-            answer = await self._post(settings, write_request(request, settings.model))
+            answer, body, latency_s = await self._post(settings, write_request(request, settings.model))
         except ConfigurationError:
             raise
         except Exception as error:
-            failure = direct_errors.not_answered(error, self._call(request, settings), self.timeout)
+            failure = self._call(request, settings).interrupted(error, self.timeout)
         else:
-            outcome = self._read(answer, request, settings)
-            if isinstance(outcome, LLMResponse):
-                return outcome
-            failure = outcome
-        # Raised out here, so that aiohttp's error is not its context: it may show a key.
+            return self._read(answer, body, request, settings, latency_s)
+        # Raised here and not above: aiohttp's error would be its context, and may show a key.
         raise failure
 
-    async def _post(self, settings: DirectSettings, body: bytes) -> HTTPAnswer:
+    async def _post(self, settings: DirectSettings, body: bytes) -> tuple[aiohttp.ClientResponse, bytes, float]:
+        """The answer, its body up to one byte too many, and the seconds from writing the request to having read it."""
         session = await shared_session()
         route = self._routes.get(settings) or self._open_route(settings)
-        return await post(
-            session,
+        answer: Any = await session.post(
             route.url,
-            self.max_response_bytes,
             data=body,
             headers=route.headers,
             proxy=route.proxy,
+            timeout=route.timeout,
             ssl=_tls(self.verify),
-            timeout=self._timeouts,
+            allow_redirects=False,
         )
+        most = self.max_response_bytes if answer.status == 200 else min(self.max_response_bytes, _MOST_OF_AN_ERROR)
+        try:
+            read = await answer.content.readexactly(most + 1)
+        except asyncio.IncompleteReadError as end:
+            read = end.partial
+        finally:
+            answer.release()  # closes the connection if the rest is still to come
+        return answer, read, time.perf_counter() - answer.sent
 
     def _open_route(self, settings: DirectSettings) -> _Route:
         import aiohttp  # noqa: PLC0415 - slow to import; here it has been
@@ -147,31 +166,26 @@ class DirectClient(AsyncClient):
         if settings.api_key is not None:
             headers["Authorization"] = f"Bearer {settings.api_key}"
         headers.update(self.headers)
-        proxy = self.proxy or (proxy_from_environment(settings.url) if self.trust_env else None)
-        self._timeouts = aiohttp.ClientTimeout(total=self.timeout, connect=min(self.connect_timeout, self.timeout))
-        self._routes[settings] = route = _Route(yarl.URL(settings.url), headers, proxy)
+        proxy = self.proxy or (_environment_proxy(settings.url) if self.trust_env else None)
+        timeout = aiohttp.ClientTimeout(total=self.timeout, connect=min(self.connect_timeout, self.timeout))
+        self._routes[settings] = route = _Route(yarl.URL(settings.url), headers, proxy, timeout)
         return route
 
-    def _read(self, answer: HTTPAnswer, request: LLMRequest, settings: DirectSettings) -> LLMResponse | ModelCallError:
-        try:
-            body = read_json(answer.body)
-        except ValueError:
-            body = None
-        if answer.status != 200:
+    def _read(
+        self, answer: aiohttp.ClientResponse, body: bytes, request: LLMRequest, settings: DirectSettings, seconds: float
+    ) -> LLMResponse:
+        if answer.status == 200 and len(body) > self.max_response_bytes:
+            text = f"sent an answer of more than {self.max_response_bytes:,} bytes. max_response_bytes can be raised"
+            raise self._call(request, settings).unusable(text)
+        completion = read_json(body)
+        response = read_completion(completion, settings.model) if answer.status == 200 else None
+        if response is None:
             missing_keys = () if settings.api_key else settings.key_variables
-            return direct_errors.refused(answer, body, self._call(request, settings), missing_keys)
-        if body is None:
-            return direct_errors.not_json(answer, self._call(request, settings))
-        if (told := told_error(body)) is not None:
-            return direct_errors.told(told, self._call(request, settings))
-        try:
-            response = read_completion(body, settings.model)
-        except NoCompletionError as error:
-            return direct_errors.no_completion(error, answer, self._call(request, settings))
+            raise self._call(request, settings).refused(answer, body, completion, missing_keys)
         cost = response.cost
         if cost is None and settings.is_at_provider:
-            cost = cost_of(request.model, response.usage)
-        return replace(response, cost=cost, latency_s=answer.seconds)
+            cost = price_of(request, response.usage.prompt_tokens, response.usage.completion_tokens)
+        return replace(response, cost=cost, latency_s=seconds)
 
     def _call(self, request: LLMRequest, settings: DirectSettings) -> FailedCall:
         return FailedCall(
@@ -182,20 +196,103 @@ class DirectClient(AsyncClient):
         )
 
     def __getstate__(self) -> dict[str, object]:
-        return vars(self) | {"_routes": {}, "_timeouts": None}
+        return vars(self) | {"_routes": {}}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return copy.copy(self)  # nothing in it ever changes
 
 
 def _tls(verify: Verify) -> bool | ssl.SSLContext:
-    return verify if isinstance(verify, bool | ssl.SSLContext) else _context(os.fspath(verify))
+    return verify if isinstance(verify, bool | ssl.SSLContext) else _tls_context(os.fspath(verify))
 
 
 @lru_cache
-def _context(path: str) -> ssl.SSLContext:
-    """One context for a path, since connections are shared among those who check in the same way."""
+def _tls_context(path: str) -> ssl.SSLContext:
+    """One context for a path: aiohttp shares connections only among requests with the same context."""
     try:
         return ssl.create_default_context(cafile=path)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"verify={path!r} holds no certificates that can be read: {error}.") from error
+
+
+def _environment_proxy(url: str) -> str | None:
+    """The proxy that the environment gives for a URL; on macOS and Windows also the system's settings.
+
+    aiohttp's `trust_env` would not do: it ignores `ALL_PROXY`, proxies of https and ports in `NO_PROXY`, sends requests
+    to the loopback through a proxy, and sends passwords from ~/.netrc.
+    """
+    import urllib.request  # noqa: PLC0415 - slow to import
+
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    with suppress(ValueError):  # most are names
+        host = "localhost" if ipaddress.ip_address(host).is_loopback else host
+    if host == "localhost" or host.endswith(".localhost"):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or urllib.request.proxy_bypass(f"{host}:{parts.port}" if parts.port else host):
+        return None
+    return _checked_proxy(proxy if "://" in proxy else f"http://{proxy}")
+
+
+def _checked_proxy(proxy: str) -> str:
+    advice = " For SOCKS, put a bridge such as privoxy before it, or add the address to NO_PROXY."
+    http_parts(proxy, "A proxy must be an http or https URL, e.g. 'http://proxy.example:3128'", advice)
+    return proxy
+
+
+async def shared_session() -> aiohttp.ClientSession:
+    """The session of all direct clients, opened by the first call. Runs on the transport loop without blocking it."""
+    global _opening  # noqa: PLW0603 - one session for the process is the point
+    if _opening is None or (_opening.done() and (_opening.cancelled() or _opening.exception() is not None)):
+        _opening = asyncio.create_task(_open())
+    # Shielded: a call that is cancelled must not cancel the opening for the others.
+    return await asyncio.shield(_opening)
+
+
+async def _open() -> aiohttp.ClientSession:
+    # In a thread: it takes some tenths of a second the first time.
+    http: Any = await asyncio.to_thread(importlib.import_module, "aiohttp")
+
+    class TimedRequest(http.ClientRequest):
+        """Notes in its response when it was written. A `TraceConfig` would make a call a sixth slower."""
+
+        async def send(self, conn: Any) -> Any:
+            sent = time.perf_counter()
+            response = await super().send(conn)
+            response.sent = sent
+            return response
+
+    atexit.register(_close_at_exit)
+    # Other layers limit how many calls run at once, so there is no limit on connections here.
+    session: aiohttp.ClientSession = http.ClientSession(
+        connector=http.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE),
+        cookie_jar=http.DummyCookieJar(),
+        request_class=TimedRequest,
+    )
+    return session
+
+
+def _close_at_exit() -> None:
+    if _opening is not None:
+        with suppress(Exception):
+            transport_loop.submit(_close(_opening)).result(timeout=2.0)
+
+
+async def _close(opening: asyncio.Task[aiohttp.ClientSession]) -> None:
+    global _opening  # noqa: PLW0603
+    _opening = None
+    await (await opening).close()
+
+
+def _forget_after_fork() -> None:
+    global _opening  # noqa: PLW0603
+    if _opening is not None:
+        # Never freed here: that would close connections that the parent still uses, down to the goodbye of TLS.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(_opening))
+    _opening = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,4 +1,4 @@
-"""Embeddings by the way of all calls: so they are limited, retried, counted and journalled like any other."""
+"""Embeddings as calls to a model, so that they are limited, retried, counted and journalled like any other."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Any
 
 from mesa_llm.clients.client import LLMClient, aask
 from mesa_llm.clients.litellm_client import LiteLLMClient
-from mesa_llm.clients.litellm_errors import translate
-from mesa_llm.clients.litellm_module import load_litellm, timed_exchange
 from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, Usage
 from mesa_llm.errors import ConfigurationError, DecisionError
 
@@ -19,64 +17,44 @@ _BYTES_PER_NUMBER = 4
 
 
 class _TrueZero(int):
-    """A zero that is true: of `max_retries=0`, litellm makes its default of 2 by `max_retries or 2`."""
+    """A zero that is true: litellm reads `max_retries or 2`, which makes its default of a plain zero."""
 
     def __bool__(self) -> bool:
         return True
 
 
 class EmbeddingClient(LiteLLMClient):
-    """Has texts embedded by any provider that litellm knows, and by servers that speak OpenAI's API.
+    """Embeds texts through any provider that litellm knows, or through a server that speaks OpenAI's API.
 
     The messages of a request are the texts, and the text of the answer holds their vectors. Use it through an
     `Embedder`, and stack it like any other client: `RetryingClient(EmbeddingClient())`. The arguments are those of
     `LiteLLMClient`.
     """
 
-    async def complete(self, request: LLMRequest) -> LLMResponse:
-        """Embed the messages of a request. Runs on the transport loop; cancelling it drops the connection.
+    async def _ask(self, litellm: Any, request: LLMRequest, key: str | None) -> Any:
+        return await litellm.aembedding(
+            model=request.model,
+            input=[message.content for message in request.messages],
+            timeout=self.timeout,
+            api_base=self.api_base,
+            api_key=key,
+            encoding_format="float",  # some servers refuse litellm's null
+            num_retries=0,
+            max_retries=_TrueZero(0),
+            allowed_openai_params=["dimensions"],  # else litellm refuses them for models it does not know
+            **request.options,
+        )
 
-        Raises:
-            ModelCallError: or one of its children, see `mesa_llm.errors`.
-        """
-        litellm = await load_litellm(self._secrets)
-        texts = [message.content for message in request.messages]
-        try:
-            key = self._key(litellm, request.model)
-            with timed_exchange() as exchange:
-                answer = await litellm.aembedding(
-                    model=request.model,
-                    input=texts,
-                    timeout=self.timeout,
-                    api_base=self.api_base,
-                    api_key=key,
-                    encoding_format="float",  # some servers refuse litellm's null
-                    num_retries=0,
-                    max_retries=_TrueZero(0),
-                    allowed_openai_params=["dimensions"],  # else litellm refuses them for models it does not know
-                    **request.options,
-                )
-        except Exception as error:
-            failure = translate(
-                error, litellm=litellm, call=self._call(request), has_key=bool(self.api_key), timeout=self.timeout
-            )
-        else:
-            return self._read_vectors(answer, request, exchange.seconds)
-        raise failure  # out here for the reasons of `LiteLLMClient`
-
-    def _read_vectors(self, answer: Any, request: LLMRequest, seconds: float) -> LLMResponse:
+    def _read(self, answer: Any, request: LLMRequest) -> LLMResponse:
         items = [item if isinstance(item, dict) else item.model_dump() for item in answer.data or ()]
         vectors = [item["embedding"] for item in sorted(items, key=lambda item: item["index"])]
         if len(vectors) != len(request.messages):
-            text = f"sent {len(vectors)} vectors for {len(request.messages)} texts"
-            raise self._call(request).unusable(text, is_transient=False)
+            raise self._call(request).unusable(f"sent {len(vectors)} vectors for {len(request.messages)} texts")
         usage = getattr(answer, "usage", None)
         return LLMResponse(
-            message=Message("assistant", _as_text(vectors)),
+            message=Message("assistant", json.dumps(list(map(_packed, vectors)))),
             model=answer.model or request.model,
             usage=Usage((usage.prompt_tokens or 0) if usage else 0, 0),
-            cost=getattr(answer, "_hidden_params", {}).get("response_cost"),
-            latency_s=seconds,
         )
 
 
@@ -85,14 +63,14 @@ class Embedder:
 
         embed = Embedder("openai/text-embedding-3-small", RetryingClient(EmbeddingClient()), dimensions=256)
 
-    One is shared by all agents. Its calls are in the reports of steps, and keep to what its client is stacked with; to
-    replay a run that has embeddings without a network, give it a `JournaledClient` of its own.
+    All agents share one. Step reports include its calls, and its client's limits hold for them. To replay a run that
+    has embeddings without a network, give it a `JournaledClient` of its own.
 
     Args:
         model: the model, as `provider/model`.
         client: an `EmbeddingClient`, or others around one. By default one of its own.
-        dimensions: how many numbers a vector is to have, at least 1, for models that can shorten theirs; `None` for
-            the model's own. Each takes 4 bytes of memory for each entry.
+        dimensions: numbers in a vector, at least 1, for models that can shorten theirs; `None` for the model's own.
+            Each takes 4 bytes of memory for each entry.
 
     Raises:
         ConfigurationError: if `dimensions` is less than 1.
@@ -112,13 +90,14 @@ class Embedder:
 
         Raises:
             ModelCallError: if the model could not be asked.
-            DecisionError: if what the client answers with are no vectors.
+            DecisionError: if the client has not answered with vectors.
         """
         messages = tuple(Message("user", text) for text in texts)
         options = {} if self.dimensions is None else {"dimensions": self.dimensions}
         response = await aask(self.client, LLMRequest(model=self.model, messages=messages, options=options))
         try:
-            return _as_vectors(response.message.content)
+            packed = [base64.b64decode(vector, validate=True) for vector in json.loads(response.message.content)]
+            return [struct.unpack(f"<{len(numbers) // _BYTES_PER_NUMBER}f", numbers) for numbers in packed]
         except (ValueError, TypeError, struct.error) as error:
             raise DecisionError(
                 f"{type(self.client).__name__} has not answered with vectors: {response.message.content[:100]!r}. Give "
@@ -126,11 +105,6 @@ class Embedder:
             ) from error
 
 
-def _as_text(vectors: Sequence[Sequence[float]]) -> str:
-    """Vectors as JSON of base64 of little-endian floats: a quarter of what their digits would take in a journal."""
-    return json.dumps([base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() for vector in vectors])
-
-
-def _as_vectors(text: str) -> list[tuple[float, ...]]:
-    packed = [base64.b64decode(vector, validate=True) for vector in json.loads(text)]
-    return [struct.unpack(f"<{len(numbers) // _BYTES_PER_NUMBER}f", numbers) for numbers in packed]
+def _packed(vector: Sequence[float]) -> str:
+    """Base64 of little-endian floats: a quarter of the size that the digits would have in a journal."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

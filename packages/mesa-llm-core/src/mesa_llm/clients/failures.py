@@ -1,17 +1,22 @@
-"""What a failed call says, whichever library has made it: the error's class, its one line, and whether to ask again."""
+"""What a failed exchange with a server becomes: the error's class, its one line, and whether asking again can help."""
 
 from __future__ import annotations
 
 import errno
+import math
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
 
+from mesa_llm.clients.chat_completion import error_in
 from mesa_llm.clients.masking import Secrets
-from mesa_llm.clients.retry_after import retry_after
 from mesa_llm.errors import (
     EndpointUnreachableError,
     MissingAPIKeyError,
@@ -21,86 +26,57 @@ from mesa_llm.errors import (
     UnknownModelError,
 )
 from mesa_llm.errors.shown_text import masked_address, printable
+from mesa_llm.errors.tracebacks import causes_of
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _MAY_PASS = frozenset({408, 409, 425, 429})  # and all from 500 on
 _CUT_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+_MARKUP = re.compile(r"<(script|style).*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedCall:
-    """Makes the errors of one call, each in one line, and cleaned: what a server says enters them here and only here.
-
-    Attributes:
-        model: the model that was asked, `provider/model`.
-        endpoint: the base URL, `None` for the provider's own.
-        secrets: what must not be shown.
-        has_api_base: whether the user chose the address, and so may have it wrong.
-    """
+    """Makes the errors of one call, each in one line and cleaned: all that a server says enters errors here."""
 
     model: str
     endpoint: str | None
+    """The base URL, `None` for the provider's own."""
     secrets: Secrets = field(default_factory=Secrets)
     has_api_base: bool = True
+    """Whether the user chose the address, and so may have it wrong."""
 
     @property
     def where(self) -> str:
-        """Who was asked, as errors begin."""
+        """The model and its address, with which errors begin."""
         return f"{self.model} at {masked_address(self.endpoint)}" if self.endpoint else self.model
 
     def error(
-        self,
-        kind: type[ModelCallError],
-        text: str,
-        *,
-        status: int | None = None,
-        retry_after: float | None = None,
-        is_transient: bool = False,
-        cause: BaseException | None = None,
+        self, kind: type[ModelCallError], text: str, *, cause: BaseException | None = None, **fields: Any
     ) -> ModelCallError:
-        """An error with a text of its own.
+        """An error with a text of its own, in which the server's words are clean already.
 
-        Args:
-            kind: its class.
-            text: what happened, and the way out. What a server says in it has been cleaned.
-            status: the HTTP status.
-            retry_after: seconds after which the server wants to be asked again.
-            is_transient: whether the same request may succeed later.
-            cause: what led to it; left out if it shows a secret, or anything that led to it does.
+        The cause is left out if a traceback of it would show a secret.
         """
-        made = kind(
-            self.secrets.masked(printable(text)),
-            model=self.model,
-            endpoint=self.endpoint,
-            status=status,
-            retry_after=retry_after,
-            is_transient=is_transient,
-        )
-        if cause is not None and all(self.secrets.masked(shown) == shown for shown in _texts_of(cause)):
-            made.__cause__ = cause
+        text = self.secrets.masked(printable(text))
+        made = kind(text, model=self.model, endpoint=self.endpoint, **fields)
+        if cause is not None:
+            notes = (note for part in causes_of(cause) for note in (part, *getattr(part, "__notes__", ())))
+            if all(self.secrets.masked(shown) == shown for shown in map(str, notes)):
+                made.__cause__ = cause
         return made
 
     def answered(
-        self,
-        status: int,
-        message: str,
-        *,
-        code: str = "",
-        headers: Mapping[str, str] | None = None,
-        missing_keys: Sequence[str] = (),
+        self, status: int, body: Any, headers: Mapping[str, str], missing_keys: Sequence[str] = ()
     ) -> ModelCallError:
-        """The server has answered with an error status.
+        """The server has answered with an error status, and the error as JSON or as a text.
 
-        Args:
-            status: the HTTP status.
-            message: what the server says.
-            code: what the server calls the error, as in `insufficient_quota`.
-            headers: the headers of the answer.
-            missing_keys: environment variables in which a key was looked for and not found.
+        The `missing_keys` are environment variables in which a key was looked for and not found.
         """
-        headers = headers or {}
-        if 300 <= status < 400:
-            message = f"it redirects to {headers.get('Location', 'nowhere')}"
-        text = f"{self.where} answered with status {status}: {sentence(self.secrets.clean(message))}"
+        is_redirection = 300 <= status < 400
+        said = f"it redirects to {headers.get('Location', 'nowhere')}" if is_redirection else error_message(body)
+        text = f"{self.where} answered with status {status}: {self._said(said)}"
         wait = retry_after(headers)
         kind, way_out, is_transient = ModelCallError, "", status in _MAY_PASS or status >= 500
         match status:
@@ -114,31 +90,23 @@ class FailedCall:
                 way_out = "Check the account's balance."
             case 408 | 504:
                 kind = ModelTimeoutError
-            case 429 if code == "insufficient_quota":  # OpenAI's: no waiting helps
+            case 429 if _is_out_of_quota(body):  # no waiting helps
                 kind, way_out, is_transient = RateLimitedError, "Check the account's plan and balance.", False
             case 429:
                 kind = RateLimitedError
                 way_out = f"Ask less often{'' if wait is None else f', next in {wait:g} s'}."
-            case _ if 300 <= status < 400:
+            case _ if is_redirection:
                 way_out = "Redirections are not followed: give the final address as api_base."
-        return self.error(
-            kind, f"{text} {way_out}".rstrip(), status=status, retry_after=wait, is_transient=is_transient
-        )
+        text = f"{text} {way_out}".rstrip()
+        return self.error(kind, text, status=status, retry_after=wait, is_transient=is_transient)
 
     def timed_out(self, seconds: float) -> ModelCallError:
         """There was no answer in time."""
-        return self.error(
-            ModelTimeoutError,
-            f"{self.where} did not answer within {seconds:g} s. Give it a longer timeout.",
-            is_transient=True,
-        )
+        text = f"{self.where} did not answer within {seconds:g} s. Give it a longer timeout."
+        return self.error(ModelTimeoutError, text, is_transient=True)
 
     def unreachable(self, lost: BaseException) -> ModelCallError:
-        """There is no connection, or no longer.
-
-        Args:
-            lost: the error of the connection. What lies below it in its chain tells whether it may pass.
-        """
+        """There is no connection, or no longer. The causes of its error decide whether the failure may pass."""
         way_out = "Is the server running, and is api_base right?" if self.has_api_base else "Check the network."
         passes = True
         for cause in causes_of(lost):
@@ -150,50 +118,85 @@ class FailedCall:
                 passes = cause.errno == socket.EAI_AGAIN
             elif isinstance(cause, OSError) and cause.errno in {errno.EMFILE, errno.ENFILE}:
                 way_out = "Raise the limit of open files (ulimit -n), or lower max_concurrency."
-        return self.error(
-            EndpointUnreachableError,
-            f"{self.where} cannot be reached: {sentence(self._of_the_socket(lost))} {way_out}",
-            is_transient=passes,
-        )
+        # aiohttp prints the TLS context.
+        reason = re.sub(r" ssl:(<[^>]*>|\w+)", "", self.secrets.clean(str(lost))) or type(lost).__name__
+        text = f"{self.where} cannot be reached: {sentence(reason)} {way_out}"
+        return self.error(EndpointUnreachableError, text, is_transient=passes)
 
-    def unusable(self, text: str, *, is_transient: bool) -> ModelCallError:
-        """The server has answered, with something that is no completion.
-
-        Args:
-            text: what came, as the end of a sentence that begins with who sent it.
-            is_transient: whether the same request may succeed later.
-        """
+    def unusable(self, text: str, *, is_transient: bool = False) -> ModelCallError:
+        """The server has answered with something that is not a completion: `text`, after the word for the server."""
         way_out = " Is api_base right?" if self.has_api_base and not is_transient else ""
-        said = sentence(self.secrets.clean(text))
-        return self.error(ModelCallError, f"{self.where} {said}{way_out}", is_transient=is_transient)
+        return self.error(ModelCallError, f"{self.where} {self._said(text)}{way_out}", is_transient=is_transient)
 
     def unexpected(self, error: BaseException) -> ModelCallError:
-        """An error of the program: the request could not be written, say."""
+        """An error of the program, as when the request could not be written."""
         text = f"{self.where}: {type(error).__name__}: {self.secrets.clean(str(error))}"
         return self.error(ModelCallError, text, cause=error)
 
-    def _of_the_socket(self, error: BaseException) -> str:
-        """The text of an error of the connection, without the TLS context that aiohttp prints in it."""
-        return re.sub(r" ssl:(<[^>]*>|\w+)", "", self.secrets.clean(str(error))) or type(error).__name__
+    def interrupted(self, error: Exception, timeout: float) -> ModelCallError:
+        """The direct client raised an error before it had the whole answer."""
+        import aiohttp  # noqa: PLC0415 - slow to import; here it has been
+
+        match error:
+            case aiohttp.ClientHttpProxyError():
+                said = f"the proxy answered with status {error.status}: {self._said(error.message)}"
+                text = f"{self.where} cannot be reached: {said}"
+                return self.error(EndpointUnreachableError, text, is_transient=error.status >= 500)
+            case TimeoutError() if not isinstance(error, aiohttp.ConnectionTimeoutError):
+                return self.timed_out(timeout)
+            case aiohttp.ClientPayloadError():
+                return self.unusable(f"broke off in the middle of its answer ({error})", is_transient=True)
+            case aiohttp.ClientResponseError():
+                return self.unusable(f"sent what is not HTTP: {error.message}")
+            case aiohttp.ClientConnectionError() | OSError():
+                return self.unreachable(error)
+        return self.unexpected(error)
+
+    def refused(
+        self, answer: aiohttp.ClientResponse, raw: bytes, body: Any, missing_keys: Sequence[str]
+    ) -> ModelCallError:
+        """The direct client has got a whole answer without a completion. Its `body` is `raw` as JSON, or `None`."""
+        kind = answer.headers.get("Content-Type", "no content type").partition(";")[0]
+        text = raw[:20_000].decode("utf-8", "replace")
+        shown = _MARKUP.sub(" ", text) if "html" in kind else text
+        if answer.status != 200:
+            said = shown if body is None else body
+            said = said if error_message(said).strip() else answer.reason or ""
+            return self.answered(answer.status, said, answer.headers, missing_keys)
+        if body is None:
+            if not raw.strip():
+                return self.unusable("sent an empty answer", is_transient=True)
+            return self.unusable(f"sent an answer that is not JSON ({kind}): {shown}", is_transient=is_half_json(text))
+        if (error := error_in(body)) is not None:  # as OpenRouter's, with status 200
+            code = error.get("code")
+            if isinstance(code, int) and 400 <= code < 600:
+                return self.answered(code, error, {})
+            return self.unusable(f"sent an error in place of a completion: {error_message(error)}")
+        if isinstance(body, dict) and body.get("choices") == []:
+            return self.unusable(f"sent a completion without choices: {shown}", is_transient=True)
+        return self.unusable(f"sent JSON that is no completion: {shown}")
+
+    def _said(self, text: str) -> str:
+        """The words of a server, clean, with a full stop."""
+        return sentence(self.secrets.clean(text))
 
 
-def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that led to it, outermost first, each once."""
-    seen: set[int] = set()
-    left: list[BaseException | None] = [error]
-    while left:
-        cause = left.pop()
-        if cause is not None and id(cause) not in seen:
-            seen.add(id(cause))
-            yield cause
-            left += [*getattr(cause, "exceptions", ()), cause.__context__, cause.__cause__]
+def retry_after(headers: Mapping[str, str], *, now: Callable[[], float] = time.time) -> float | None:
+    """Seconds from now after which the server wants to be asked again; `None` if it does not say.
 
-
-def _texts_of(error: BaseException) -> Iterator[str]:
-    """All that a traceback of an error may show of what was said."""
-    for cause in causes_of(error):
-        yield str(cause)
-        yield from map(str, getattr(cause, "__notes__", ()))
+    Reads `Retry-After-Ms` (milliseconds, as OpenAI and Azure send it) and `Retry-After` in both forms of
+    [RFC 9110, section 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3): seconds, here with fractions,
+    and a date. A date that has passed means now. The mapping has to ignore the case of names.
+    """
+    for name, parts_of_a_second in (("Retry-After-Ms", 1000), ("Retry-After", 1)):
+        with suppress(ValueError):
+            seconds = float(headers.get(name, "")) / parts_of_a_second
+            if 0 <= seconds < math.inf:
+                return seconds
+    with suppress(ValueError, OverflowError):
+        date = parsedate_to_datetime(headers.get("Retry-After", ""))
+        return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now())
+    return None
 
 
 def error_message(body: Any) -> str:
@@ -204,18 +207,15 @@ def error_message(body: Any) -> str:
     return body if isinstance(body, str) else str(body)
 
 
-def error_code(body: Any) -> str:
-    """What an error's JSON calls the error; empty if it does not say."""
+def _is_out_of_quota(body: Any) -> bool:
+    """Whether it is OpenAI's error for an account without credit."""
     error = body.get("error") if isinstance(body, dict) else None
-    if not isinstance(error, dict):
-        return ""
-    return str(error.get("code") or error.get("type") or "")
+    return isinstance(error, dict) and (error.get("code") or error.get("type")) == "insufficient_quota"
 
 
-def is_half_json(text: str | bytes) -> bool:
-    """Whether a text that is not JSON is at least the beginning of an object: an answer that broke off, or is empty."""
-    begin = text.lstrip()[:1]
-    return begin in {"{", b"{", "", b""}
+def is_half_json(text: str) -> bool:
+    """Whether a text that is not JSON begins an object and broke off, or is empty."""
+    return text.lstrip()[:1] in {"{", ""}
 
 
 def set_key(names: Sequence[str]) -> str:

@@ -1,28 +1,34 @@
-"""Any provider that litellm knows."""
+"""Any provider that litellm knows, and what litellm's errors really say."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import socket
+from dataclasses import replace
 from typing import Any
 
+from mesa_llm.clients.chat_completion import read_completion
 from mesa_llm.clients.client import AsyncClient
-from mesa_llm.clients.failures import FailedCall
-from mesa_llm.clients.litellm_errors import translate
-from mesa_llm.clients.litellm_module import load_litellm, timed_exchange
-from mesa_llm.clients.masking import Secrets, secrets_in_options
-from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, ToolCall, Usage
-from mesa_llm.errors import ConfigurationError
+from mesa_llm.clients.failures import FailedCall, is_half_json, sentence, set_key
+from mesa_llm.clients.litellm_module import TimedExchange, load_litellm
+from mesa_llm.clients.masking import Secrets, is_secret_variable, secrets_in_options
+from mesa_llm.clients.messages import LLMRequest, LLMResponse
+from mesa_llm.errors import ConfigurationError, MissingAPIKeyError, ModelCallError, UnknownModelError
+from mesa_llm.errors.tracebacks import causes_of
 
 # Providers that stand for "a server that speaks OpenAI's API", which may well want no key.
 _OPENAI_LIKE = frozenset({"openai", "text-completion-openai", "custom_openai", "openai_like"})
 _NO_KEY = "not-needed"
+_LITELLM_PREFIX = re.compile(r"^(litellm\.)?(\w*(Error|Timeout|Timeout Error): )|^\w*(Exception|Error)( \w+)? - ")
 
 
 class LiteLLMClient(AsyncClient):
     """Asks through litellm, which knows some hundred providers.
 
-    litellm is imported by the first call, which therefore takes some seconds longer. Nothing is retried here: a
-    failure is an error at once.
+    The first call imports litellm and therefore takes some seconds longer. Nothing is retried here: a failure is an
+    error at once.
 
     Args:
         api_base: the base URL of the server; `None` for the provider's own.
@@ -50,27 +56,28 @@ class LiteLLMClient(AsyncClient):
         """
         litellm = await load_litellm(self._secrets)
         try:
-            arguments = self._arguments(litellm, request)
-            with timed_exchange() as exchange:
-                answer = await litellm.acompletion(**arguments)
+            key = self._key(litellm, request.model)
+            with TimedExchange() as exchange:
+                answer = await self._ask(litellm, request, key)
         except Exception as error:
-            failure = translate(
-                error, litellm=litellm, call=self._call(request), has_key=bool(self.api_key), timeout=self.timeout
-            )
+            failure = self._failure(error, litellm, self._call(request))
         else:
-            return self._read(answer, request, exchange.seconds)
-        # Raised out here, so that litellm's error is not its context: four errors long, and with the key in it if the
-        # server echoed that.
+            cost = getattr(answer, "_hidden_params", {}).get("response_cost")
+            return replace(self._read(answer, request), cost=cost, latency_s=exchange.seconds)
+        # Raised here and not above: litellm's error would be its context, which is four errors long and holds the key
+        # if the server echoed it.
         raise failure
 
-    def _arguments(self, litellm: Any, request: LLMRequest) -> dict[str, Any]:
-        return (
-            {"timeout": self.timeout}
-            | request.as_dict()
-            | {"api_base": self.api_base, "api_key": self._key(litellm, request.model)}
-            # litellm's own retries, and those of the OpenAI client below it.
-            | {"num_retries": 0, "max_retries": 0}
-        )
+    async def _ask(self, litellm: Any, request: LLMRequest, key: str | None) -> Any:
+        # The last two turn off litellm's own retries, and those of the OpenAI client below it.
+        fixed = {"api_base": self.api_base, "api_key": key, "num_retries": 0, "max_retries": 0}
+        return await litellm.acompletion(**{"timeout": self.timeout} | request.as_dict() | fixed)
+
+    def _read(self, answer: Any, request: LLMRequest) -> LLMResponse:
+        response = read_completion(answer.model_dump(warnings=False), request.model)
+        if response is None:
+            raise self._call(request).unusable("sent a completion without choices", is_transient=True)
+        return response
 
     def _key(self, litellm: Any, model: str) -> str | None:
         if self.api_key is not None or self.api_base is None:
@@ -93,21 +100,60 @@ class LiteLLMClient(AsyncClient):
             has_api_base=self.api_base is not None,
         )
 
-    def _read(self, answer: Any, request: LLMRequest, seconds: float | None) -> LLMResponse:
-        if not answer.choices:
-            raise self._call(request).unusable("sent a completion without choices", is_transient=True)
-        choice = answer.choices[0]
-        calls = tuple(
-            ToolCall(id=call.id or f"call_{number}", name=call.function.name or "", arguments=call.function.arguments)
-            for number, call in enumerate(choice.message.tool_calls or ())
-        )
-        usage = getattr(answer, "usage", None)
-        return LLMResponse(
-            message=Message("assistant", choice.message.content or "", tool_calls=calls),
-            model=answer.model or request.model,
-            usage=Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else Usage(),
-            finish_reason=choice.finish_reason or "stop",
-            cost=getattr(answer, "_hidden_params", {}).get("response_cost"),
-            reasoning=getattr(choice.message, "reasoning_content", None) or "",
-            latency_s=seconds,
-        )
+    def _failure(self, error: Exception, litellm: Any, call: FailedCall) -> ModelCallError:
+        """The error of ours for one of litellm's.
+
+        litellm's classes cannot be trusted: a refused connection comes as `InternalServerError` with status 500, a
+        `TypeError` as `APIConnectionError`. What happened stands at the end of the chain of causes.
+        """
+        import httpx  # noqa: PLC0415 - comes with litellm, and only with it
+
+        causes = list(causes_of(error))
+        provider = call.model.partition("/")[0]
+        answered = next((cause.response for cause in causes if isinstance(cause, httpx.HTTPStatusError)), None)
+        if answered is not None:
+            try:
+                body = answered.json()
+            except (ValueError, RuntimeError):  # not JSON; or a stream that nobody read
+                body = None
+            status, body = answered.status_code, _stripped(error) if body is None else body
+            missing = _missing_keys(litellm, call.model) if status in {401, 403} and not self.api_key else ()
+            return call.answered(status, body, answered.headers, missing)
+        if isinstance(error, litellm.BadRequestError) and "LLM Provider NOT provided" in str(error):
+            text = f"litellm has no provider {provider!r}. Write 'provider/model', e.g. 'openai/gpt-4o-mini'."
+            return call.error(UnknownModelError, f"{call.model}: {text}")
+        if not self.api_key and (
+            isinstance(error, litellm.AuthenticationError)
+            or re.search(r"missing (credentials|\w* ?api[ _]key)", str(error), re.IGNORECASE)
+        ):
+            missing = _missing_keys(litellm, call.model) or [f"{provider.upper()}_API_KEY"]
+            text = f"{call.where} needs an API key, and there is none. {set_key(missing)}"
+            return call.error(MissingAPIKeyError, text)
+        timeouts = (httpx.TimeoutException, TimeoutError, litellm.Timeout)
+        has_connected = not any(isinstance(cause, httpx.ConnectTimeout) for cause in causes)
+        if has_connected and any(isinstance(cause, timeouts) for cause in causes):
+            return call.timed_out(self.timeout)
+        for cause in causes:
+            if isinstance(cause, httpx.TransportError | ConnectionError | socket.gaierror):
+                return call.unreachable(cause)
+        for cause in causes:
+            if isinstance(cause, json.JSONDecodeError):
+                text = f"sent an answer that is not JSON ({_stripped(error)})"
+                return call.unusable(text, is_transient=is_half_json(cause.doc))
+        root = causes[-1]
+        if type(root).__module__.partition(".")[0] in {"litellm", "openai"}:
+            return call.error(ModelCallError, f"{call.where}: {sentence(call.secrets.clean(_stripped(error)))}")
+        return call.unexpected(root)
+
+
+def _stripped(error: Exception) -> str:
+    """The text of litellm's error without the classes that it passed through, and without a traceback."""
+    text = str(error).partition("\nTraceback")[0]
+    while (shorter := _LITELLM_PREFIX.sub("", text, count=1)) != text:
+        text = shorter
+    return text
+
+
+def _missing_keys(litellm: Any, model: str) -> list[str]:
+    missing: list[str] = litellm.validate_environment(model)["missing_keys"]
+    return [name for name in missing if is_secret_variable(name)]

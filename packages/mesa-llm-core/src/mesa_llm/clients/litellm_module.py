@@ -1,4 +1,4 @@
-"""The module litellm, imported when the first call needs it."""
+"""The module litellm, imported by the first call that needs it: silenced, masked, timed, and without redirections."""
 
 from __future__ import annotations
 
@@ -10,25 +10,22 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from mesa_llm.clients.masking import Secrets
 from mesa_llm.concurrency import transport_loop, worker_thread
 
+# Loggers of litellm and of the libraries that it sends requests with; those below them count too.
 _LOGGERS = ("LiteLLM", "litellm", "openai", "anthropic", "httpx", "httpcore")
-"""Loggers of litellm and of what it sends requests with; those below them count too."""
 
 _importing: asyncio.Task[Any] | None = None  # touched on the transport loop only, so it needs no lock
 
 
 async def load_litellm(secrets: Secrets) -> Any:
-    """Import litellm in a thread, once, silence it and warm it up. Runs on the transport loop, which goes on meanwhile.
-
-    It takes 4 to 6 seconds the first time.
+    """Import litellm once and prepare it; that takes 4 to 6 seconds. Runs on the transport loop without blocking it.
 
     Args:
         secrets: those of the client that is about to call litellm. They are masked in its logs from now on.
@@ -42,32 +39,28 @@ async def load_litellm(secrets: Secrets) -> Any:
 
 
 async def _prepare() -> Any:
-    litellm = await asyncio.wrap_future(worker_thread.start(_import, name="mesa-llm-import-litellm"))
-    with suppress(Exception):  # a real call says what is wrong
-        await _warm_up(litellm)
-    return litellm
+    """Import litellm in a thread, and complete one request without a network.
 
-
-async def _warm_up(litellm: Any) -> None:
-    """Complete one request without a network, so that litellm makes now what it would make in the first real one.
-
-    The first real requests run together on this loop, where each one's setup would delay the answers to the others,
-    and so count as their latency.
+    litellm sets itself up within its first request. The first real ones run together on this loop, where that would
+    count as latency of the others.
     """
+    litellm = await asyncio.wrap_future(worker_thread.start(_import, name="mesa-llm-import-litellm"))
     httpx: Any = importlib.import_module("httpx")
     openai: Any = importlib.import_module("openai")
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "."}}
     answer = {"id": "1", "object": "chat.completion", "created": 0, "model": "none", "choices": [choice]}
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
-    async with httpx.AsyncClient(transport=transport) as http_client:
-        client = openai.AsyncOpenAI(api_key="none", http_client=http_client)
-        await litellm.acompletion("openai/none", [{"role": "user", "content": "."}], client=client)
+    with suppress(Exception):  # a real call will say what is wrong
+        async with httpx.AsyncClient(transport=transport) as http_client:
+            client = openai.AsyncOpenAI(api_key="none", http_client=http_client)
+            await litellm.acompletion("openai/none", [{"role": "user", "content": "."}], client=client)
+    return litellm
 
 
 def _import() -> Any:
-    # Without this it downloads a price list, with retries, while it is imported.
+    # Without this the import downloads a price list, with retries.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    # Without this it loads the nearest .env file while it is imported. Undone after, it means other things as well.
+    # Without this the import loads the nearest .env file. Undone afterwards, since it means other things as well.
     mode = os.environ.get("LITELLM_MODE")
     os.environ["LITELLM_MODE"] = mode or "PRODUCTION"
     try:
@@ -78,7 +71,11 @@ def _import() -> Any:
     litellm.telemetry = False
     litellm.suppress_debug_info = True  # it prints advice to stdout on every failure
     importlib.import_module("openai.resources")  # the first request would import it, on the event loop
-    _mask_logs()
+    importlib.import_module("httpcore")  # makes its loggers; httpx imports it with the first connection
+    # A logger's filters do not see the records of loggers below it.
+    for name in (*_LOGGERS, *logging.root.manager.loggerDict):
+        if name.startswith(_LOGGERS):
+            logging.getLogger(name).addFilter(_log_filter)
     _follow_no_redirects()
     _time_exchanges()
     atexit.register(_settle_at_exit, os.getpid())
@@ -88,7 +85,7 @@ def _import() -> Any:
 class _LogFilter(logging.Filter):
     """Masks secrets in log records, tracebacks included."""
 
-    secrets = Secrets()  # replaced as a whole, so any thread may log
+    secrets = Secrets()  # replaced, never changed: any thread may log
 
     def filter(self, record: logging.LogRecord) -> bool:
         try:
@@ -107,99 +104,78 @@ class _LogFilter(logging.Filter):
 _log_filter = _LogFilter()
 
 
-def _mask_logs() -> None:
-    importlib.import_module("httpcore")  # makes its loggers; httpx imports it with the first connection
-    # A logger's filters do not see the records of loggers below it.
-    for name in (*_LOGGERS, *logging.root.manager.loggerDict):
-        if name.startswith(_LOGGERS):
-            logging.getLogger(name).addFilter(_log_filter)
-
-
 def _follow_no_redirects() -> None:
-    """Have litellm treat a redirection as an error, as the direct client does.
+    """Make litellm treat a redirection as an error, as the direct client does.
 
-    httpx, which it sends requests with, would follow it to another host without `Authorization`, but with the headers
-    in which other providers want their key: `api-key`, `x-api-key`, `x-goog-api-key`.
+    Its httpx would follow one to another host without `Authorization`, but with the headers in which other providers
+    want their key: `api-key`, `x-api-key`, `x-goog-api-key`.
     """
     handlers: Any = importlib.import_module("litellm.llms.custom_httpx.http_handler")
     of_openai: Any = importlib.import_module("litellm.llms.openai.common_utils").BaseOpenAILLM
+
+    def without_redirects(make: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(make)
+        def made(*args: Any, **kwargs: Any) -> Any:
+            client = make(*args, **kwargs)
+            if client is not None:
+                client.follow_redirects = False
+            return client
+
+        return made
+
     for handler in (handlers.AsyncHTTPHandler, handlers.HTTPHandler):
-        handler.create_client = _without_redirects(handler.create_client)
+        handler.create_client = without_redirects(handler.create_client)
     for name in ("_get_async_http_client", "_get_sync_http_client"):
-        setattr(of_openai, name, staticmethod(_without_redirects(getattr(of_openai, name))))
+        setattr(of_openai, name, staticmethod(without_redirects(getattr(of_openai, name))))
 
 
-def _without_redirects(make: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(make)
-    def made(*args: Any, **kwargs: Any) -> Any:
-        client = make(*args, **kwargs)
-        if client is not None:
-            client.follow_redirects = False
-        return client
+class TimedExchange:
+    """Times the exchange with a server in the one call of litellm inside its `with` block.
 
-    return made
-
-
-@dataclass(slots=True)
-class Exchange:
-    """The exchange with a server that a call of litellm makes.
-
-    Attributes:
-        began: when the call was made, on the clock of `time.perf_counter`, in seconds.
-        sent: when the request was written; `None` if that was not seen.
-        answered: when the answer began to arrive; `None` if that was not seen.
-        ended: when the call ended.
+    Where the exchange is not seen, it is the whole block, with litellm's own work before and after.
     """
 
-    began: float
-    sent: float | None = None
-    answered: float | None = None
-    ended: float = math.nan
+    sent: float
+    answered: float | None
 
     @property
     def seconds(self) -> float:
-        """How long the server took, as far as it was seen: without what litellm does before and after."""
-        if self.sent is not None and self.answered is not None:
-            return self.answered - self.sent
-        return self.ended - self.began
+        """The time from the request being written to the answer beginning to arrive."""
+        return (self.answered or math.nan) - self.sent
+
+    def __enter__(self) -> Self:
+        self._token = _exchange.set(self)
+        self.sent, self.answered = time.perf_counter(), None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _exchange.reset(self._token)
+        self.answered = self.answered or time.perf_counter()
 
 
-_exchange: ContextVar[Exchange | None] = ContextVar("mesa_llm_litellm_exchange", default=None)
-
-
-@contextmanager
-def timed_exchange() -> Iterator[Exchange]:
-    """Time the one call of litellm that is made herein."""
-    exchange = Exchange(time.perf_counter())
-    token = _exchange.set(exchange)
-    try:
-        yield exchange
-    finally:
-        _exchange.reset(token)
-        exchange.ended = time.perf_counter()
+_exchange: ContextVar[TimedExchange | None] = ContextVar("mesa_llm_litellm_exchange", default=None)
 
 
 def _time_exchanges() -> None:
-    """Have the exchanges timed that litellm makes with aiohttp, which it does with most providers."""
+    """Time the exchanges that litellm makes with aiohttp, as it does with most providers."""
     transport: Any = importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport
     trace: Any = importlib.import_module("aiohttp").TraceConfig()
 
-    async def sent(*_: object) -> None:
-        if (exchange := _exchange.get()) is not None:
-            exchange.sent = time.perf_counter()
+    def note(event: str) -> Callable[..., Awaitable[None]]:
+        async def noted(*_: object) -> None:
+            if (exchange := _exchange.get()) is not None:
+                setattr(exchange, event, time.perf_counter())
 
-    async def answered(*_: object) -> None:
-        if (exchange := _exchange.get()) is not None:
-            exchange.answered = time.perf_counter()
+        return noted
 
-    trace.on_request_headers_sent.append(sent)
-    trace.on_request_end.append(answered)
+    trace.on_request_headers_sent.append(note("sent"))
+    trace.on_request_end.append(note("answered"))
+    trace.freeze()
     open_session = transport._rebuild_session
 
     @functools.wraps(open_session)
     def opened(self: Any) -> Any:
         session = open_session(self)
-        trace.freeze()
         session.trace_configs.append(trace)
         return session
 
@@ -207,10 +183,10 @@ def _time_exchanges() -> None:
 
 
 def _settle_at_exit(owner: int) -> None:
-    """Finish litellm's business on the loop that it belongs to.
+    """Finish litellm's background work on the loop that it runs on.
 
-    Runs before litellm's own exit handlers, since it is registered after them. Those would finish it on another loop,
-    while ours still runs it, and write the resulting errors to stderr.
+    Registered after litellm's own exit handlers, so it runs before them. Those would finish it on another loop, while
+    ours still runs it, and write the resulting errors to stderr.
     """
     if os.getpid() == owner:  # a forked child has neither that loop nor its connections
         with suppress(Exception):

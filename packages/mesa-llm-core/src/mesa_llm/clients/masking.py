@@ -1,35 +1,31 @@
-"""The secrets of a client, and how texts are cleaned of them before anybody sees or stores them."""
+"""The secrets of a client, and how they are masked in texts that people see or files keep."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import html
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
 from mesa_llm.errors.shown_text import ESCAPE_SEQUENCE, HIDDEN, is_control, masked, printable, userinfo_span
 
-LONGEST = 500
-"""Characters that errors show of what a server says."""
-
-_SHORTEST = 8
-"""Characters of the shortest secret that is looked for in texts: shorter ones ("none", "ollama") are also words."""
-_READ = 20_000
-"""Characters of a server's text that are looked at."""
-_PIECE = 4
-"""Characters of a secret that are recognised as its beginning where a text ends, as it may have been cut there."""
+# All in characters.
+_SHOWN = 500  # of a server's text, in errors
+_READ = 20_000  # of a server's text, at all
+_SHORTEST = 8  # secret that is looked for in texts: shorter ones ("none", "ollama") are also words
+_PIECE = 4  # of a secret, recognised as its beginning where a text ends and may have been cut
 
 _SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 _SECRET_NAME = re.compile(r"auth|cookie|credential|key|passw|secret|signature|token", re.IGNORECASE)
-# Of no other header that users add can it be known that its value is public.
+# The values of all other headers that users add may be secret.
 _PUBLIC_HEADER = re.compile(r"accept.*|content-.*|connection|http-referer|referer|user-agent|x-title", re.IGNORECASE)
 
-# One character of a text: as it is, or as JSON, Python, URLs and HTML write it, also one within the other.
+# One character of a text: as it is, or as JSON, Python, URLs and HTML write it, also nested.
 _CHARACTER = re.compile(
     r"\\+u(?:\{(?P<braced>[0-9a-f]{1,6})\}|(?P<u>[0-9a-f]{4}))|\\+x(?P<x>[0-9a-f]{2})|%(?:25)*(?P<percent>[0-9a-f]{2})"
     r"|(?P<entity>&(?:amp;)*\#?\w{1,8};)|\\+(?P<escaped>.)|.",
@@ -43,14 +39,14 @@ def is_secret_variable(name: str) -> bool:
 
 
 class Secrets:
-    """What a client knows and nobody must see: keys, passwords in addresses, values of headers.
+    """Masks the secrets of a client: keys, passwords in addresses, values of headers; and those in the environment.
 
-    All texts that leave a transport go through it. It also knows the secrets in environment variables: the values of
-    those that are named like keys, and passwords in addresses. They are looked up when a text is cleaned.
+    All texts that leave a transport go through it. Environment variables are read whenever a text is cleaned: secret
+    are the values of those that are named like keys, and passwords in addresses.
 
     Secrets are recognised as they are, decoded from an address, in the base64 of Basic authentication, with characters
-    escaped, and with white space or control codes in between. Those of less than 8 characters are not looked for in
-    texts, as they may be ordinary words; in addresses they are masked all the same.
+    escaped, and with white space or control codes in between. Those of less than 8 characters are masked in addresses,
+    but not in other texts, where they may be ordinary words.
 
     Args:
         keys: API keys; `None` stands for none.
@@ -65,13 +61,10 @@ class Secrets:
         addresses: Iterable[str | None] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._values = frozenset(
-            [
-                *(key.strip() for key in keys if key),
-                *(value for address in addresses if address for value in _of_address(address)),
-                *(value for name, text in (headers or {}).items() for value in _of_header(name, text)),
-            ]
-        )
+        values = {key.strip() for key in keys if key}
+        values.update(value for address in addresses if address for value in _of_address(address))
+        values.update(value for name, text in (headers or {}).items() for value in _of_header(name, text))
+        self._values = frozenset(values)
 
     def __repr__(self) -> str:
         """Show none of them."""
@@ -88,35 +81,31 @@ class Secrets:
         return masked(_without(text, _forms(self._values | _of_environment(tuple(os.environ.items())))))
 
     def clean(self, text: str) -> str:
-        """What an error says of a text: without control codes and secrets, in one line, not too long.
-
-        Secrets are masked before the text is cut: of one across the cut, a part would be left.
-        """
+        """The text as errors show it: without control codes and secrets, in one line, not too long."""
+        # Masked before it is cut: a part of a secret across the cut would be left.
         line = " ".join(self.masked(printable(text[:_READ])).split())
-        return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
+        return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
 
 
 def secrets_in_options(options: Mapping[str, Any]) -> Secrets:
     """The secrets among the options of a request: keys by name, and headers."""
+    texts = {name: value for name, value in options.items() if isinstance(value, str)}
     headers = options.get("extra_headers") or options.get("headers")
     return Secrets(
-        keys=[value for name, value in options.items() if isinstance(value, str) and _SECRET_NAME.search(name)],
-        addresses=[value for value in options.values() if isinstance(value, str) and "//" in value],
+        keys=[value for name, value in texts.items() if _SECRET_NAME.search(name)],
+        addresses=[value for value in texts.values() if "//" in value],
         headers=({str(name): str(value) for name, value in headers.items()} if isinstance(headers, Mapping) else None),
     )
 
 
 def _of_address(address: str) -> Iterator[str]:
-    """User and password, together and each, as they stand there and as they are sent; values of the query."""
+    """User and password, together and each, as they are written and as they are sent; values of the query."""
     start, end = userinfo_span(address)
     if start < end:
         written = address[start:end]
-        decoded = unquote(written)
-        yield written
-        yield decoded
-        yield from _of_login(decoded)
-        yield from written.split(":", 1)
-        yield from map(unquote, written.split(":", 1))
+        yield from (written, unquote(written), *_of_login(unquote(written)))
+        for part in written.split(":", 1):
+            yield from (part, unquote(part))
     for parameter, value in re.findall(r"([?&;#][^=&;#]+=)([^&#]+)", address):
         if masked(f"{parameter}x") != f"{parameter}x":
             yield from (value, unquote(value), unquote_plus(value))
@@ -135,32 +124,21 @@ def _of_header(name: str, text: str) -> Iterator[str]:
     yield text
     if _SECRET_NAME.search(name):
         for part in re.split(r"[\s;,\"]+", text):
-            yield part
-            yield part.partition("=")[2]
-            try:
+            yield from (part, part.partition("=")[2])
+            with suppress(ValueError):  # neither base64 nor a text
                 yield from _of_login(base64.b64decode(part, validate=True).decode())
-            except (binascii.Error, ValueError):
-                continue
 
 
 @lru_cache(maxsize=8)
 def _of_environment(variables: tuple[tuple[str, str], ...]) -> frozenset[str]:
-    return frozenset(
-        [
-            *(value for name, value in variables if is_secret_variable(name)),
-            *(
-                secret
-                for name, value in variables
-                if "//" in value or name.upper().endswith("_PROXY")
-                for secret in _of_address(value)
-            ),
-        ]
-    )
+    addresses = (value for name, value in variables if "//" in value or name.upper().endswith("_PROXY"))
+    secrets = {secret for address in addresses for secret in _of_address(address)}
+    return frozenset(secrets | {value for name, value in variables if is_secret_variable(name)})
 
 
 @lru_cache(maxsize=64)
 def _forms(secrets: frozenset[str]) -> tuple[str, ...]:
-    """What is looked for, the longest first: each secret as it is, and as it reads when it is decoded."""
+    """All forms of the secrets that are looked for, the longest first: as they are, and decoded."""
     found = {secret for secret in secrets if len(secret) >= _SHORTEST}
     found |= {secret.encode().decode("latin-1") for secret in found if not secret.isascii()}  # byte by byte, as in URLs
     found |= {secret.replace(" ", "+") for secret in found}  # as in a query
@@ -173,10 +151,13 @@ def _without(text: str, forms: tuple[str, ...]) -> str:
         text = text.replace(form, HIDDEN)
     characters = _decoded(text) if forms else []
     decoded = "".join(character for character, _, _ in characters)
-    spans = [span for form in forms for span in _places(decoded, form)]
-    for start, end in reversed(_joined(spans)):
-        text = f"{text[: characters[start][1]]}{HIDDEN}{text[characters[end - 1][2] :]}"
-    return text
+    pieces, reached, at = [], 0, 0  # where the last secret ends, in `decoded` and in `text`
+    for start, end in sorted(span for form in forms for span in _places(decoded, form)):
+        if start >= reached:
+            pieces += [text[at : characters[start][1]], HIDDEN]
+        reached = max(reached, end)
+        at = characters[reached - 1][2]
+    return "".join([*pieces, text[at:]])
 
 
 def _decoded(text: str) -> list[tuple[str, int, int]]:
@@ -206,23 +187,10 @@ def _decoded_character(match: re.Match[str]) -> str:
 
 
 def _places(text: str, form: str) -> Iterator[tuple[int, int]]:
-    """Where a secret stands in a text, and where its beginning stands at the end of the text."""
-    at = text.find(form)
-    while at != -1:
-        yield at, at + len(form)
-        at = text.find(form, at + 1)
+    """The places of a secret in a text, and of its beginning at the end of the text."""
+    for match in re.finditer(f"(?={re.escape(form)})", text):
+        yield match.start(), match.start() + len(form)
     for length in range(min(len(form) - 1, len(text)), _PIECE - 1, -1):
         if text.endswith(form[:length]):
             yield len(text) - length, len(text)
             return
-
-
-def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans that do not overlap, in order."""
-    joined: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if joined and start < joined[-1][1]:
-            joined[-1] = joined[-1][0], max(end, joined[-1][1])
-        else:
-            joined.append((start, end))
-    return joined

@@ -1,13 +1,17 @@
-"""What goes to a model and what comes back, as data.
+"""Requests to a model and its responses, as data; and the key by which equal requests are recognised.
 
 Field names and meanings follow the OpenAI chat completions API, which every supported server speaks.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
+
+from mesa_llm.errors import ConfigurationError
 
 from mesa_llm.activation.call import ModelCall
 
@@ -166,17 +170,17 @@ class LLMResponse:
     Attributes:
         message: what the assistant says, with its tool calls.
         model: the model that answered, as the provider names it.
-        usage: tokens taken; zero where the provider does not tell.
+        usage: tokens taken; zero where the provider does not say.
         finish_reason: why the answer ended: `stop`, `tool_calls`, `length`, …
         cost: the price of the call in US dollars; `None` where it is not known.
         retries: how often the request was sent again before this answer came.
-        reasoning: what a reasoning model has thought before it answered, where the provider shows it.
+        reasoning: what a reasoning model thought before it answered, where the provider shows it.
         source: who answered: the `model`; a `rule` in Python, whose latency is simulated; a `journal`, from an earlier
             run; or the model, to an identical request with which this one `shared` its call.
-        latency_s: seconds that the exchange took which gave this answer, as the transport measured them: from the
-            request being sent to the answer being read. Waiting in limits, failed attempts, pauses between attempts
-            and imports do not count. `None` if there was no exchange of its own, as for an answer from a journal or a
-            shared one, and if the client does not measure it. Two answers are equal whatever they took.
+        latency_s: seconds of the exchange that gave this answer, measured by the transport from sending the request to
+            having read the answer. Waiting in limits, failed attempts, pauses between attempts and imports do not
+            count. `None` for an answer from a journal or a shared one, and if the client does not measure it. It does
+            not count when two answers are compared.
     """
 
     message: Message
@@ -193,3 +197,26 @@ class LLMResponse:
     def choices(self) -> tuple[LLMResponse]:
         """The answer itself: models written for mesa-llm 0.3 read `response.choices[0].message`."""
         return (self,)
+
+
+def request_key(request: LLMRequest) -> str:
+    """A hash of the whole request: the same in every process and on every machine, whatever the order of its keys.
+
+    It is the SHA-256 of the request as canonical JSON, in hexadecimal, and depends on neither API key nor address.
+
+    Raises:
+        ConfigurationError: if the request holds something that JSON cannot.
+    """
+    # A model may write half of a surrogate pair, and its answer becomes part of the next prompt.
+    return hashlib.sha256(canonical_json(request.as_dict()).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _refuse(value: object) -> NoReturn:
+    raise ConfigurationError(
+        f"A request holds {value!r} ({type(value).__name__}), which cannot be written as JSON. Give options, tools and "
+        "formats as plain values: str, int, float, bool, None, list, dict."
+    )
+
+
+canonical_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_refuse).encode
+"""A request, or a part of one, as JSON: the same text for the same value."""

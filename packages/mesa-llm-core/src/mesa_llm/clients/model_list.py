@@ -1,4 +1,4 @@
-"""What litellm's list of models knows: prices, and who can call tools."""
+"""What litellm's list of models says: prices, and which models can call tools."""
 
 from __future__ import annotations
 
@@ -11,19 +11,14 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from mesa_llm.clients.messages import LLMRequest
+
 _FILE = "model_prices_and_context_window_backup.json"
 
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """What the list says of a model.
-
-    Attributes:
-        provider: who offers it, as litellm spells it.
-        prompt_price: US dollars for a token read; `None` if the list does not say.
-        completion_price: US dollars for a token written; `None` if the list does not say.
-        calls_tools: whether it can call tools; `None` if the list does not say.
-    """
+    """A model's entry in the list: `None` where the list does not say. Prices are US dollars for a token."""
 
     provider: str
     prompt_price: float | None
@@ -37,27 +32,45 @@ def listed_model(llm_model: str) -> ListedModel | None:
     The list names most models `provider/model`, and some providers' without the provider. The full name counts first:
     `perplexity/sonar` is Perplexity's own, and `openrouter/openai/gpt-4o` is not `openai/gpt-4o`. A short name counts
     only for the provider that the list gives with it: `openai/gpt-4o`, but not `my-gateway/gpt-4o`, is `gpt-4o`.
-
-    Args:
-        llm_model: the model, as `provider/model`.
     """
     models = _models()
-    listed = models.get(llm_model)
-    if listed is not None:
-        return listed
+    if llm_model in models:
+        return models[llm_model]
     provider, _, name = llm_model.partition("/")
     listed = models.get(name)
-    return listed if listed is not None and _is_of(provider, listed) else None
-
-
-def _is_of(provider: str, listed: ListedModel) -> bool:
+    if listed is None:
+        return None
     # litellm divides some providers: vertex_ai-language-models, bedrock_converse, cohere_chat.
-    return listed.provider == provider or listed.provider.startswith((f"{provider}-", f"{provider}_"))
+    parts = (f"{provider}-", f"{provider}_")
+    return listed if listed.provider == provider or listed.provider.startswith(parts) else None
+
+
+def price_of(request: LLMRequest, prompt_tokens: int, completion_tokens: int) -> float | None:
+    """The price of a request that takes so many tokens, in US dollars, at the list price of its model's provider.
+
+    For the argument `price` of `mesa_llm.limits.BudgetClient`, which estimates by it before a call. It goes by the
+    model's name alone, so it is meant for models at their provider's own address. All tokens have the same price:
+    discounts (for cached prompts, or in batches) and extra charges (for very long prompts, or for searches) are left
+    out. The list is as old as the litellm that is installed; without litellm there are no prices.
+
+    Args:
+        request: the request.
+        prompt_tokens: tokens read.
+        completion_tokens: tokens written.
+
+    Returns:
+        The price; `None` if the list does not have it, or there are no tokens. A price of zero counts as not known: the
+        list has it for free models, for servers of one's own, and where nobody has filled one in.
+    """
+    listed = listed_model(request.model)
+    if listed is None or listed.prompt_price is None or listed.completion_price is None:
+        return None
+    return prompt_tokens * listed.prompt_price + completion_tokens * listed.completion_price or None
 
 
 @functools.cache
 def _models() -> Mapping[str, ListedModel]:
-    """The list, read when it is first asked for; that takes about 20 ms."""
+    """The list, read on first use; that takes about 20 ms."""
     # The file, not the package: importing litellm takes seconds.
     package = importlib.util.find_spec("litellm")
     if package is None or package.origin is None:
@@ -81,5 +94,5 @@ def _read(entry: Any) -> ListedModel:
 
 
 def _price(value: Any) -> float | None:
-    """A price. Zero stands for many things: free, not known yet, and whatever one's own server costs."""
+    """A price. Zero has several meanings in the list: free, not known yet, a server of one's own."""
     return float(value) if isinstance(value, int | float) and value > 0 else None

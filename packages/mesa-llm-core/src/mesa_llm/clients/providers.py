@@ -1,16 +1,16 @@
 """Who speaks OpenAI's chat completions API: where they are, and where their keys are looked for.
 
-The names are litellm's, so that the same `provider/model` works with either transport; `llama_cpp` and `sglang`, which
-litellm has no name for, work with the direct one alone.
+The names are litellm's, so that the same `provider/model` works with either transport; `llama_cpp` and `sglang`, for
+which litellm has no name, work with the direct one alone.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from mesa_llm.clients.addresses import http_parts
 from mesa_llm.clients.failures import set_key
 from mesa_llm.errors import ConfigurationError, MissingAPIKeyError, UnknownModelError
 from mesa_llm.errors.shown_text import masked_address
@@ -18,25 +18,19 @@ from mesa_llm.errors.shown_text import masked_address
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A provider, or a kind of server.
-
-    Attributes:
-        api_base: its base URL; for a server of one's own the one that it has by default; `None` if there is none.
-        key_variables: environment variables in which its key is looked for, the usual one first.
-        base_variables: environment variables in which its base URL is looked for.
-        needs_key: whether its own address wants a key. An address that is given may always do without.
-    """
+    """A provider, or a kind of server. The variables are those of the environment, the usual one first."""
 
     api_base: str | None
+    """The base URL; for a server of one's own the default one, if it has a default."""
     key_variables: tuple[str, ...]
     base_variables: tuple[str, ...] = ()
     needs_key: bool = True
+    """Whether its own address wants a key. An address that is given may do without."""
 
 
 def _server(api_base: str | None, *names: str) -> Provider:
-    return Provider(
-        api_base, tuple(f"{name}_API_KEY" for name in names), tuple(f"{name}_API_BASE" for name in names), False
-    )
+    keys, bases = (tuple(f"{name}_API_{kind}" for name in names) for kind in ("KEY", "BASE"))
+    return Provider(api_base, keys, bases, needs_key=False)
 
 
 PROVIDERS = {
@@ -80,47 +74,32 @@ PROVIDERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectSettings:
-    """Where a model is asked.
-
-    Attributes:
-        model: its name there, without the provider.
-        api_base: the base URL.
-        api_key: the key; `None` where there is none, and none is needed.
-        key_variables: where the key is looked for if none is given.
-        is_own_server: whether the address is of the user's own choice, and so may be wrong.
-        is_at_provider: whether it is the provider's own address, where its prices hold.
-    """
+    """Where and as whom the direct transport asks a model."""
 
     model: str
+    """The model's name there, without the provider."""
     api_base: str = field(repr=False)
     api_key: str | None = field(repr=False)
     key_variables: tuple[str, ...]
     is_own_server: bool
+    """Whether the user chose the address, and so may have it wrong."""
     is_at_provider: bool
+    """Whether it is the provider's own address, where its prices hold."""
 
     @property
     def url(self) -> str:
-        """Where requests go. A query in the base URL stays at the end."""
+        """The URL of requests. A query in the base URL stays at the end."""
         parts = urlsplit(self.api_base)
         return parts._replace(path=f"{parts.path.rstrip('/')}/chat/completions").geturl()
 
 
 def is_openai_compatible(provider: str) -> bool:
-    """Whether the direct transport knows how to ask a provider.
-
-    Args:
-        provider: its name as litellm spells it, e.g. `hosted_vllm`.
-    """
+    """Whether the direct transport knows how to ask a provider, named as litellm names it: `hosted_vllm`, say."""
     return provider in PROVIDERS
 
 
 def endpoint_of(llm_model: str, api_base: str | None = None) -> str | None:
-    """The base URL at which a model is asked, as far as it is known without asking.
-
-    Args:
-        llm_model: the model, as `provider/model`.
-        api_base: the base URL that is given; `None` for the provider's usual variable, or else its own address.
-    """
+    """The base URL at which a model is asked, given or not; `None` if only litellm knows it."""
     provider = PROVIDERS.get(llm_model.partition("/")[0])
     if api_base or provider is None:
         return api_base
@@ -128,18 +107,15 @@ def endpoint_of(llm_model: str, api_base: str | None = None) -> str | None:
 
 
 def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | None = None) -> DirectSettings:
-    """Where the direct transport asks a model.
+    """Where and as whom the direct transport asks a model.
 
-    Args:
-        llm_model: the model, as `provider/model`.
-        api_base: the base URL; `None` for the provider's usual variable, or else its own address.
-        api_key: the key; `None` for the provider's usual variable. A provider's own address wants one, an address that
-            is given and a server of one's own do not.
+    By default, address and key are those in the provider's usual variables, or else its own address. A provider's own
+    address wants a key; a server of one's own and an address that is given do not.
 
     Raises:
         UnknownModelError: if the name has no provider in it, or one that does not speak OpenAI's API.
-        MissingAPIKeyError: if a key is needed and there is none.
-        ConfigurationError: if there is no address, or it or the key cannot be used.
+        MissingAPIKeyError: if a key is needed and missing.
+        ConfigurationError: if the address is missing, or it or the key cannot be used.
     """
     name, _, model = llm_model.partition("/")
     provider = PROVIDERS.get(name)
@@ -151,53 +127,49 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
             endpoint=api_base,
         )
     given = api_base or _first_of(provider.base_variables)
-    base = given or provider.api_base
-    if base is None:
+    if (base := given or provider.api_base) is None:
         raise ConfigurationError(f"{llm_model} has no address of its own: give api_base.")
-    base = _base_of(base, name)
-    has_password = "@" in urlsplit(base).netloc  # goes where the key would go
+    advice = " In a password, write / as %2F, ? as %3F, # as %23 and @ as %40." * ("@" in base)
+    parts = http_parts(base, "api_base must be an http or https URL, e.g. 'http://localhost:8000/v1'", advice)
+    base = base.rstrip("/")
+    if name in {"ollama", "ollama_chat"} and parts.path in {"", "/"}:
+        base = f"{base}/v1"  # Ollama's address is often given without the /v1 of its second API
+    has_password = "@" in parts.netloc  # goes where the key would go
     if has_password and api_key:
         raise ConfigurationError(
             "A password in api_base and an api_key cannot both be sent: there is one header for both."
         )
     key = None if has_password else api_key or _first_of(provider.key_variables)
+    key = key and key.strip()  # of a newline at its end, from a file
+    if key and not (key.isascii() and key.isprintable()):
+        raise ConfigurationError("api_key must be printable ASCII: it goes into an HTTP header. It is not shown here.")
     is_own_server = given is not None or not provider.needs_key
     if key is None and not is_own_server:
-        raise MissingAPIKeyError(
-            f"{llm_model} needs an API key, and there is none. {set_key(provider.key_variables)}",
-            model=llm_model,
-        )
+        text = f"{llm_model} needs an API key, and there is none. {set_key(provider.key_variables)}"
+        raise MissingAPIKeyError(text, model=llm_model)
     return DirectSettings(
         model=model,
         api_base=base,
-        api_key=key and _usable(key),
+        api_key=key,
         key_variables=provider.key_variables,
         is_own_server=is_own_server,
         is_at_provider=provider.needs_key and base == provider.api_base,
     )
 
 
+def http_parts(address: str, requirement: str, advice: str = "") -> SplitResult:
+    """The parts of an http or https URL. An error of the library's would show its password.
+
+    Raises:
+        ConfigurationError: with the requirement and the advice, if it is not a URL that can be used.
+    """
+    with suppress(ValueError):
+        parts = urlsplit(address)
+        _ = parts.port  # raises if it is not a number
+        if parts.scheme in {"http", "https"} and parts.hostname:
+            return parts
+    raise ConfigurationError(f"{requirement}, got {masked_address(address)!r}.{advice}")
+
+
 def _first_of(variables: tuple[str, ...]) -> str | None:
-    for name in variables:
-        if value := os.environ.get(name):
-            return value
-    return None
-
-
-def _base_of(base: str, provider: str) -> str:
-    """The base URL without a slash at its end. Ollama's is often given without the `/v1` of its second API."""
-    parts = http_parts(base)
-    if parts is None:
-        raise ConfigurationError(
-            f"api_base must be an http or https URL, e.g. 'http://localhost:8000/v1', got {masked_address(base)!r}."
-            + " In a password, write / as %2F, ? as %3F, # as %23 and @ as %40." * ("@" in base)
-        )
-    base = base.rstrip("/")
-    return f"{base}/v1" if provider in {"ollama", "ollama_chat"} and parts.path in {"", "/"} else base
-
-
-def _usable(key: str) -> str:
-    key = key.strip()  # a newline at the end, from a file
-    if not (key.isascii() and key.isprintable()):
-        raise ConfigurationError("api_key must be printable ASCII: it goes into an HTTP header. It is not shown here.")
-    return key
+    return next((value for name in variables if (value := os.environ.get(name))), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from mesa_llm.clients.answers import Answer, to_response
+from mesa_llm.clients.chat_completion import Answer, to_response
 from mesa_llm.clients.client import AsyncClient
 from mesa_llm.clients.latency import Latency, check_latency, pause
 from mesa_llm.clients.messages import LLMRequest, LLMResponse

@@ -1,4 +1,4 @@
-"""Which transport a request takes."""
+"""Which transport a request takes: over HTTP directly, or through litellm."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ type Transport = Literal["auto", "direct", "litellm"]
 
 
 def check_transport(transport: Transport) -> Transport:
-    """Return `transport` if it is one.
-
-    Raises:
-        ConfigurationError: if it is not.
-    """
+    """Return `transport`, or raise a `ConfigurationError` if it is not one."""
     if transport not in get_args(Transport.__value__):
         raise ConfigurationError(f"transport must be 'auto', 'direct' or 'litellm', got {transport!r}.")
     return transport
@@ -29,12 +25,8 @@ def check_transport(transport: Transport) -> Transport:
 class TransportClient(AsyncClient):
     """Asks each model by the transport that fits it.
 
-    Args:
-        api_base: the base URL of the server; `None` for the provider's own.
-        api_key: the key; `None` leaves it to the provider's environment variable.
-        transport: `direct` for servers that speak OpenAI's API (see `DirectClient`), `litellm` for any provider; `auto`
-            goes directly where an `api_base` is given and the provider's name stands for such a server.
-        timeout: seconds after which a call fails.
+    `direct` is for servers that speak OpenAI's API (see `DirectClient`), `litellm` for any provider; `auto` goes
+    directly where an `api_base` is given and the provider's name stands for such a server.
 
     Raises:
         ConfigurationError: if a value cannot work.
@@ -54,11 +46,7 @@ class TransportClient(AsyncClient):
         self._litellm = LiteLLMClient(api_base=api_base, api_key=api_key, timeout=timeout)
 
     def transport_for(self, llm_model: str) -> AsyncClient:
-        """The client that asks a model.
-
-        Args:
-            llm_model: the model, as `provider/model`.
-        """
+        """The client that asks a model."""
         if self.transport == "auto":
             goes_directly = self.api_base is not None and is_openai_compatible(llm_model.partition("/")[0])
         else:
@@ -66,9 +54,5 @@ class TransportClient(AsyncClient):
         return self._direct if goes_directly else self._litellm
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
-        """Have the transport answer. Runs on the transport loop.
-
-        Raises:
-            ModelCallError: if the model could not be asked.
-        """
+        """Have the transport answer. Runs on the transport loop."""
         return await self.transport_for(request.model).complete(request)

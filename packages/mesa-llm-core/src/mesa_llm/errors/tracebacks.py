@@ -29,7 +29,7 @@ def shorten(error: BaseException) -> None:
     Args:
         error: changed in place; a group with all that it holds.
     """
-    for part in _parts(error):
+    for part in causes_of(error):
         frames = list(_frames(part.__traceback__))
         behind = len(frames)
         while behind and is_ours(frames[behind - 1].tb_frame.f_code.co_filename):
@@ -56,8 +56,8 @@ def _frames(traceback: TracebackType | None) -> Iterator[TracebackType]:
         traceback = traceback.tb_next
 
 
-def _parts(error: BaseException) -> Iterator[BaseException]:
-    """An exception, its causes and contexts, and the members of groups, each once."""
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """An exception and all that led to it, each once: causes before contexts before the members of groups."""
     seen: set[int] = set()
     left: list[BaseException | None] = [error]
     while left:
@@ -65,4 +65,4 @@ def _parts(error: BaseException) -> Iterator[BaseException]:
         if part is not None and id(part) not in seen:
             seen.add(id(part))
             yield part
-            left += [part.__cause__, part.__context__, *getattr(part, "exceptions", ())]
+            left += [*getattr(part, "exceptions", ()), part.__context__, part.__cause__]

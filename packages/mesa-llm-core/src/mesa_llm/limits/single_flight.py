@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from mesa_llm.activation.call import ModelCall
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Usage
-from mesa_llm.clients.request_key import request_key
+from mesa_llm.clients.messages import request_key
 from mesa_llm.limits.failures import retold
 from mesa_llm.limits.fair_queue import PerLoop
 

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ResponseFormat, ToolCall, ToolSpec, tool_call
-from mesa_llm.clients.answers import to_response
+from mesa_llm.clients.chat_completion import to_response
 from mesa_llm.clients.messages import JSONSchema
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.module_llm.dialogue import UnreadableAnswerError, as_model, has_form, read_object

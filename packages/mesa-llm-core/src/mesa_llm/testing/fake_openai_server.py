@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from mesa_llm.clients.answers import Answer, to_response
+from mesa_llm.clients.chat_completion import Answer, to_response
 from mesa_llm.clients.latency import Latency
 from mesa_llm.concurrency.loop_thread import LoopThread
 from mesa_llm.testing.fault import Fault

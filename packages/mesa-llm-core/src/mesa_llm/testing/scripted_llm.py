@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 from mesa_llm.clients import AsyncClient, LLMRequest, LLMResponse
-from mesa_llm.clients.answers import Answer, to_response
+from mesa_llm.clients.chat_completion import Answer, to_response
 from mesa_llm.clients.latency import Latency, check_latency, pause
 from mesa_llm.errors import ConfigurationError
 
