@@ -7,15 +7,11 @@ import sys
 import pytest
 from helpers.environment import without_keys_and_proxies
 
-from mesa_llm.clients import DirectClient, LLMRequest, Message, Usage, model_list, price_of
+from mesa_llm.clients import DirectClient, LLMRequest, Message, Usage, cost_of, model_list
 from mesa_llm.clients.providers import PROVIDERS, Provider
 from mesa_llm.testing import FakeOpenAIServer
 
 USAGE = Usage(1_000_000, 1_000_000)
-
-
-def cost_of(model, usage):
-    return price_of(LLMRequest(model=model, messages=()), usage.prompt_tokens, usage.completion_tokens)
 
 
 def completion(**usage):

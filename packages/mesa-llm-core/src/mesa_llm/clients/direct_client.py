@@ -30,6 +30,7 @@ from mesa_llm.clients.messages import LLMRequest, LLMResponse
 from mesa_llm.clients.model_list import price_of
 from mesa_llm.clients.providers import DirectSettings, direct_settings, http_parts
 from mesa_llm.concurrency import transport_loop
+from mesa_llm.concurrency.forks import in_forked_child
 from mesa_llm.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -286,13 +287,10 @@ async def _close(opening: asyncio.Task[aiohttp.ClientSession]) -> None:
     await (await opening).close()
 
 
+@in_forked_child
 def _forget_after_fork() -> None:
     global _opening  # noqa: PLW0603
     if _opening is not None:
         # Never freed here: that would close connections that the parent still uses, down to the goodbye of TLS.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(_opening))
     _opening = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)

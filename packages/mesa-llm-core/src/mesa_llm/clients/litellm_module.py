@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from mesa_llm.clients.masking import Secrets
 from mesa_llm.concurrency import transport_loop, worker_thread
+from mesa_llm.concurrency.forks import in_forked_child
 
 # Loggers of litellm and of the libraries that it sends requests with; those below them count too.
 _LOGGERS = ("LiteLLM", "litellm", "openai", "anthropic", "httpx", "httpcore")
@@ -200,11 +201,8 @@ async def _settle() -> None:
     await cleanup.close_litellm_async_clients()
 
 
+@in_forked_child
 def _forget_after_fork() -> None:
     global _importing  # noqa: PLW0603
     if _importing is not None and not _importing.done():
         _importing = None  # its thread is not in the child
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
-from mesa_llm.errors import ConfigurationError
-
 from mesa_llm.activation.call import ModelCall
+from mesa_llm.errors import ConfigurationError
 
 type Role = Literal["system", "user", "assistant", "tool"]
 type ToolChoice = Literal["auto", "none", "required"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from mesa_llm.clients.messages import LLMRequest
+from mesa_llm.clients.messages import LLMRequest, Usage
 
 _FILE = "model_prices_and_context_window_backup.json"
 
@@ -62,10 +62,20 @@ def price_of(request: LLMRequest, prompt_tokens: int, completion_tokens: int) ->
         The price; `None` if the list does not have it, or there are no tokens. A price of zero counts as not known: the
         list has it for free models, for servers of one's own, and where nobody has filled one in.
     """
-    listed = listed_model(request.model)
+    return cost_of(request.model, Usage(prompt_tokens, completion_tokens))
+
+
+def cost_of(llm_model: str, usage: Usage) -> float | None:
+    """The price of a call in US dollars, as `price_of` gives it.
+
+    Args:
+        llm_model: the model, as `provider/model`.
+        usage: the tokens that the call took.
+    """
+    listed = listed_model(llm_model)
     if listed is None or listed.prompt_price is None or listed.completion_price is None:
         return None
-    return prompt_tokens * listed.prompt_price + completion_tokens * listed.completion_price or None
+    return usage.prompt_tokens * listed.prompt_price + usage.completion_tokens * listed.completion_price or None
 
 
 @functools.cache
