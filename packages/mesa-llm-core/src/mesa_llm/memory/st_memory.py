@@ -15,20 +15,6 @@ if TYPE_CHECKING:
 class ShortTermMemory(Memory):
     """Remembers the last `n` steps in which something happened, as far as there is room, and nothing older.
 
-    ```python
-    from mesa import Model
-    from mesa_llm.llm_agent import LLMAgent
-    from mesa_llm.memory import ShortTermMemory
-    from mesa_llm.reasoning import CoTReasoning
-    from mesa_llm.testing import ScriptedLLM
-
-    llm = ScriptedLLM("Rest.")
-    agent = LLMAgent(Model(), CoTReasoning, client=llm, memory=lambda agent: ShortTermMemory(agent, n=3))
-    agent.memory.add_to_memory("plan", {"content": "plant maize"})
-    print("plant maize" in agent.memory.get_prompt_ready())
-    #> True
-    ```
-
     Args:
         agent: the agent that remembers.
         n: how many steps are kept, at least 1.

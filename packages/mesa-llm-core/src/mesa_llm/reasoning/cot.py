@@ -24,21 +24,7 @@ Action: what you will do, in one sentence"""
 
 
 class CoTReasoning(Reasoning):
-    """Thinks in numbered steps, then turns the decision into tool calls: two model calls.
-
-    ```python
-    from mesa import Model
-    from mesa_llm.llm_agent import LLMAgent
-    from mesa_llm.reasoning import CoTReasoning
-    from mesa_llm.testing import ScriptedLLM
-
-    llm = ScriptedLLM("Action: rest.")
-    agent = LLMAgent(Model(), CoTReasoning, client=llm, step_prompt="What do you do?")
-    plan = agent.reasoning.plan(obs=agent.generate_obs())
-    print(len(llm.requests), str(plan))
-    #> 2 Action: rest.
-    ```
-    """
+    """Thinks in numbered steps, then turns the decision into tool calls: two model calls."""
 
     def decide(
         self,

@@ -37,25 +37,6 @@ def record_model(
 ) -> Any:
     """Record every model of a class and of its subclasses.
 
-    ```python
-    from tempfile import mkdtemp
-
-    from mesa import Model
-
-    from mesa_llm.recording import record_model
-
-
-    @record_model(output_dir=mkdtemp())  # or plain @record_model
-    class Town(Model):
-        pass
-
-
-    town = Town()
-    town.step()
-    print([event.event_type for event in town.recorder.events])
-    #> ['simulation_start', 'step_start', 'step_end']
-    ```
-
     Each model gets a `SimulationRecorder` as `recorder`, before its `__init__` runs, which records its steps and its
     agents. `model.save_recording(filename=None, format="json")` saves a copy of the recording so far. A model whose
     `recorder` is set to `None` is not recorded, for example a copy with which an agent looks ahead. A subclass may be

@@ -57,18 +57,6 @@ _LONGEST = 200  # characters of a value in a difference
 def state_hash(model: Model[Any, Any]) -> str:
     """A digest of a model's state: equal for two runs that went the same way, in whatever process and mode.
 
-    ```python
-    from mesa import Model
-    from mesa_llm.recording import state_hash
-
-    model, twin = Model(rng=1), Model(rng=1)
-    print(state_hash(model) == state_hash(twin))
-    #> True
-    twin.random.random()
-    print(state_hash(model) == state_hash(twin))
-    #> False
-    ```
-
     It covers each agent with its attributes, place, memory and held plans, the model's public attributes, its spaces
     with their property layers, and its random generators. It does not cover clients, journals, recorders, data
     collectors and step reports. Values count by their canonical form, so a tuple equals a list of the same items.

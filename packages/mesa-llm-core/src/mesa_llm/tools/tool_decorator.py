@@ -34,30 +34,6 @@ def tool(
     and the description under Args. Parameters with a default are optional. The function may be async. It is returned
     unchanged, with the schema in the form of the OpenAI API as `__tool_schema__`.
 
-    ```python
-    from typing import Literal
-
-    from mesa_llm.tools import ToolManager, tool
-
-    manager = ToolManager(tools=[])
-
-
-    @tool(tool_manager=manager)
-    def change_state(agent, state: Literal["active", "quiet"]) -> str:
-        '''Take part in the protest, or not.
-
-        Args:
-            state: what you are from now on.
-        '''
-        agent.state = state
-        return f"you are {state}"
-
-
-    (spec,) = manager.specs()
-    print(spec.description, spec.parameters["properties"]["state"]["enum"])
-    #> Take part in the protest, or not. ['active', 'quiet']
-    ```
-
     Args:
         fn: the function.
         tool_manager: the only manager that offers the tool; by default all do, also existing ones.

@@ -281,7 +281,7 @@ def _unquoted(given: Mapping[str, Any], error: ValidationError) -> dict[str, Any
 
 
 def _describe_problems(error: ValidationError, arguments: Mapping[str, Any], accepted: Collection[str]) -> str:
-    """Which arguments are wrong, and what is expected, in one line for the model. Of more than 5 problems the first 5."""
+    """Which arguments are wrong, and what is expected, in one line for the model. At most 5 problems are named."""
     problems: dict[str, list[str]] = {}
     unknown: list[str] = []
     for problem in error.errors(include_url=False, include_context=False):
