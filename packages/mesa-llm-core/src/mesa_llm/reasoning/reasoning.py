@@ -34,9 +34,7 @@ _EXECUTION = (
 )
 
 
-def _decision[R: Reasoning, **P, T](
-    plan: Callable[Concatenate[R, P], T],
-) -> Callable[Concatenate[R, P], T]:
+def _decision[R: Reasoning, **P, T](plan: Callable[Concatenate[R, P], T]) -> Callable[Concatenate[R, P], T]:
     """A `plan` method that waits for the agent's turn at its end."""
 
     @functools.wraps(plan)
@@ -62,24 +60,8 @@ class Reasoning:
     """Base of strategies by which an agent decides.
 
     A strategy of your own implements `decide`, a generator that yields requests and returns a plan; `plan` and `aplan`
-    run it. In a parallel step both of them return when it is the agent's turn.
-
-    ```python
-    from mesa_llm.reasoning import Plan, Reasoning
-
-
-    class Instinct(Reasoning):
-        def decide(self, prompt, obs, *, ttl, selected_tools, tool_calls):
-            request = self.agent.llm.request(
-                prompt=[str(obs), prompt],
-                tool_schema=self.agent.tool_manager.specs(selected_tools, agent=self.agent, seen=obs),
-                tool_choice=tool_calls,
-            )
-            response = yield request
-            return Plan(step=obs.step, llm_plan=response.message, ttl=ttl)
-    ```
-
-    A strategy that overrides `plan` or `aplan` instead works too: with only `plan`, `aplan` runs it in a thread.
+    run it. In a parallel step both of them return when it is the agent's turn. A strategy may override `plan` or
+    `aplan` instead: with only `plan`, `aplan` runs it in a thread.
 
     Args:
         agent: the agent that decides.

@@ -25,13 +25,7 @@ from mesa_llm.recording.events import SimulationEvent, open_recording
 type AgentView = Literal["summary", "timeline", "conversations", "decisions", "info"]
 
 _DECISION = ("observation", "plan", "plan_execution", "action")
-_BORDERS = {
-    "observation": "cyan",
-    "plan": "yellow",
-    "plan_execution": "yellow",
-    "action": "magenta",
-    "message": "blue",
-}
+_BORDERS = {"observation": "cyan", "plan": "yellow", "plan_execution": "yellow", "action": "magenta", "message": "blue"}
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import RecordingError
 
@@ -50,27 +50,6 @@ class SimulationEvent:
         event["timestamp"] = self.timestamp.isoformat()
         return event
 
-    @classmethod
-    def from_json(cls, event: Mapping[str, Any]) -> Self:
-        """The event that `as_json`, or mesa-llm 0.3, has written.
-
-        Args:
-            event: the event as JSON.
-
-        Raises:
-            KeyError: if a part is missing.
-            ValueError: if the time cannot be read.
-        """
-        return cls(
-            event_id=event["event_id"],
-            timestamp=datetime.fromisoformat(event["timestamp"]),
-            step=event["step"],
-            agent_id=event["agent_id"],
-            event_type=event["event_type"],
-            content=event["content"],
-            metadata=event.get("metadata") or {},
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class RecordingFile:
@@ -84,7 +63,9 @@ class RecordingFile:
         """The events in the order in which they were recorded, each read when it is asked for."""
         for number, event in enumerate(self._read()):
             try:
-                yield SimulationEvent.from_json(event)
+                names = ("event_id", "step", "agent_id", "event_type", "content")
+                timestamp, metadata = datetime.fromisoformat(event["timestamp"]), event.get("metadata") or {}
+                yield SimulationEvent(**{name: event[name] for name in names}, timestamp=timestamp, metadata=metadata)
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise RecordingError(f"{self.path}: event {number} cannot be read: {error!r}.") from error
 

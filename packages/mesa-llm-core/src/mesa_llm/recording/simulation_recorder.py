@@ -26,7 +26,6 @@ from mesa_llm.recording.writer import (
     EventWriter,
     Format,
     RecordedEvents,
-    check_format,
     model_event,
     save_recording,
 )
@@ -339,7 +338,9 @@ class SimulationRecorder:
             ConfigurationError: if the format is another one, such as `pickle`, or the file is the recording itself.
             OSError: if it cannot be written.
         """
-        check_format(format)
+        if format not in ("json", "jsonl"):
+            reason = " Reading a pickle can run any code, so none are written." if str(format) == "pickle" else ""
+            raise ConfigurationError(f"format must be 'json' or 'jsonl', got {format!r}.{reason}")
         if filename is None:
             filename = f"simulation_{self.simulation_id}_{datetime.now(UTC):%Y%m%d_%H%M%S_%f}.{format}"
         path = self.output_dir / filename

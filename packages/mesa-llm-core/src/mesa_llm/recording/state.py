@@ -1,15 +1,9 @@
 """The state of a model: its digest, the first difference between two states, and the changes from step to step.
 
-A state is the canonical form of everything that the future of a run depends on:
-
-- of each agent, in the order of ids: its class, its place and all attributes, those with an underscore included; with
-  them its memory (entries, messages, long-term text, importance) and the plans that its reasoning still holds;
-- of the model: its public attributes, its spaces with their property layers, and attributes of cells of its own class;
-- the states of `model.random` and `model.rng`.
-
-Not part of it: how a model is asked (clients, journals, limits, sampling, tools, identifiers of tool calls), what
-watches the run (recorder, data collectors, step reports, the setting of parallel stepping), cached properties, fields
-of dataclasses that do not count in comparisons, and Mesa's and this library's bookkeeping.
+A state is the canonical form of all that the future of a run depends on, private attributes of agents included. Left
+out are how a model is asked (clients, journals, limits, sampling, tools, identifiers of tool calls), what watches the
+run (recorder, data collectors, step reports, the setting of parallel stepping), cached properties, fields of
+dataclasses that do not count in comparisons, and Mesa's and this library's bookkeeping.
 """
 
 from __future__ import annotations

@@ -15,10 +15,9 @@ from datetime import UTC, datetime
 from io import FileIO
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, get_args, overload
+from typing import Any, Literal
 
 from mesa_llm.activation.values import without_addresses
-from mesa_llm.errors import ConfigurationError
 from mesa_llm.recording.events import SimulationEvent, load_recording
 
 _logger = logging.getLogger(__name__)
@@ -176,17 +175,10 @@ class RecordedEvents(Sequence[SimulationEvent]):
         count = self._writer.events
         return itertools.islice(load_recording(self._writer.path), count) if count else iter(())
 
-    @overload
-    def __getitem__(self, index: int) -> SimulationEvent: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[SimulationEvent]: ...
-    def __getitem__(self, index: int | slice) -> SimulationEvent | list[SimulationEvent]:
-        places = range(len(self))[index]
-        if isinstance(places, range):
-            wanted = set(places)
-            found = {place: event for place, event in enumerate(self) if place in wanted}
-            return [found[place] for place in places]
-        return next(itertools.islice(self, places, None))
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return list(self)[index]
+        return next(itertools.islice(self, range(len(self))[index], None))
 
 
 class AgentSummary:
@@ -212,16 +204,6 @@ class AgentSummary:
             "first_event": self._first,
             "last_event": self._last,
         }
-
-
-def check_format(format: Format) -> None:  # noqa: A002
-    """Raise a `ConfigurationError` if `format` is unknown."""
-    if format in get_args(Format.__value__):
-        return
-    reason = (
-        " Pickle files can run any code when they are read, so none are written." if str(format) == "pickle" else ""
-    )
-    raise ConfigurationError(f"format must be 'json' or 'jsonl', got {format!r}.{reason}")
 
 
 def save_recording(

@@ -104,17 +104,6 @@ class FakeOpenAIServer:
     Runs on a thread and an event loop of its own, so that a blocked test does not block it. Entered again, it serves
     at the same address, like a server that was down.
 
-    ```python
-    from mesa_llm.clients import DirectClient, LLMRequest, Message
-    from mesa_llm.testing import Fault, FakeOpenAIServer
-
-    with FakeOpenAIServer(["Rest.", Fault.reset()]) as server:
-        client = DirectClient(api_base=server.url, api_key="none")
-        request = LLMRequest(model="openai/fake-model", messages=(Message(role="user", content="What now?"),))
-        print(client.generate(request).message.content, len(server.requests))
-        #> Rest. 1
-    ```
-
     Args:
         answer: the script: a function of the request's JSON, plain or async; a list of answers, given in order of
             arrival; or one answer for all requests. An answer is one as for `RuleBasedClient`, a dict (a message or a

@@ -18,16 +18,6 @@ type Script[Q, A] = Callable[[Q], A | Exception | Awaitable[A | Exception]] | Se
 class ScriptedLLM(AsyncClient):
     """Answers by a script.
 
-    ```python
-    from mesa_llm.clients import LLMRequest, Message
-    from mesa_llm.testing import ScriptedLLM
-
-    llm = ScriptedLLM(["Rest.", "Work."])
-    request = LLMRequest(model="any/model", messages=(Message(role="user", content="What now?"),))
-    print([llm.generate(request).message.content for _ in range(2)], len(llm.requests))
-    #> ['Rest.', 'Work.'] 2
-    ```
-
     Args:
         script: a function of the request, plain or async; a list or tuple of answers, given in order of arrival (so
             several tool calls in one answer are a list in that list); or one answer for all requests. An answer is one

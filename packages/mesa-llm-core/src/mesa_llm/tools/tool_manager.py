@@ -57,26 +57,6 @@ class ToolResult:
 class ToolManager:
     """The tools of an agent, or of several.
 
-    ```python
-    from mesa_llm.clients import tool_call
-    from mesa_llm.tools import ToolManager
-
-
-    def plant(crop: str) -> str:
-        '''Plant a crop.
-
-        Args:
-            crop: what to plant.
-        '''
-        return f"planted {crop}"
-
-
-    manager = ToolManager([plant])
-    (result,) = manager.execute(None, [tool_call("plant", crop="maize")])
-    print(result.ok, result.response)
-    #> True planted maize
-    ```
-
     Args:
         tools: functions; these are then the only tools. By default all that are declared with a plain `@tool`, also
             later ones. (A dict means `extra_tools`, as in mesa-llm 0.3.)

@@ -52,6 +52,9 @@ class Facts(UserDict[str, Any]):
         value = super().__getitem__(name)
         return value() if callable(value) else value
 
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
 
 class Resident(LLMAgent, CellAgent):
     """What citizens and cops have in common: a cell of their own, and their eyes on the free cells around it.
