@@ -24,8 +24,7 @@ from pydantic import BaseModel, Field
 from mesa_llm.clients import DirectClient, LLMClient, Message
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
-from mesa_llm.reasoning import Plan, Reasoning, ask_structured
-from mesa_llm.reasoning.observation import Observation
+from mesa_llm.reasoning import Observation, Plan, Reasoning, ask_structured
 from mesa_llm.reasoning.plan import Thinking
 
 

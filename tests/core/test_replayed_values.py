@@ -143,7 +143,7 @@ def test_a_recording_holds_no_address(tmp_path):
 
 
 def test_relevance_is_by_words_without_addresses():
-    from mesa_llm.memory.scores import words_of
+    from mesa_llm.memory.episodic_memory import words_of
 
     assert words_of(MemoryEntry(1, "note", {"who": [Thing()], "names": {"b", "a"}})) == {"thing", "a", "b"}
 

@@ -5,7 +5,8 @@ import pytest
 from mesa_llm.clients import RuleBasedClient, tool_call
 from mesa_llm.errors import ToolError
 from mesa_llm.parallel_stepping import step_agents_parallel_sync
-from mesa_llm_examples.civil_violence import Citizen, CivilViolence, Cop, policy
+from mesa_llm.spaces import directions_from
+from mesa_llm_examples.civil_violence import Citizen, CivilViolence, Cop, agents, policy
 from mesa_llm_examples.civil_violence.tools import arrest_citizen, change_state
 
 
@@ -148,3 +149,18 @@ def test_a_released_citizen_is_seen_in_jail_by_all_who_decide_in_that_step():
     step_agents_parallel_sync([citizen, cop])
     assert citizen.state == "quiet"
     assert seen == [True]
+
+
+def test_the_free_cells_around_an_agent_are_looked_for_only_when_it_observes(monkeypatch):
+    looked = []
+
+    def counted(agent, **options):
+        looked.append(agent.unique_id)
+        return directions_from(agent, **options)
+
+    monkeypatch.setattr(agents, "directions_from", counted)
+    citizens, cops = world(citizens=5, cops=2, movement=True)
+    for agent in [*citizens, *cops]:
+        assert agent.generate_obs().local_state
+        assert looked == [agent.unique_id]
+        looked.clear()

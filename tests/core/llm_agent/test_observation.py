@@ -1,6 +1,7 @@
 """What an agent sees: attributes that classes declare, and the environment."""
 
 import json
+from collections.abc import Mapping
 
 import mesa
 import numpy as np
@@ -74,6 +75,64 @@ def test_what_begins_with_an_underscore_only_the_agent_itself_sees():
     seen = merchant.generate_obs().self_state["attributes"]
     assert list(seen) == ["wealth", "mood", "_plan"], "those of the bases first"
     assert seen["_plan"] == "sell"
+
+
+class Counting(Mapping):
+    """Facts that count how often each is evaluated."""
+
+    def __init__(self, evaluated):
+        self.evaluated = evaluated
+
+    def __getitem__(self, name):
+        self.evaluated.append(name)
+        return 1
+
+    def __iter__(self):
+        return iter(["mood", "_plan"])
+
+    def __len__(self):
+        return 2
+
+
+class Secretive(Person):
+    visible_attributes = ("_secret",)
+
+    def __init__(self, model, evaluated):
+        super().__init__(model, vision=1)
+        self.evaluated = evaluated
+
+    @property
+    def internal_state(self):
+        return Counting(self.evaluated)
+
+    @property
+    def _secret(self):
+        self.evaluated.append("_secret")
+        return 2
+
+
+def test_private_facts_are_evaluated_only_when_the_agent_itself_observes():
+    world, evaluated = World(), []
+    secretive = Secretive(world, evaluated)
+    observers = [Person(world, vision=1) for _ in range(3)]
+    for observer in observers:
+        seen = observer.generate_obs().local_state["Secretive 1"]
+        assert (seen["internal_state"], seen["attributes"].keys()) == ({"mood": 1}, {"wealth"})
+    assert evaluated == ["mood"] * 3
+    assert secretive.generate_obs().self_state["internal_state"] == {"mood": 1, "_plan": 1}
+    assert sorted(evaluated) == ["_plan", "_secret", *["mood"] * 4]
+
+
+class Cautious(CellAgent):
+    visible_attributes = ("_fear",)
+    _fear = 1
+
+
+def test_others_see_an_empty_dict_where_all_declared_attributes_are_private():
+    world = World()
+    person = Person(world, vision=1)
+    Cautious(world).cell = world.grid[1, 1]
+    assert person.generate_obs().local_state["Cautious 2"]["attributes"] == {}
 
 
 def test_a_class_that_declares_nothing_shows_nothing_more():

@@ -13,7 +13,7 @@ from inline_snapshot import snapshot
 
 from mesa_llm.errors import ConfigurationError, DecisionError
 from mesa_llm.memory import EpisodicMemory
-from mesa_llm.memory.scores import cosines, scaled, shared_words, unit_vectors
+from mesa_llm.memory.episodic_memory import cosines, scaled, shared_words, unit_vectors
 
 
 def graded(memory, grades):
@@ -198,7 +198,7 @@ def test_shared_words_count_the_more_the_rarer_they_are():
 
 def test_scores_are_the_same_in_every_process():
     code = (
-        "from mesa_llm.memory.scores import shared_words;"
+        "from mesa_llm.memory.episodic_memory import shared_words;"
         "es=[frozenset(f'w{j}' for j in range(97) if i*(j+7)%(j+3)<2) for i in range(60)];"
         "print([x.hex() for x in shared_words(frozenset(f'w{i}' for i in range(97)), es)])"
     )

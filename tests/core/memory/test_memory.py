@@ -1,11 +1,11 @@
 """What an agent remembers: bounded, readable at once, staged while it decides."""
 
-import inspect
 import pickle
 from types import SimpleNamespace
 
 import pytest
 from helpers.memories import ALL, Someone, note, settle
+from helpers.public_names import ROOT
 from helpers.speakers import SpeakersModel
 
 from mesa_llm.activation import Turn, entered
@@ -162,20 +162,20 @@ def test_the_step_is_the_models():
 
 
 async def test_the_memory_of_ones_own_in_the_docs_works_in_about_twenty_lines():
-    docs = inspect.getdoc(Memory)
-    example = docs.partition("```python\n")[2].partition("```")[0]
-    assert example.strip().count("\n") < 25
-    namespace = {}
-    exec(example, namespace)
+    page = (ROOT / "docs" / "how-to" / "choose-a-memory.md").read_text()
+    example = page.partition("class Gist(Memory):")[2].partition("\n\n\n")[0]
+    assert example.count("\n") < 25
+    namespace = {"Memory": Memory}
+    exec(f"class Gist(Memory):{example}", namespace)
     agent = Someone(lambda request: f"{len(agent.client.requests)} summed up")
     memory = namespace["Gist"](agent, max_tokens=200)
-    assert memory.get_prompt_ready() == "I was told: Nothing yet. Lately: Nothing yet."
+    assert memory.get_prompt_ready() == "I heard: Nothing yet. Lately: Nothing yet."
     note(memory, "seen")
     assert not await settle(memory)
     memory.add_to_memory("message", {"message": "hi", "sender": 4})
     assert "message: hi; sender: 4" in memory.get_prompt_ready()
     assert await settle(memory)
-    assert memory.get_prompt_ready() == "I was told: 1 summed up Lately: [step 1] note: w: seen"
+    assert memory.get_prompt_ready() == "I heard: 1 summed up Lately: [step 1] note: w: seen"
     assert "message: hi; sender: 4" in agent.client.requests[0].messages[-1].content
 
 

@@ -25,8 +25,8 @@ from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.memory import EpisodicMemory, LongTermMemory
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.reasoning import OneCallReasoning
-from mesa_llm.recording import SimulationRecorder, StateDifference, state_difference, state_hash
-from mesa_llm.recording.state import model_state
+from mesa_llm.recording import SimulationRecorder, state_difference, state_hash
+from mesa_llm.recording.state import StateDifference, model_state
 from mesa_llm.testing import ScriptedLLM
 
 

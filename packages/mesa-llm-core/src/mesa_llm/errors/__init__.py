@@ -1,39 +1,39 @@
-"""Everything that mesa-llm raises on purpose.
+"""The errors and warnings that mesa-llm raises.
 
-The tree, and what stands outside it for a reason:
+The tree, and the classes outside of it:
 
     MesaLLMError
     ├── ConfigurationError (ValueError)     an argument, or a combination of them, that cannot work
-    ├── TurnError (RuntimeError)            the turn of a parallel step used where it cannot be
+    ├── TurnError (RuntimeError)            the turn of a parallel step was used at the wrong time
     ├── DecisionError                       the model answered, and the answer cannot be used
-    │   └── DecisionTimeoutError (TimeoutError)  an agent has taken longer to decide than it was given
+    │   └── DecisionTimeoutError (TimeoutError)  an agent took longer to decide than allowed
     ├── ModelCallError                      a call to a model failed
-    │   ├── MissingAPIKeyError              the provider wants a key and there is none
-    │   ├── UnknownModelError               no provider, or no such model at the provider
-    │   ├── EndpointUnreachableError        nobody answers at the address
-    │   ├── RateLimitedError                the provider asks to be called less often (429)
+    │   ├── MissingAPIKeyError              the provider requires an API key
+    │   ├── UnknownModelError               unknown provider, or unknown to the provider
+    │   ├── EndpointUnreachableError        no server answers at the address
+    │   ├── RateLimitedError                the provider asks for fewer calls (429)
     │   └── ModelTimeoutError (TimeoutError)
-    ├── BudgetExhaustedError                a call would overrun the budget, so it was not made
+    ├── BudgetExhaustedError                a call would exceed the budget, so it was not made
     ├── JournalError                        the journal cannot be used
-    │   └── JournalMissError                a replay was asked for what is not recorded
-    ├── RecordingError (ValueError)         a file is not a recording that can be read
+    │   └── JournalMissError                a replay needs a call that is not recorded
+    ├── RecordingError (ValueError)         a file is not a readable recording
     ├── ToolError                           a tool refuses a call; its text goes back to the model
-    │   └── ConflictError                   another agent was first
-    └── ParallelStepError (ExceptionGroup)  in mesa_llm.parallel_stepping: decisions of a step that failed
+    │   └── ConflictError                   another agent acted first
+    └── ParallelStepError (ExceptionGroup)  in mesa_llm.parallel_stepping: failed decisions of a step
 
-    StepAborted (BaseException)             ends an agent that waits while its step is called off
+    StepAborted (BaseException)             ends an agent whose step is aborted
     DistributionConflictError (ImportError) the distribution `mesa-llm` is installed beside this one
-    NotParallelWarning (UserWarning)        a step that was to run in parallel does not
+    NotParallelWarning (UserWarning)        a step should run in parallel and does not
     ReproducibilityWarning (UserWarning)    the result depends on how fast the model answers
 """
 
-from mesa_llm.errors import namespace
 from mesa_llm.errors.exceptions import (
     BudgetExhaustedError,
     ConfigurationError,
     ConflictError,
     DecisionError,
     DecisionTimeoutError,
+    DistributionConflictError,
     EndpointUnreachableError,
     JournalError,
     JournalMissError,
@@ -45,12 +45,12 @@ from mesa_llm.errors.exceptions import (
     RateLimitedError,
     RecordingError,
     ReproducibilityWarning,
-    StepAborted,
     ToolError,
     TurnError,
     UnknownModelError,
+    refuse_foreign_package,
 )
-from mesa_llm.errors.namespace import DistributionConflictError
+from mesa_llm.errors.exceptions import StepAborted as StepAborted
 
 __all__ = [
     "BudgetExhaustedError",
@@ -70,10 +70,9 @@ __all__ = [
     "RateLimitedError",
     "RecordingError",
     "ReproducibilityWarning",
-    "StepAborted",
     "ToolError",
     "TurnError",
     "UnknownModelError",
 ]
 
-namespace.check()
+refuse_foreign_package()

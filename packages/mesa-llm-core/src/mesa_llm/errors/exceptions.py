@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from mesa_llm.errors.shown_text import masked_address
 
 
@@ -14,31 +17,31 @@ class ConfigurationError(MesaLLMError, ValueError):
 
 
 class TurnError(MesaLLMError, RuntimeError):
-    """A turn was used where it cannot be: after its step, or in a way that would block every agent."""
+    """A turn was used after its step, or in a way that would block every agent."""
 
 
 class DecisionError(MesaLLMError):
-    """The model answered, but its answer is not a decision."""
+    """The model answered, but its answer cannot be used as a decision."""
 
 
 class DecisionTimeoutError(DecisionError, TimeoutError):
-    """An agent has taken longer to decide than it was given."""
+    """An agent took longer to decide than `decide_timeout` allows."""
 
 
 class ModelCallError(MesaLLMError):
     """A call to a model failed.
 
     Args:
-        message: what the error says.
+        message: the text of the error.
 
     Attributes:
         model: the model's name, as `provider/model`.
         endpoint: the base URL that was called, without password and keys; `None` where only litellm knows it.
-        status: the HTTP status, `None` if there was no answer.
-        retry_after: seconds after which the server wants to be asked again; `None` if it does not say.
-        is_transient: whether the same request may well succeed later: the server was busy, slow or not there. A wrong
-            request, key or name is not.
-        retries: how often the request had been sent again before this failure.
+        status: the HTTP status; `None` if there was no answer.
+        retry_after: seconds after which the server asks for the next attempt; `None` if it names none.
+        is_transient: whether the same request may succeed later, because the server was busy, slow or unreachable. A
+            wrong request, key or model name is permanent.
+        retries: how often the request was sent again before this failure.
     """
 
     def __init__(
@@ -62,19 +65,19 @@ class ModelCallError(MesaLLMError):
 
 
 class MissingAPIKeyError(ModelCallError):
-    """The provider wants an API key and none was found."""
+    """The provider requires an API key, and none was found."""
 
 
 class UnknownModelError(ModelCallError):
-    """The name leads to no provider, or the provider has no such model."""
+    """The name belongs to no known provider, or the provider has no such model."""
 
 
 class EndpointUnreachableError(ModelCallError):
-    """Nobody answers at the address."""
+    """No server answers at the address."""
 
 
 class RateLimitedError(ModelCallError):
-    """The provider asks to be called less often (HTTP 429)."""
+    """The provider asks for fewer calls (HTTP 429)."""
 
 
 class ModelTimeoutError(ModelCallError, TimeoutError):
@@ -82,13 +85,13 @@ class ModelTimeoutError(ModelCallError, TimeoutError):
 
 
 class BudgetExhaustedError(MesaLLMError):
-    """A call would overrun the budget, so it was not made. A parallel step raises it whatever its `on_error` says.
+    """A call would exceed the budget, so it was not made. A parallel step raises it whatever its `on_error` says.
 
     Args:
-        message: what the error says.
+        message: the text of the error.
 
     Attributes:
-        spent_tokens: tokens taken so far, those of calls in flight as estimated.
+        spent_tokens: tokens used so far, with an estimate for calls in flight.
         spent_cost: their price in US dollars, as far as it is known.
     """
 
@@ -99,54 +102,78 @@ class BudgetExhaustedError(MesaLLMError):
 
 
 class JournalError(MesaLLMError):
-    """The journal cannot be used: it is no journal, is in use, or holds no such run."""
+    """The journal cannot be used: the file is not a journal, is in use, or holds no such run."""
 
 
 class JournalMissError(JournalError):
-    """A replay was asked for what the journal does not hold."""
+    """A replay needs a call that the journal does not hold."""
 
 
 class RecordingError(MesaLLMError, ValueError):
-    """A file is not a recording of a simulation, or not one that can be read."""
+    """A file is not a recording of a simulation, or cannot be read."""
 
 
 class ToolError(MesaLLMError):
-    """A tool refuses a call. Raise it in a tool: the text goes back to the model and into the agent's memory."""
+    """A tool refuses a call. Raise it in a tool; its text goes back to the model and into the agent's memory."""
 
 
 class ConflictError(ToolError):
-    """A tool refuses a call because another agent was first, since the decision was made."""
+    """A tool refuses a call because another agent acted first, after this agent had decided."""
 
 
 class StepAborted(BaseException):
-    """Ends an agent whose step has been called off.
+    """Ends an agent whose step was aborted.
 
-    Not an `Exception`, so that an agent's own `except Exception` cannot turn a step that was called off into an act.
+    Not an `Exception`, so that an agent's own `except Exception` cannot turn an aborted step into an act.
     """
 
 
 class NotParallelWarning(UserWarning):
-    """A model asks for parallel stepping, and its agents do not step in parallel."""
+    """A model asks for parallel stepping, but its agents do not step in parallel."""
 
 
 class ReproducibilityWarning(UserWarning):
-    """Agents do something whose result depends on how fast the model answers."""
+    """The result of a step depends on how fast the model answers."""
 
 
-_REFUSED_FOR_GOOD = frozenset({401, 402, 403, 404})
+class DistributionConflictError(ImportError):
+    """The distribution `mesa-llm` is, or was, installed in the same environment."""
+
+
+_PERMANENT = frozenset({401, 402, 403, 404})
 
 
 def ends_run(error: BaseException) -> bool:
-    """Whether it makes no sense to go on after an error: it would come again, or the run would be another one.
+    """Whether a run must stop at this error, because it would recur or because the run would become another one.
 
-    The key, the name of the model or the account is wrong; an argument cannot work; a budget is spent; a journal cannot
-    be read, or does not hold what is asked for.
-
-    Args:
-        error: what a decision, a tool or the upkeep of a memory has failed with.
+    True for a wrong key, model name or account, an argument that cannot work, a spent budget, and a journal that cannot
+    be read or lacks the call.
     """
     if isinstance(error, RateLimitedError):
         return error.status is not None and not error.is_transient  # the account's quota is spent
     if isinstance(error, ModelCallError):
-        return isinstance(error, MissingAPIKeyError | UnknownModelError) or error.status in _REFUSED_FOR_GOOD
+        return isinstance(error, MissingAPIKeyError | UnknownModelError) or error.status in _PERMANENT
     return isinstance(error, ConfigurationError | TurnError | BudgetExhaustedError | JournalError)
+
+
+def refuse_foreign_package() -> None:
+    """Raise a `DistributionConflictError` if `mesa_llm/__init__.py` is not ours, or files of `mesa-llm` are beside it.
+
+    `mesa-llm` and core both own `mesa_llm/__init__.py` and other files of the same names. The distribution installed
+    last has overwritten those of the other, and uninstalling either removes them.
+    """
+    package = sys.modules["mesa_llm"]
+    modules = [Path(folder) / "llm_agent.py" for folder in package.__path__]  # ours is a package
+    theirs = [module for module in modules if module.exists()]
+    if theirs:
+        found = f"{theirs[0]} belongs to the distribution 'mesa-llm'"
+    elif package.__file__ is None:
+        found = f"{Path(__file__).parents[1]} has no __init__.py: uninstalling the distribution 'mesa-llm' removes it"
+    elif not hasattr(package, "_DISTRIBUTION"):
+        found = f"{package.__file__} does not belong to 'mesa-llm-core', but probably to the distribution 'mesa-llm'"
+    else:
+        return
+    raise DistributionConflictError(
+        f"{found}. 'mesa-llm' and 'mesa-llm-core' both provide the package mesa_llm, so only one of them can be "
+        "installed: `pip uninstall mesa-llm`, then `pip install --force-reinstall mesa-llm-core mesa-llm-parallel`."
+    )

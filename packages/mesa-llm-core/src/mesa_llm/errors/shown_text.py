@@ -1,4 +1,4 @@
-"""What people may see of a text from elsewhere, and of an address: no secrets, no control codes."""
+"""Texts and addresses made safe to show: without secrets and control codes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import unicodedata
 from urllib.parse import urlsplit
 
 HIDDEN = "***"
-"""What is shown in the place of a secret."""
+"""Replaces a secret."""
 
 _CONTROL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode's categories of control codes, marks of text direction and zero width, halves of characters, line breaks."""
+"""Unicode's categories of control codes, marks of direction and zero width, surrogates, line separators."""
 
 # ECMA-48: CSI sequences; strings such as the title of a window (OSC), with their content; all other escapes.
 ESCAPE_SEQUENCE = re.compile(
@@ -32,10 +32,9 @@ _IN_TEXT = (
 
 
 def printable(text: str) -> str:
-    """A text without what would steer a terminal, or show it in another order than it has.
+    """A text without control codes, escape sequences, marks of text direction and characters of zero width.
 
-    Control codes (with the escape sequences that they begin), marks of text direction and characters without a width
-    are left out; line feeds and tabs stay, and other white space becomes a space.
+    Line feeds and tabs stay; other white space becomes a space.
     """
     if text.isprintable():
         return text
@@ -46,44 +45,34 @@ def printable(text: str) -> str:
 
 
 def is_control(character: str) -> bool:
-    """Whether a character steers the display, rather than being shown itself."""
+    """Whether a character controls the display instead of being shown."""
     return unicodedata.category(character) in _CONTROL
 
 
 def masked(text: str) -> str:
-    """A text with `***` in place of all that looks like a secret: known forms of keys, and passwords in addresses."""
+    """A text with `***` in place of keys of known forms, and of passwords in addresses."""
     for pattern, replacement in _IN_TEXT:
         text = pattern.sub(replacement, text)
     return text
 
 
 def for_people(text: str) -> str:
-    """A text as terminals, logs and pages show it: printable, and masked."""
+    """A text for terminals, logs and pages: printable and masked."""
     return masked(printable(text))
 
 
 def masked_address(address: str) -> str:
-    """An address without its secrets: `***` in place of user and password, and of keys in the query.
-
-    Args:
-        address: a URL, or what was given in the place of one.
-    """
+    """An address, or any text in its place, with `***` for user and password and for keys in the query."""
     start, end = userinfo_span(address)
     shown = f"{address[:start]}{HIDDEN}{address[end:]}" if start < end else address
     return printable(_IN_ADDRESS.sub(rf"\1{HIDDEN}", shown))
 
 
 def userinfo_span(address: str) -> tuple[int, int]:
-    """Where user and password stand in an address: behind `//`, up to the last `@` before the path.
+    """Start and end of user and password in an address: after `//`, up to the last `@` before the path.
 
-    A password may hold `@`, and by mistake what ends it in a URL, as `/` does: then the address has no port that is a
-    number, and all up to the last `@` counts.
-
-    Args:
-        address: a URL, or what was given in the place of one.
-
-    Returns:
-        Start and end; the same number twice if there is neither.
+    A password may contain `@`, and by mistake a character such as `/`, which ends it in a URL: then the address has no
+    numeric port, and everything up to the last `@` counts. Without user and password, start and end are equal.
     """
     begin = re.match(r"\s*(?:(?:[a-z][\w+.-]*:)?[/\\]+)?", address, re.IGNORECASE)
     start = begin.end() if begin else 0

@@ -1,4 +1,4 @@
-"""Tracebacks without the frames that a user cannot do anything about."""
+"""Tracebacks without the frames of this library, which a user cannot change."""
 
 from __future__ import annotations
 
@@ -16,18 +16,15 @@ _MACHINERY = (os.path.dirname(asyncio.__file__), os.path.dirname(futures.__file_
 
 
 def is_ours(filename: str) -> bool:
-    """Whether a source file belongs to mesa-llm, or to the machinery that carries calls from thread to thread."""
+    """Whether a source file belongs to mesa-llm, or to asyncio and the thread pools under it."""
     return filename.startswith((*sys.modules["mesa_llm"].__path__, *_MACHINERY))
 
 
 def shorten(error: BaseException) -> None:
-    """Leave frames of ours out of an exception's traceback, and out of those of its causes.
+    """Remove our frames from the tracebacks of an exception, its causes and the members of a group, in place.
 
-    The frame in which the error was raised stays. Of an error that mesa-llm does not raise on purpose, so do all frames
-    of ours behind the last one of the user's: they are what a report about it needs.
-
-    Args:
-        error: changed in place; a group with all that it holds.
+    The frame in which the error was raised stays. If mesa-llm did not raise the error on purpose, all our frames after
+    the user's last one stay too, because a bug report needs them.
     """
     for part in causes_of(error):
         frames = list(_frames(part.__traceback__))
@@ -45,7 +42,7 @@ def shorten(error: BaseException) -> None:
 
 
 def place_of(error: BaseException) -> tuple[tuple[str, int], ...]:
-    """Where an error was raised: the file and line of each frame of the user's, and of the last frame."""
+    """Where an error was raised: file and line of each of the user's frames, and of the last frame."""
     frames = [(frame.tb_frame.f_code.co_filename, frame.tb_lineno) for frame in _frames(error.__traceback__)]
     return tuple([frame for frame in frames[:-1] if not is_ours(frame[0])] + frames[-1:])
 

@@ -33,9 +33,9 @@ DEFAULT_MODEL = "gemini/gemini-2.0-flash"
 class LLMAgent(Agent):
     """A Mesa agent whose decisions come from a language model.
 
-    Its `step` (and `astep`) observes, decides and acts. Override either of them, or both: an agent that has only one
-    runs that one everywhere. Combine it with Mesa's own agent classes to place it in a space: `class Citizen(LLMAgent,
-    CellAgent)`.
+    Its `step` (and `astep`) observes, decides and acts. Override one or both of them; a class that overrides only one
+    runs that one in every mode. Combine it with Mesa's own agent classes to place it in a space: `class
+    Citizen(LLMAgent, CellAgent)`.
 
     ```python
     from mesa import Model
@@ -58,13 +58,13 @@ class LLMAgent(Agent):
         vision: how far it sees other agents, in the units of its space (cells, edges or distance); 0 or `None` for
             nobody, -1 for everybody.
         internal_state: what it knows about itself: a list of facts, a mapping, a dataclass, one text, or anything that
-            can be printed. Lists, dicts and sets are copied. Others in whose vision it is see it too, except for
-            entries whose name begins with an underscore.
-        step_prompt: what it is to decide in each step.
+            can be printed. Lists, dicts and sets are copied. Agents that see it see this too, except for entries whose
+            name begins with an underscore.
+        step_prompt: what it decides in each step.
         api_base: the base URL of the model's server, if it is not the provider's own.
-        client: the way to the model, see `connect`; by default one that reaches any provider, shared by all agents.
+        client: the client that answers, see `connect`; by default one that reaches any provider, shared by all agents.
         tools: the tools it may use; by default all that are declared with a plain `@tool`.
-        memory: makes its memory, given the agent; by default (or `None`) the last five steps.
+        memory: makes its memory, given the agent; by default (or with `None`) it remembers the last five steps.
         api_key: the key; by default that of the provider's environment variable.
         transport: how the default client reaches the model: `direct`, `litellm` or `auto`.
         tool_mode: how it calls tools: `native`, `json_schema` for models that have no tool calling, or `auto`.
@@ -73,37 +73,16 @@ class LLMAgent(Agent):
 
     A class can define `vision`, `internal_state`, `step_prompt` and `system_prompt` itself, as an attribute or as a
     property; an argument takes precedence over an attribute. A property is evaluated whenever it is used,
-    `internal_state` each time somebody observes the agent, so that nothing has to be written before a decision:
-
-    ```python
-    from mesa import Model
-    from mesa_llm.llm_agent import LLMAgent
-    from mesa_llm.reasoning import CoTReasoning
-
-
-    class Miner(LLMAgent):
-        step_prompt = "Dig or rest?"
-        gold = 0
-
-        @property
-        def internal_state(self):
-            return {"gold": self.gold, "_tired": self.gold > 10}
-
-
-    miner = Miner(Model(), CoTReasoning)
-    miner.gold = 12
-    print(miner.generate_obs().self_state["internal_state"])
-    #> {'gold': 12, '_tired': True}
-    ```
+    `internal_state` each time an agent observes this one, so that nothing has to be written before a decision.
 
     Attributes:
-        visible_attributes: a class declares here which of its attributes others see: `("wealth", "mood")`. Those of its
-            bases are visible too. It works for any class of agents, not only those that ask a model. The agent itself
-            sees them as well; alone, where the name begins with an underscore.
-        observed_layers: which property layers of its grid the agent sees, of its own cell and within its vision (of
-            its own cell only where it sees everybody), and `"room"`: of each cell how many more agents it takes.
-            `None`: all layers whose name does not begin with an underscore, and the room of cells that take more than
-            one agent and have somebody in them; `()`: nothing.
+        visible_attributes: the attributes that other agents see, declared by the class: `("wealth", "mood")`. Those of
+            its bases are visible too. Any class of agents can declare them, also one that asks no model. The agent
+            itself sees them as well; if the name begins with an underscore, it alone does.
+        observed_layers: the property layers of its grid that the agent sees, of its own cell and within its vision (of
+            its own cell only where it sees everybody), and `"room"`, how many more agents a cell takes. `None`: all
+            layers whose name does not begin with an underscore, and the room of occupied cells that take more than one
+            agent; `()`: nothing.
 
     Raises:
         ConfigurationError: if `reasoning`, `llm_model`, `tool_mode` or a sampling argument cannot work, or an argument
@@ -165,7 +144,7 @@ class LLMAgent(Agent):
         self._set("internal_state", _as_facts(internal_state))
 
     def _set(self, name: str, value: Any) -> None:
-        """Set an attribute, unless no value is given: then what the class defines counts."""
+        """Set an attribute if a value is given; otherwise the class's own definition stands."""
         if value is None:
             return
         defined = inspect.getattr_static(type(self), name)
@@ -198,7 +177,7 @@ class LLMAgent(Agent):
 
     @property
     def recorder(self) -> SimulationRecorder | None:
-        """What records the agent: the recorder it was given, else that of its model; `None` if there is none."""
+        """The recorder of the agent: its own, else that of its model, else `None`."""
         if self._recorder is not None:
             return self._recorder
         recorder = getattr(self.model, "recorder", None)
@@ -209,14 +188,11 @@ class LLMAgent(Agent):
         self._recorder = recorder
 
     def generate_obs(self) -> Observation:
-        """Observe the world as it is now, and remember it; of the environment nothing, which would fill every prompt.
-
-        Returns:
-            What the agent sees.
+        """What the agent sees now. It remembers it without the environment, which would fill every prompt.
 
         Raises:
-            ConfigurationError: if a class names an attribute in `visible_attributes`, or a layer in `observed_layers`,
-                that is not there.
+            ConfigurationError: if a class names a missing attribute in `visible_attributes`, or a missing layer in
+                `observed_layers`.
         """
         observation = observe(self)
         self.memory.add_to_memory(
@@ -231,11 +207,11 @@ class LLMAgent(Agent):
     def apply_plan(self, plan: Plan) -> list[dict[str, Any]]:
         """Carry a plan out: call its tools, in order, and remember the results.
 
-        Calls of tools that were not on offer, and ids of agents that were not in sight, are refused; the refusal is the
+        Calls of tools that were not on offer, and ids of agents that were out of sight, are refused; the refusal is the
         result.
 
         Args:
-            plan: what `reasoning.plan()` has decided.
+            plan: the decision, from `reasoning.plan()`.
 
         Returns:
             One `{"tool_call_id", "role", "name", "response"}` for each tool call.
@@ -265,14 +241,14 @@ class LLMAgent(Agent):
         return [result.as_dict() for result in results]
 
     def send_message(self, message: str, recipients: Iterable[Agent[Any]]) -> str:
-        """Send a message; it is in the recipients' memory at once, and in the agent's own.
+        """Send a message; the recipients and the agent itself remember it at once.
 
         Args:
             message: the text.
-            recipients: who gets it. The agent itself and agents without a memory are left out.
+            recipients: the agents that get it. The agent itself and agents without a memory are left out.
 
         Returns:
-            Who got the message and who did not, in words.
+            A sentence that says which agents got the message, and which did not.
 
         Raises:
             TurnError: in a parallel step before the agent's turn, on a thread whose event loop runs agents.
@@ -326,7 +302,7 @@ step_hooks.install(LLMAgent)
 
 
 def _as_facts(internal_state: Any) -> Any:
-    """One text as a list of it; lists, dicts and sets as copies, so that agents do not share them by accident."""
+    """A text as a list of one fact; lists, dicts and sets as copies, so that agents do not share them by accident."""
     if isinstance(internal_state, str):
         return [internal_state]
     if isinstance(internal_state, Iterator):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import step_of
 from mesa_llm.activation.values import Canonical, name_of, plain
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.reasoning.observation import Observation
+from mesa_llm.reasoning import Observation
 from mesa_llm.spaces.surroundings import Surroundings, position_of
 
 if TYPE_CHECKING:
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
     from mesa_llm.llm_agent.llm_agent import LLMAgent
 
-EVERYBODY = -1
-VISIBLE = "visible_attributes"
+_EVERYBODY = -1
+_VISIBLE = "visible_attributes"
 
 
 def observe(agent: LLMAgent) -> Observation:
     """The agent's view of the world as it is now.
 
     Raises:
-        ConfigurationError: if a class names an attribute or a property layer that is not there, or the `internal_state`
-            that it defines cannot be evaluated.
+        ConfigurationError: if a class names an attribute or a property layer that does not exist, or its
+            `internal_state` cannot be evaluated.
     """
     around = Surroundings(agent)
-    if agent.vision and agent.vision != EVERYBODY and around.cannot_be_found:
+    if agent.vision and agent.vision != _EVERYBODY and around.cannot_be_found:
         warnings.warn(
             f"{name_of(agent)} is in a cell, but sees nobody around it: the space of that cell is no attribute of "
             f"{type(agent.model).__name__}. Set it there, as in self.grid = OrthogonalMooreGrid(…), or use vision=0.",
@@ -40,11 +40,11 @@ def observe(agent: LLMAgent) -> Observation:
     self_state = {
         "agent_unique_id": agent.unique_id,
         "location": position_of(agent),
-        "internal_state": plain(_internal_state(agent)),
+        "internal_state": plain(_internal_state(agent, hide=False)),
         **_attributes(agent, hide=False),
     }
     local_state = {name_of(other): _seen_of(other) for other in _in_sight(agent, around)}
-    far = 0 if not agent.vision or agent.vision == EVERYBODY else agent.vision
+    far = 0 if not agent.vision or agent.vision == _EVERYBODY else agent.vision
     environment = around.cells(far, agent.observed_layers)
     return Observation(step_of(agent.model), Canonical(self_state), Canonical(local_state), environment)
 
@@ -52,22 +52,27 @@ def observe(agent: LLMAgent) -> Observation:
 def _in_sight(agent: LLMAgent, around: Surroundings) -> Iterable[Agent]:
     if not agent.vision:
         return []
-    if agent.vision == EVERYBODY:
+    if agent.vision == _EVERYBODY:
         return [other for other in agent.model.agents if other is not agent]
     return around.neighbors(agent.vision)
 
 
 def _seen_of(other: Agent) -> dict[str, Any]:
-    internal_state = plain(_internal_state(other), hide=True)
+    internal_state = plain(_internal_state(other, hide=True), hide=True)
     if isinstance(internal_state, str) and internal_state.startswith("_"):
         internal_state = []
     return {"position": position_of(other), "internal_state": internal_state, **_attributes(other, hide=True)}
 
 
-def _internal_state(agent: Agent) -> Any:
-    """What an agent tells about itself, now; nothing if it has no `internal_state`."""
+def _internal_state(agent: Agent, *, hide: bool) -> Any:
+    """What an agent says about itself, now; nothing if it has no `internal_state`.
+
+    A mapping of the user's own may compute its values. It is not asked for private ones if others observe the agent.
+    """
     try:
         value = agent.internal_state
+        if isinstance(value, Mapping) and not isinstance(value, dict):
+            value = {name: value[name] for name in value if not (hide and isinstance(name, str) and name[:1] == "_")}
     except Exception as error:
         if isinstance(error, AttributeError) and not hasattr(type(agent), "internal_state"):
             return []
@@ -81,23 +86,16 @@ def _internal_state(agent: Agent) -> Any:
 
 
 def _attributes(agent: Agent, *, hide: bool) -> dict[str, Any]:
-    """What the agent's class declares visible, if it does, under a name of its own."""
-    attributes = visible_attributes(agent)
-    return {"attributes": plain(attributes, hide=hide)} if attributes else {}
+    """The attributes that the agent's class and its bases declare visible, those of the bases first, if there are any.
 
-
-def visible_attributes(agent: Agent) -> dict[str, Any]:
-    """The attributes that the agent's class and its bases declare visible, those of the bases first.
-
-    Any class may declare them, whether it knows this library or not.
-
-    Raises:
-        ConfigurationError: if the agent does not have one of them, or it is a method.
+    Any class may declare them, whether it knows this library or not. Private ones are not evaluated for others.
     """
     cls = type(agent)
-    if not hasattr(cls, VISIBLE):  # asked of every agent in sight, of every agent
+    if not hasattr(cls, _VISIBLE):  # checked first: this runs for every pair of agents that see each other
         return {}
-    return {name: _value(agent, name) for name in _declared(cls)}
+    names = _declared(cls)
+    values = {name: _value(agent, name) for name in names if not (hide and name.startswith("_"))}
+    return {"attributes": plain(values, hide=hide)} if names else {}
 
 
 def check_names(cls: type, attribute: str) -> None:
@@ -118,10 +116,9 @@ def check_names(cls: type, attribute: str) -> None:
 def _declared(cls: type) -> dict[str, None]:
     names: dict[str, None] = {}
     for base in reversed(cls.__mro__):
-        if VISIBLE in vars(base):
-            check_names(base, VISIBLE)
-            declared = vars(base)[VISIBLE]
-            names |= dict.fromkeys(() if declared is None else declared)
+        if _VISIBLE in vars(base):
+            check_names(base, _VISIBLE)
+            names |= dict.fromkeys(vars(base)[_VISIBLE] or ())
     return names
 
 
@@ -130,11 +127,11 @@ def _value(agent: Agent, name: str) -> Any:
         value = getattr(agent, name)
     except AttributeError as error:
         raise ConfigurationError(
-            f"{name_of(agent)} has no attribute {name!r}, which its class names in {VISIBLE}. Set it in the "
+            f"{name_of(agent)} has no attribute {name!r}, which its class names in {_VISIBLE}. Set it in the "
             f"constructor, or take the name out. It has: {sorted(vars(agent))}."
         ) from error
     if inspect.ismethod(value):
         raise ConfigurationError(
-            f"{name!r}, which {type(agent).__name__} names in {VISIBLE}, is a method: make it a property."
+            f"{name!r}, which {type(agent).__name__} names in {_VISIBLE}, is a method: make it a property."
         )
     return value

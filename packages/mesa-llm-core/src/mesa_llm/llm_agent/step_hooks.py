@@ -1,31 +1,38 @@
-"""Hooks around `step` and `astep`, and a stand-in for the one of the two that a class does not define."""
+"""What surrounds `step` and `astep`: hooks, a warning if the model is not stepped in parallel, memory maintenance."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import logging
+import warnings
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.call import begin_agent_step
-from mesa_llm.activation.context import current_agent_step, is_stepping, within
+from mesa_llm.activation.context import current_agent_step, current_turn, is_stepping, turn_in, within
 from mesa_llm.activation.decisions import in_thread
 from mesa_llm.activation.method_pairs import mark_installed, nearer_method
+from mesa_llm.activation.repeats import log_once
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ConfigurationError
-from mesa_llm.errors.tracebacks import shorten
-from mesa_llm.llm_agent.parallel_check import warn_if_not_parallel
-from mesa_llm.llm_agent.settling import asettle_alone, settle_alone
+from mesa_llm.errors import ConfigurationError, NotParallelWarning
+from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors.tracebacks import place_of, shorten
+from mesa_llm.memory import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from mesa import Model
 
     from mesa_llm.llm_agent.llm_agent import LLMAgent
 
+_logger = logging.getLogger(__name__)
 _HOOKED = "__mesa_llm_hooked__"
 
 
 def install(cls: type[LLMAgent]) -> None:
-    """Give a new agent class its hooks and stand-ins. Called once, when the class is made.
+    """Give a new agent class its hooks, and the one of `step` and `astep` that it does not define.
 
     Raises:
         ConfigurationError: if `step` is a coroutine function.
@@ -41,7 +48,7 @@ def install(cls: type[LLMAgent]) -> None:
         if not hasattr(method, _HOOKED):
             wrapped = hooked(method)
             setattr(wrapped, _HOOKED, True)
-            # What the class has inherited and gets wrapped here does not count as defined here.
+            # An inherited method that is wrapped here does not count as defined here.
             setattr(cls, name, wrapped if name in vars(cls) else mark_installed(wrapped))
     if meant == meant_in_threads == "astep":
         cls.step = mark_installed(_step_by(cls.astep))  # type: ignore[method-assign]
@@ -66,7 +73,7 @@ def _astep_by(step: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any
 
 
 class _Stepping:
-    """Marks an agent's step; entering gives whether it is the outermost one, which has the hooks."""
+    """Marks an agent's step. Entering returns whether it is the outermost one, which runs the hooks."""
 
     __slots__ = ("_agent", "_is_alone", "_within")
 
@@ -79,7 +86,7 @@ class _Stepping:
         outermost = not is_stepping(agent)
         changes: dict[str, Any] = {"stepping": agent}
         if outermost:
-            warn_if_not_parallel(agent)
+            _warn_if_not_parallel(agent)
             agent_step = current_agent_step()
             if agent_step is None or agent_step.agent is not agent:  # no runner steps it
                 self._is_alone = True
@@ -103,7 +110,8 @@ def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
             result = step(self, *args, **kwargs)
             if outermost:
                 _run_hook(self, "post_step", "apost_step")
-                settle_alone(self)
+                if _consolidates_alone(self):
+                    calling_loop.run(_consolidate(self))
             return result
 
     return hooked
@@ -118,7 +126,8 @@ def _ahooked(astep: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Co
             result = await astep(self, *args, **kwargs)
             if outermost:
                 await _arun_hook(self, "post_step", "apost_step")
-                await asettle_alone(self)
+                if _consolidates_alone(self):
+                    await _consolidate(self)
             return result
 
     return hooked
@@ -136,3 +145,57 @@ async def _arun_hook(agent: LLMAgent, name: str, async_name: str) -> None:
         getattr(agent, name)()
     else:
         await getattr(agent, async_name)()
+
+
+def may_consolidate(agent: LLMAgent) -> bool:
+    """Whether the agent's memory is of a kind that needs a model after a step."""
+    return getattr(type(agent.memory), "asettle", Memory.asettle) is not Memory.asettle
+
+
+def _consolidates_alone(agent: LLMAgent) -> bool:
+    """Whether the agent has to start this itself; a runner does it for all of its agents at once."""
+    return may_consolidate(agent) and turn_in(agent.model) is None
+
+
+async def _consolidate(agent: LLMAgent) -> None:
+    try:
+        commit = await agent.memory.asettle()
+        if commit is not None:
+            commit()
+    except Exception as error:
+        if ends_run(error):
+            raise
+        shorten(error)
+        log_once(
+            _logger,
+            logging.ERROR,
+            f"{agent} could not settle, and will try again after its next step.",
+            model=agent.model,
+            kind=(type(error), place_of(error)),
+            exc_info=error,
+        )
+
+
+_warned: weakref.WeakSet[type[Model]] = weakref.WeakSet()
+
+
+def warn_not_parallel(model_classes: Iterable[type[Model]], reason: str, *, stacklevel: int) -> None:
+    """Warn that models of these classes do not step in parallel: once a class, with the first reason."""
+    unwarned = set(model_classes) - set(_warned)
+    if not unwarned:
+        return
+    _warned.update(unwarned)
+    warnings.warn(reason, NotParallelWarning, stacklevel=stacklevel + 1)
+
+
+def _warn_if_not_parallel(agent: LLMAgent) -> None:
+    if current_turn() is not None or not getattr(agent.model, "parallel_stepping", False):
+        return
+    model_class = type(agent.model)
+    warn_not_parallel(
+        [model_class],
+        f"{model_class.__name__} sets parallel_stepping, but {type(agent).__name__} {agent.unique_id} steps by itself. "
+        "Call mesa_llm.parallel_stepping.enable_automatic_parallel_stepping() and step the agents with "
+        "self.agents.shuffle_do('step'), or set parallel_stepping = False.",
+        stacklevel=4,
+    )

@@ -5,8 +5,8 @@
     LongTermMemory     one text, into which a model works each step
     EpisodicMemory     single events; the recent, important and relevant ones go into prompts
 
-All of them are bounded. What they need a model for is done after everybody has acted, for all agents at the same time,
-and by the agents' own way to the model: limited, counted and journalled as any other call.
+All of them are bounded. Their own model calls run after all agents have acted, concurrently, through the agents'
+clients, limits and journals.
 """
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm

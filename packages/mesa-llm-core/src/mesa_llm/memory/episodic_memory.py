@@ -1,4 +1,4 @@
-"""Memory of single events, of which those come to mind that are recent, important and relevant.
+"""Memory of single events: the recent, important and relevant ones go into prompts.
 
 After Park et al. (2023), "Generative Agents: Interactive Simulacra of Human Behavior", arXiv:2304.03442, section 4.1.
 """
@@ -6,48 +6,63 @@ After Park et al. (2023), "Generative Agents: Interactive Simulacra of Human Beh
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mesa_llm.activation import step_of
+from mesa_llm.activation.values import to_text
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.memory import Memory, MemoryEntry
-from mesa_llm.memory.prompt import MAX_TOKENS, NOTHING_YET, tokens_of_line
-from mesa_llm.memory.scores import (
-    Embed,
-    cosines,
-    importances,
-    scaled,
-    shared_words,
-    unit_vectors,
-    words_in,
-    words_of,
+from mesa_llm.memory.memory import (
+    MAX_TOKENS,
+    NOTHING_YET,
+    Memory,
+    MemoryEntry,
+    in_batches,
+    memory_request,
+    tokens_of_line,
 )
-from mesa_llm.module_llm.dialogue import aconverse, converse
+from mesa_llm.module_llm.dialogue import aconverse, ask_structured, converse
 
 if TYPE_CHECKING:
     from mesa import Agent
+    from numpy.typing import NDArray
 
-    from mesa_llm.memory.scores import Vector
+    from mesa_llm.module_llm.dialogue import Dialogue
 
-UNJUDGED = 5
-"""The importance of an entry that no model has judged yet: the middle."""
+    type Vector = NDArray[np.float32]
+
+type Embed = Callable[[list[str]], Iterable[Sequence[float]] | Awaitable[Iterable[Sequence[float]]]]
+"""Turns texts into one vector each, all of one length; plain or async."""
+
+_UNJUDGED = 5  # the importance of an entry that no model has judged yet: the middle of the scale
+_LOWEST, _HIGHEST = 1, 10
+_AT_ONCE = 20  # entries judged in one call: small models lose count of more
+_WORD = re.compile(r"\w+")
+
+_INSTRUCTIONS = """\
+You judge how much the memories of an agent in a simulation matter to it. Grade each entry with a whole number from 1 to
+10: 1 for what is routine and can be forgotten, 10 for what will matter for the rest of its life.
+Answer with a JSON object that has the grade of each entry under its number, such as {"1": 2, "2": 8}."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class _Episode:
-    """An entry with what has been found out about it."""
+    """An entry with its importance and embedding, once they are known."""
 
     entry: MemoryEntry
     importance: int | None = None
     vector: Vector | None = None
-    words: frozenset[str] | None = field(default=None, compare=False)  # derived from the entry
 
-    def known_words(self) -> frozenset[str]:
-        if self.words is None:
-            self.words = words_of(self.entry)
-        return self.words
+    @cached_property
+    def words(self) -> frozenset[str]:
+        return words_of(self.entry)
 
 
 class EpisodicMemory(Memory):
@@ -56,48 +71,34 @@ class EpisodicMemory(Memory):
     A score is the weighted sum of three values, each scaled to the range from 0 to 1 over all entries (min-max):
 
     `recency`
-        `recency_decay` to the power of the entry's age in steps, since it happened. (In the paper: since it was last
-        remembered; but reading a memory changes nothing here.)
+        `recency_decay` to the power of the entry's age in steps, counted from when it happened. (In the paper: from
+        when it was last retrieved; here, reading a memory changes nothing.)
     `importance`
-        from 1 to 10, as a model judges it after everybody has acted, many entries in one call. Until then, and as long
-        as the model fails, it is 5.
+        from 1 to 10, judged by a model after all agents have acted, many entries in one call. Until then, and while the
+        model fails, it is 5.
     `relevance`
-        how near the entry is to what is new. By the words they share, rare ones counting more; or with `embed`, by the
-        cosine of embeddings. These are made after everybody has acted too, so a decision never waits for one; an entry
-        has a relevance of 0 until it has its own.
+        how near the entry is to what is new: by the words that they share, rare words counting more; or with `embed`,
+        by the cosine of embeddings. These are also made after the acts, so that no decision waits for them; an entry
+        without an embedding has a relevance of 0.
 
-    What is new is always in the prompt first, whatever its score: what is of this step or the last one, or came since
-    the agent has last settled. So nothing that was said to the agent is missed because its importance is low.
-
-    ```python
-    from mesa import Model
-    from mesa_llm.llm_agent import LLMAgent
-    from mesa_llm.memory import EpisodicMemory
-    from mesa_llm.reasoning import CoTReasoning
-    from mesa_llm.testing import ScriptedLLM
-
-    llm = ScriptedLLM("Rest.")
-    agent = LLMAgent(Model(), CoTReasoning, client=llm, memory=lambda agent: EpisodicMemory(agent, max_capacity=50))
-    agent.memory.add_to_memory("plan", {"content": "plant maize"})
-    print("plant maize" in agent.memory.get_prompt_ready())
-    #> True
-    ```
+    What is new always comes first, whatever its score: entries of this step and the last one, and those that arrived
+    since the memory was last maintained. So an agent misses no message because its importance is low.
 
     Args:
-        agent: whose memory it is.
+        agent: the agent that remembers.
         llm_model: the model that judges importance; by default the agent's, see `Memory`.
         display: without effect, see `Memory`.
         max_capacity: how many entries are kept, at least 1; the oldest go first.
         considered_entries: how many of them the prompt has at most, at least 1.
         recency_decay: what is left of recency after a step, above 0, up to 1.
         api_base: the base URL of the model's server, see `Memory`.
-        max_tokens: what the memory takes of a prompt at most, see `Memory`.
-        recency_weight: how much recency counts, at least 0; 1 in the paper, as the other two.
+        max_tokens: how many tokens of a prompt the memory takes at most, see `Memory`.
+        recency_weight: how much recency counts, at least 0; 1 in the paper, like the other two.
         importance_weight: how much importance counts.
         relevance_weight: how much relevance counts.
         embed: turns a list of texts into one vector each, such as an `Embedder`; plain or async. It is called on the
-            event loop that settles the agents, so that of a plain one, one agent's call runs at a time. To replay a
-            run without a network, give one that needs none, or an `Embedder` with a journal.
+            event loop that runs the maintenance, so calls of a plain one run one after the other. To replay a run
+            without a network, give a local function, or an `Embedder` with a journal.
 
     Raises:
         ConfigurationError: if one of these cannot work.
@@ -148,11 +149,11 @@ class EpisodicMemory(Memory):
         self._episodes = [episode for episode in self._episodes if id(episode.entry) not in gone]
 
     async def asettle(self) -> Callable[[], None] | None:
-        """Have the model judge new entries, and embed those that have no embedding.
+        """Have the model judge new entries, and embed entries without an embedding.
 
         Raises:
             ModelCallError: if the model could not be asked.
-            DecisionError: if it does not answer with numbers, asked again once.
+            DecisionError: if it twice does not answer with numbers.
             ValueError: if `embed` does not give one vector for each text.
             Exception: what `embed` raises.
         """
@@ -160,7 +161,7 @@ class EpisodicMemory(Memory):
         bare = [episode for episode in self._episodes if self._embed is not None and episode.vector is None]
         if not unjudged and not bare:
             return None
-        found = await aconverse(importances(self, self._lines_of(unjudged)), self.llm.acomplete)
+        found = await aconverse(_importances(self, self._lines_of(unjudged)), self.llm.acomplete)
         vectors = await self._embedded(self._lines_of(bare))
 
         def keep() -> None:
@@ -183,7 +184,7 @@ class EpisodicMemory(Memory):
     def grade_event_importance(self, type: str, content: Mapping[str, Any]) -> int:  # noqa: A002 - mesa-llm's name
         """Have the model judge the importance of an event now; blocks the calling thread. Remembers nothing.
 
-        Entries are judged without it, see above: a call in an agent's step makes the step longer.
+        Entries are judged after the step anyway; calling this in an agent's step makes the step longer.
 
         Args:
             type: the type of the event.
@@ -194,21 +195,21 @@ class EpisodicMemory(Memory):
 
         Raises:
             ModelCallError: if the model could not be asked.
-            DecisionError: if it does not answer with a number, asked again once.
+            DecisionError: if it twice does not answer with a number.
         """
-        (importance,) = converse(importances(self, self._line_of_event(type, content)), self.llm.complete)
+        (importance,) = converse(_importances(self, self._line_of_event(type, content)), self.llm.complete)
         return importance
 
     async def agrade_event_importance(self, type: str, content: Mapping[str, Any]) -> int:  # noqa: A002
         """Like `grade_event_importance`, without blocking."""
-        (importance,) = await aconverse(importances(self, self._line_of_event(type, content)), self.llm.acomplete)
+        (importance,) = await aconverse(_importances(self, self._line_of_event(type, content)), self.llm.acomplete)
         return importance
 
     def _line_of_event(self, type: str, content: Mapping[str, Any]) -> list[str]:  # noqa: A002
         return [self._line(MemoryEntry(step_of(self.agent.model), type, content))]
 
     def retrieve_top_k_entries(self, k: int) -> list[MemoryEntry]:
-        """The entries with the highest scores, the highest first; of equal ones the newest first.
+        """The entries with the highest scores, highest first; of equal ones the newest first.
 
         Args:
             k: how many at most.
@@ -217,15 +218,15 @@ class EpisodicMemory(Memory):
         return [episode.entry for episode in self._ranked(episodes, filter(self._is_new, episodes))[:k]]
 
     def get_prompt_ready(self) -> str:
-        """The memory as text for a prompt; without an observation just made, which has a place of its own there."""
+        """The memory as text for a prompt, without the observation just made, which the prompt has elsewhere."""
         return "\n".join(self._lines_of(self._come_to_mind())) or NOTHING_YET
 
     def _come_to_mind(self) -> list[_Episode]:
-        """What gets into the prompt, oldest first."""
+        """The entries of the prompt, oldest first."""
         episodes = self._all_episodes()
         new = [episode for episode in episodes if self._is_new(episode)]
         old = [episode for episode in episodes if not self._is_new(episode)]
-        past = episodes[: len(self._past())]  # an observation just made is the last; what is near to it comes to mind
+        past = episodes[: len(self._past())]  # without the observation just made, which decides what is relevant
         in_mind = [episode for episode in reversed(new) if episode in past]
         if len(in_mind) < self.considered_entries:
             in_mind += self._ranked(old, new)
@@ -252,12 +253,12 @@ class EpisodicMemory(Memory):
         return episode.importance is None or episode.entry.step >= step_of(self.agent.model) - 1
 
     def _ranked(self, episodes: Sequence[_Episode], focus: Iterable[_Episode]) -> list[_Episode]:
-        """Episodes, the highest score first and of equal ones the newest, with what is new in focus."""
+        """Episodes by score, highest first, of equal ones the newest; relevance is to the episodes in focus."""
         if not episodes:
             return []
         now = step_of(self.agent.model)
         recency = scaled([self.recency_decay ** (now - episode.entry.step) for episode in episodes])
-        importance = scaled([episode.importance or UNJUDGED for episode in episodes])
+        importance = scaled([episode.importance or _UNJUDGED for episode in episodes])
         relevance = scaled(self._relevances(episodes, focus))
         scores = [
             sum(weight * value for weight, value in zip(self._weights, values, strict=True))
@@ -273,5 +274,75 @@ class EpisodicMemory(Memory):
             vectors = [episode.vector for episode in focus if episode.vector is not None]
             return cosines(vectors, [episode.vector for episode in episodes])
         words = words_in(getattr(self.agent, "step_prompt", None) or "")
-        words = words.union(*(episode.known_words() for episode in focus))
-        return shared_words(words, [episode.known_words() for episode in episodes])
+        words = words.union(*(episode.words for episode in focus))
+        return shared_words(words, [episode.words for episode in episodes])
+
+
+def _importances(memory: Memory, lines: Sequence[str]) -> Dialogue[list[int]]:
+    """Have a model judge the importance of entries, many in one call; answers are clamped to 1 to 10."""
+    found: list[int] = []
+    for batch in in_batches(lines, memory.max_tokens or MAX_TOKENS, most=_AT_ONCE):
+        numbered = "\n".join(f"{number}. {line}" for number, line in enumerate(batch, 1))
+        request = memory_request(memory, _INSTRUCTIONS, f"# Entries\n{numbered}")
+        numbers = [str(number) for number in range(1, len(batch) + 1)]
+        form: dict[str, Any] = {
+            "title": "grades",
+            "type": "object",
+            "properties": {number: {"type": "integer"} for number in numbers},
+            "required": numbers,
+            "additionalProperties": False,
+        }
+        answer = yield from ask_structured(request, form, asker=memory.agent)
+        found += [min(max(round(answer[number]), _LOWEST), _HIGHEST) for number in numbers]
+    return found
+
+
+def words_of(entry: MemoryEntry) -> frozenset[str]:
+    """The words of what happened, in lower case; numbers, such as other agents' ids, are words."""
+    return words_in(" ".join(map(to_text, entry.content.values())))
+
+
+def words_in(text: str) -> frozenset[str]:
+    """The words of a text, in lower case."""
+    return frozenset(_WORD.findall(text.lower()))
+
+
+def shared_words(focus: frozenset[str], entries: Sequence[frozenset[str]]) -> list[float]:
+    """How much of the focus each entry has: 0 for no word, 1 for all of them.
+
+    A word counts more if fewer entries have it (inverse document frequency); a word in all of them counts nothing.
+    """
+    in_entries = Counter(word for words in entries for word in words & focus)
+    weights = {word: math.log(len(entries) / n) for word, n in in_entries.items()}
+    # fsum is exact, so the order of the set, which differs from process to process, does not matter.
+    total = math.fsum(weights.values())
+    if not total:
+        return [0.0] * len(entries)
+    return [math.fsum(weights[word] for word in words & focus) / total for words in entries]
+
+
+def cosines(focus: Sequence[Vector], entries: Sequence[Vector | None]) -> list[float]:
+    """The cosine of each entry's unit vector with the mean of those in focus; 0 for an entry without a vector."""
+    if not focus:
+        return [0.0] * len(entries)
+    mean = np.mean(np.stack(focus), axis=0)
+    length = float(np.linalg.norm(mean))
+    return [0.0 if vector is None or not length else float(vector @ mean) / length for vector in entries]
+
+
+def unit_vectors(vectors: Iterable[Sequence[float]], n: int) -> list[Vector]:
+    """The `n` vectors scaled to length 1; `ValueError` if there are more or fewer, or one is malformed."""
+    rows: Any = list(vectors)
+    if len(rows) != n:
+        raise ValueError(f"{n} texts were to be embedded, and {len(rows)} vectors came back. Give one for each text.")
+    array = np.asarray(rows, dtype=np.float32)  # ValueError if they are not of one length
+    if array.ndim != 2 or not np.isfinite(array).all():
+        raise ValueError(f"An embedding is a list of finite numbers, got {rows[0]!r} and its like.")
+    lengths = np.linalg.norm(array, axis=1, keepdims=True)
+    return list(array / np.where(lengths == 0, 1, lengths))
+
+
+def scaled(values: Sequence[float]) -> list[float]:
+    """Values brought to the range from 0 to 1 (min-max); all 0 if they are all the same."""
+    low, high = min(values), max(values)
+    return [(value - low) / (high - low) if high > low else 0.0 for value in values]

@@ -1,4 +1,4 @@
-"""Long-term memory: one text, into which a model works what the memory no longer keeps word for word."""
+"""Long-term memory: a model consolidates older entries into one text."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.repeats import log_once
 from mesa_llm.errors import ConfigurationError, DecisionError
-from mesa_llm.memory.memory import Memory, MemoryEntry
-from mesa_llm.memory.prompt import MAX_TOKENS, NOTHING_YET, in_batches, memory_request, shortened, tokens_of_line
+from mesa_llm.memory.memory import (
+    MAX_TOKENS,
+    NOTHING_YET,
+    Memory,
+    MemoryEntry,
+    in_batches,
+    memory_request,
+    shortened,
+    tokens_of_line,
+)
 from mesa_llm.module_llm.dialogue import aconverse
 from mesa_llm.module_llm.json_in_text import answer_in
 
@@ -23,14 +31,9 @@ _logger = logging.getLogger(__name__)
 LONG_TERM_TOKENS = 500
 """How many tokens of a prompt the long-term memory takes by default."""
 
-FEWEST_LONG_TERM_TOKENS = 50
-
-TOKENS_PER_WORD = 2
-"""More than English takes, so that an answer of about the right number of words is not cut."""
-
-_MOST_PENDING = 10
-"""How much may wait to be consolidated while the model keeps failing, as a multiple of what one prompt takes."""
-
+_FEWEST_LONG_TERM_TOKENS = 50
+_TOKENS_PER_WORD = 2  # more than English takes, so that an answer of about the right number of words is not cut
+_MOST_PENDING = 10  # prompts full of entries that wait for consolidation while the model keeps failing
 _MOST_ENTRIES_PENDING = 1000
 
 _INSTRUCTIONS = """\
@@ -44,39 +47,25 @@ _LATELY = "\n\nLately:\n"
 
 
 class LongTermMemory(Memory):
-    """Remembers all in one text, into which a model works each step when everybody has acted: one call a step.
+    """Remembers everything in one text, which a model rewrites after each step: one call a step.
 
-    Until an entry has gone into the text it is in the prompt word for word, as far as there is room; so are entries
-    that arrive in the meantime, such as messages. A consolidation that fails is tried again after the agent's next
-    step. If it fails for so long that ten times what fits into a prompt is waiting, or a thousand entries, the memory
-    gives up the oldest with a warning.
-
-    ```python
-    from mesa import Model
-    from mesa_llm.llm_agent import LLMAgent
-    from mesa_llm.memory import LongTermMemory
-    from mesa_llm.reasoning import CoTReasoning
-    from mesa_llm.testing import ScriptedLLM
-
-    llm = ScriptedLLM("Rest.")
-    agent = LLMAgent(Model(), CoTReasoning, client=llm, memory=lambda agent: LongTermMemory(agent))
-    agent.memory.add_to_memory("plan", {"content": "plant maize"})
-    print("plant maize" in agent.memory.get_prompt_ready())
-    #> True
-    ```
+    Until an entry is consolidated, it is in the prompt word for word, as far as there is room; so are entries that
+    arrive in the meantime, such as messages. A consolidation that fails is tried again after the agent's next step. If
+    it keeps failing until ten prompts' worth of entries is pending, or a thousand entries, the memory drops the oldest
+    with a warning.
 
     Args:
-        agent: whose memory it is.
+        agent: the agent that remembers.
         display: without effect, see `Memory`.
         llm_model: the model that consolidates; by default the agent's.
         api_base: the base URL of its server, see `Memory`.
         additive_event_types: without effect, see `Memory`.
-        max_tokens: what the memory takes of a prompt at most, see `Memory`.
-        long_term_tokens: what the text takes of it at most, at least 50, and never more than half of `max_tokens`. The
-            model is asked for so few words that it can keep to it; a longer answer is cut.
+        max_tokens: how many tokens of a prompt the memory takes at most, see `Memory`.
+        long_term_tokens: how many of them the text takes at most; at least 50, and never more than half of
+            `max_tokens`. The model is asked for few enough words to keep to it; a longer answer is cut.
 
     Attributes:
-        long_term_memory: the text; empty as long as nothing has been consolidated.
+        long_term_memory: the text; empty until something is consolidated.
 
     Raises:
         ConfigurationError: if one of these cannot work.
@@ -93,9 +82,9 @@ class LongTermMemory(Memory):
         max_tokens: int | None = MAX_TOKENS,
         long_term_tokens: int = LONG_TERM_TOKENS,
     ) -> None:
-        if long_term_tokens < FEWEST_LONG_TERM_TOKENS:
+        if long_term_tokens < _FEWEST_LONG_TERM_TOKENS:
             raise ConfigurationError(
-                f"long_term_tokens must be at least {FEWEST_LONG_TERM_TOKENS}, got {long_term_tokens!r}."
+                f"long_term_tokens must be at least {_FEWEST_LONG_TERM_TOKENS}, got {long_term_tokens!r}."
             )
         super().__init__(agent, llm_model, display, api_base, additive_event_types, max_tokens=max_tokens)
         self.long_term_tokens = long_term_tokens if max_tokens is None else min(long_term_tokens, max_tokens // 2)
@@ -107,7 +96,7 @@ class LongTermMemory(Memory):
 
     @property
     def _room(self) -> int | None:
-        """Tokens that there are for entries when the long-term part is as long as it may be."""
+        """Tokens left for entries when the text is as long as it may be."""
         if self.max_tokens is None:
             return None
         return self.max_tokens - self.long_term_tokens - tokens_of_line(_LONG_AGO + _LATELY)
@@ -118,7 +107,7 @@ class LongTermMemory(Memory):
         most = None if self.max_tokens is None else _MOST_PENDING * self.max_tokens
         if len(self._kept) > _MOST_ENTRIES_PENDING or (most is not None and self._kept_tokens > most):
             before = len(self._kept)
-            # A tenth at once: dropping takes a while and logs a warning each time.
+            # Drop a tenth at once: dropping takes time and logs a warning.
             self._forget(self._kept[: -_MOST_ENTRIES_PENDING * 9 // 10])
             self._drop_beyond(None if most is None else most * 9 // 10)
             n_lost = before - len(self._kept)
@@ -131,7 +120,7 @@ class LongTermMemory(Memory):
             )
 
     async def asettle(self) -> Callable[[], None] | None:
-        """Have the model consolidate what is pending; more than fits into one request takes several calls.
+        """Have the model consolidate pending entries; more than fits into one request takes several calls.
 
         Raises:
             ModelCallError: if the model could not be asked.
@@ -150,7 +139,7 @@ class LongTermMemory(Memory):
 
     def _consolidated(self, lines: Sequence[str]) -> Dialogue[str]:
         text = self.format_long_term()
-        instructions = _INSTRUCTIONS.format(words=self.long_term_tokens // TOKENS_PER_WORD)
+        instructions = _INSTRUCTIONS.format(words=self.long_term_tokens // _TOKENS_PER_WORD)
         for batch in in_batches(lines, self.max_tokens or MAX_TOKENS):
             news = "\n".join(batch)
             prompt = f"# Memory so far\n{text or NOTHING_YET}\n\n# What has happened since\n{news}"
@@ -164,11 +153,11 @@ class LongTermMemory(Memory):
         return text
 
     def format_long_term(self) -> str:
-        """The long-term memory, cut to `long_term_tokens`; empty as long as nothing has been consolidated."""
+        """The text, cut to `long_term_tokens`; empty until something is consolidated."""
         return shortened(str(self.long_term_memory), self.long_term_tokens, note=" …")
 
     def get_prompt_ready(self) -> str:
-        """The memory as text for a prompt; without an observation just made, which has a place of its own there."""
+        """The memory as text for a prompt, without the observation just made, which the prompt has elsewhere."""
         past, long_term = self._past(), self.format_long_term()
         if not long_term:
             return self._lines(past)

@@ -1,33 +1,34 @@
-"""The base of all memories: entries, and when they count as remembered."""
+"""The base of all memories: entries, when they count as remembered, and how they fit into a prompt."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import Turn, current_turn, step_of
 from mesa_llm.activation.values import to_text
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.limits.token_estimate import tokens_in
-from mesa_llm.memory.prompt import (
-    FEWEST_TOKENS,
-    LARGEST_SHARE,
-    MAX_TOKENS,
-    NOTHING_YET,
-    newest_that_fit,
-    shortened,
-    tokens_of_line,
-)
+from mesa_llm.limits.token_estimate import BYTES_PER_TOKEN, tokens_in
 from mesa_llm.module_llm import ModuleLLM
 
 if TYPE_CHECKING:
     from mesa import Agent
 
+    from mesa_llm.clients import LLMRequest
 
-@dataclass(frozen=True, slots=True)
+MAX_TOKENS = 4000
+"""How many tokens of a prompt a memory takes by default."""
+
+NOTHING_YET = "Nothing yet."
+
+_FEWEST_TOKENS = 100  # with fewer, headings and notes about what was cut would leave no room for anything else
+_LARGEST_SHARE = 4  # divisor: one entry takes at most a quarter of a memory, so that it does not push out all others
+
+
+@dataclass(frozen=True)
 class MemoryEntry:
     """One thing remembered.
 
@@ -40,76 +41,43 @@ class MemoryEntry:
     step: int
     type: str
     content: Mapping[str, Any]
-    _line: str | None = field(default=None, init=False, repr=False, compare=False)
-    _tokens: int | None = field(default=None, init=False, repr=False, compare=False)
 
     def __str__(self) -> str:
-        """The entry as one line of a prompt; the same one ever after, as what happened does not change."""
-        line = self._line
-        if line is None:
-            details = "; ".join(f"{to_text(key)}: {to_text(value)}" for key, value in self.content.items())
-            line = f"[step {self.step}] {self.type}: {details}"
-            object.__setattr__(self, "_line", line)
-        return line
+        """The entry as one line of a prompt."""
+        return self._line
 
-    @property
+    @cached_property
+    def _line(self) -> str:
+        details = "; ".join(f"{to_text(key)}: {to_text(value)}" for key, value in self.content.items())
+        return f"[step {self.step}] {self.type}: {details}"
+
+    @cached_property
     def tokens(self) -> int:
-        """What its line takes, as reckoned from the length of the text."""
-        tokens = self._tokens
-        if tokens is None:
-            tokens = tokens_in(str(self))
-            object.__setattr__(self, "_tokens", tokens)
-        return tokens
+        """How many tokens the line takes, estimated from its length."""
+        return tokens_in(self._line)
 
 
 class Memory(ABC):
     """Base of memories: keeps the newest entries that fit. A subclass says how it reads, in `get_prompt_ready`.
 
-    What an agent writes into its own memory while it decides is staged: the agent itself can read it at once, and it
-    is kept when the agent acts. If the step is called off before that, it is gone. What others write is there at once,
-    for every decision that starts then.
+    What an agent writes into its own memory while it decides is staged: the agent can read it at once, and it is kept
+    when the agent acts. If the step is aborted before that, it is dropped. What others write is there at once, for
+    every decision that starts afterwards.
 
-    A memory of your own that has a model work on its entries does so in `asettle`, after the acts of everybody. This
-    one sums up what was said to its agent, and forgets the words:
-
-    ```python
-    from mesa_llm.memory import Memory
-
-
-    class Gist(Memory):
-        def __init__(self, agent, **settings):
-            super().__init__(agent, **settings)
-            self.gist = "Nothing yet."
-
-        def get_prompt_ready(self):
-            gist = f"I was told: {self.gist} Lately: "
-            return gist + self._lines(self._past(), beside=gist)
-
-        async def asettle(self):
-            heard = [entry for entry in self.entries if entry.type == "message"]
-            if not heard:
-                return None
-            parts = [self.gist, self._lines(heard)]
-            response = await self.llm.agenerate(parts, system_prompt="Sum up in one sentence.")
-
-            def keep():
-                self.gist = response.message.content
-                self._forget(heard)
-
-            return keep
-    ```
+    A memory of your own that needs a model does its work in `asettle`, after all agents have acted. The page "Choose a
+    memory, or write your own" shows one.
 
     Args:
-        agent: whose memory it is.
-        llm_model: the model that it asks, as `provider/model`, by the agent's own way: the same client, limits and
-            journal. By default the agent's.
-        display: accepted for models written for mesa-llm 0.3, and without effect: nothing is printed.
+        agent: the agent that remembers.
+        llm_model: the model that the memory asks, as `provider/model`, through the agent's client, limits and journal.
+            By default the agent's model.
+        display: accepted for models written for mesa-llm 0.3, without effect: nothing is printed.
         api_base: the base URL of that model's server; by default the agent's for the agent's model, and the provider's
-            own for another. Without effect if the agent was given a client.
-        additive_event_types: accepted likewise, and without effect: of all types, every entry is kept.
-        max_tokens: what it takes of a prompt at most, as reckoned from the length of its text, at least 100; `None` for
-            no bound. An entry of more than a quarter of that is shortened in the prompt, and says so. The oldest
-            entries go first.
+            own for another one. Without effect if the agent was given a client.
+        additive_event_types: accepted likewise, without effect: every entry of every type is kept.
+        max_tokens: how many tokens of a prompt the memory takes at most, estimated from the length of its text; at
+            least 100, or `None` for no bound. The oldest entries go first. An entry longer than a quarter of the bound
+            is shortened in the prompt, with a note.
 
     Raises:
         ConfigurationError: if `max_tokens` is less than 100, or `llm_model` names no provider.
@@ -125,18 +93,18 @@ class Memory(ABC):
         *,
         max_tokens: int | None = MAX_TOKENS,
     ) -> None:
-        if max_tokens is not None and max_tokens < FEWEST_TOKENS:
+        if max_tokens is not None and max_tokens < _FEWEST_TOKENS:
             raise ConfigurationError(
-                f"max_tokens must be at least {FEWEST_TOKENS}, got {max_tokens!r}. Use None for no bound."
+                f"max_tokens must be at least {_FEWEST_TOKENS}, got {max_tokens!r}. Use None for no bound."
             )
         self.agent = agent
         self.display = display
         self.max_tokens = max_tokens
-        # Of one entry; fixed, for what is kept is reckoned by it.
-        self._most_of_one = None if max_tokens is None else max_tokens // LARGEST_SHARE
+        # Fixed, because the tokens of the entries that are kept are counted with it.
+        self._most_of_one = None if max_tokens is None else max_tokens // _LARGEST_SHARE
         self._llm = _own_llm(agent, llm_model, api_base)
+        # Entries written before a turn, by turn: two attempts at one decision do not see each other's entries.
         self._staged: dict[Turn, tuple[MemoryEntry, ...]] = {}
-        """What was remembered before a turn, by turn: two attempts at one decision do not see each other's entries."""
         self._kept: list[MemoryEntry] = []
         self._kept_tokens = 0
 
@@ -149,7 +117,7 @@ class Memory(ABC):
         """The model that the memory asks: its own, or else the agent's.
 
         Raises:
-            ConfigurationError: if there is neither.
+            ConfigurationError: if neither exists.
         """
         llm: ModuleLLM | None = self._llm or getattr(self.agent, "llm", None)
         if llm is None:
@@ -163,17 +131,17 @@ class Memory(ABC):
         self._llm = llm
 
     def _store(self, entry: MemoryEntry) -> None:
-        """Keep an entry for good; by default as long as there is room for it."""
+        """Keep an entry; by default as long as there is room for it."""
         self._kept.append(entry)
         self._kept_tokens += self._tokens_of(entry)
         self._drop_beyond(self.max_tokens)
 
     def _stored(self) -> Iterable[MemoryEntry]:
-        """The entries kept for good, oldest first."""
+        """The entries that are kept, oldest first."""
         return tuple(self._kept)
 
     def _drop_beyond(self, max_tokens: int | None) -> None:
-        """Drop the oldest of the entries that take more than this together; the newest stays in any case."""
+        """Drop the oldest entries until the rest takes at most `max_tokens`; the newest entry always stays."""
         if max_tokens is None:
             return
         oldest = 0
@@ -189,35 +157,29 @@ class Memory(ABC):
             self._forget([entry for entry in self._kept if entry.step < steps[-n]])
 
     def _forget(self, entries: Iterable[MemoryEntry]) -> None:
-        """Drop these very entries, and none that have come since they were read."""
+        """Drop exactly these entries, and none that arrived since they were read."""
         gone = {id(entry) for entry in entries}
         self._kept = [entry for entry in self._kept if id(entry) not in gone]
         self._kept_tokens = sum(map(self._tokens_of, self._kept))
 
     def _tokens_of(self, entry: MemoryEntry) -> int:
-        """What an entry takes, with the break that ends its line."""
+        """How many tokens an entry takes, the line break included."""
         return entry.tokens + 1 if self._fits(entry) else tokens_of_line(self._line(entry))
 
     def _fits(self, entry: MemoryEntry) -> bool:
         return self._most_of_one is None or entry.tokens <= self._most_of_one
 
     def _line(self, entry: MemoryEntry) -> str:
-        """An entry as a line of a prompt, shortened if it is too large."""
+        """An entry as a line of a prompt, shortened if it is too long."""
         return str(entry) if self._fits(entry) else shortened(str(entry), self._most_of_one)
 
     def _lines(self, entries: Iterable[MemoryEntry], beside: str = "") -> str:
-        """The newest of some entries that there is room for, one a line.
-
-        Args:
-            entries: the entries, oldest first.
-            beside: what else is in the prompt of this memory.
-        """
+        """The newest of the entries (given oldest first) that fit, one a line, into a prompt that also has `beside`."""
         room = None if self.max_tokens is None else self.max_tokens - tokens_of_line(beside)
-        fitting = newest_that_fit(list(entries), room, self._tokens_of)
-        return "\n".join(map(self._line, fitting)) or NOTHING_YET
+        return "\n".join(map(self._line, _newest_that_fit(list(entries), room, self._tokens_of))) or NOTHING_YET
 
     def _past(self) -> tuple[MemoryEntry, ...]:
-        """All entries but an observation just made, which has a place of its own in prompts."""
+        """All entries but the observation just made, which has a place of its own in prompts."""
         entries = self.entries
         return entries[:-1] if entries and entries[-1].type == "observation" else entries
 
@@ -227,11 +189,10 @@ class Memory(ABC):
 
     @property
     def entries(self) -> tuple[MemoryEntry, ...]:
-        """All entries, oldest first; to the agent that is deciding, those of its decision in progress last."""
+        """All entries, oldest first. While an agent decides, it also sees those of this decision, at the end."""
         return (*self._stored(), *self._staged_now())
 
     def _staged_now(self) -> tuple[MemoryEntry, ...]:
-        """The entries of the decision in progress, to the agent that makes it."""
         turn = current_turn() if self._staged else None
         return () if turn is None else self._staged.get(turn, ())
 
@@ -264,7 +225,6 @@ class Memory(ABC):
         self._remember(entry)
 
     def _remember(self, entry: MemoryEntry) -> None:
-        """Keep an entry for good, and have it recorded."""
         self._store(entry)
         recorder = getattr(self.agent, "recorder", None)
         if recorder is not None:
@@ -278,7 +238,7 @@ class Memory(ABC):
             self._staged.pop(turn, None)
 
     def process_step(self, pre_step: bool = False) -> None:
-        """Called before and after each step of the agent, for memories that have something to do then.
+        """Called before and after each step of the agent; does nothing by default.
 
         Args:
             pre_step: whether the step is about to begin.
@@ -289,22 +249,29 @@ class Memory(ABC):
         self.process_step(pre_step)
 
     async def asettle(self) -> Callable[[], None] | None:
-        """What the memory owes itself after a step and needs a model for, such as consolidating entries.
+        """Maintain the memory with model calls after a step, for example consolidate entries.
 
-        Called after the agent has acted; in a parallel step after everybody has, for all agents at the same time. Asks
-        the model and changes nothing. If it raises, the step stands all the same, and what is owed stays owed: after
-        the agent's next step it is called again.
+        Called after the agent has acted; in a parallel step after all agents have, for all of them concurrently. Asks
+        the model and changes nothing. If it raises, the step stands, and it is called again after the agent's next
+        step.
 
         Returns:
-            What keeps the results, called in the order of the agents; `None` if nothing is owed.
+            A function that keeps the results, called in the order of the agents; `None` if nothing is pending.
         """
         return None
 
     def get_communication_history(self) -> str:
-        """The messages remembered, one a line, oldest first; empty if there are none."""
-        spoken = [entry for entry in self.entries if entry.type == "message"]
-        lines = [shortened(_read_aloud(entry), self._most_of_one) for entry in spoken]
-        return "\n".join(newest_that_fit(lines, self.max_tokens, tokens_of_line))
+        """The messages remembered, one a line, oldest first; empty if no message came."""
+        lines = [
+            shortened(
+                f"[step {entry.step}] Agent {entry.content.get('sender')} says: "
+                f"{to_text(entry.content.get('message', ''))}",
+                self._most_of_one,
+            )
+            for entry in self.entries
+            if entry.type == "message"
+        ]
+        return "\n".join(_newest_that_fit(lines, self.max_tokens, tokens_of_line))
 
 
 def _own_llm(agent: Agent[Any], llm_model: str | None, api_base: str | None) -> ModuleLLM | None:
@@ -316,7 +283,55 @@ def _own_llm(agent: Agent[Any], llm_model: str | None, api_base: str | None) -> 
     return agents.for_model(llm_model or agents.llm_model, api_base)
 
 
-def _read_aloud(entry: MemoryEntry) -> str:
-    sender = entry.content.get("sender")
-    text = to_text(entry.content.get("message", ""))
-    return f"[step {entry.step}] Agent {sender} says: {text}"
+def shortened(text: str, max_tokens: int | None, *, note: str | None = None) -> str:
+    """A text cut to `max_tokens`, at least 25; if it was cut, it ends with a note, by default its whole length."""
+    if max_tokens is None or tokens_in(text) <= max_tokens:
+        return text
+    if note is None:
+        note = f" … ({len(text):,} characters, shortened)"
+    room = max_tokens * BYTES_PER_TOKEN - len(note.encode())
+    # Decoding drops half a character at the end.
+    return text.encode(errors="replace")[:room].decode(errors="ignore").rstrip() + note
+
+
+def tokens_of_line(line: str) -> int:
+    """How many tokens a line takes, the line break included."""
+    return tokens_in(line) + 1
+
+
+def _newest_that_fit[T](lines: Sequence[T], max_tokens: int | None, tokens_of: Callable[[T], int]) -> Sequence[T]:
+    """The newest lines (given oldest first) that fit together; at least the last one."""
+    if max_tokens is None:
+        return lines
+    left = max_tokens
+    for position in range(len(lines) - 1, -1, -1):
+        left -= tokens_of(lines[position])
+        if left < 0:
+            return lines[min(position + 1, len(lines) - 1) :]
+    return lines
+
+
+def in_batches(lines: Sequence[str], max_tokens: int, *, most: int | None = None) -> Iterator[list[str]]:
+    """All lines, in order, in batches of at most `max_tokens` and `most` lines; each has at least one line."""
+    batch: list[str] = []
+    taken = 0
+    for line in lines:
+        tokens = tokens_of_line(line)
+        if batch and (taken + tokens > max_tokens or len(batch) == most):
+            yield batch
+            batch, taken = [], 0
+        batch.append(line)
+        taken += tokens
+    if batch:
+        yield batch
+
+
+def memory_request(memory: Memory, instructions: str, prompt: str) -> LLMRequest:
+    """A request about memories: first the instructions that all agents share, then who the agent is, then the prompt.
+
+    The agent's `max_tokens` and `stop` apply to its decisions and are not sent.
+    """
+    parts = {"Who the agent is": "system_prompt", "What it decides in each step": "step_prompt"}
+    texts = {heading: str(getattr(memory.agent, name, None) or "").strip() for heading, name in parts.items()}
+    about = "".join(f"\n\n# {heading}\n{text}" for heading, text in texts.items() if text)
+    return memory.llm.request(prompt, system_prompt=f"{instructions}{about}", max_tokens=None, stop=None)

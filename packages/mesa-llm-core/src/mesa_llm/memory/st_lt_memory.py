@@ -1,4 +1,4 @@
-"""Memory of the last steps word for word, and of what was before in one text."""
+"""Memory of the last steps word for word, and of older ones in one text."""
 
 from __future__ import annotations
 
@@ -7,37 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.memory.lt_memory import LONG_TERM_TOKENS, LongTermMemory
-from mesa_llm.memory.memory import Memory, MemoryEntry
-from mesa_llm.memory.prompt import MAX_TOKENS
+from mesa_llm.memory.memory import MAX_TOKENS, Memory, MemoryEntry
 
 if TYPE_CHECKING:
     from mesa import Agent
 
 
 class STLTMemory(LongTermMemory):
-    """Remembers the last steps word for word, and has a model work what is older into one text.
+    """Remembers the last steps word for word, and has a model consolidate older ones into one text.
 
     When more than `short_term_capacity + consolidation_capacity` steps are kept, all but the last one and the
     `short_term_capacity` before it are consolidated: one call every `consolidation_capacity` steps. When the entries
-    take more of a prompt than there is room for, the oldest are consolidated earlier, until a quarter of the room is
-    free.
-
-    ```python
-    from mesa import Model
-    from mesa_llm.llm_agent import LLMAgent
-    from mesa_llm.memory import STLTMemory
-    from mesa_llm.reasoning import CoTReasoning
-    from mesa_llm.testing import ScriptedLLM
-
-    llm = ScriptedLLM("Rest.")
-    agent = LLMAgent(Model(), CoTReasoning, client=llm, memory=lambda agent: STLTMemory(agent, short_term_capacity=3))
-    agent.memory.add_to_memory("plan", {"content": "plant maize"})
-    print("plant maize" in agent.memory.get_prompt_ready())
-    #> True
-    ```
+    take more tokens than there is room for, the oldest are consolidated earlier, until a quarter of the room is free.
 
     Args:
-        agent: whose memory it is.
+        agent: the agent that remembers.
         short_term_capacity: how many steps are kept word for word, at least 1. Steps in which nothing happened do not
             count.
         consolidation_capacity: how many more are kept before they are consolidated together; 0 for no long-term part:
@@ -46,8 +30,8 @@ class STLTMemory(LongTermMemory):
         llm_model: the model that consolidates; by default the agent's.
         api_base: the base URL of its server, see `Memory`.
         additive_event_types: without effect, see `Memory`.
-        max_tokens: what the memory takes of a prompt at most, see `Memory`.
-        long_term_tokens: what the long-term part takes of it at most, see `LongTermMemory`.
+        max_tokens: how many tokens of a prompt the memory takes at most, see `Memory`.
+        long_term_tokens: how many of them the long-term part takes at most, see `LongTermMemory`.
 
     Raises:
         ConfigurationError: if one of these cannot work.
@@ -85,7 +69,7 @@ class STLTMemory(LongTermMemory):
         return self._kept[: max(self._beyond_the_steps(), self._beyond_the_room())]
 
     def _beyond_the_steps(self) -> int:
-        """How many entries are of steps that are kept no longer."""
+        """How many entries belong to steps that are no longer kept."""
         steps = sorted({entry.step for entry in self._kept})
         if len(steps) <= self.capacity + self.consolidation_capacity:
             return 0
@@ -93,7 +77,7 @@ class STLTMemory(LongTermMemory):
         return sum(entry.step < first for entry in self._kept)
 
     def _beyond_the_room(self) -> int:
-        """How many entries there is no room for, or soon will not be."""
+        """How many entries must go until a quarter of the room is free; 0 while they fit."""
         room = self._room
         if room is None or self._kept_tokens <= room:
             return 0

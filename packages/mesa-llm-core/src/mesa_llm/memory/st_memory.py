@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.memory import Memory, MemoryEntry
-from mesa_llm.memory.prompt import MAX_TOKENS
+from mesa_llm.memory.memory import MAX_TOKENS, Memory, MemoryEntry
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -16,26 +15,12 @@ if TYPE_CHECKING:
 class ShortTermMemory(Memory):
     """Remembers the last `n` steps in which something happened, as far as there is room, and nothing older.
 
-    ```python
-    from mesa import Model
-    from mesa_llm.llm_agent import LLMAgent
-    from mesa_llm.memory import ShortTermMemory
-    from mesa_llm.reasoning import CoTReasoning
-    from mesa_llm.testing import ScriptedLLM
-
-    llm = ScriptedLLM("Rest.")
-    agent = LLMAgent(Model(), CoTReasoning, client=llm, memory=lambda agent: ShortTermMemory(agent, n=3))
-    agent.memory.add_to_memory("plan", {"content": "plant maize"})
-    print("plant maize" in agent.memory.get_prompt_ready())
-    #> True
-    ```
-
     Args:
-        agent: whose memory it is.
+        agent: the agent that remembers.
         n: how many steps are kept, at least 1.
         display: without effect, see `Memory`.
         additive_event_types: without effect, see `Memory`.
-        max_tokens: what it takes of a prompt at most, see `Memory`.
+        max_tokens: how many tokens of a prompt it takes at most, see `Memory`.
 
     Raises:
         ConfigurationError: if `n` is less than 1 or `max_tokens` less than 100.
@@ -65,5 +50,5 @@ class ShortTermMemory(Memory):
         return self._lines(self.entries)
 
     def get_prompt_ready(self) -> str:
-        """The memory as text for a prompt; without an observation just made, which has a place of its own there."""
+        """The memory as text for a prompt, without the observation just made, which the prompt has elsewhere."""
         return self._lines(self._past())

@@ -3,12 +3,11 @@
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.module_llm.dialogue import ask_structured, read_structured
 from mesa_llm.reasoning.cot import CoTReasoning
-from mesa_llm.reasoning.observation import Observation
 from mesa_llm.reasoning.one_call import OneCallReasoning
-from mesa_llm.reasoning.plan import Plan, Thinking
-from mesa_llm.reasoning.prompts import read_observation
+from mesa_llm.reasoning.plan import Observation, Plan
+from mesa_llm.reasoning.plan import Thinking as Thinking
 from mesa_llm.reasoning.react import ReActReasoning
-from mesa_llm.reasoning.reasoning import Reasoning
+from mesa_llm.reasoning.reasoning import Reasoning, read_observation
 from mesa_llm.reasoning.rewoo import ReWOOReasoning
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "ReActReasoning",
     "ReWOOReasoning",
     "Reasoning",
-    "Thinking",
     "ask_structured",
     "read_observation",
     "read_structured",

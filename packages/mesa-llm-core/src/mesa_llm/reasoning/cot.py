@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mesa_llm.reasoning.plan import Thinking
-from mesa_llm.reasoning.prompts import first_request, tool_calls_for
-from mesa_llm.reasoning.reasoning import Reasoning
+from mesa_llm.reasoning.plan import Observation, Thinking
+from mesa_llm.reasoning.reasoning import Reasoning, first_request, tool_calls_for
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
-    from mesa_llm.reasoning.observation import Observation
 
 _INSTRUCTIONS = """\
 You are an agent in a simulation. Decide what to do next.
@@ -26,21 +24,7 @@ Action: what you will do, in one sentence"""
 
 
 class CoTReasoning(Reasoning):
-    """Thinks in numbered steps, then turns the decision into tool calls: two model calls.
-
-    ```python
-    from mesa import Model
-    from mesa_llm.llm_agent import LLMAgent
-    from mesa_llm.reasoning import CoTReasoning
-    from mesa_llm.testing import ScriptedLLM
-
-    llm = ScriptedLLM("Action: rest.")
-    agent = LLMAgent(Model(), CoTReasoning, client=llm, step_prompt="What do you do?")
-    plan = agent.reasoning.plan(obs=agent.generate_obs())
-    print(len(llm.requests), str(plan))
-    #> 2 Action: rest.
-    ```
-    """
+    """Thinks in numbered steps, then turns the decision into tool calls: two model calls."""
 
     def decide(
         self,
@@ -52,14 +36,7 @@ class CoTReasoning(Reasoning):
         tool_calls: ToolChoice | None,
     ) -> Thinking:
         """Think, then turn the decision into tool calls."""
-        agent = self.agent
-        response = yield first_request(
-            agent, _INSTRUCTIONS, prompt, obs, selected_tools=selected_tools, tool_choice="none"
-        )
+        response = yield first_request(self.agent, _INSTRUCTIONS, prompt, obs, selected_tools, "none")
         thoughts = response.message.content
-        agent.memory.add_to_memory("plan", {"content": thoughts})
-        return (
-            yield from tool_calls_for(
-                agent, thoughts, obs, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls
-            )
-        )
+        self.agent.memory.add_to_memory("plan", {"content": thoughts})
+        return (yield from tool_calls_for(self.agent, thoughts, obs, ttl, selected_tools, tool_calls))

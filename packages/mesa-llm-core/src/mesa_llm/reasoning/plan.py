@@ -1,17 +1,56 @@
-"""A decision, and how long it holds."""
+"""What an agent sees, what it decides, and how long the decision holds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mesa_llm.errors import ConfigurationError
+from mesa_llm.activation.values import plain, to_json, to_text, without_addresses
 from mesa_llm.module_llm.dialogue import Dialogue
 
 if TYPE_CHECKING:
     from mesa_llm.clients import Message, ToolChoice
-    from mesa_llm.reasoning.observation import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What an agent sees at one moment. A copy: it does not change when the world does.
+
+    Attributes:
+        step: the model's step.
+        self_state: about the agent itself: `agent_unique_id`, `location`, `internal_state`, and `attributes` where its
+            class declares `visible_attributes`.
+        local_state: about each agent in its vision, by class name and id (`"Citizen 3"`): `position`,
+            `internal_state`, and `attributes` likewise.
+        environment: about its own cell and those in its vision, by position: the values of property layers, and
+            `room`, how many more agents the cell takes. In JSON, positions become text such as `"[3, 4]"`, and an
+            empty environment is left out.
+    """
+
+    step: int
+    self_state: dict[str, Any]
+    local_state: dict[str, Any]
+    environment: dict[Hashable, dict[str, Any]] = field(default_factory=dict)
+
+    def as_json(self) -> str:
+        """The observation as one line of JSON, every value in its canonical form."""
+        fields = {"step": self.step, "self_state": self.self_state, "local_state": self.local_state}
+        if self.environment:
+            fields["environment"] = {
+                to_json(place) if isinstance(place, tuple) else to_text(place): facts
+                for place, facts in self.environment.items()
+            }
+        try:  # to_json would copy everything, and few values of an observation need it
+            text = json.dumps(fields, default=plain, ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):  # keys that JSON does not have, numbers that are not finite
+            return to_json(fields)
+        return without_addresses(text)
+
+    def __str__(self) -> str:
+        """The observation as it stands in a prompt."""
+        return self.as_json()
 
 
 @dataclass(slots=True)
@@ -22,7 +61,7 @@ class Plan:
         step: the model's step in which it was made.
         llm_plan: the model's message, with the tool calls that carry the decision out.
         ttl: for how many steps it holds, at least 1.
-        offered: the names of the tools that were on offer; calls of others are refused. `None` for all of the agent's.
+        offered: the names of the tools on offer; calls of others are refused. `None` for all of the agent's.
         seen: what the agent saw as it decided; calls that name agents out of sight are refused. `None` for no check.
     """
 
@@ -39,18 +78,12 @@ class Plan:
 
 
 type Thinking = Dialogue[Plan]
-"""A decision in the making: yields each request to the model, is sent its response, returns the plan."""
+"""A decision in the making: a generator that yields requests, is sent the responses, and returns the plan."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a plan answers: one made for another question is not in its place.
-
-    Attributes:
-        prompt: what was to be decided.
-        selected_tools: the names of the tools on offer, `None` for all.
-        tool_calls: whether the plan may, must not or must call tools.
-    """
+    """What a plan answers: prompt, tools on offer and tool choice. A held plan answers only its own question."""
 
     prompt: str
     selected_tools: tuple[str, ...] | None
@@ -58,7 +91,7 @@ class Question:
 
 
 class HeldPlans:
-    """The plans of an agent that hold for longer than the step they were made in."""
+    """An agent's plans that hold for longer than the step in which they were made."""
 
     def __init__(self) -> None:
         self._plans: dict[Question, Plan] = {}
@@ -69,22 +102,6 @@ class HeldPlans:
         return replace(plan) if plan is not None and plan.step < step < plan.step + plan.ttl else None
 
     def keep(self, question: Question, plan: Plan) -> None:
-        """Keep a plan, and forget those that hold no longer."""
+        """Keep a plan, and drop those that no longer hold."""
         self._plans = {asked: kept for asked, kept in self._plans.items() if plan.step < kept.step + kept.ttl}
         self._plans[question] = replace(plan)
-
-
-def check_ttl(ttl: int) -> int:
-    """Return `ttl` if a plan can hold for so many steps.
-
-    Raises:
-        ConfigurationError: otherwise.
-    """
-    if ttl < 1:
-        raise ConfigurationError(f"ttl must be at least 1 step, got {ttl!r}. With 1, the agent decides in each step.")
-    return ttl
-
-
-def names_of(selected_tools: Iterable[str] | None) -> tuple[str, ...] | None:
-    """The names of the tools on offer, as a plan and a question hold them."""
-    return None if selected_tools is None else tuple(selected_tools)

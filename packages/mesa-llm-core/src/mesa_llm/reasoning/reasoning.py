@@ -1,8 +1,13 @@
-"""The base of all reasonings: one body for sync and async, and the turn point at its end."""
+"""The base of all strategies: one body for sync and async, a barrier at its end, and the requests that they share.
+
+In a prompt, what all agents share stands first and what changes most stands last, so that servers which cache prompts
+by their beginning can reuse it: instructions, persona | memory, observation, task.
+"""
 
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate
 
@@ -12,20 +17,25 @@ from mesa_llm.activation.method_pairs import nearer_method
 from mesa_llm.activation.values import to_text
 from mesa_llm.clients import ToolChoice
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ConfigurationError
+from mesa_llm.errors import ConfigurationError, DecisionError
 from mesa_llm.module_llm.dialogue import aconverse, converse
-from mesa_llm.reasoning.observation import Observation
-from mesa_llm.reasoning.plan import HeldPlans, Plan, Question, Thinking, check_ttl, names_of
-from mesa_llm.reasoning.prompts import tool_calls_for
+from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from mesa_llm.clients import LLMRequest
     from mesa_llm.llm_agent import LLMAgent
 
+_OBSERVATION = "# Observation"
+_EXECUTION = (
+    "You carry out the decision of an agent in a simulation by calling tools. Call exactly the tools that the decision "
+    "asks for, in its order. If it asks for no action, call none."
+)
 
-def _decision[R: Reasoning, **P, T](
-    plan: Callable[Concatenate[R, P], T],
-) -> Callable[Concatenate[R, P], T]:
-    """Put the turn point at the end of a `plan` method."""
+
+def _decision[R: Reasoning, **P, T](plan: Callable[Concatenate[R, P], T]) -> Callable[Concatenate[R, P], T]:
+    """A `plan` method that waits for the agent's turn at its end."""
 
     @functools.wraps(plan)
     def decided(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -37,7 +47,7 @@ def _decision[R: Reasoning, **P, T](
 def _adecision[R: Reasoning, **P, T](
     aplan: Callable[Concatenate[R, P], Awaitable[T]],
 ) -> Callable[Concatenate[R, P], Coroutine[Any, Any, T]]:
-    """Put the turn point at the end of an `aplan` method."""
+    """An `aplan` method that waits for the agent's turn at its end."""
 
     @functools.wraps(aplan)
     async def decided(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -49,32 +59,16 @@ def _adecision[R: Reasoning, **P, T](
 class Reasoning:
     """Base of strategies by which an agent decides.
 
-    A strategy of your own implements `decide`: a generator that yields requests and returns a plan. It is written
-    once; `plan` and `aplan` run it. In a parallel step both of them return when it is the agent's turn.
-
-    ```python
-    from mesa_llm.reasoning import Plan, Reasoning
-
-
-    class Instinct(Reasoning):
-        def decide(self, prompt, obs, *, ttl, selected_tools, tool_calls):
-            request = self.agent.llm.request(
-                prompt=[str(obs), prompt],
-                tool_schema=self.agent.tool_manager.specs(selected_tools, agent=self.agent, seen=obs),
-                tool_choice=tool_calls,
-            )
-            response = yield request
-            return Plan(step=obs.step, llm_plan=response.message, ttl=ttl)
-    ```
-
-    A strategy that overrides `plan` or `aplan` instead works too: with only `plan`, `aplan` runs it in a thread.
+    A strategy of your own implements `decide`, a generator that yields requests and returns a plan; `plan` and `aplan`
+    run it. In a parallel step both of them return when it is the agent's turn. A strategy may override `plan` or
+    `aplan` instead: with only `plan`, `aplan` runs it in a thread.
 
     Args:
         agent: the agent that decides.
     """
 
     holds_plans = True
-    """Whether a plan with a `ttl` above 1 is handed out again in the steps in which it holds."""
+    """Whether a plan with a `ttl` above 1 is returned again in the steps in which it holds."""
 
     def __init__(self, agent: LLMAgent) -> None:
         self.agent = agent
@@ -104,15 +98,15 @@ class Reasoning:
         Args:
             prompt: what to decide.
             obs: what the agent sees.
-            ttl: for how many steps the plan will hold.
+            ttl: for how many steps the plan holds.
             selected_tools: the names of the tools on offer, `None` for all that the agent has.
             tool_calls: whether the plan may, must not or must call tools.
 
         Returns:
-            A generator: it yields requests, is sent the responses, and returns the plan.
+            A generator that yields requests, is sent the responses, and returns the plan.
 
         Raises:
-            NotImplementedError: if the strategy has neither `decide` nor a `plan` of its own.
+            NotImplementedError: if the strategy defines none of `decide`, `plan` and `aplan`.
         """
         raise NotImplementedError(
             f"{type(self).__name__} has none of decide(), plan() and aplan(): define one of them."
@@ -122,7 +116,7 @@ class Reasoning:
         """The rest of an earlier plan, to continue instead of deciding again; `None` if nothing is left.
 
         Args:
-            ttl: the `ttl` of the decision that is to be made.
+            ttl: the `ttl` of the decision to be made.
         """
         return None
 
@@ -147,10 +141,10 @@ class Reasoning:
                 whatever the model answers.
 
         Returns:
-            What the agent is going to do.
+            The decision.
 
         Raises:
-            ConfigurationError: if `ttl` is less than 1, there is neither a prompt nor a `step_prompt`, or a tool name
+            ConfigurationError: if `ttl` is less than 1, neither a prompt nor a `step_prompt` is given, or a tool name
                 is unknown.
             ModelCallError: if the model could not be asked.
             DecisionError: if its answer cannot be used.
@@ -207,9 +201,7 @@ class Reasoning:
             ConfigurationError: if a tool name is unknown.
             ModelCallError: if the model could not be asked.
         """
-        thinking = tool_calls_for(
-            self.agent, chaining_message, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls
-        )
+        thinking = tool_calls_for(self.agent, chaining_message, None, ttl, selected_tools, tool_calls)
         return converse(thinking, self.agent.llm.complete)
 
     async def aexecute_tool_call(
@@ -220,19 +212,27 @@ class Reasoning:
         tool_calls: ToolChoice | None = "auto",
     ) -> Plan:
         """Like `execute_tool_call`, without blocking the event loop."""
-        thinking = tool_calls_for(
-            self.agent, chaining_message, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls
-        )
+        thinking = tool_calls_for(self.agent, chaining_message, None, ttl, selected_tools, tool_calls)
         return await aconverse(thinking, self.agent.llm.acomplete)
 
     def _question(
         self, prompt: str | None, ttl: int, selected_tools: list[str] | None, tool_calls: ToolChoice | None
     ) -> Question | Plan:
-        """What is to be decided; a plan if that has been decided in an earlier step and still holds."""
-        check_ttl(ttl)
+        """The question to ask; a plan if an earlier step has answered it and the plan still holds."""
+        if ttl < 1:
+            raise ConfigurationError(
+                f"ttl must be at least 1 step, got {ttl!r}. With 1, the agent decides in each step."
+            )
         if tool_calls != "none" and (unfinished := self.unfinished_plan(ttl)) is not None:
             return unfinished
-        question = Question(self._prompt_or_default(prompt), names_of(selected_tools), tool_calls)
+        if prompt is None:
+            prompt = self.agent.step_prompt
+        if prompt is None:
+            raise ConfigurationError(
+                f"{type(self.agent).__name__} {self.agent.unique_id} has nothing to decide: give plan() a prompt, or "
+                "the agent a step_prompt."
+            )
+        question = Question(prompt, _names(selected_tools), tool_calls)
         return self._held.find(question, step_of(self.agent.model)) or question
 
     def _made(self, question: Question, plan: Plan, seen: Observation) -> Plan:
@@ -246,14 +246,74 @@ class Reasoning:
         return plan
 
     def _means(self, name: str) -> bool:
-        """Whether the strategy consists of this method alone, and the base has been asked for its twin."""
+        """Whether the strategy defines only this method, and the base was asked for the other one of the pair."""
         return nearer_method(type(self), "plan", "aplan", prefer_async=name == "plan") == name
 
-    def _prompt_or_default(self, prompt: str | None) -> str:
-        prompt = self.agent.step_prompt if prompt is None else prompt
-        if prompt is None:
-            raise ConfigurationError(
-                f"{type(self.agent).__name__} {self.agent.unique_id} has nothing to decide: give plan() a prompt, or "
-                "the agent a step_prompt."
-            )
-        return prompt
+
+def first_request(
+    agent: LLMAgent,
+    instructions: str,
+    task: str,
+    obs: Observation,
+    selected_tools: list[str] | None,
+    tool_choice: ToolChoice | None,
+    response_format: type[BaseModel] | None = None,
+) -> LLMRequest:
+    """The request that starts a decision: what the agent remembers, what it sees, what it has to decide."""
+    memory = agent.memory.get_prompt_ready()
+    return agent.llm.request(
+        prompt=f"# Memory\n{memory}\n\n{_OBSERVATION}\n{obs}\n\n# Task\n{task}",
+        tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
+        tool_choice=tool_choice,
+        response_format=response_format,
+        system_prompt=_system_prompt(instructions, agent.system_prompt),
+    )
+
+
+def tool_calls_for(
+    agent: LLMAgent,
+    decision: str,
+    obs: Observation | None,
+    ttl: int,
+    selected_tools: list[str] | None,
+    tool_calls: ToolChoice | None,
+) -> Thinking:
+    """Ask the model to turn a decision in words into tool calls; use with `yield from`."""
+    response = yield agent.llm.request(
+        prompt=decision,
+        tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
+        tool_choice=tool_calls,
+        system_prompt=_system_prompt(_EXECUTION, agent.system_prompt),
+    )
+    step = step_of(agent.model) if obs is None else obs.step
+    plan = Plan(step=step, llm_plan=response.message, ttl=ttl, offered=_names(selected_tools), seen=obs)
+    agent.memory.add_to_memory("plan_execution", {"content": str(plan)})
+    return plan
+
+
+def _names(selected_tools: list[str] | None) -> tuple[str, ...] | None:
+    return None if selected_tools is None else tuple(selected_tools)
+
+
+def read_observation(request: LLMRequest) -> dict[str, Any]:
+    """The observation in a prompt of a reasoning, for policies that answer instead of a model.
+
+    Args:
+        request: a request made by one of the reasonings.
+
+    Returns:
+        `step`, `self_state` and `local_state`, as in `Observation`.
+
+    Raises:
+        DecisionError: if the request holds no observation.
+    """
+    for message in reversed(request.messages):
+        _, found, rest = message.content.partition(f"{_OBSERVATION}\n")
+        if found:
+            observation: dict[str, Any] = json.loads(rest.split("\n", 1)[0])
+            return observation
+    raise DecisionError(f"No observation in the request: none of its {len(request.messages)} messages has one.")
+
+
+def _system_prompt(instructions: str, persona: str | None) -> str:
+    return f"{instructions}\n\n# Who you are\n{persona.strip()}" if persona and persona.strip() else instructions

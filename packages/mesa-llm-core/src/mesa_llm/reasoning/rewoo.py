@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 
 from mesa_llm.activation import stage, step_of
 from mesa_llm.clients import Message, ToolCall
-from mesa_llm.reasoning.plan import Plan, Thinking
-from mesa_llm.reasoning.prompts import first_request, tool_calls_for
-from mesa_llm.reasoning.reasoning import Reasoning
+from mesa_llm.reasoning.plan import Observation, Plan, Thinking
+from mesa_llm.reasoning.reasoning import Reasoning, first_request, tool_calls_for
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
     from mesa_llm.llm_agent import LLMAgent
-    from mesa_llm.reasoning.observation import Observation
 
 _INSTRUCTIONS = """\
 You are an agent in a simulation that plans several steps ahead and does not look again while it carries the plan out.
@@ -33,24 +31,11 @@ Contingency: what to do if things go differently"""
 class ReWOOReasoning(Reasoning):
     """Plans up to five actions with two model calls; carries out one tool call a step, without asking again.
 
-    Each call of a plan is made once. A `ttl` above 1 is the most steps that a plan is followed for: what is left of it
-    then is dropped, and the agent makes a new plan.
-
-    ```python
-    from mesa import Model
-    from mesa_llm.llm_agent import LLMAgent
-    from mesa_llm.reasoning import ReWOOReasoning
-    from mesa_llm.testing import ScriptedLLM
-
-    llm = ScriptedLLM("1. Rest.")
-    agent = LLMAgent(Model(), ReWOOReasoning, client=llm, step_prompt="What do you do?")
-    plan = agent.reasoning.plan(obs=agent.generate_obs())
-    print(len(llm.requests), str(plan))
-    #> 2 1. Rest.
-    ```
+    Each call of a plan is made once. A `ttl` above 1 bounds the steps for which a plan is followed: then the rest of it
+    is dropped, and the agent makes a new plan.
 
     Args:
-        agent: who decides.
+        agent: the agent that decides.
     """
 
     holds_plans = False
@@ -86,18 +71,10 @@ class ReWOOReasoning(Reasoning):
     ) -> Thinking:
         """Make a new plan and begin it."""
         agent = self.agent
-        response = yield first_request(
-            agent, _INSTRUCTIONS, prompt, obs, selected_tools=selected_tools, tool_choice="none"
-        )
-        agent.memory.add_to_memory("plan", {"content": response.message.content})
-        plan = yield from tool_calls_for(
-            agent,
-            response.message.content,
-            obs,
-            ttl=ttl,
-            selected_tools=selected_tools,
-            tool_calls=tool_calls,
-        )
+        response = yield first_request(agent, _INSTRUCTIONS, prompt, obs, selected_tools, "none")
+        text = response.message.content
+        agent.memory.add_to_memory("plan", {"content": text})
+        plan = yield from tool_calls_for(agent, text, obs, ttl, selected_tools, tool_calls)
         stage(agent, lambda: setattr(self, "_whole", plan))
         return self._next_of(plan)
 

@@ -1,4 +1,4 @@
-"""What a recording consists of, events, and how they are read back: one by one, or as a data frame."""
+"""The events of a recording, and how they are read back: one by one, or as a data frame."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import RecordingError
 
@@ -28,7 +28,7 @@ class SimulationEvent:
         event_id: the recording's id and the number of the event in it, from 0.
         timestamp: when it was recorded, in UTC.
         step: the model's step in which it happened.
-        agent_id: the `unique_id` of the agent it happened to; `None` for events of the model.
+        agent_id: the `unique_id` of the agent; `None` for events of the model.
         event_type: of an agent `observation`, `plan`, `plan_execution`, `action`, `message`, `state_change`, or
             another type of its memory's entries; of the model `simulation_start`, `step_start`, `step_end`, `error`,
             `simulation_end`.
@@ -50,67 +50,28 @@ class SimulationEvent:
         event["timestamp"] = self.timestamp.isoformat()
         return event
 
-    @classmethod
-    def from_json(cls, event: Mapping[str, Any]) -> Self:
-        """Read an event; also one that mesa-llm 0.3 has saved.
-
-        Args:
-            event: the event, as `as_json` gives it.
-
-        Returns:
-            The event.
-
-        Raises:
-            KeyError: if a part is missing.
-            ValueError: if the time cannot be read.
-        """
-        return cls(
-            event_id=event["event_id"],
-            timestamp=datetime.fromisoformat(event["timestamp"]),
-            step=event["step"],
-            agent_id=event["agent_id"],
-            event_type=event["event_type"],
-            content=event["content"],
-            metadata=event.get("metadata") or {},
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class RecordingFile:
-    """A recording on disk.
-
-    Attributes:
-        path: the file.
-        metadata: what it says about itself.
-    """
+    """A recording on disk, with what it says about itself."""
 
     path: Path
     metadata: Mapping[str, Any]
     _read: Callable[[], Iterable[Mapping[str, Any]]]
 
     def __iter__(self) -> Iterator[SimulationEvent]:
-        """The events, in the order in which they were recorded, read as they are asked for.
-
-        Raises:
-            RecordingError: if one cannot be read.
-        """
+        """The events in the order in which they were recorded, each read when it is asked for."""
         for number, event in enumerate(self._read()):
             try:
-                yield SimulationEvent.from_json(event)
+                names = ("event_id", "step", "agent_id", "event_type", "content")
+                timestamp, metadata = datetime.fromisoformat(event["timestamp"]), event.get("metadata") or {}
+                yield SimulationEvent(**{name: event[name] for name in names}, timestamp=timestamp, metadata=metadata)
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise RecordingError(f"{self.path}: event {number} cannot be read: {error!r}.") from error
 
 
 def open_recording(path: str | Path) -> RecordingFile:
-    """Find out what kind of recording a file is.
-
-    Args:
-        path: JSON Lines as recorded, or one JSON document as saved, be it by mesa-llm 0.3.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        RecordingError: if it is no recording, a pickled one, or one of a later version.
-    """
+    """The recording in a file of either kind; arguments and errors as for `load_recording`."""
     path = Path(path)
     with path.open("rb") as file:
         first = file.readline()
@@ -134,15 +95,15 @@ def open_recording(path: str | Path) -> RecordingFile:
 def load_recording(path: str | Path) -> Iterator[SimulationEvent]:
     """The events of a recording, in the order in which they were recorded.
 
-    They are read as they are asked for, so a recording may be larger than memory. A last line that is incomplete, as
-    a crash leaves behind, is left out and logged as a warning. A file that is still being written can be read too.
+    Each is read when it is asked for, so a recording may be larger than memory. An incomplete last line, as a crash
+    leaves behind, is skipped and logged as a warning. A file that is still being written can be read too.
 
     Args:
-        path: JSON Lines as recorded, or one JSON document as saved, be it by mesa-llm 0.3.
+        path: JSON Lines as recorded, or one JSON document as saved, also by mesa-llm 0.3.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        RecordingError: if it is no recording, a pickled one, or one of a later version.
+        FileNotFoundError: if the file does not exist.
+        RecordingError: if it is not a recording, a pickled one, or one of a later version.
     """
     return iter(open_recording(path))
 
@@ -155,13 +116,13 @@ def recording_to_dataframe(path: str | Path) -> pd.DataFrame:
 
     Returns:
         Columns `event_id`, `timestamp` (UTC), `step`, `agent_id` (nullable integer), `event_type`, `content` and
-        `metadata` (dictionaries). `pandas.json_normalize(frame["content"])` gives the content columns of its own.
+        `metadata` (dictionaries). `pandas.json_normalize(frame["content"])` makes columns of the content.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         RecordingError: if it cannot be read.
     """
-    import pandas as pd  # noqa: PLC0415 - takes long, and few need it
+    import pandas as pd  # noqa: PLC0415 - slow to import, and few need it
 
     names = SimulationEvent.__dataclass_fields__
     events = list(load_recording(path))

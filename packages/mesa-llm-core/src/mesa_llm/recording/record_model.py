@@ -1,4 +1,4 @@
-"""Has every model of a class recorded."""
+"""`@record_model`, which records every model of a class."""
 
 from __future__ import annotations
 
@@ -35,40 +35,21 @@ def record_model(
     record_state_changes: bool = True,
     auto_save_interval: int | None = None,
 ) -> Any:
-    """Have every model of a class recorded, and those of its subclasses.
+    """Record every model of a class and of its subclasses.
 
-    ```python
-    from tempfile import mkdtemp
-
-    from mesa import Model
-
-    from mesa_llm.recording import record_model
-
-
-    @record_model(output_dir=mkdtemp())  # or plain @record_model
-    class Town(Model):
-        pass
-
-
-    town = Town()
-    town.step()
-    print([event.event_type for event in town.recorder.events])
-    #> ['simulation_start', 'step_start', 'step_end']
-    ```
-
-    Each model gets a `SimulationRecorder` as `recorder`, before its `__init__` runs, which records its steps, and its
-    agents whenever they are made. `model.save_recording(filename=None, format="json")` saves what there is so far; the
-    recording itself is written all along. A model whose `recorder` is set to `None` is not recorded: a copy, say, that
-    an agent looks ahead with. A subclass may be decorated again, with other options, which then hold.
+    Each model gets a `SimulationRecorder` as `recorder`, before its `__init__` runs, which records its steps and its
+    agents. `model.save_recording(filename=None, format="json")` saves a copy of the recording so far. A model whose
+    `recorder` is set to `None` is not recorded, for example a copy with which an agent looks ahead. A subclass may be
+    decorated again, with other options.
 
     Args:
         cls: the model's class.
-        output_dir: the folder for recordings; this and what follows as for `SimulationRecorder`.
+        output_dir: the folder for recordings; this and the other options as for `SimulationRecorder`.
         record_state_changes: whether to record what has changed about agents in each step.
         auto_save_interval: after how many events they are handed to the operating system at the latest.
 
     Returns:
-        The class itself; the decorator if it was given options only.
+        The class itself; the decorator if only options are given.
     """
     options = {
         "output_dir": output_dir,

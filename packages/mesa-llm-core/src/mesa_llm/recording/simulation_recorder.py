@@ -1,4 +1,4 @@
-"""Records what happens in a simulation, to a file that can be read while it runs and after it crashed."""
+"""Records what happens in a simulation, to a file that can be read while it runs and after a crash."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ from mesa_llm.recording.writer import (
     AgentSummary,
     EventWriter,
     Format,
-    LastWords,
     RecordedEvents,
-    check_format,
     model_event,
     save_recording,
 )
@@ -43,32 +41,32 @@ __all__ = ["SimulationEvent", "SimulationRecorder"]
 class SimulationRecorder:
     """Records the events of a model and of its agents.
 
-    Events go to a file of JSON Lines in `output_dir`, one line each, as they happen; it is made with the first of
-    them. At the end of each model step and when one fails, everything is with the operating system, so it survives a
-    crash of the process. The recorder itself holds no events, and its file does not keep it or the model alive: it is
-    complete when the model is gone, when the process ends, or after `close`.
+    Events are appended to a file of JSON Lines in `output_dir`, one line each, as they happen; the first one creates
+    it. After each model step, also a failed one, all events are with the operating system, so they survive a crash of
+    the process. The recorder holds no events in memory. The file is complete when the model is garbage-collected, when
+    the process ends, or after `close`.
 
-    If the file cannot be written, the simulation goes on: that is logged as an error once, `error` says why, and
-    `lost_events` counts what is missing.
+    If the file cannot be written, the simulation goes on: an error is logged once, `error` says why, and `lost_events`
+    counts the missing events.
 
-    A copy of a model (deepcopy, pickle, a forked process) records to a file of its own from the copy on; its metadata
-    has the id of the original as `copied_from`.
+    A copy of a model (deepcopy, pickle, a forked process) records to a file of its own; its metadata has the id of the
+    original as `copied_from`.
 
-    `@record_model` makes one for each model. By hand: `self.recorder = SimulationRecorder(self)` in the model records
-    its agents, and `record_model_event` whatever the model has to say.
+    `@record_model` makes a recorder for each model. Without it, `self.recorder = SimulationRecorder(self)` in the model
+    records its agents, and `record_model_event` the model's own events.
 
     Args:
         model: the model.
         output_dir: the folder for recordings.
-        record_state_changes: whether to record what has changed about agents, their place and internal state, in each
-            step. Needs `@record_model`, or steps within `recording_step`.
+        record_state_changes: whether to record how the place and the internal state of agents change in each step.
+            Needs `@record_model`, or steps within `recording_step`.
         auto_save_interval: after how many events they are handed to the operating system at the latest, at least 1;
             by default at the end of each step.
 
     Attributes:
         simulation_id: names the recording.
         start_time: when the recorder was made, in UTC.
-        simulation_metadata: what the first line of the file says.
+        simulation_metadata: the first line of the file.
 
     Raises:
         ConfigurationError: if `auto_save_interval` is less than 1.
@@ -128,12 +126,12 @@ class SimulationRecorder:
 
     @property
     def path(self) -> Path:
-        """The file that is recorded to. It exists from the first event on."""
+        """The file of the recording. It exists from the first event on."""
         return self._writer.path
 
     @property
     def events(self) -> Sequence[SimulationEvent]:
-        """The events recorded so far. Each look at them reads the file."""
+        """The events recorded so far. Each access reads the file."""
         return RecordedEvents(self._writer)
 
     @property
@@ -157,12 +155,12 @@ class SimulationRecorder:
         """Record an event.
 
         Args:
-            event_type: its type, one of those of `SimulationEvent` or of your own.
-            content: what happened. What is no mapping is recorded as `{"data": content}`, that of a `message` as
+            event_type: its type, one of those of `SimulationEvent` or your own.
+            content: what happened. Anything but a mapping is recorded as `{"data": content}`, that of a `message` as
                 `{"message": content, "recipient_ids": recipient_ids}`.
-            agent_id: the `unique_id` of the agent it happened to; `None` for the model.
+            agent_id: the `unique_id` of the agent; `None` for the model.
             metadata: more about the event.
-            recipient_ids: who gets the message.
+            recipient_ids: the agents that get the message.
         """
         if event_type == "message":
             content = {"message": content, "recipient_ids": recipient_ids or []}
@@ -180,14 +178,14 @@ class SimulationRecorder:
         self._append(event_type, content, None, {"source": "model"})
 
     def record_entry(self, agent_id: int, entry: MemoryEntry) -> None:
-        """Record what an agent has just remembered for good. Memories call this.
+        """Record an entry that an agent's memory keeps. Memories call this.
 
         A message is recorded for its sender and for each recipient: `{"message", "sender", "recipient_ids"}`, where
-        the event of a recipient names this one alone. `metadata["direction"]` is `sent` or `received`.
+        the event of a recipient names only this one. `metadata["direction"]` is `sent` or `received`.
 
         Args:
             agent_id: the agent's `unique_id`.
-            entry: what it remembered.
+            entry: the entry.
         """
         content, metadata = entry.content, {"source": "memory"}
         if entry.type == "message":
@@ -202,12 +200,12 @@ class SimulationRecorder:
     ) -> None:
         self.start()
         step = step_of(self.model)
-        self._writer.last_words.step = step
+        self._writer.step = step
         event = SimulationEvent("", datetime.now(UTC), step, agent_id, event_type, plain(content), plain(metadata))
         self._writer.append(event)
 
     def start(self) -> None:
-        """Record `simulation_start`, unless something has been recorded already."""
+        """Record `simulation_start`, if nothing has been recorded yet."""
         if not self._started:
             self._started = True
             step = step_of(self.model)
@@ -215,9 +213,9 @@ class SimulationRecorder:
 
     @contextlib.contextmanager
     def recording_step(self) -> Iterator[None]:
-        """Record a step of the model around it: `step_start`, then `step_end`, or `error` if it raises.
+        """Record a step of the model: `step_start` before the block, `step_end` after it, or `error` if it raises.
 
-        Within another one of the same step, as where a model's `step` calls its parent's, it does nothing.
+        Within another block of the same step, as where a model's `step` calls its parent's, it does nothing.
         """
         step = step_of(self.model)
         if step == self._step:
@@ -231,12 +229,12 @@ class SimulationRecorder:
             yield
         except BaseException as error:
             self.record_model_event("error", {"step": step, "error": type(error).__name__, "message": str(error)})
-            self._writer.last_words.status = "failed"
+            self._writer.status = "failed"
             raise
         else:
             self._record_changes()
             self.record_model_event("step_end", {"step": step})
-            self._writer.last_words.status = self._status()
+            self._writer.status = self._status()
         finally:
             self._step = around
             self._writer.flush()
@@ -257,9 +255,9 @@ class SimulationRecorder:
         self._writer.flush()
 
     def close(self) -> None:
-        """Write `simulation_end` and close the file; an event that is recorded later reopens it.
+        """Write `simulation_end` and close the file; a later event reopens it.
 
-        Happens by itself when the model is gone or the process ends.
+        Runs by itself when the model is garbage-collected or the process ends.
         """
         self._writer.close()
 
@@ -288,7 +286,7 @@ class SimulationRecorder:
         return [event for event in self.events if event.step == step]
 
     def export_agent_memory(self, agent_id: int) -> dict[str, Any]:
-        """The events of an agent as dictionaries, and how many of what kind they are.
+        """The events of an agent as dictionaries, with a summary.
 
         Args:
             agent_id: the agent's `unique_id`.
@@ -304,7 +302,7 @@ class SimulationRecorder:
         return {"agent_id": agent_id, "events": events, "summary": summary.as_json()}
 
     def get_stats(self) -> dict[str, Any]:
-        """How many events of what kind there are.
+        """Counts of the events recorded so far.
 
         Returns:
             `{"total_events", "lost_events", "unique_agents", "event_types", "simulation_steps",
@@ -326,21 +324,23 @@ class SimulationRecorder:
         }
 
     def save(self, filename: str | Path | None = None, format: Format = "json") -> Path:  # noqa: A002 - mesa-llm's name
-        """Save what has been recorded so far as a file of its own.
+        """Save a copy of the recording so far.
 
         Args:
             filename: its name in `output_dir`, or its path; made from the id and the time by default.
-            format: `json` for one document with metadata, events and a summary of each agent, as mesa-llm 0.3 wrote;
-                `jsonl` for a copy of the recording.
+            format: `json` for one document with metadata, events and a summary of each agent, like mesa-llm 0.3;
+                `jsonl` for the format of the recording itself.
 
         Returns:
             The path of the file.
 
         Raises:
-            ConfigurationError: if the format is another one, `pickle` for one, or the file is the recording itself.
+            ConfigurationError: if the format is another one, such as `pickle`, or the file is the recording itself.
             OSError: if it cannot be written.
         """
-        check_format(format)
+        if format not in ("json", "jsonl"):
+            reason = " Reading a pickle can run any code, so none are written." if str(format) == "pickle" else ""
+            raise ConfigurationError(f"format must be 'json' or 'jsonl', got {format!r}.{reason}")
         if filename is None:
             filename = f"simulation_{self.simulation_id}_{datetime.now(UTC):%Y%m%d_%H%M%S_%f}.{format}"
         path = self.output_dir / filename
@@ -348,8 +348,8 @@ class SimulationRecorder:
             raise ConfigurationError(f"{path} is the recording itself, and is written anyway: choose another name.")
         self._writer.flush()
         step = step_of(self.model)
-        status = "failed" if self._writer.last_words.status == "failed" else self._status()
-        self._writer.last_words = LastWords(step, status)
+        status = "failed" if self._writer.status == "failed" else self._status()
+        self._writer.step, self._writer.status = step, status
         metadata = {
             **self.simulation_metadata,
             "end_time": datetime.now(UTC).isoformat(),
@@ -369,20 +369,16 @@ class SimulationRecorder:
 
 @functools.cache
 def _versions() -> dict[str, str]:
-    return {
-        "mesa": version("mesa"),
-        "mesa-llm-core": version("mesa-llm-core"),
-        "python": platform.python_version(),
-    }
+    return {name: version(name) for name in ("mesa", "mesa-llm-core")} | {"python": platform.python_version()}
 
 
 _recorders: weakref.WeakSet[SimulationRecorder] = weakref.WeakSet()
 
 
-def _begin_anew_after_fork() -> None:
+def _begin_all_after_fork() -> None:
     for recorder in list(_recorders):
         recorder._begin_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew_after_fork)
+    os.register_at_fork(after_in_child=_begin_all_after_fork)

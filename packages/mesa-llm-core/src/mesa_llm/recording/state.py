@@ -1,15 +1,9 @@
-"""The state of a model: its digest, the first difference between two states, and the changes from one look to the next.
+"""The state of a model: its digest, the first difference between two states, and the changes from step to step.
 
-A state is the canonical form of everything that the future of a run depends on:
-
-- of each agent, in the order of ids: its class, its place and all attributes, those with an underscore included; with
-  them its memory (entries, messages, long-term text, importance) and what its reasoning still holds of earlier plans;
-- of the model: its public attributes, its spaces with their property layers, and attributes of cells of its own class;
-- the states of `model.random` and `model.rng`.
-
-Not part of it: how a model is asked (clients, journals, limits, sampling, tools, identifiers of tool calls), what
-watches the run (recorder, data collectors, step reports, the setting of parallel stepping), cached properties, fields
-of dataclasses that do not count in comparisons, and Mesa's and this library's bookkeeping.
+A state is the canonical form of all that the future of a run depends on, private attributes of agents included. Left
+out are how a model is asked (clients, journals, limits, sampling, tools, identifiers of tool calls), what watches the
+run (recorder, data collectors, step reports, the setting of parallel stepping), cached properties, fields of
+dataclasses that do not count in comparisons, and Mesa's and this library's bookkeeping.
 """
 
 from __future__ import annotations
@@ -57,18 +51,6 @@ _LONGEST = 200  # characters of a value in a difference
 def state_hash(model: Model[Any, Any]) -> str:
     """A digest of a model's state: equal for two runs that went the same way, in whatever process and mode.
 
-    ```python
-    from mesa import Model
-    from mesa_llm.recording import state_hash
-
-    model, twin = Model(rng=1), Model(rng=1)
-    print(state_hash(model) == state_hash(twin))
-    #> True
-    twin.random.random()
-    print(state_hash(model) == state_hash(twin))
-    #> False
-    ```
-
     It covers each agent with its attributes, place, memory and held plans, the model's public attributes, its spaces
     with their property layers, and its random generators. It does not cover clients, journals, recorders, data
     collectors and step reports. Values count by their canonical form, so a tuple equals a list of the same items.
@@ -87,7 +69,7 @@ class StateDifference:
     """The first difference between the states of two models.
 
     Attributes:
-        agent: the agent, such as `"Citizen 3"`; `None` if it is one of the model itself.
+        agent: the agent, such as `"Citizen 3"`; `None` for a difference of the model itself.
         attribute: what differs, with the path into it, such as `"internal_state.goods[2]"`.
         first: the value in the first model, as JSON of at most 200 characters; `None` where it has none.
         second: the value in the second one.
@@ -108,11 +90,12 @@ def state_difference(first: Model[Any, Any] | State, second: Model[Any, Any] | S
     """The first difference between the states of two models: of the agents in the order of ids, then of the model.
 
     Args:
-        first: a model, or what `model_state` gave for it.
+        first: a model, or its `model_state`.
         second: the model to compare it with.
 
     Returns:
-        The difference; `None` if both models are in the same state.
+        The `agent`, the `attribute` and the values in the `first` and the `second` model, as text in one line; `None`
+        if both models are in the same state.
     """
     states = [state if isinstance(state, dict) else model_state(state) for state in (first, second)]
     for agent_id in {agent_id: None for state in states for agent_id in state["agents"]}:
@@ -127,14 +110,7 @@ def state_difference(first: Model[Any, Any] | State, second: Model[Any, Any] | S
 
 
 def model_state(model: Model[Any, Any]) -> State:
-    """The state that `state_hash` digests, as data that JSON can hold.
-
-    Args:
-        model: the model, between two steps.
-
-    Returns:
-        `{"agents": {id: {attribute: value}}, "model": {attribute: value}}`.
-    """
+    """The state that `state_hash` digests: `{"agents": {id: {attribute: value}}, "model": {attribute: value}}`."""
     state: State = json.loads(_state_json(model))
     return state
 
@@ -147,22 +123,25 @@ def _state_json(model: Model[Any, Any]) -> str:
 
 
 class StateChanges:
-    """Watches the place and the internal state of the agents that are recorded: those with a `recorder`.
-
-    Attributes:
-        is_new: whether there has been no look yet.
-    """
+    """Watches the place and the internal state of agents with a `recorder`. `is_new` until the first look."""
 
     def __init__(self) -> None:
         self.is_new = True
         self._last: dict[int, State] = {}
 
     def look(self, model: Model[Any, Any]) -> Iterator[tuple[int, State]]:
-        """The agents that have changed since the last look, and what has: `{name: {"before": …, "after": …}}`.
+        """The agents that changed since the last look, and their changes: `{name: {"before": …, "after": …}}`.
 
-        An agent seen for the first time was nothing before. Forgets agents that have left the model.
+        Of a new agent, every value counts as changed. Agents that have left the model are dropped.
         """
-        now = {agent.unique_id: _watched(agent) for agent in model.agents if hasattr(agent, "recorder")}
+        now = {
+            agent.unique_id: {
+                "location": plain(_position_of(agent)),
+                "internal_state": plain(getattr(agent, "internal_state", None)),
+            }
+            for agent in model.agents
+            if hasattr(agent, "recorder")
+        }
         before, self._last, self.is_new = self._last, now, False
         for agent_id, state in now.items():
             known = before.get(agent_id, {})
@@ -175,12 +154,8 @@ class StateChanges:
                 yield agent_id, changes
 
 
-def _watched(agent: Agent) -> State:
-    return {"location": plain(_position_of(agent)), "internal_state": plain(getattr(agent, "internal_state", None))}
-
-
 def _position_of(agent: Agent) -> Any:
-    from mesa_llm.spaces import position_of  # noqa: PLC0415 - imports Mesa, which readers of recordings may not need
+    from mesa_llm.spaces import position_of  # noqa: PLC0415 - imports Mesa, which reading recordings does not need
 
     return position_of(agent)
 
@@ -188,14 +163,14 @@ def _position_of(agent: Agent) -> Any:
 class _StateWalk(Walk):
     """Canonical forms that show everything: private attributes, every row, the states of random generators.
 
-    An object that several others hold is shown where it is met first; later it is its class with a number.
+    An object held by several others is shown where it is met first; after that as its class with a number.
     """
 
     most_rows = None
 
     def __init__(self) -> None:
         super().__init__()
-        self._met: dict[int, tuple[Any, str]] = {}  # with the object, since an id is used again when its object is gone
+        self._met: dict[int, tuple[Any, str]] = {}  # holds the object, because ids of collected objects are reused
         self._counts: Counter[str] = Counter()
 
     def agent(self, agent: Agent) -> State:
@@ -227,7 +202,7 @@ class _StateWalk(Walk):
         return super().entries([(name, item) for name, item in entries if not _is_bookkeeping(type(item))], inside)
 
     def members(self, members: AbstractSet[Any], inside: Around) -> Any:
-        # Sorted before they are walked: an object is shown where it is met first.
+        # Sorted first, because an object is shown where it is met first.
         return self.items(sorted(members, key=to_json), inside)
 
     def dataclass(self, value: Any, inside: Around) -> Any:
@@ -275,7 +250,7 @@ def _layers_of(space: Any) -> dict[str, Any]:
 
 
 def _own_attributes(cell: Any, space: Any) -> dict[str, Any]:
-    """What a cell holds beyond what all cells of Mesa hold."""
+    """The attributes of a cell that Mesa's own cells do not have."""
     cls = type(cell)
     own = {} if cell.capacity == getattr(space, "capacity", None) else {"capacity": cell.capacity}
     if not _is_mesas(cls):
@@ -289,7 +264,7 @@ def _is_mesas(cls: type[Any]) -> bool:
 
 
 def _is_bookkeeping(kind: type) -> bool:
-    """Whether instances of a class are no state of a model: what asks, records, limits or reports."""
+    """Whether instances of a class only ask, record, limit or report, and so are not part of a model's state."""
     if is_a(kind, "mesa", "DataCollector"):
         return True
     if is_dataclass(kind) or is_a(kind, "mesa_llm.module_llm", "ModuleLLM") or is_a(kind, "mesa", "Agent", "Model"):
@@ -307,7 +282,7 @@ def _generator_state(value: Any) -> Any:
 
 
 def _difference(first: Any, second: Any, path: str = "") -> tuple[str, str | None, str | None] | None:
-    """Where two states differ first, and both values there."""
+    """The path to the first difference of two states, and both values there."""
     if first is _ABSENT or second is _ABSENT:
         return path, _in_short(first), _in_short(second)
     if first == second and json.dumps(first) == json.dumps(second):  # 1 == 1.0 == True

@@ -1,4 +1,4 @@
-"""Recordings as files: written event by event while the model runs, and saved as a file of their own."""
+"""Recordings as files: written event by event while the model runs, and saved as separate files."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import json
 import logging
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import FileIO
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, get_args, overload
+from typing import Any, Literal
 
 from mesa_llm.activation.values import without_addresses
-from mesa_llm.errors import ConfigurationError
 from mesa_llm.recording.events import SimulationEvent, load_recording
 
 _logger = logging.getLogger(__name__)
@@ -27,35 +27,23 @@ _BUFFER = 64 * 1024  # bytes
 type Format = Literal["json", "jsonl"]
 
 
-@dataclass(slots=True)
-class LastWords:
-    """What the last event of a file says, if the simulation ended now.
-
-    Attributes:
-        step: the model's step.
-        status: `completed`, `interrupted`, `failed`, or `unknown`.
-    """
-
-    step: int = 0
-    status: str = "unknown"
-
-
 class EventWriter:
     """Appends events to a file of JSON Lines: first the metadata, then a line for each event.
 
-    The file and its folder are made with the first event. If it cannot be written, that is logged as an error, and
-    events are counted as lost from then on: a full disk is no reason to end a simulation.
+    The file and its folder are made with the first event. If it cannot be written, an error is logged, and events are
+    counted as lost from then on: a full disk does not end a simulation.
 
     Args:
         path: the file; must not exist yet.
-        metadata: what the first line says.
-        flush_every: how many events are held back at most; by default as many as fit in 64 KiB.
+        metadata: the content of the first line.
+        flush_every: how many events are buffered at most; by default as many as fit in 64 KiB.
 
     Attributes:
-        events: how many events the file has, those held back included.
+        events: how many events the file has, the buffered ones included.
         lost: how many could not be written.
-        error: why not.
-        last_words: goes into the `simulation_end` that `close` writes.
+        error: why they could not be written.
+        step: the model's step, and
+        status: `completed`, `interrupted`, `failed` or `unknown`, both for the `simulation_end` that `close` writes.
     """
 
     def __init__(self, path: Path, metadata: Mapping[str, Any], *, flush_every: int | None = None) -> None:
@@ -64,9 +52,10 @@ class EventWriter:
         self.events = 0
         self.lost = 0
         self.error: OSError | None = None
-        self.last_words = LastWords()
+        self.step = 0
+        self.status = "unknown"
         self._flush_every = flush_every
-        # Protects all that follows, and the counts: agents that step eagerly record from several threads.
+        # Protects all that follows, and the counts: under eager activation, agents record from several threads.
         self._lock = threading.Lock()
         self._file: FileIO | None = None
         self._closed = False
@@ -75,7 +64,7 @@ class EventWriter:
         self._held_bytes = 0
 
     def append(self, event: SimulationEvent) -> None:
-        """Append an event, and give it its number."""
+        """Append an event, with the next number."""
         with self._lock:
             if self.error is not None:
                 self.lost += 1
@@ -88,17 +77,17 @@ class EventWriter:
                 self._flush()
 
     def flush(self) -> None:
-        """Hand what is held back to the operating system: from here on it outlives the process."""
+        """Hand buffered events to the operating system, where they survive a crash of the process."""
         with self._lock:
             self._flush()
 
     def end(self) -> SimulationEvent:
-        """The event that would be the last one, if the simulation ended now."""
-        content = {"status": self.last_words.status, "final_step": self.last_words.step, "total_events": self.events}
-        return self._numbered(model_event("simulation_end", self.last_words.step, content))
+        """The last event, if the simulation ended now."""
+        content = {"status": self.status, "final_step": self.step, "total_events": self.events}
+        return self._numbered(model_event("simulation_end", self.step, content))
 
     def close(self) -> None:
-        """Write `simulation_end` and close the file. Does nothing if there is none. An event after that reopens it."""
+        """Write `simulation_end` and close the file, if it exists. A later event reopens it."""
         with self._lock:
             self._flush()
             if self._file is None:
@@ -112,7 +101,7 @@ class EventWriter:
             self._closed = True
 
     def forget(self) -> None:
-        """Let go of the file and of what is held back, as after a fork: both are another process's."""
+        """Drop the file and the buffered events after a fork: both belong to the parent process."""
         self._held.clear()
         if self._file is not None:
             self._file.close()
@@ -140,7 +129,7 @@ class EventWriter:
     def _open(self) -> None:
         if self._closed:
             self._file = FileIO(self.path, "r+")
-            self._file.truncate(self._written)  # the simulation has not ended after all
+            self._file.truncate(self._written)  # drop simulation_end: the simulation goes on
             self._file.seek(self._written)
             self._closed = False
             return
@@ -173,11 +162,7 @@ def model_event(event_type: str, step: int, content: dict[str, Any]) -> Simulati
 
 
 class RecordedEvents(Sequence[SimulationEvent]):
-    """The events recorded so far, read from the file each time.
-
-    Args:
-        writer: what writes the file.
-    """
+    """The events recorded so far, read from the file each time."""
 
     def __init__(self, writer: EventWriter) -> None:
         self._writer = writer
@@ -190,57 +175,35 @@ class RecordedEvents(Sequence[SimulationEvent]):
         count = self._writer.events
         return itertools.islice(load_recording(self._writer.path), count) if count else iter(())
 
-    @overload
-    def __getitem__(self, index: int) -> SimulationEvent: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[SimulationEvent]: ...
-    def __getitem__(self, index: int | slice) -> SimulationEvent | list[SimulationEvent]:
-        places = range(len(self))[index]
-        if isinstance(places, range):
-            wanted = set(places)
-            found = {place: event for place, event in enumerate(self) if place in wanted}
-            return [found[place] for place in places]
-        return next(itertools.islice(self, places, None))
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return list(self)[index]
+        return next(itertools.islice(self, range(len(self))[index], None))
 
 
 class AgentSummary:
     """Counts the events of one agent."""
 
     def __init__(self) -> None:
-        self._events = 0
-        self._types: set[str] = set()
-        self._steps: set[int] = set()
+        self._counts: Counter[tuple[str, int]] = Counter()
         self._first: str | None = None
         self._last: str | None = None
 
     def add(self, event: SimulationEvent) -> None:
         """Count an event."""
-        self._events += 1
-        self._types.add(event.event_type)
-        self._steps.add(event.step)
+        self._counts[event.event_type, event.step] += 1
         self._last = event.timestamp.isoformat()
-        if self._first is None:
-            self._first = self._last
+        self._first = self._first or self._last
 
     def as_json(self) -> dict[str, Any]:
-        """The counts, and when the first and the last event were."""
+        """The counts, and the times of the first and the last event."""
         return {
-            "total_events": self._events,
-            "event_types": sorted(self._types),
-            "active_steps": sorted(self._steps),
+            "total_events": self._counts.total(),
+            "event_types": sorted({event_type for event_type, _ in self._counts}),
+            "active_steps": sorted({step for _, step in self._counts}),
             "first_event": self._first,
             "last_event": self._last,
         }
-
-
-def check_format(format: Format) -> None:  # noqa: A002
-    """Raise a `ConfigurationError` if recordings are not saved in a format."""
-    if format in get_args(Format.__value__):
-        return
-    reason = (
-        " Pickle files can run any code when they are read, so none are written." if str(format) == "pickle" else ""
-    )
-    raise ConfigurationError(f"format must be 'json' or 'jsonl', got {format!r}.{reason}")
 
 
 def save_recording(
@@ -250,15 +213,7 @@ def save_recording(
     events: Iterable[SimulationEvent],
     end: SimulationEvent,
 ) -> None:
-    """Write a recording, event by event, beside the file and then in its place: what was there is never half replaced.
-
-    Args:
-        path: the file.
-        format: `json` or `jsonl`.
-        metadata: what it says about itself.
-        events: all of its events but the last.
-        end: the last one.
-    """
+    """Write a recording to a temporary file, then move it to `path`, so that an older file is replaced as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     lines = _json_lines if format == "jsonl" else _document
@@ -289,10 +244,7 @@ def _document(metadata: Mapping[str, Any], events: Iterable[SimulationEvent]) ->
 
 
 def as_line(value: Mapping[str, Any]) -> bytes:
-    """Plain data as one line of JSON, in UTF-8.
-
-    Halves of surrogate pairs, which models can answer and UTF-8 cannot hold, are escaped as JSON has it.
-    """
+    """Plain data as one line of JSON, in UTF-8. Lone surrogates, which models can send, are escaped."""
     text = without_addresses(json.dumps(value, ensure_ascii=False))
     return text.encode("utf-8", "backslashreplace") + b"\n"
 

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, override
+from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ToolError
-from mesa_llm.spaces.continuous import ContinuousSpace, as_point
-from mesa_llm.spaces.coordinates import XY, Compass, hex_columns, inside_grid, listed, short_repr, spellings
-from mesa_llm.spaces.space import Position, Space, reach
+from mesa_llm.spaces.current import ContinuousSpace, as_point
+from mesa_llm.spaces.space import XY, Compass, Position, Space, inside_grid, listed, reach, short_repr, spellings
 
 if TYPE_CHECKING:
     from mesa import Agent
 
 
 class _LegacySpace(Space):
-    """What all of them have in common: `place_agent` for an agent that is nowhere yet, and then `move_agent`."""
+    """What all of them share: `place_agent` for an agent without a place, then `move_agent`."""
 
-    @override
     def takes(self, agent: Agent) -> bool:
         return True
 
-    @override
     def place(self, agent: Agent, position: Position) -> None:
         if self.holds(agent):
             self._space.move_agent(agent, position)
@@ -31,9 +28,8 @@ class _LegacySpace(Space):
 
 
 class _LegacyCells(_LegacySpace):
-    """What the grids and the network have in common: cells with contents."""
+    """What the grids and the network share: cells with contents."""
 
-    @override
     def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
         return list(self._space.iter_cell_list_contents(self.places(agent, radius)))
 
@@ -41,20 +37,17 @@ class _LegacyCells(_LegacySpace):
 class LegacyGrid(_LegacyCells):
     """`SingleGrid` and `MultiGrid`."""
 
-    @override
     def holds(self, agent: Agent) -> bool:
         pos = getattr(agent, "pos", None)
         is_cell = isinstance(pos, tuple) and len(pos) == 2 and all(isinstance(value, Integral) for value in pos)
         return is_cell and not self._space.out_of_bounds(pos) and agent in self._space.get_cell_list_contents([pos])
 
-    @override
     def places(self, agent: Agent, radius: float) -> list[Position]:
         x, y = agent.pos
         columns = self._span(x, radius, self._space.width)
         rows = self._span(y, radius, self._space.height)
         return [(column, row) for column in columns for row in rows]
 
-    @override
     def steps(self, agent: Agent) -> dict[str, Position]:
         x, y = agent.pos
         steps: dict[str, Position] = {}
@@ -66,22 +59,18 @@ class LegacyGrid(_LegacyCells):
                 steps[name] = target
         return steps
 
-    @override
     def resolve(self, position: object) -> Position:
         dimensions = (self._space.width, self._space.height)
         return inside_grid(position, ("x", "y"), dimensions, torus=self._space.torus)
 
-    @override
     def layers(self) -> Mapping[str, Any]:
         return {name: layer.data for name, layer in self._space.properties.items()}
 
-    @override
     def room(self, agent: Agent, radius: float, *, of_all: bool) -> dict[Position, int]:
-        if not of_all or isinstance(self._space[agent.pos], list):  # lists are without a limit, other cells for one
+        if not of_all or isinstance(self._space[agent.pos], list):  # lists have no limit, other cells take one agent
             return {}
         return {place: int(self._space[place] is None) for place in self.places(agent, radius)}
 
-    @override
     def obstacle(self, position: Position) -> str | None:
         content = self._space[position]
         if content is None or isinstance(content, list):
@@ -94,7 +83,7 @@ class LegacyGrid(_LegacyCells):
     def _span(self, center: int, radius: float, size: int) -> Iterable[int]:
         """The coordinates along one axis that are at most `radius` from `center`, each once.
 
-        `get_neighborhood` of Mesa would keep the cells around every cell that was ever asked, for every radius.
+        Mesa's `get_neighborhood` would cache the cells around every cell for every radius.
         """
         if not radius >= 0:
             return range(0)
@@ -109,31 +98,35 @@ class LegacyGrid(_LegacyCells):
 class LegacyHexGrid(LegacyGrid):
     """`HexSingleGrid` and `HexMultiGrid`."""
 
-    @override
     def places(self, agent: Agent, radius: float) -> list[Position]:
         return reach(agent.pos, lambda pos: self._space.get_neighborhood(pos, radius=1), radius)
 
     def _compass(self, x: int) -> Compass:
-        return hex_columns(x)
+        """The six steps. The hexagons lie on a side, and those of even columns lie half a hexagon further North."""
+        south = -(x % 2)
+        return {
+            "North": (0, 1),
+            "South": (0, -1),
+            "NorthEast": (1, south + 1),
+            "NorthWest": (-1, south + 1),
+            "SouthEast": (1, south),
+            "SouthWest": (-1, south),
+        }
 
 
 class LegacyNetwork(_LegacyCells):
     """`NetworkGrid`."""
 
-    @override
     def holds(self, agent: Agent) -> bool:
         node = getattr(agent, "pos", None)
         return node in self._space.G and agent in self._space.get_cell_list_contents([node])
 
-    @override
     def places(self, agent: Agent, radius: float) -> list[Position]:
         return reach(agent.pos, self._space.G.neighbors, radius)
 
-    @override
     def steps(self, agent: Agent) -> dict[str, Position]:
         return {str(node): node for node in self._space.G.neighbors(agent.pos) if node != agent.pos}
 
-    @override
     def resolve(self, position: object) -> Position:
         for name in spellings(position):
             if name in self._space.G:
@@ -146,11 +139,9 @@ class LegacyContinuousSpace(_LegacySpace, ContinuousSpace):
 
     _bounds_note = ", the upper ones excluded"
 
-    @override
     def holds(self, agent: Agent) -> bool:
         return agent in self._space._agent_to_index
 
-    @override
     def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
         if radius < 0:
             return []

@@ -1,10 +1,19 @@
-"""What every space can be asked, whichever of Mesa's classes it is."""
+"""What every space can be asked, whichever of Mesa's classes it is; positions, as Mesa and as a model writes them."""
 
 from __future__ import annotations
 
+import ast
+import math
+import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from numbers import Real
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mesa_llm.errors import ToolError
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -12,13 +21,32 @@ if TYPE_CHECKING:
 type Position = Hashable
 """A tuple of Python numbers, or the name that a network gives to a node."""
 
+type Compass = dict[str, tuple[int, int]]
+
+XY: Compass = {
+    "North": (0, 1),
+    "South": (0, -1),
+    "East": (1, 0),
+    "West": (-1, 0),
+    "NorthEast": (1, 1),
+    "NorthWest": (-1, 1),
+    "SouthEast": (1, -1),
+    "SouthWest": (-1, -1),
+}
+"""Steps as (dx, dy): y grows to the North."""
+
+_LONGEST_LITERAL = 200
+_LISTED = 12
+_ORDER = {name: index for index, name in enumerate(XY)}
+_NUMBERS = frozenset({int, float})
+_repr = reprlib.Repr(maxstring=100, maxlong=40, maxother=100, maxlevel=4)
+
 
 class Space(ABC):
-    """One of Mesa's spaces, reduced to what an agent needs of it.
+    """One of Mesa's spaces, reduced to what an agent needs of it."""
 
-    Args:
-        space: Mesa's space.
-    """
+    automatic_layers: frozenset[str] = frozenset()
+    """The property layers that Mesa makes for itself."""
 
     def __init__(self, space: Any) -> None:
         self._space = space
@@ -29,7 +57,7 @@ class Space(ABC):
 
     @abstractmethod
     def takes(self, agent: Agent) -> bool:
-        """Whether an agent that is nowhere can be placed here."""
+        """Whether an agent without a place can be placed here."""
 
     @abstractmethod
     def within(self, agent: Agent, radius: float) -> Iterable[Agent]:
@@ -37,7 +65,7 @@ class Space(ABC):
 
     @abstractmethod
     def places(self, agent: Agent, radius: float) -> Iterable[Position] | None:
-        """The places at most `radius` away from an agent that is here; `None` where they cannot be counted."""
+        """The places at most `radius` away from an agent that is here; `None` on continuous spaces."""
 
     @abstractmethod
     def steps(self, agent: Agent) -> dict[str, Position]:
@@ -45,47 +73,33 @@ class Space(ABC):
 
     @abstractmethod
     def resolve(self, position: object) -> Position:
-        """The place that `position` means, in the form that `position_of` gives; on a torus it is wrapped.
-
-        Raises:
-            ToolError: if there is no such place.
-        """
+        """The place that `position` means, wrapped on a torus. `ToolError` if it does not exist."""
 
     @abstractmethod
     def place(self, agent: Agent, position: Position) -> None:
-        """Put the agent at a place that `resolve` gave and that has room.
-
-        Raises:
-            ToolError: if the agent cannot be moved; then nothing has changed.
-        """
-
-    automatic_layers: frozenset[str] = frozenset()
-    """The property layers that Mesa makes for itself."""
+        """Put the agent at a resolved place that has room. `ToolError` if the agent is fixed; then nothing changes."""
 
     def layers(self) -> Mapping[str, Any]:
         """The property layers: arrays that are indexed by the coordinates of a cell."""
         return {}
 
     def room(self, agent: Agent, radius: float, *, of_all: bool) -> dict[Position, int]:
-        """How many more agents fit into the cells at most `radius` away from an agent that is here.
+        """How many more agents the cells around an agent take.
 
-        Args:
-            agent: the agent in the middle.
-            radius: as for `places`.
-            of_all: include every cell with a limit; otherwise only occupied cells with room for more than one agent.
+        `of_all` includes every cell with a limit, otherwise only occupied cells for more than one agent.
         """
         return {}
 
     def obstacle(self, position: Position) -> str | None:
-        """Why nobody can enter the place now, as a sentence; `None` if it has room."""
+        """Why no agent can enter the place now, as a sentence; `None` if it has room."""
         return None
 
 
 def reach[Place: Hashable](start: Place, adjacent: Callable[[Place], Iterable[Place]], radius: float) -> list[Place]:
     """The places at most `radius` steps from `start`, itself included, nearest first (breadth-first search).
 
-    Looks only at places within the radius, and keeps nothing: `Cell.get_neighborhood` of Mesa caches the neighbourhood
-    of every cell that was ever asked, for the life of the process, and connections added later can be missing from it.
+    Mesa's `Cell.get_neighborhood` caches the neighbourhood of every cell for the life of the process, and can miss
+    connections that are added later.
     """
     if not radius >= 0:
         return []
@@ -102,3 +116,87 @@ def reach[Place: Hashable](start: Place, adjacent: Callable[[Place], Iterable[Pl
         frontier = following
         steps += 1
     return list(reached)
+
+
+def as_position(position: object) -> Position:
+    """A position without numpy: arrays and sequences of coordinates become tuples of Python numbers."""
+    if type(position) is tuple and _NUMBERS.issuperset(map(type, position)):  # most are
+        return position
+    if isinstance(position, np.ndarray | list | tuple):
+        return tuple(item.item() if isinstance(item, np.generic) else item for item in position)
+    assert isinstance(position, Hashable)
+    return position
+
+
+def numbers(position: object, axes: Sequence[str]) -> tuple[float, ...]:
+    """A position, or text such as "[3, 4]", as one finite number for each of the named axes. Else a `ToolError`."""
+    value = _literal(position) if isinstance(position, str) else position
+    if isinstance(value, np.ndarray | list | tuple) and len(value) == len(axes) and all(map(_is_finite, value)):
+        return tuple(item.item() if isinstance(item, np.generic) else item for item in value)
+    raise ToolError(f"{short_repr(position)} is not a position here. Give {len(axes)} numbers: [{', '.join(axes)}].")
+
+
+def inside_grid(position: object, axes: Sequence[str], dimensions: Sequence[int], *, torus: bool) -> tuple[int, ...]:
+    """The cell of a grid that `position` means; 3.0 counts as 3. `ToolError` with the bounds if it is outside."""
+    given = numbers(position, axes)
+    if not all(value == int(value) for value in given):
+        raise ToolError(f"{short_repr(position)} is not a cell of the grid. Give whole numbers: [{', '.join(axes)}].")
+    values = tuple(int(value) for value in given)
+    if torus:
+        return tuple(value % size for value, size in zip(values, dimensions, strict=True))
+    if not all(0 <= value < size for value, size in zip(values, dimensions, strict=True)):
+        bounds = ", ".join(f"{axis} 0 to {size - 1}" for axis, size in zip(axes, dimensions, strict=True))
+        raise ToolError(f"{values} is outside the grid. Its bounds are: {bounds}.")
+    return values
+
+
+def spellings(name: object) -> Iterator[Hashable]:
+    """The names of a node that a language model may mean by `name`: it writes 7 as "7", 7.0 or [7]."""
+    values = [name]
+    if isinstance(name, str):
+        values.append(_literal(name))
+    if isinstance(name, list | tuple) and len(name) == 1:
+        values.append(name[0])
+    for value in values:
+        if isinstance(value, float) and value.is_integer():
+            yield int(value)
+        spelling = tuple(value) if isinstance(value, list | tuple) else value
+        try:
+            hash(spelling)
+        except TypeError:
+            continue
+        yield spelling
+    yield str(name)
+
+
+def listed(names: Iterable[object]) -> str:
+    """The first of the names, separated by commas."""
+    names = iter(names)
+    shown = ", ".join(str(name) for name in islice(names, _LISTED))
+    return shown if next(names, None) is None else f"{shown}, ..."
+
+
+def short_repr(value: object) -> str:
+    """The `repr` of something that a language model wrote, cut to a length that does no harm in a prompt."""
+    return _repr.repr(value)
+
+
+def in_order(name: str) -> int:
+    """Sort key that puts compass names into the order of `XY`, before all others."""
+    return _ORDER.get(name, len(_ORDER))
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
+
+
+def _literal(text: str) -> object:
+    if len(text) > _LONGEST_LITERAL:
+        return text
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return text

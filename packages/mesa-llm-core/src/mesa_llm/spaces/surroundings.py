@@ -15,28 +15,18 @@ from mesa.experimental import continuous_space
 
 from mesa_llm.activation import claim, is_claimed
 from mesa_llm.errors import ConfigurationError, ConflictError, ToolError
-from mesa_llm.spaces.cells import Cells, GridCells, HexCells, VoronoiCells
-from mesa_llm.spaces.continuous import ExperimentalContinuousSpace
-from mesa_llm.spaces.coordinates import as_position, in_order, listed
+from mesa_llm.spaces.current import Cells, ExperimentalContinuousSpace, GridCells, HexCells, VoronoiCells
 from mesa_llm.spaces.legacy import LegacyContinuousSpace, LegacyGrid, LegacyHexGrid, LegacyNetwork
+from mesa_llm.spaces.space import Position, Space, as_position, in_order, listed
 
 if TYPE_CHECKING:
     from mesa import Agent
 
-    from mesa_llm.spaces.space import Position, Space
-
-ROOM = "room"
+_ROOM = "room"
 
 
 def position_of(agent: Agent[Any]) -> Position | None:
-    """Where the agent is.
-
-    Args:
-        agent: the agent.
-
-    Returns:
-        Its coordinates as a tuple of Python numbers, the node as the network calls it, `None` if it is nowhere.
-    """
+    """Where the agent is: a tuple of Python numbers, the name of a node, or `None` if it has no place."""
     if (cell := getattr(agent, "cell", None)) is not None:
         return as_position(cell.coordinate)
     # agents of this space keep no position themselves
@@ -47,32 +37,20 @@ def position_of(agent: Agent[Any]) -> Position | None:
 
 
 def neighbors_of(agent: Agent[Any], radius: float) -> list[Agent[Any]]:
-    """The other agents within a radius, those in the agent's own cell included.
+    """The other agents within a radius, those in the agent's own cell included, in the order of their `unique_id`.
 
     The distance is that of the space: steps from cell to cell, where diagonal steps count as one on Moore grids and on
-    the grids of `mesa.space`; edges on networks; Euclidean on continuous spaces. On discrete spaces the cost follows
-    the number of cells within the radius, on continuous spaces Mesa compares all agents at once.
-
-    Args:
-        agent: the agent in the middle.
-        radius: at least 0; 0 means the agent's own cell. Of a fraction, discrete spaces take the whole steps.
-
-    Returns:
-        The agents in the order of their `unique_id`; nobody if the agent is nowhere.
+    the grids of `mesa.space`; edges on networks; Euclidean on continuous spaces. Radius 0 is the agent's own cell;
+    discrete spaces ignore fractions. On discrete spaces the cost follows the number of cells within the radius, on
+    continuous spaces Mesa compares all agents at once.
     """
     return Surroundings(agent).neighbors(radius)
 
 
 def free_places_around(agent: Agent[Any], radius: float) -> list[Position] | None:
-    """The places within a radius that have room, without the agent's own.
+    """The places within a radius that have room, without the agent's own, nearest first where the space knows.
 
-    Args:
-        agent: the agent in the middle.
-        radius: at least 0, measured as for `neighbors_of`.
-
-    Returns:
-        The places, nearest first where the space knows; nothing if the agent is nowhere. `None` on continuous spaces,
-        which have no end of them.
+    The radius is measured as for `neighbors_of`. An agent without a place has none. `None` on continuous spaces.
     """
     space = space_of(agent)
     if space is None:
@@ -85,15 +63,10 @@ def free_places_around(agent: Agent[Any], radius: float) -> list[Position] | Non
 
 
 def directions_from(agent: Agent[Any], *, free_only: bool = False) -> dict[str, Position]:
-    """The steps that the agent can take from where it is.
+    """Where each step leads that the agent can take from where it is; `free_only` leaves out full cells.
 
-    Args:
-        agent: the agent.
-        free_only: leave out steps into cells that have no room.
-
-    Returns:
-        Where each step leads. Compass names on grids and continuous spaces ("North", "NorthEast"), the names of the
-        adjacent nodes or cells on networks and Voronoi grids. Nothing if the agent is nowhere.
+    Compass names on grids and continuous spaces ("North", "NorthEast"), the names of the adjacent nodes or cells on
+    networks and Voronoi grids. Nothing for an agent without a place.
     """
     space = space_of(agent)
     if space is None:
@@ -107,19 +80,14 @@ def directions_from(agent: Agent[Any], *, free_only: bool = False) -> dict[str, 
 
 
 def move_to(agent: Agent[Any], position: object) -> Position:
-    """Place the agent somewhere else in its space; an agent that is nowhere is placed for the first time.
+    """Place the agent at `position` (wrapped on a torus; a node's name may be text), and return its new position.
 
-    Args:
-        agent: the agent.
-        position: coordinates (wrapped on a torus) or the name of a node; a node's name may also be given as text.
-
-    Returns:
-        The agent's new position.
+    An agent without a place is placed for the first time. If an error is raised, the agent has not moved.
 
     Raises:
-        ToolError: if there is no such place, if it has no room, if the agent is fixed to its cell, or if no space is
-            found. Then the agent is where it was.
-        ConflictError: if it has no room because another agent has entered it since everybody decided.
+        ToolError: if the place does not exist or has no room, if the agent is fixed to its cell, or if its model has no
+            space.
+        ConflictError: if another agent has entered the place since all agents decided.
     """
     space = space_for(agent)
     if space is None:
@@ -143,11 +111,7 @@ def _hint(agent: Agent[Any]) -> str:
 
 
 class Surroundings:
-    """An agent's surroundings at one moment, for as long as nothing moves.
-
-    Args:
-        agent: the agent in the middle. If it is nowhere, there is nothing around it.
-    """
+    """The surroundings of an agent, valid until something moves. Around an agent without a place there is nothing."""
 
     def __init__(self, agent: Agent[Any]) -> None:
         self._agent = agent
@@ -158,34 +122,23 @@ class Surroundings:
 
     @property
     def cannot_be_found(self) -> bool:
-        """Whether the agent is in a cell of a space that is no attribute of its model."""
+        """Whether the agent is in a cell of a space that its model does not hold as an attribute."""
         return self._space is None and getattr(self._agent, "cell", None) is not None
 
     def neighbors(self, radius: float) -> list[Agent[Any]]:
-        """The other agents within a radius, see `neighbors_of`.
-
-        Args:
-            radius: as for `neighbors_of`.
-        """
+        """The other agents within a radius, see `neighbors_of`."""
         if self._space is None:
             return []
         others = [other for other in self._space.within(self._agent, radius) if other is not self._agent]
         return sorted(others, key=lambda other: other.unique_id)
 
     def cells(self, radius: float, layers: Collection[str] | None = None) -> dict[Position, dict[str, Any]]:
-        """What the cells within a radius are like: the values of property layers, and `room`.
+        """The property layers of the cells within a radius, and `room`, how many more agents a cell takes.
 
-        `room` is how many more agents a cell takes. The cost follows the number of cells within the radius.
-
-        Args:
-            radius: at least 0, measured as for `neighbors_of`; 0 means the agent's own cell.
-            layers: the names of property layers, and `room` to have it of all cells that take a limited number. `None`
-                for all layers but those whose name begins with an underscore and those that Mesa keeps for itself, and
-                for the room of cells that take more than one agent and have somebody in them.
-
-        Returns:
-            Numbers, truth values and texts by name, for each cell that has any; the agent's own cell first where the
-            space knows which are near. Nothing on continuous spaces.
+        `layers` are the names to read, and `room` to have it of all cells with a limit. `None` reads all layers but
+        private ones (with an underscore) and those that Mesa keeps for itself, and the room of occupied cells that take
+        more than one agent. The cost follows the number of cells within the radius. The agent's own cell comes first
+        where the space knows which are near. Nothing on continuous spaces.
 
         Raises:
             ConfigurationError: if the space does not have one of the layers, or `layers` is a single name.
@@ -195,20 +148,19 @@ class Surroundings:
             return {}
         readers = {name: _reader(data) for name, data in _chosen(space, layers).items()}
         room: dict[Position, int] = {}
-        if ROOM not in readers and (layers is None or ROOM in layers):
+        if _ROOM not in readers and (layers is None or _ROOM in layers):
             room = space.room(self._agent, radius, of_all=layers is not None)
         if not readers:
-            return {place: {ROOM: left} for place, left in room.items()}
+            return {place: {_ROOM: left} for place, left in room.items()}
         found: dict[Position, dict[str, Any]] = {}
         for place in space.places(self._agent, radius) or ():
             facts = found[place] = {name: read(place) for name, read in readers.items()}
             if place in room:
-                facts[ROOM] = room[place]
+                facts[_ROOM] = room[place]
         return found
 
 
 def _chosen(space: Space, layers: Collection[str] | None) -> dict[str, Any]:
-    """The arrays of the layers asked for, by name."""
     if isinstance(layers, str):
         raise ConfigurationError(f"The layers to be seen are a tuple of names such as ('sugar',), got {layers!r}.")
     existing = space.layers()
@@ -218,16 +170,16 @@ def _chosen(space: Space, layers: Collection[str] | None) -> dict[str, Any]:
             for name, data in existing.items()
             if not name.startswith("_") and name not in space.automatic_layers
         }
-    if unknown := [name for name in layers if name not in existing and name != ROOM]:
+    if unknown := [name for name in layers if name not in existing and name != _ROOM]:
         raise ConfigurationError(
-            f"The space has no property layer(s) {unknown}. It has: {sorted(existing)}; {ROOM!r} stands for how many "
+            f"The space has no property layer(s) {unknown}. It has: {sorted(existing)}; {_ROOM!r} stands for how many "
             "more agents a cell takes."
         )
     return {name: existing[name] for name in layers if name in existing}
 
 
 def _reader(data: Any) -> Callable[[Any], Any]:
-    """What gives the value of a cell as Python's own number, or as text."""
+    """A function that gives the value of a cell as a Python number, or as text."""
     if data.dtype.kind in "biu" or data.dtype == np.float64:
         read: Callable[[Any], Any] = data.item
         return read
@@ -238,7 +190,7 @@ def _reader(data: Any) -> Callable[[Any], Any]:
 
 type Adapter = Callable[[Any], Space]
 
-# the first class that fits counts
+# The first class that matches is used.
 _CURRENT: list[tuple[type, Adapter]] = [
     (HexGrid, HexCells),
     (Grid, GridCells),
@@ -257,7 +209,7 @@ _LEGACY: list[tuple[str, Adapter]] = [
 
 
 def space_of(agent: Agent) -> Space | None:
-    """The space that the agent is in; `None` if it is in none that can be found."""
+    """The space that the agent is in; `None` if none is found."""
     return next((space for space in _spaces_around(agent) if space.holds(agent)), None)
 
 
@@ -269,7 +221,7 @@ def space_for(agent: Agent) -> Space | None:
 def _spaces_around(agent: Agent) -> Iterator[Space]:
     model = agent.model
     usual = (getattr(agent, "space", None), getattr(model, "grid", None), getattr(model, "space", None))
-    # Not imported here: unless somebody has imported mesa.space, nothing is an instance of its classes.
+    # Not imported: if nobody has imported mesa.space, there are no instances of its classes.
     legacy = sys.modules.get("mesa.space")
     for candidate in chain(usual, vars(model).values()):
         adapter = _adapter_for(type(candidate), legacy)  # type: ignore[arg-type] # hashable it is
@@ -279,6 +231,6 @@ def _spaces_around(agent: Agent) -> Iterator[Space]:
 
 @lru_cache
 def _adapter_for(kind: type, legacy: ModuleType | None) -> Adapter | None:
-    """The adapter for instances of a class; `None` if they are no spaces. Called for each attribute of a model."""
+    """The adapter for instances of a class, or `None`. Called for each attribute of a model."""
     old = [] if legacy is None else [(getattr(legacy, name), adapter) for name, adapter in _LEGACY]
     return next((adapter for mesa_class, adapter in [*_CURRENT, *old] if issubclass(kind, mesa_class)), None)

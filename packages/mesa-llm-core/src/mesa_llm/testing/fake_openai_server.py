@@ -1,15 +1,16 @@
-"""A server that speaks the chat completions API over real HTTP, for tests of what lies between."""
+"""A server that speaks the chat completions API over real HTTP, and the faults that it can show."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from mesa_llm.clients.chat_completion import Answer, to_response
 from mesa_llm.clients.latency import Latency
 from mesa_llm.concurrency.loop_thread import LoopThread
-from mesa_llm.testing.fault import Fault
 from mesa_llm.testing.scripted_llm import Script, ScriptReader
 
 if TYPE_CHECKING:
@@ -17,17 +18,81 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A failure in the place of an answer of `FakeOpenAIServer`: by default an HTTP error status.
+
+    Attributes:
+        status: the HTTP status.
+        retry_after: seconds, sent as `Retry-After`.
+        headers: other HTTP headers, such as the `Location` of a redirection, or a `Retry-After` that is a date.
+        body: the body: a text becomes an error in OpenAI's form; a dict, or bytes that need not be JSON, are sent
+            unchanged.
+        interval: the seconds between the pieces of an endless body.
+        kind: `status`, or one of the faults below.
+    """
+
+    status: int = 500
+    retry_after: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | bytes | dict[str, Any] = "scripted fault"
+    interval: float = 0.0
+    kind: Literal["status", "reset", "hang", "half", "malformed", "endless", "wrong_content_type"] = "status"
+
+    @classmethod
+    def reset(cls) -> Self:
+        """The connection is dropped without an answer."""
+        return cls(kind="reset")
+
+    @classmethod
+    def hang(cls) -> Self:
+        """A request that is never answered."""
+        return cls(kind="hang")
+
+    @classmethod
+    def half(cls) -> Self:
+        """Status 200 and half of a body: then the connection is dropped."""
+        return cls(kind="half", status=200)
+
+    @classmethod
+    def endless(cls) -> Self:
+        """Status 200 and a body that never ends, as fast as it is read."""
+        return cls(kind="endless", status=200)
+
+    @classmethod
+    def slow_loris(cls, interval: float = 0.01) -> Self:
+        """Status 200 and a body that never ends, one byte every `interval` seconds.
+
+        Args:
+            interval: seconds from one byte to the next.
+        """
+        return cls(kind="endless", status=200, interval=interval)
+
+    @classmethod
+    def malformed(cls) -> Self:
+        """Status 200 and a body that breaks off in the middle of its JSON."""
+        return cls(kind="malformed", status=200)
+
+    @classmethod
+    def wrong_content_type(cls) -> Self:
+        """Status 200 and a page in HTML, as from a proxy's login."""
+        return cls(kind="wrong_content_type", status=200)
+
+    def error_body(self) -> bytes:
+        """The body of an error status: bytes as they are, JSON of a dict, OpenAI's form of a text."""
+        if isinstance(self.body, bytes):
+            return self.body
+        error = {"message": self.body, "type": "scripted_fault", "param": None, "code": None}
+        return json.dumps(self.body if isinstance(self.body, dict) else {"error": error}).encode()
+
+
 type ServerAnswer = Answer | dict[str, Any] | Fault
 
 
 @dataclass(frozen=True, slots=True)
 class ServedRequest:
-    """A request as the server saw it.
-
-    Attributes:
-        body: its JSON.
-        headers: its HTTP headers, names in lower case.
-    """
+    """A request as the server saw it: its JSON, and its HTTP headers with names in lower case."""
 
     body: dict[str, Any]
     headers: dict[str, str]
@@ -37,26 +102,15 @@ class FakeOpenAIServer:
     """Serves `POST /v1/chat/completions` and `GET /v1/models` on the loopback, while its `with` block runs.
 
     Runs on a thread and an event loop of its own, so that a blocked test does not block it. Entered again, it serves
-    at the same address: a server that was down, and is back.
-
-    ```python
-    from mesa_llm.clients import DirectClient, LLMRequest, Message
-    from mesa_llm.testing import Fault, FakeOpenAIServer
-
-    with FakeOpenAIServer(["Rest.", Fault.reset()]) as server:
-        client = DirectClient(api_base=server.url, api_key="none")
-        request = LLMRequest(model="openai/fake-model", messages=(Message(role="user", content="What now?"),))
-        print(client.generate(request).message.content, len(server.requests))
-        #> Rest. 1
-    ```
+    at the same address, like a server that was down.
 
     Args:
         answer: the script: a function of the request's JSON, plain or async; a list of answers, given in order of
-            arrival; or one answer, given every time. An answer is one as for `RuleBasedClient`, a dict (a message or a
-            whole completion), or a `Fault`. If the script raises, the server answers 500 and names the error.
+            arrival; or one answer for all requests. An answer is one as for `RuleBasedClient`, a dict (a message or a
+            whole completion), or a `Fault`. If the script raises, the server answers 500 with the error.
         latency: seconds until the answer, or a function that gives them for the request's JSON.
         hold_until: holds all answers until this many requests are being served at once; then the next batch.
-        patience: seconds after which a held batch that is not complete is answered by a 500 that says so.
+        patience: seconds after which an incomplete batch is answered with a 500 that says so.
         models: the names that `GET /v1/models` lists.
         tls: a context with the server's certificate; makes it serve HTTPS.
 
@@ -120,11 +174,11 @@ class FakeOpenAIServer:
     async def _stop(self) -> None:
         self._listener.close()
         transports = [connection.transport for connection in self._http.connections]
-        self._http.pre_shutdown()  # ends the connections that idle
-        await self._http.shutdown(timeout=0.01)  # cancels the rest; zero would mean no limit
+        self._http.pre_shutdown()  # ends idle connections
+        await self._http.shutdown(timeout=0.01)  # cancels the rest; zero means no limit
         for transport in transports:
             if transport is not None:
-                transport.abort()  # else it would wait until the client has read what is left of a large answer
+                transport.abort()  # otherwise it waits until the client has read the rest of a large answer
 
     def _connection_made(self) -> asyncio.Protocol:
         self.connections_opened += 1
@@ -163,7 +217,7 @@ class FakeOpenAIServer:
         try:
             answer, _seconds = await self._script.answer(body, number)
             return answer
-        except Exception as error:  # the caller is at the other end of a connection
+        except Exception as error:  # the caller is at the other end of the connection
             return Fault(body=f"{type(error).__name__}: {error}")
 
     async def _fail(self, request: web.BaseRequest, fault: Fault) -> web.StreamResponse:
@@ -199,13 +253,7 @@ class FakeOpenAIServer:
 
 
 def _completion_json(answer: Answer | dict[str, Any], body: dict[str, Any], number: int) -> dict[str, Any]:
-    """What a server sends for an answer.
-
-    Args:
-        answer: an answer as for `RuleBasedClient`; or a dict: a whole completion (with `choices`) or its message.
-        body: the request's JSON.
-        number: the number of the call; goes into the completion's id.
-    """
+    """What a server sends for an answer; a dict is a whole completion (with `choices`) or its message."""
     model = str(body.get("model", ""))
     if isinstance(answer, dict):
         if "choices" in answer:
@@ -233,6 +281,5 @@ def _completion_json(answer: Answer | dict[str, Any], body: dict[str, Any], numb
     }
 
 
-def _words(*texts: object) -> int:
-    """The number of words, in place of tokens: the same on every machine."""
+def _words(*texts: object) -> int:  # in place of tokens: the same on every machine
     return sum(len(text.split()) for text in texts if isinstance(text, str))

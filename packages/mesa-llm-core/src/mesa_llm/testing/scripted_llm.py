@@ -1,4 +1,4 @@
-"""A client for tests: answers by a script, remembers what it was asked, and can prove that calls overlap."""
+"""A client for tests: answers by a script, keeps the requests, and can prove that calls overlap."""
 
 from __future__ import annotations
 
@@ -18,28 +18,18 @@ type Script[Q, A] = Callable[[Q], A | Exception | Awaitable[A | Exception]] | Se
 class ScriptedLLM(AsyncClient):
     """Answers by a script.
 
-    ```python
-    from mesa_llm.clients import LLMRequest, Message
-    from mesa_llm.testing import ScriptedLLM
-
-    llm = ScriptedLLM(["Rest.", "Work."])
-    request = LLMRequest(model="any/model", messages=(Message(role="user", content="What now?"),))
-    print([llm.generate(request).message.content for _ in range(2)], len(llm.requests))
-    #> ['Rest.', 'Work.'] 2
-    ```
-
     Args:
         script: a function of the request, plain or async; a list or tuple of answers, given in order of arrival (so
-            several tool calls in one answer are a list in that list); or one answer, given every time. An answer is one
+            several tool calls in one answer are a list in that list); or one answer for all requests. An answer is one
             as for `RuleBasedClient`, or an exception, which is raised.
         latency: seconds until the answer, or a function that gives them for a request.
         hold_until: holds all answers until this many calls are in flight at once, then gives them; then the next
-            batch. Passes only if the calls really overlap, however fast or slow the machine is.
-        patience: seconds after which a held batch that is not complete fails with an `AssertionError`.
+            batch. Passes only if the calls really overlap, on a fast or a slow machine.
+        patience: seconds after which an incomplete batch fails with an `AssertionError`.
 
     Attributes:
-        requests: what was asked, in order of arrival.
-        in_flight: calls that have arrived and not been answered.
+        requests: the requests, in order of arrival.
+        in_flight: calls that have arrived and are not answered yet.
         peak_in_flight: the most calls that were in flight at once.
 
     Raises:
@@ -73,15 +63,7 @@ class ScriptedLLM(AsyncClient):
 
 
 class ScriptReader[Q, A]:
-    """Gives one answer of a script for each request, when its batch is complete and its latency is over.
-
-    Args:
-        script: a function of the request, plain or async; a list or tuple of answers, given in order; or one answer,
-            given every time. An exception as answer is raised.
-        latency: seconds until an answer, or a function that gives them for a request.
-        hold_until: how many requests make a batch; `None` holds none.
-        patience: seconds after which a batch that is not complete fails.
-    """
+    """Gives one answer of a script for each request, when its batch is complete and its latency is over."""
 
     def __init__(self, script: Script[Q, A], latency: Latency[Q], hold_until: int | None, patience: float) -> None:
         self._script = script
@@ -90,21 +72,12 @@ class ScriptReader[Q, A]:
         self._arrived = 0
 
     def take_place(self) -> int:
-        """Count a request on its arrival: answers go by the order of arrival, whenever they are given."""
+        """Count a request on its arrival, by which its answer is chosen."""
         self._arrived += 1
         return self._arrived
 
     async def answer(self, request: Q, place: int) -> tuple[A, float]:
-        """The answer to a request, and the seconds of latency before it.
-
-        Args:
-            request: the request.
-            place: its number from `take_place`.
-
-        Raises:
-            AssertionError: if there are more requests than answers, or the batch does not become complete in time.
-            Exception: what the script answers or raises.
-        """
+        """The answer to a request with a number from `take_place`, and the seconds of latency before it."""
         await self._gate.wait()
         seconds = await pause(self._latency, request)
         answer = self._look_up(request, place)
@@ -128,16 +101,10 @@ class ScriptReader[Q, A]:
 
 
 class Gate:
-    """Holds calls until `size` of them wait at once, then releases them all, then holds the next `size`, and so on.
+    """Holds calls until `size` of them wait at once, then releases them and holds the next `size`; `None` holds none.
 
-    It shows concurrency without a clock and belongs to the event loop that it is used on.
-
-    Args:
-        size: how many must wait at once; `None` holds none.
-        patience: seconds from a batch's first arrival after which the whole batch fails.
-
-    Raises:
-        ConfigurationError: if `size` is below one.
+    It shows concurrency without a clock, on one event loop. `patience` seconds after its first arrival, an incomplete
+    batch fails as a whole.
     """
 
     def __init__(self, size: int | None, patience: float) -> None:
@@ -149,11 +116,7 @@ class Gate:
         self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self) -> None:
-        """Wait for the batch to be complete. A cancelled waiter no longer counts.
-
-        Raises:
-            AssertionError: if it is not complete after `patience` seconds.
-        """
+        """Wait for the batch to be complete, or raise an `AssertionError`. A cancelled waiter no longer counts."""
         if self.size is None:
             return
         loop = asyncio.get_running_loop()

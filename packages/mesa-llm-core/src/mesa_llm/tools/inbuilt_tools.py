@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ToolError
 from mesa_llm.spaces import directions_from, move_to, position_of
-from mesa_llm.spaces.coordinates import listed, short_repr
+from mesa_llm.spaces.space import Position, listed, short_repr
 from mesa_llm.tools.tool_decorator import built_in
 from mesa_llm.tools.visible import FreeDirection, VisibleAgentId, VisibleCell
 
 if TYPE_CHECKING:
     from mesa import Agent
-
-    from mesa_llm.spaces.space import Position
 
 
 @built_in
@@ -86,17 +84,16 @@ def speak_to(agent: Agent[Any], listener_agents_unique_ids: list[VisibleAgentId]
 
 
 def _named(direction: str, steps: dict[str, Position], agent: Agent[Any]) -> str:
-    """The name of the step that is meant: "north-east" is NorthEast."""
+    """The name of the step that `direction` means: "north-east" is NorthEast."""
     if direction in steps:
         return direction
-    wanted = _letters(direction)
+
+    def letters(name: str) -> str:
+        return name.casefold().replace(" ", "").replace("-", "").replace("_", "")
+
     for name in steps:
-        if _letters(name) == wanted:
+        if letters(name) == letters(direction):
             return name
     here = position_of(agent)
     hint = f"Possible: {listed(steps)}." if steps else "No step is possible at all."
     raise ToolError(f"There is no step {short_repr(direction)} from {here!r}. {hint}")
-
-
-def _letters(name: str) -> str:
-    return name.casefold().replace(" ", "").replace("-", "").replace("_", "")

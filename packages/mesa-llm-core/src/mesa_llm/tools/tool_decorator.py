@@ -1,4 +1,4 @@
-"""`@tool`, which makes a function one that a model can call, and the tables of tools that it fills."""
+"""`@tool`, which makes a function a tool, and the tables of tools that it fills."""
 
 from __future__ import annotations
 
@@ -30,42 +30,18 @@ def tool(
 ) -> Any:
     """Make a function a tool: `@tool`, or `@tool(tool_manager=manager)`.
 
-    The model sees its name, its docstring's description, and of each parameter the type, the default and the
-    description in the docstring's Args. Parameters with a default are optional. The function may be async. It is
-    returned as it is, with the schema in the form of the OpenAI API as `__tool_schema__`.
-
-    ```python
-    from typing import Literal
-
-    from mesa_llm.tools import ToolManager, tool
-
-    manager = ToolManager(tools=[])
-
-
-    @tool(tool_manager=manager)
-    def change_state(agent, state: Literal["active", "quiet"]) -> str:
-        '''Take part in the protest, or not.
-
-        Args:
-            state: what you are from now on.
-        '''
-        agent.state = state
-        return f"you are {state}"
-
-
-    (spec,) = manager.specs()
-    print(spec.description, spec.parameters["properties"]["state"]["enum"])
-    #> Take part in the protest, or not. ['active', 'quiet']
-    ```
+    The model sees the function's name, the description in its docstring, and of each parameter the type, the default
+    and the description under Args. Parameters with a default are optional. The function may be async. It is returned
+    unchanged, with the schema in the form of the OpenAI API as `__tool_schema__`.
 
     Args:
         fn: the function.
-        tool_manager: the only manager to offer the tool; by default all do, those made before included.
+        tool_manager: the only manager that offers the tool; by default all do, also existing ones.
         ignore_agent: whether a parameter `agent` is hidden from the model and filled in with the agent that calls.
             Otherwise it is a parameter like any other.
 
     Returns:
-        The function itself; the decorator if it was given options only.
+        The function itself; the decorator if only options are given.
 
     Raises:
         ConfigurationError: if the function cannot be a tool, for instance because it takes `*args`.
@@ -80,11 +56,7 @@ def tool(
 
 
 def built_in[F: Callable[..., Any]](function: F) -> F:
-    """Make a function of this package a global tool. Its definition is made when it is first needed: it takes its time.
-
-    Args:
-        function: the function.
-    """
+    """Make a function of this package a global tool. Its definition, which takes time, is made on the first use."""
     _GLOBAL_TOOL_REGISTRY[function.__name__] = function
     return function
 
@@ -105,14 +77,11 @@ def _declare(
 
 
 class ToolTable(MutableMapping[str, Callable[..., Any]]):
-    """A live mapping from names to functions: the global tools, and above them the manager's own.
+    """A mapping from names to functions: the global tools, if they are part of it, and the manager's own.
 
-    Global tools are looked up, not copied: one that is defined later is there too, and a thousand tables cost no more
-    than their own tools. The global ones come first, in the order of their definition; an own tool of the same name
-    takes the place of the global one. Deleting a global tool hides it here only; setting it brings it back.
-
-    Args:
-        with_global: whether the global tools are part of it.
+    Global tools are looked up, not copied, so later ones are there too, and a table costs no more than its own tools.
+    They come first, in the order of their definition; an own tool replaces a global one of the same name. Deleting a
+    global tool hides it here only.
     """
 
     __slots__ = ("_hidden", "_own", "_with_global")

@@ -12,7 +12,7 @@ import types
 import typing
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NotRequired, Optional
 
@@ -23,23 +23,19 @@ from pydantic_core import core_schema, from_json, to_json, to_jsonable_python
 from mesa_llm.clients.messages import ToolSpec
 from mesa_llm.errors import ConfigurationError, ToolError
 from mesa_llm.module_llm.request_fields import OfferedTool, rebuilt
-from mesa_llm.tools.tool_calls import describe_problems
+from mesa_llm.spaces.space import short_repr
 from mesa_llm.tools.visible import Seen, Sight, narrowed, without_marks
 
 # Coerce numbers to strings and numeric strings to numbers, only where lossless.
 _CONFIG = ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
 _NAME = re.compile(r"[\w-]{1,64}")
+_MOST_PROBLEMS = 5
 _INDENTED_SECTION = re.compile(r"^[ \t]+(?:Args|Arguments|Parameters|Params|Returns):[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class ToolDefinition:
-    """A function as a tool.
-
-    Attributes:
-        spec: the tool as offered to a model.
-        injects_agent: whether the function gets the calling agent as `agent`.
-    """
+    """A function as a tool: how it is offered to a model, and whether it gets the calling agent as `agent`."""
 
     spec: ToolSpec
     injects_agent: bool
@@ -54,24 +50,21 @@ class ToolDefinition:
         return self._renamed.setdefault(name, ToolSpec(name, self.spec.description, self.spec.parameters))
 
     def spec_for(self, name: str, agent: Any, seen: Seen) -> ToolSpec:
-        """The tool as offered to an agent: with what it can choose now, if that depends on what it sees."""
+        """The tool as offered to an agent, with the choices that it has now if they depend on what it sees."""
         spec = self.spec_as(name)
         if self._marked_parameters is None:
             return spec
         return OfferedTool.of(spec, functools.partial(narrowed, self._marked_parameters, agent, seen))
 
     def validate(self, arguments: Mapping[str, Any], sight: Sight | None = None) -> dict[str, Any]:
-        """Check what a model sent, and convert it to what the function's annotations ask for.
+        """Check the arguments of a model, and convert them to the types of the function's annotations.
 
-        Lists and objects that the model has put into quotes, as JSON in a string, are taken out of them.
-
-        Args:
-            arguments: what the model sent.
-            sight: who calls, and what it saw; `None` if that is not to be checked.
+        Lists and objects that the model sent as JSON in a string are parsed. Without `sight`, it is not checked whether
+        agents are in sight.
 
         Raises:
-            ToolError: if arguments are unknown, missing, of a wrong type, or name an agent out of sight; the text tells
-                the model which.
+            ToolError: if arguments are unknown, missing, of a wrong type, or name an agent out of sight. The text names
+                them.
         """
         given = {name: value for name, value in arguments.items() if not (self.injects_agent and name == "agent")}
         try:
@@ -81,10 +74,10 @@ class ToolDefinition:
         try:
             return self._arguments.validate_json(to_json(given), context=sight)
         except ValidationError as error:
-            raise ToolError(describe_problems(error, given, self.spec.parameters["properties"])) from error
+            raise ToolError(_describe_problems(error, given, self.spec.parameters["properties"])) from error
 
 
-_defining = threading.RLock()  # protects the making of a definition: of a tool, always the same object is offered
+_defining = threading.RLock()  # protects the making of a definition, so that a tool has only one
 _definitions: weakref.WeakKeyDictionary[Callable[..., Any], ToolDefinition] = weakref.WeakKeyDictionary()
 
 
@@ -110,13 +103,8 @@ def define(
 ) -> ToolDefinition:
     """Make a function's definition as a tool; it replaces an earlier one.
 
-    Warns about missing descriptions and types, which the model would need, naming tool and parameters.
-
-    Args:
-        function: the function.
-        name: a name for the tool; by default the function's.
-        ignore_agent: whether a parameter `agent` is hidden from the model and filled in with the calling agent.
-        local_names: names besides the function's globals that its annotations, where they are texts, may use.
+    Warns about missing descriptions and types. `local_names` are names besides the function's globals that annotations
+    given as text may use.
 
     Raises:
         ConfigurationError: if the function cannot be a tool.
@@ -151,11 +139,7 @@ def define(
 
 
 def check_name(name: Any, function: Callable[..., Any]) -> str:
-    """Return the name if a model can call a tool by it.
-
-    Raises:
-        ConfigurationError: otherwise.
-    """
+    """The name, if a model can call a tool by it; otherwise a `ConfigurationError`."""
     if not callable(function):
         raise ConfigurationError(f"A tool is a function, got {function!r}.")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -181,10 +165,10 @@ def _refuse_unnameable(tool: str, parameter: inspect.Parameter) -> None:
 def _annotation(
     tool: str, function: Callable[..., Any], parameter: inspect.Parameter, local_names: Mapping[str, Any] | None
 ) -> Any:
-    """A parameter's type; `Any`, with a warning, if it cannot be found or no JSON can be of that type."""
+    """A parameter's type; `Any`, with a warning, if it cannot be evaluated or has no JSON schema."""
     if parameter.annotation is parameter.empty:
         return Any
-    # One by one: a name that exists for the type checker only must not spoil the other parameters.
+    # One by one, so that a name which only the type checker knows does not affect the other parameters.
     holder = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
     global_names = getattr(_innermost(function), "__globals__", {})
     try:  # evaluating an annotation may raise anything
@@ -216,11 +200,11 @@ def _field(parameter: inspect.Parameter, annotation: Any, description: str | Non
 
 
 def _read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
-    """What a function's docstring says: what the function does and returns, and what each parameter means.
+    """The description in a function's docstring, and those of its parameters, in any style that is known.
 
-    In Google style, or any other that docstring-parser knows; text that it cannot parse is all description.
+    A text that cannot be parsed is all description.
     """
-    import docstring_parser  # noqa: PLC0415 - slow to import, and a program that has no tools yet does not need it
+    import docstring_parser  # noqa: PLC0415 - slow to import, and a program without own tools does not need it
 
     text = inspect.cleandoc(function.__doc__ or "") if inspect.isroutine(function) else ""
     # mesa-llm 0.3 read sections that are indented under the summary; docstring-parser does not.
@@ -238,7 +222,7 @@ def _read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
 
 
 class _ToolSchema(GenerateJsonSchema):
-    """Describes tuples by `items`: several providers refuse an array without it, and do not know `prefixItems`."""
+    """Describes tuples by `items`: several providers refuse `prefixItems`, or an array without `items`."""
 
     def tuple_schema(self, schema: core_schema.TupleSchema) -> JsonSchemaValue:
         json_schema = super().tuple_schema(schema)
@@ -251,17 +235,13 @@ class _ToolSchema(GenerateJsonSchema):
 
 
 class _RecursiveTypeError(Exception):
-    """A type contains itself: its schema cannot be written without references."""
+    """A type contains itself, so its schema needs references."""
 
 
 def _parameters_schema(arguments: TypeAdapter[Any]) -> dict[str, Any]:
-    """The JSON schema of a tool's arguments.
+    """The JSON schema of a tool's arguments, without titles, which cost tokens, and without references.
 
-    Without titles, which cost tokens and say nothing new, and without references, which some servers do not follow; a
-    type that contains itself keeps them.
-
-    Raises:
-        PydanticUserError: if a type cannot be described in JSON schema.
+    Some servers do not follow references. A type that contains itself keeps them.
     """
     schema = arguments.json_schema(schema_generator=_ToolSchema)
     definitions = schema.get("$defs", {})
@@ -273,7 +253,7 @@ def _parameters_schema(arguments: TypeAdapter[Any]) -> dict[str, Any]:
 
 
 def _slim(schema: dict[str, Any], definitions: dict[str, Any], within: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Drop titles, and replace references by what they refer to; without definitions, references stay."""
+    """The schema without titles, and with references resolved if there are definitions."""
 
     def slimmed(part: dict[str, Any]) -> dict[str, Any]:
         part.pop("title", None)
@@ -298,6 +278,47 @@ def _unquoted(given: Mapping[str, Any], error: ValidationError) -> dict[str, Any
             except ValueError:
                 continue
     return found
+
+
+def _describe_problems(error: ValidationError, arguments: Mapping[str, Any], accepted: Collection[str]) -> str:
+    """Which arguments are wrong, and what is expected, in one line for the model. At most 5 problems are named."""
+    problems: dict[str, list[str]] = {}
+    unknown: list[str] = []
+    for problem in error.errors(include_url=False, include_context=False):
+        where, what = problem["loc"], problem["type"]
+        if what == "extra_forbidden" and len(where) == 1:
+            unknown.append(short_repr(where[0]))
+        elif what == "missing":
+            path = ".".join([*_steps(where, arguments), str(where[-1])])
+            problems.setdefault(f"argument {short_repr(path)} is missing", [])
+        else:
+            path = ".".join(_steps(where, arguments))
+            given = f"argument {short_repr(path)} is {short_repr(problem['input'])}"
+            # Of a union, pydantic reports each alternative on its own.
+            expected = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+            problems.setdefault(given, []).append(expected)
+    lines = [
+        f"{given}: {' or '.join(dict.fromkeys(wanted))}" if wanted else given for given, wanted in problems.items()
+    ]
+    if unknown:
+        names = ", ".join(repr(name) for name in accepted) if accepted else "none"
+        some = ", ".join(unknown[:_MOST_PROBLEMS])
+        lines.append(f"unknown argument{'s' if len(unknown) > 1 else ''} {some} (accepted: {names})")
+    if len(lines) > _MOST_PROBLEMS:
+        lines[_MOST_PROBLEMS:] = [f"{len(lines) - _MOST_PROBLEMS} more"]
+    return " ".join("; ".join(lines).split())
+
+
+def _steps(where: tuple[int | str, ...], arguments: Mapping[str, Any]) -> list[str]:
+    """The path to a value in the arguments, without what pydantic adds, such as the alternatives of a union."""
+    steps: list[str] = []
+    here: Any = arguments
+    for step in where:
+        inside = here if isinstance(here, Mapping) else range(len(here)) if isinstance(here, list) else ()
+        if step in inside:
+            steps.append(str(step))
+            here = here[step]
+    return steps
 
 
 def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:

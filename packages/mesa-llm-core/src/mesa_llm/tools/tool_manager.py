@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any
+
+from pydantic_core import from_json, to_json
 
 from mesa_llm.activation import current_turn
 from mesa_llm.activation.repeats import log_once
 from mesa_llm.activation.values import to_text, without_addresses
-from mesa_llm.clients.messages import ToolSpec
+from mesa_llm.clients.messages import ToolCall, ToolSpec
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, ConflictError, ToolError
 from mesa_llm.errors.exceptions import ends_run
 from mesa_llm.errors.tracebacks import place_of, shorten
-from mesa_llm.tools.tool_calls import ToolResult, no_such_tool, parse_arguments, read_call
+from mesa_llm.spaces.space import short_repr
 from mesa_llm.tools.tool_decorator import ToolTable
 from mesa_llm.tools.tool_definition import check_name, definition_of
 from mesa_llm.tools.visible import Seen, Sight
@@ -24,34 +28,39 @@ logger = logging.getLogger(__name__)
 
 type Function = Callable[..., Any]
 
+_NAMELESS = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The result of one tool call.
+
+    Attributes:
+        call_id: the identifier of the call that this answers.
+        name: the name in the call.
+        arguments: the arguments as the model wrote them, before validation; empty if they are not a JSON object.
+        response: the text that goes back to the model.
+        ok: whether the tool ran to its end. If not, `response` begins with `Error: `.
+    """
+
+    call_id: str
+    name: str
+    arguments: dict[str, Any]
+    response: str
+    ok: bool
+
+    def as_dict(self) -> dict[str, str]:
+        """The result in the form of mesa-llm 0.3: `tool_call_id`, `role`, `name`, `response`."""
+        return {"tool_call_id": self.call_id, "role": "tool", "name": self.name, "response": self.response}
+
 
 class ToolManager:
     """The tools of an agent, or of several.
 
-    ```python
-    from mesa_llm.clients import tool_call
-    from mesa_llm.tools import ToolManager
-
-
-    def plant(crop: str) -> str:
-        '''Plant a crop.
-
-        Args:
-            crop: what to plant.
-        '''
-        return f"planted {crop}"
-
-
-    manager = ToolManager([plant])
-    (result,) = manager.execute(None, [tool_call("plant", crop="maize")])
-    print(result.ok, result.response)
-    #> True planted maize
-    ```
-
     Args:
         tools: functions; these are then the only tools. By default all that are declared with a plain `@tool`, also
-            those declared later. (A dict is taken as `extra_tools`, as in mesa-llm 0.3.)
-        extra_tools: functions, or a dict of them by name, to be had beside the global tools.
+            later ones. (A dict means `extra_tools`, as in mesa-llm 0.3.)
+        extra_tools: functions, or a dict of them by name, added to the global tools.
 
     Raises:
         ConfigurationError: if both are given, something is not a function or cannot be a tool, or a name comes twice.
@@ -73,7 +82,7 @@ class ToolManager:
         self.tools.update(_by_name(() if own is None else own))
 
     def register(self, fn: Function) -> None:
-        """Add a function to the tools of this manager, in the place of one of the same name.
+        """Add a function to the tools of this manager; it replaces a tool of the same name.
 
         Args:
             fn: the function, with or without `@tool`.
@@ -94,14 +103,14 @@ class ToolManager:
     def specs(
         self, selected_tools: Iterable[str] | None = None, *, agent: Any = None, seen: Seen | None = None
     ) -> tuple[ToolSpec, ...]:
-        """The tools as they are offered to a model; of a tool always the same object.
+        """The tools as they are offered to a model; for each tool always the same object.
 
-        For an agent and what it sees, a tool that asks for agents or cells in sight (`VisibleAgentId`, `VisibleCell`)
-        also says which there are. What is sent along with the tool stays the same.
+        With an agent and what it sees, a tool that takes agents or cells in sight (`VisibleAgentId`, `VisibleCell`)
+        also lists them, for schemas that constrain the answer. The description of the tool stays the same.
 
         Args:
-            selected_tools: the names of those wanted, in the order wanted; `None` for all, `[]` for none.
-            agent: who is to call them.
+            selected_tools: the names of the tools, in order; `None` for all, `[]` for none.
+            agent: the agent that will call them.
             seen: what it sees, an `Observation`.
 
         Raises:
@@ -121,7 +130,7 @@ class ToolManager:
         return [spec.as_dict() for spec in self.specs(selected_tools)]
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        """Call a tool as the function that it is: arguments are not checked, and `agent` is one of them.
+        """Call a tool as a plain function: arguments are not checked, and `agent` is one of them.
 
         Args:
             name: the tool's name.
@@ -140,26 +149,25 @@ class ToolManager:
     def execute(
         self,
         agent: Any,
-        calls: Iterable[Any],
+        calls: Iterable[Any] | None,
         *,
         offered: Collection[str] | None = None,
         seen: Seen | None = None,
     ) -> list[ToolResult]:
         """Call the tools that a model has asked for, one after the other, in the order of the calls.
 
-        Mistakes of the model and failures inside a tool become the text of a result that is not `ok`;
-        errors of a tool other than `ToolError` are logged, those of one kind once in a step. What would end a run in a
-        decision is raised here too: a missing key, an exhausted budget, a journal that cannot be read. So is what is no
-        `Exception`, such as `KeyboardInterrupt` and `StepAborted`. The calls that are left are not made then. Tools run
-        in the calling thread; an async tool runs on the thread's kept loop, or on a helper thread if a loop is running
-        here.
+        Mistakes of the model and failures inside a tool become the text of a result that is not `ok`; errors other than
+        `ToolError` are logged, each kind once in a step. Errors that end a run are raised: a missing key, an exhausted
+        budget, an unreadable journal; so is anything but an `Exception`, such as `KeyboardInterrupt`. The remaining
+        calls are then not made. Tools run in the calling thread; an async tool runs on the thread's event loop, or on
+        a helper thread if a loop is running here.
 
         Args:
-            agent: who calls; given to tools that have a parameter `agent`.
+            agent: the agent that calls; passed to tools that have a parameter `agent`.
             calls: `ToolCall`s, or objects in the form of the OpenAI API.
             offered: the names of the tools that the model was offered; others are refused. `None` for all.
-            seen: what the agent saw as it decided, an `Observation`; calls that name agents out of its sight, where the
-                tool asks for agents in sight, are refused. `None` for no check.
+            seen: what the agent saw as it decided, an `Observation`; a call that names an agent out of sight is
+                refused, where the tool takes agents in sight. `None` for no check.
 
         Returns:
             One result for each call, in their order.
@@ -169,14 +177,14 @@ class ToolManager:
     async def aexecute(
         self,
         agent: Any,
-        calls: Iterable[Any],
+        calls: Iterable[Any] | None,
         *,
         offered: Collection[str] | None = None,
         seen: Seen | None = None,
     ) -> list[ToolResult]:
         """Like `execute`; async tools are awaited, sync tools run on the loop's thread.
 
-        A cancellation ends the tool that is awaited; the calls that are left are not made.
+        A cancellation ends the tool that is awaited; the remaining calls are not made.
         """
         return await self._execute(agent, calls, offered, seen, _call_and_await)
 
@@ -184,22 +192,22 @@ class ToolManager:
         """Like `execute`, for the `tool_calls` of a model's message.
 
         Args:
-            agent: who calls.
+            agent: the agent that calls.
             llm_response: the message, with `tool_calls`.
 
         Returns:
             One `{"tool_call_id", "role", "name", "response"}` for each call.
         """
-        return [result.as_dict() for result in self.execute(agent, _calls_of(llm_response))]
+        return [result.as_dict() for result in self.execute(agent, getattr(llm_response, "tool_calls", None))]
 
     async def acall_tools(self, agent: Any, llm_response: Any) -> list[dict[str, str]]:
         """Like `call_tools`; async tools are awaited."""
-        return [result.as_dict() for result in await self.aexecute(agent, _calls_of(llm_response))]
+        return [result.as_dict() for result in await self.aexecute(agent, getattr(llm_response, "tool_calls", None))]
 
     async def _execute(
         self,
         agent: Any,
-        calls: Iterable[Any],
+        calls: Iterable[Any] | None,
         offered: Collection[str] | None,
         seen: Seen | None,
         invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]],
@@ -215,10 +223,10 @@ class ToolManager:
         sight: Sight | None,
         invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]],
     ) -> ToolResult:
-        call_id, name, raw = read_call(call)
+        call_id, name, raw = _read_call(call)
         arguments: dict[str, Any] = {}
         try:
-            arguments = parse_arguments(raw)
+            arguments = _parse_arguments(raw)
             function = self._offered(name, offered)
             definition = definition_of(function, name)
             accepted = definition.validate(arguments, sight)
@@ -250,7 +258,7 @@ class ToolManager:
         function = self.tools.get(name)
         if function is None or (offered is not None and name not in offered):
             on_offer = [tool for tool in self.tools if offered is None or tool in offered]
-            raise no_such_tool(name, on_offer)
+            raise _no_such_tool(name, on_offer)
         return function
 
 
@@ -261,15 +269,11 @@ async def _call_and_await(function: Function, arguments: dict[str, Any]) -> Any:
 
 async def _call_and_block(function: Function, arguments: dict[str, Any]) -> Any:
     returned = function(**arguments)
-    return calling_loop.run(_awaited(returned)) if isawaitable(returned) else returned
 
+    async def awaited() -> Any:
+        return await returned
 
-async def _awaited(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
-
-
-def _calls_of(llm_response: Any) -> Iterable[Any]:
-    return getattr(llm_response, "tool_calls", None) or ()
+    return calling_loop.run(awaited()) if isawaitable(returned) else returned
 
 
 def _by_name(functions: Iterable[Function] | Mapping[str, Function]) -> dict[str, Function]:
@@ -287,3 +291,39 @@ def _by_name(functions: Iterable[Function] | Mapping[str, Function]) -> dict[str
             raise ConfigurationError(f"Two tools have the name {name!r}: rename one of the functions.")
         named[name] = function
     return named
+
+
+def _read_call(call: Any) -> tuple[str, str, Any]:
+    """Identifier, name and raw arguments of a call: a `ToolCall`, or an object in the form of the OpenAI API."""
+    if isinstance(call, ToolCall):
+        return call.id, call.name, call.arguments
+    function = getattr(call, "function", call)
+    return (
+        str(getattr(call, "id", None) or _NAMELESS),
+        str(getattr(function, "name", None) or _NAMELESS),
+        getattr(function, "arguments", None),
+    )
+
+
+def _parse_arguments(raw: Any) -> dict[str, Any]:
+    """The arguments of a call: a JSON object as text, or parsed, as some servers send it. `null` means none."""
+    if raw is None or (isinstance(raw, str) and not raw.strip()):
+        return {}
+    try:
+        text = raw.encode(errors="surrogatepass") if isinstance(raw, str) else to_json(raw, inf_nan_mode="constants")
+        arguments = from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise ToolError(f"the arguments are not valid JSON, {error}: {short_repr(raw)}") from error
+    if arguments is None:
+        return {}
+    if not isinstance(arguments, dict):
+        raise ToolError(f'the arguments must be a JSON object such as {{"name": "value"}}, got {short_repr(raw)}')
+    return arguments
+
+
+def _no_such_tool(name: str, on_offer: Collection[str]) -> ToolError:
+    if not on_offer:
+        return ToolError(f"there is no tool {short_repr(name)}; no tools are on offer")
+    closest = difflib.get_close_matches(name[:100], on_offer, n=1)
+    hint = f" (did you mean {closest[0]!r}?)" if closest else ""
+    return ToolError(f"there is no tool {short_repr(name)}{hint}; on offer: {', '.join(on_offer)}")

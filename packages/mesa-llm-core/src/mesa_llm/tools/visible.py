@@ -1,8 +1,9 @@
-"""Arguments of a tool that stand for what the calling agent has in sight: an agent, a cell, a direction."""
+"""Annotations for arguments that the calling agent must have in sight: an agent, a cell, a direction."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
@@ -14,13 +15,10 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema, from_jso
 from mesa_llm.activation.values import to_json, to_text
 from mesa_llm.module_llm.request_fields import rebuilt
 from mesa_llm.spaces import directions_from, free_places_around
-from mesa_llm.spaces.coordinates import listed
+from mesa_llm.spaces.space import listed
 
-MARK = "x-visible"
-"""The key under which a schema says, until it is sent, what its value stands for."""
-MOST_CHOICES = 500
-"""The longest enum that is made. Where there is more to choose from, the argument is left open."""
-
+_MARK = "x-visible"  # the key under which a schema holds its annotation, until the schema is sent
+_MOST_CHOICES = 500  # the longest enum; an argument with more choices is left open
 _EVERYWHERE = -1
 
 
@@ -35,47 +33,37 @@ class Seen(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What the arguments of a call are checked against.
-
-    Attributes:
-        agent: who calls.
-        seen: what it saw as it decided.
-    """
+    """What the arguments of a call are checked against: the agent, and what it saw as it decided."""
 
     agent: Any
     seen: Seen
 
 
-class Mark(Protocol):
-    """Says which values a marked argument can have at this moment."""
-
-    def choices(self, agent: Any, seen: Seen) -> list[Any] | None:
-        """The values, as JSON; `None` if they cannot be counted."""
-        ...
-
-
-class _Marking:
-    """Puts itself into the schema of what it annotates."""
+class _Marking(ABC):
+    """An annotation that puts itself into the schema, and knows which values the argument can have at the moment."""
 
     __slots__ = ()
 
+    @abstractmethod
+    def choices(self, agent: Any, seen: Seen) -> list[Any] | None:
+        """The values, as JSON; `None` on continuous spaces."""
+
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return handler(schema) | {MARK: self}
+        return handler(schema) | {_MARK: self}
 
 
 @dataclass(frozen=True, slots=True)
 class VisibleAgent(_Marking):
     """Marks a number as the `unique_id` of an agent in sight: `Annotated[int, VisibleAgent(Citizen)]`.
 
-    In the schema that is sent it looks like any number. Where a schema constrains the answer
-    (`tool_mode="json_schema"`), the model can only choose the ids of agents that the calling agent sees; if it sees
-    none, it cannot call the tool. The id of an agent that the calling agent did not see as it decided is refused.
-    Without a class, an agent may also name itself and the senders of messages that it remembers, so that it can answer.
-    An agent whose `vision` is `None` may name everybody. The tool itself still has to check the id: the world may have
-    changed until it runs.
+    In the tool's schema it looks like any number. Where a schema constrains the answer (`tool_mode="json_schema"`), the
+    model can only choose the ids of agents that the calling agent sees; if it sees none, it cannot call the tool. Ids
+    of agents that the calling agent did not see as it decided are refused. Without a class, an agent may also name
+    itself and the senders of messages that it remembers, so that it can answer. An agent whose `vision` is `None` may
+    name all agents. The tool itself still has to check the id: the world may change until it runs.
 
     Attributes:
-        of: the class that the agent must be of, subclasses included, or its name; `None` for any.
+        of: the class of the agent, subclasses included, or the name of one class; `None` for any.
     """
 
     of: type | str | None = None
@@ -84,7 +72,7 @@ class VisibleAgent(_Marking):
         """The ids of such agents in an observation.
 
         Args:
-            agent: who sees.
+            agent: the agent that sees.
             seen: what it sees.
         """
         names = None if self.of is None else {self.of} if isinstance(self.of, str) else set(_names(self.of))
@@ -131,7 +119,7 @@ def _names(of: type[Any]) -> Iterator[str]:
 
 
 def _written(place: Any) -> Any:
-    """A place as a model writes it. Coordinates as text, since an enum of lists is beyond some servers."""
+    """A place as a model writes it; coordinates as text, since some servers cannot handle an enum of lists."""
     if isinstance(place, tuple):
         return to_json(place)
     return place if isinstance(place, int | float | str) else to_text(place)
@@ -160,39 +148,30 @@ VisibleCell = Annotated[
 ]
 """A place with room in the calling agent's vision. The tool gets a tuple of coordinates, or the name of a node.
 
-The model may write coordinates as a list or as text. Where a schema constrains its answer, it can choose nothing but
-places that the calling agent sees and that have room; on continuous spaces any.
+The model may write coordinates as a list or as text. Where a schema constrains its answer, it can only choose places
+that the calling agent sees and that have room; on continuous spaces any place.
 """
 
-
 FreeDirection = Annotated[str, _OneStepAway()]
-"""The name of a step that the calling agent can take, see `mesa_llm.spaces.directions_from`.
+"""The name of a step that the calling agent can take, such as "North".
 
-Where a schema constrains the model's answer, it can choose nothing but steps into places that have room.
+Where a schema constrains the model's answer, it can only choose steps into places that have room.
 """
 
 
 def without_marks(schema: Any) -> Any:
     """A schema as it is sent: without marks."""
-    return rebuilt(schema, lambda part: {key: value for key, value in part.items() if key != MARK})
+    return rebuilt(schema, lambda part: {key: value for key, value in part.items() if key != _MARK})
 
 
 def narrowed(schema: Mapping[str, Any], agent: Any, seen: Seen) -> dict[str, Any] | None:
-    """The schema of a tool's arguments with an enum of what can be chosen now in the place of each mark.
+    """The schema of a tool's arguments, with an enum of the present choices in the place of each mark.
 
-    An optional argument that has nothing to choose from is left out.
-
-    Args:
-        schema: the schema with its marks.
-        agent: who is to call the tool.
-        seen: what the agent sees.
-
-    Returns:
-        The schema; `None` if a required argument has nothing to choose from.
+    An optional argument without a choice is left out; if a required one has none, the result is `None`.
     """
 
     def with_choices(part: dict[str, Any]) -> dict[str, Any]:
-        mark: Mark | None = part.pop(MARK, None)
+        mark: _Marking | None = part.pop(_MARK, None)
         return part if mark is None else _with_choices(part, mark.choices(agent, seen))
 
     properties: dict[str, Any] = {}
@@ -207,11 +186,11 @@ def narrowed(schema: Mapping[str, Any], agent: Any, seen: Seen) -> dict[str, Any
 
 
 class _NothingToChooseError(Exception):
-    """An argument has no possible value now."""
+    """An argument has no possible value at the moment."""
 
 
 def _with_choices(argument: dict[str, Any], choices: list[Any] | None) -> dict[str, Any]:
-    if choices is None or len(choices) > MOST_CHOICES:
+    if choices is None or len(choices) > _MOST_CHOICES:
         return argument
     if not choices:
         raise _NothingToChooseError

@@ -6,6 +6,7 @@ underscore is for itself alone; the others see the rest.
 
 from __future__ import annotations
 
+from collections import UserDict
 from typing import TYPE_CHECKING, Any, Literal
 
 from mesa.discrete_space import CellAgent
@@ -37,6 +38,22 @@ threshold."""
 COP_PERSONA = """\
 You are a cop and serve the central authority. In each step you arrest one active citizen in your sight, if there is
 any, and patrol. Quiet citizens and those in jail cannot be arrested."""
+
+
+class Facts(UserDict[str, Any]):
+    """What a resident says about itself. A value that is a function is evaluated when somebody sees the fact.
+
+    Other agents do not see a fact whose name has a leading underscore. So the free cells around a resident, which take
+    longest to find, are looked for only when the resident itself observes.
+    """
+
+    def __getitem__(self, name: str) -> Any:
+        """The fact itself, if its value is a function the value that this returns."""
+        value = super().__getitem__(name)
+        return value() if callable(value) else value
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 class Resident(LLMAgent, CellAgent):
@@ -75,9 +92,12 @@ class Resident(LLMAgent, CellAgent):
         self.cell = cell
 
     @property
-    def internal_state(self) -> dict[str, Any]:
-        """What it tells about itself: the free cells around it, if it can move."""
-        return {"_free_directions": list(directions_from(self, free_only=True))} if self.model.movement else {}
+    def internal_state(self) -> Facts:
+        """What it says about itself: the free cells around it, if it can move."""
+        facts = Facts()
+        if self.model.movement:
+            facts["_free_directions"] = lambda: list(directions_from(self, free_only=True))
+        return facts
 
 
 class Citizen(Resident):
@@ -108,17 +128,17 @@ class Citizen(Resident):
         """The last step that the citizen sits out."""
 
     @property
-    def internal_state(self) -> dict[str, Any]:
-        """What it tells about itself: its state to all in whose sight it is, the rest to itself alone."""
-        return {
-            "state": self.state,
-            "_hardship": self.hardship,
-            "_risk_aversion": self.risk_aversion,
-            "_legitimacy": self.model.legitimacy,
-            "_threshold": self.model.active_threshold,
-            "_arrest_constant": self.model.arrest_constant,
-            **super().internal_state,
-        }
+    def internal_state(self) -> Facts:
+        """What it says about itself: its state to all who see it, the rest to itself alone."""
+        facts = Facts(
+            state=self.state,
+            _hardship=self.hardship,
+            _risk_aversion=self.risk_aversion,
+            _legitimacy=self.model.legitimacy,
+            _threshold=self.model.active_threshold,
+            _arrest_constant=self.model.arrest_constant,
+        )
+        return facts | super().internal_state
 
     @property
     def is_jailed(self) -> bool:

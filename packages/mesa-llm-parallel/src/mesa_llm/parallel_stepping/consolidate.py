@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from mesa_llm.activation import entered
 from mesa_llm.errors.exceptions import ends_run
-from mesa_llm.llm_agent import LLMAgent, settling
+from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.llm_agent.step_hooks import may_consolidate
 from mesa_llm.parallel_stepping.failures import alike, described, names_of
 from mesa_llm.parallel_stepping.turn import AgentTurn
 
@@ -31,7 +32,7 @@ async def consolidate(turns: Iterable[AgentTurn]) -> None:
     Raises:
         Exception: what would come again, or make another run, see `ends_run`; after the others have settled.
     """
-    owing = [turn for turn in turns if isinstance(turn.agent, LLMAgent) and settling.may_owe(turn.agent)]
+    owing = [turn for turn in turns if isinstance(turn.agent, LLMAgent) and may_consolidate(turn.agent)]
     if not owing:
         return
     results = await asyncio.gather(*(_ask(turn) for turn in owing), return_exceptions=True)

@@ -11,7 +11,7 @@ from mesa.agent import AgentSet
 
 from mesa_llm.activation.context import turn_in
 from mesa_llm.errors import ConfigurationError, TurnError
-from mesa_llm.llm_agent.parallel_check import warn_not_parallel
+from mesa_llm.llm_agent.step_hooks import warn_not_parallel
 from mesa_llm.parallel_stepping import mesa_compat
 from mesa_llm.parallel_stepping.activations import make_step
 from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, OnReport, ParallelStepping, PlainSteps
