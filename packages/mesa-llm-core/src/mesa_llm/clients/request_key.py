@@ -19,9 +19,8 @@ def request_key(request: LLMRequest) -> str:
     Raises:
         ConfigurationError: if the request holds what JSON cannot.
     """
-    text = json.dumps(request.as_dict(), sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_refuse)
     # A model may write half of a surrogate pair, and its answer becomes part of the next prompt.
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(canonical_json(request.as_dict()).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _refuse(value: object) -> NoReturn:
@@ -29,3 +28,7 @@ def _refuse(value: object) -> NoReturn:
         f"A request holds {value!r} ({type(value).__name__}), which cannot be written as JSON. Give options, tools and "
         "formats as plain values: str, int, float, bool, None, list, dict."
     )
+
+
+canonical_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_refuse).encode
+"""A request, or a part of one, as JSON: the same text for the same value."""
