@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +79,8 @@ class Replay:
             nth = self._equal[key.agent_id, key.request_key]
         with self._using, sqlite_errors(f"{key} in {self.run} cannot be used"):
             call = store.find_call(self._connection, self.run, key, nth)
-            if (
-                call is None and not self._is_sound
-            ):  # a damaged row, or one that the index lost, may have been this call
-                for _ in store.all_calls(self._connection, self.run):
-                    pass
+            if call is None and not self._is_sound:  # a row that is damaged, or that the index lost, may be this call
+                deque(store.all_calls(self._connection, self.run), maxlen=0)
                 self._is_sound = True
         return call
 

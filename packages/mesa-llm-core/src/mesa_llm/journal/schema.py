@@ -1,4 +1,4 @@
-"""The file: one SQLite database, marked as a journal. How it is opened, checked and upgraded, and what its errors mean."""
+"""The file: an SQLite database, marked as a journal. How it is opened, checked and upgraded; what its errors mean."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def all_runs(connection: sqlite3.Connection, path: Path) -> list[Run]:
 
 def _checked_run(path: Path, stored: tuple[Any, ...]) -> Run:
     number, *row, digest = stored
-    run = Run(path, number, *row, is_old=digest is None)
+    run = Run(path, number, *row, digest is None)
     if digest is not None and digest != row_digest(*row):
         raise damaged(f"The {run}", f"row {number} of the table runs does not match its digest")
     for value, type_ in zip(row, (str, str | None, float, str), strict=True):
@@ -322,10 +322,9 @@ def find_call(connection: sqlite3.Connection, run: Run, key: CallKey, nth: int |
     if nth is None:
         found = connection.execute(f"{_SELECT_CALLS} WHERE {_BY_KEY}", _by_key(run, key)).fetchone()
     else:
-        found = connection.execute(
-            f"{_SELECT_CALLS} WHERE run = ? AND agent_id = ? AND request_key = ? ORDER BY step, repeat LIMIT 1 OFFSET ?",
-            (run.number, key.agent_id, key.request_key, nth - 1),
-        ).fetchone()
+        which = "run = ? AND agent_id = ? AND request_key = ? ORDER BY step, repeat LIMIT 1 OFFSET ?"
+        values = (run.number, key.agent_id, key.request_key, nth - 1)
+        found = connection.execute(f"{_SELECT_CALLS} WHERE {which}", values).fetchone()
     return None if found is None else _checked_call(run, found)
 
 

@@ -9,7 +9,6 @@ import gc
 import itertools
 import os
 import queue
-import sqlite3
 import threading
 from collections import deque
 from pathlib import Path
