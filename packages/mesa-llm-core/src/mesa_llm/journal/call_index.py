@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mesa_llm.activation import current_origin
 from mesa_llm.clients import LLMRequest
@@ -19,8 +18,7 @@ _STEPS_KEPT = 3
 """For how many of its own steps an agent's requests are counted: the last one, and steps that nest it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallKey:
+class CallKey(NamedTuple):
     """What identifies a call in its run: `step`, `agent_id`, `request_key` and `repeat`; the rest is for people.
 
     Attributes:
@@ -83,23 +81,14 @@ class CallIndex:
         origin = current_origin()
         if origin is None:
             requests = self._outside
-            step, agent_id, agent_class, model_step, call = OUTSIDE, OUTSIDE, "", 0, requests.total() + 1
+            step, agent_id, call, model_step, agent_class = 0, OUTSIDE, requests.total() + 1, 0, ""
         else:
             self._check_model(origin.model)
             requests = self._requests_in(origin.agent_id, origin.step)
-            step, agent_id, agent_class = origin.step, origin.agent_id, origin.agent_class
-            model_step, call = origin.model_step, origin.call
+            step, agent_id, call = origin.step, origin.agent_id, origin.call
+            model_step, agent_class = origin.model_step, origin.agent_class
         requests[request_key] += 1
-        return CallKey(
-            step=step,
-            agent_id=agent_id,
-            request_key=request_key,
-            repeat=requests[request_key],
-            call=call,
-            model_step=model_step,
-            agent_class=agent_class,
-            texts=texts,
-        )
+        return CallKey(step, agent_id, request_key, requests[request_key], call, model_step, agent_class, texts)
 
     def _requests_in(self, agent_id: int, step: int) -> Counter[bytes]:
         steps = self._by_agent.setdefault(agent_id, {})
@@ -115,5 +104,5 @@ class CallIndex:
         elif self._model() is not model:
             raise JournalError(
                 f"Run {self._run!r} of {self._path} belongs to another {type(model).__name__}: two models in one run "
-                "could not be told apart. Give each model a JournaledClient of its own; they may share the file."
+                "cannot be distinguished. Give each model a JournaledClient of its own; they may share the file."
             )

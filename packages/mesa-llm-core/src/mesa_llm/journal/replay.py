@@ -73,7 +73,7 @@ class Replay:
         Raises:
             JournalError: if it is damaged, or is not found and another call of the run is damaged.
         """
-        nth = None
+        nth = 0
         if self.run.is_old:
             self._equal[key.agent_id, key.request_key] += 1
             nth = self._equal[key.agent_id, key.request_key]

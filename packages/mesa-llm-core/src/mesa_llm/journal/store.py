@@ -27,20 +27,6 @@ _SELECT_RUNS = f"SELECT id, {_RUN}, digest FROM runs"
 _RUNS_NAMED = 10
 """How many runs a message names."""
 
-_CALL = (
-    "run, step, agent_id, request_key, repeat, call, model_step, agent_class, request, "
-    "state, started, duration, outcome"
-)
-_SELECT_CALLS = f"SELECT id, {_CALL}, digest FROM calls"
-_BY_KEY = "run = :run AND step = :step AND agent_id = :agent_id AND request_key = :request_key AND repeat = :repeat"
-_BEGUN = (
-    ":run, :step, :agent_id, :request_key, :repeat, :call, :model_step, :agent_class, :request, "
-    "'started', :started, NULL, NULL"
-)
-_FINISHED = _CALL.replace("state", ":state").replace("duration", ":duration").replace("outcome", ":outcome")
-_TEXTS_KNOWN = 10_000
-"""How many texts are remembered as stored."""
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -150,7 +136,8 @@ def all_runs(connection: sqlite3.Connection, path: Path) -> list[Run]:
 
 def _checked_run(path: Path, stored: tuple[Any, ...]) -> Run:
     number, *row, digest = stored
-    run = Run(path, number, *row, digest is None)
+    name, copy_of, started, metadata = row
+    run = Run(path, number, name, copy_of, started, metadata, is_old=digest is None)
     if digest is not None and digest != row_digest(*row):
         raise damaged(f"The {run}", f"row {number} of the table runs does not match its digest")
     for value, type_ in zip(row, (str, str | None, float, str), strict=True):
@@ -178,69 +165,6 @@ def remove_if_empty(connection: sqlite3.Connection, run: Run) -> None:
     )
 
 
-def begin(run: Run, key: CallKey, known: set[bytes]) -> Write:
-    """Write that a call begins. Replaces what an interrupted run left under its key.
-
-    Args:
-        run: the run.
-        key: the call's key.
-        known: digests of texts that are stored; added to.
-    """
-    started = time.time()
-
-    def write(connection: sqlite3.Connection) -> None:
-        texts = [(text_digest(text), text) for text in key.texts]
-        new = [(digest, text) for digest, text in texts if digest not in known]
-        if new:
-            connection.executemany("INSERT INTO texts (digest, text) VALUES (?, ?) ON CONFLICT DO NOTHING", new)
-            if len(known) > _TEXTS_KNOWN:
-                known.clear()
-            known.update(digest for digest, _ in new)
-        connection.execute(
-            f"INSERT OR REPLACE INTO calls ({_CALL}, digest) VALUES ({_BEGUN}, row_digest({_BEGUN}))",
-            _by_key(run, key)
-            | {
-                "call": key.call,
-                "model_step": key.model_step,
-                "agent_class": key.agent_class,
-                "request": b"".join(digest for digest, _ in texts),
-                "started": started,
-            },
-        )
-
-    return write
-
-
-def finish(run: Run, key: CallKey, state: State, seconds: float, outcome: str | None = None) -> Write:
-    """Write the outcome of a call."""
-
-    def write(connection: sqlite3.Connection) -> None:
-        written = connection.execute(
-            f"UPDATE calls SET state = :state, duration = :duration, outcome = :outcome, "
-            f"digest = row_digest({_FINISHED}) WHERE {_BY_KEY}",
-            _by_key(run, key) | {"state": state, "duration": seconds, "outcome": outcome},
-        )
-        if written.rowcount != 1:
-            raise damaged(f"The {run}", f"the row of {key} is not there any more")
-
-    return write
-
-
-def forget(run: Run, key: CallKey) -> Write:
-    """Remove a call that has no outcome, such as one that an exhausted budget refused."""
-    return lambda connection: connection.execute(f"DELETE FROM calls WHERE {_BY_KEY}", _by_key(run, key))
-
-
-def _by_key(run: Run, key: CallKey) -> dict[str, Any]:
-    return {
-        "run": run.number,
-        "step": key.step,
-        "agent_id": key.agent_id,
-        "request_key": key.request_key,
-        "repeat": key.repeat,
-    }
-
-
 class StoredCall(NamedTuple):
     """A row of the table calls."""
 
@@ -266,23 +190,73 @@ class StoredCall(NamedTuple):
         return call_label(self.step, self.agent_class, self.agent_id, self.call)
 
     def response(self, run: Run) -> LLMResponse:
-        """The response of an answered call.
-
-        Raises:
-            JournalError: if it cannot be decoded.
-        """
+        """The response of an answered call; raises a `JournalError` if it cannot be decoded."""
         return decoded(response_from_json, self.outcome, lambda: f"The answer to call {self.label} in {run}")
 
     def error(self, run: Run) -> RecordedError:
-        """The error of a failed call.
-
-        Raises:
-            JournalError: if it cannot be decoded.
-        """
+        """The error of a failed call; raises a `JournalError` if it cannot be decoded."""
         return decoded(RecordedError.from_json, self.outcome, lambda: f"The error of call {self.label} in {run}")
 
 
 _TYPES = get_type_hints(StoredCall) | {"state": str}
+_FIELDS = StoredCall._fields[1:-1]
+"""The columns that the digest covers."""
+_CALL = ", ".join(_FIELDS)
+_VALUES = ", ".join(f":{name}" for name in _FIELDS)
+_FINISHED = ", ".join(f":{name}" if name in {"state", "duration", "outcome"} else name for name in _FIELDS)
+_SELECT_CALLS = f"SELECT id, {_CALL}, digest FROM calls"
+_SAME_REQUEST = "run = :run AND agent_id = :agent_id AND request_key = :request_key"
+_BY_KEY = f"{_SAME_REQUEST} AND step = :step AND repeat = :repeat"
+_TEXTS_KNOWN = 10_000
+"""How many texts are remembered as stored."""
+
+
+def begin(run: Run, key: CallKey, known: set[bytes]) -> Write:
+    """Write that a call begins. Replaces what an interrupted run left under its key.
+
+    Args:
+        run: the run.
+        key: the call's key.
+        known: digests of texts that are stored; added to.
+    """
+    begun = {"run": run.number, "state": "started", "started": time.time(), "duration": None, "outcome": None}
+
+    def write(connection: sqlite3.Connection) -> None:
+        texts = [(text_digest(text), text) for text in key.texts]
+        new = [(digest, text) for digest, text in texts if digest not in known]
+        if new:
+            connection.executemany("INSERT INTO texts (digest, text) VALUES (?, ?) ON CONFLICT DO NOTHING", new)
+            if len(known) > _TEXTS_KNOWN:
+                known.clear()
+            known.update(digest for digest, _ in new)
+        connection.execute(
+            f"INSERT OR REPLACE INTO calls ({_CALL}, digest) VALUES ({_VALUES}, row_digest({_VALUES}))",
+            key._asdict() | begun | {"request": b"".join(digest for digest, _ in texts)},
+        )
+
+    return write
+
+
+def finish(run: Run, key: CallKey, state: State, seconds: float, outcome: str | None = None) -> Write:
+    """Write the outcome of a call."""
+    finished = {"run": run.number, "state": state, "duration": seconds, "outcome": outcome}
+
+    def write(connection: sqlite3.Connection) -> None:
+        written = connection.execute(
+            f"UPDATE calls SET state = :state, duration = :duration, outcome = :outcome, "
+            f"digest = row_digest({_FINISHED}) WHERE {_BY_KEY}",
+            key._asdict() | finished,
+        )
+        if written.rowcount != 1:
+            raise damaged(f"The {run}", f"the row of {key} is not there any more")
+
+    return write
+
+
+def forget(run: Run, key: CallKey) -> Write:
+    """Remove a call that has no outcome, such as one that an exhausted budget refused."""
+    values = key._asdict() | {"run": run.number}
+    return lambda connection: connection.execute(f"DELETE FROM calls WHERE {_BY_KEY}", values)
 
 
 def _checked_call(run: Run, stored: tuple[Any, ...]) -> StoredCall:
@@ -306,25 +280,22 @@ def _damage_of(call: StoredCall) -> str | None:
     return None
 
 
-def find_call(connection: sqlite3.Connection, run: Run, key: CallKey, nth: int | None = None) -> StoredCall | None:
+def find_call(connection: sqlite3.Connection, run: Run, key: CallKey, nth: int) -> StoredCall | None:
     """The call that is recorded under a key.
 
     Args:
         connection: to the journal.
         run: the run.
         key: the key.
-        nth: in a run of version 1, whose steps are counted in another way: which of the agent's equal requests it is,
-            across all steps; from 1.
+        nth: the call's number among equal requests of the agent in the run; from 1. Finds calls in a run of version 1,
+            which counts steps in another way.
 
     Raises:
-        JournalError: if it is damaged.
+        JournalError: if the call is damaged.
     """
-    if nth is None:
-        found = connection.execute(f"{_SELECT_CALLS} WHERE {_BY_KEY}", _by_key(run, key)).fetchone()
-    else:
-        which = "run = ? AND agent_id = ? AND request_key = ? ORDER BY step, repeat LIMIT 1 OFFSET ?"
-        values = (run.number, key.agent_id, key.request_key, nth - 1)
-        found = connection.execute(f"{_SELECT_CALLS} WHERE {which}", values).fetchone()
+    which = f"{_SAME_REQUEST} ORDER BY step, repeat LIMIT 1 OFFSET :nth - 1" if run.is_old else _BY_KEY
+    values = key._asdict() | {"run": run.number, "nth": nth}
+    found = connection.execute(f"{_SELECT_CALLS} WHERE {which}", values).fetchone()
     return None if found is None else _checked_call(run, found)
 
 
@@ -361,20 +332,12 @@ def last_steps(connection: sqlite3.Connection, run: Run) -> dict[int, int]:
 
 def agents_called_after(connection: sqlite3.Connection, run: Run, call: StoredCall) -> bool:
     """Whether agents have made calls after a call."""
-    query = "SELECT EXISTS (SELECT 1 FROM calls WHERE run = ? AND id > ? AND agent_id > ?)"
-    (after,) = connection.execute(query, (run.number, call.id, OUTSIDE)).fetchone()
-    return bool(after)
+    query = "SELECT 1 FROM calls WHERE run = ? AND id > ? AND agent_id > ? LIMIT 1"
+    return connection.execute(query, (run.number, call.id, OUTSIDE)).fetchone() is not None
 
 
 def requests_in(connection: sqlite3.Connection, run: Run) -> Callable[[bytes, str], dict[str, Any]]:
-    """A function that reads the request of a call, and keeps the texts that it has just read.
-
-    It takes the request as it is stored and the call's label, for the `JournalError` if the request cannot be read.
-
-    Args:
-        connection: to the journal.
-        run: the run, for messages.
-    """
+    """A function that reads a request as it is stored, given its call's label for errors; it keeps the last texts."""
 
     @lru_cache(maxsize=1000)
     def text(digest: bytes) -> str:

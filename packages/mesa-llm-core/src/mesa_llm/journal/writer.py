@@ -6,11 +6,9 @@ import asyncio
 import atexit
 import contextlib
 import gc
-import itertools
 import os
 import queue
 import threading
-from collections import deque
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,12 +18,10 @@ from mesa_llm.errors import JournalError
 from mesa_llm.journal.schema import connect, hint
 from mesa_llm.journal.store import Run, Write, remove_if_empty
 
-type _Waiting = asyncio.Future[None] | None
+type _Queued = tuple[Write, asyncio.Future[None] | None]
 
 _BATCH = 500
 """The most writes in one transaction."""
-_LINGER = 0.005
-"""Seconds after which a write begins for which no call waits, so that it shares its commit with others."""
 _PATIENCE = 0.5
 """Seconds that a client which is just ending gets to release the run."""
 
@@ -53,10 +49,8 @@ class Writer:
         except BaseException:
             self._unlock()
             raise
-        self._writes: deque[tuple[Write, _Waiting]] = deque()
-        self._due: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._is_due = False  # saves waking the thread again and again
-        self._putting = threading.Lock()  # protects that no write comes after the last
+        self._writes: queue.SimpleQueue[_Queued | None] = queue.SimpleQueue()
+        self._putting = threading.Lock()  # protects that no write is queued after the end
         self._is_closed = False
         self._failure: JournalError | None = None
         self._is_raised = False
@@ -64,17 +58,23 @@ class Writer:
         _running.add(self)
         self._thread.start()
 
-    def put(self, write: Write) -> None:
-        """Write something soon, after all that was put before it. Called on an event loop.
+    def put(self, write: Write, done: asyncio.Future[None] | None = None) -> None:
+        """Write something soon, after all that was put before it.
 
         Args:
             write: called on the writer's thread; the commit follows.
+            done: of the transport loop; resolved after the commit.
 
         Raises:
             JournalError: if an earlier write has failed, or the writer is closed.
         """
-        if self._put(write, None):
-            asyncio.get_running_loop().call_later(_LINGER, self._wake_up)
+        with self._putting:
+            if self._failure is not None:
+                self._is_raised = True
+                raise JournalError(str(self._failure)) from self._failure
+            if self._is_closed:
+                raise JournalError(f"The journal {self._path} was closed. Make a new client to go on.")
+            self._writes.put((write, done))
 
     async def write(self, write: Write) -> None:
         """Write something, and wait until it is committed. The wait does not count toward `decide_timeout`.
@@ -85,11 +85,8 @@ class Writer:
         Raises:
             JournalError: if it cannot be written, or the writer is closed.
         """
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        self._put(write, done)
-        if not self._is_due:
-            loop.call_soon(self._wake_up)  # after those that are ready now: they write too
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.put(write, done)
         with queued():
             await done
 
@@ -97,7 +94,7 @@ class Writer:
         """Begin the end, after all that was put. Waits for nothing: the garbage collector may call it."""
         if not self._is_closed:
             self._is_closed = True
-            self._due.put(None)  # unlike an Event, this may interrupt itself
+            self._writes.put(None)  # unlike an Event, this may interrupt itself
 
     def close(self) -> None:
         """Wait until all is written and the run is released. A second time does nothing.
@@ -112,36 +109,20 @@ class Writer:
             self._is_raised = True
             raise self._failure
 
-    def _put(self, write: Write, done: _Waiting) -> bool:
-        """Returns whether it is the first of its batch."""
-        with self._putting:
-            if self._failure is not None:
-                self._is_raised = True
-                raise JournalError(str(self._failure)) from self._failure
-            if self._is_closed:
-                raise JournalError(f"The journal {self._path} was closed. Make a new client to go on.")
-            self._writes.append((write, done))
-            return len(self._writes) == 1
-
-    def _wake_up(self) -> None:
-        if not self._is_due:
-            self._is_due = True
-            self._due.put(None)
-
     def _write_all(self) -> None:
-        is_last = False
-        while not is_last:
-            self._due.get()
-            self._is_due = False
-            is_last = self._is_closed  # read before the writes: none comes after it is set
-            while self._writes:
-                self._commit([self._writes.popleft() for _ in range(min(len(self._writes), _BATCH))])
+        has_ended = False
+        while not has_ended:
+            batch = [self._writes.get()]
+            while len(batch) < _BATCH and not self._writes.empty():
+                batch.append(self._writes.get())
+            has_ended = None in batch
+            self._commit([write for write in batch if write is not None])
         self._commit([(lambda connection: remove_if_empty(connection, self._run), None)])
         self._connection.close()
         self._unlock()
         _running.discard(self)
 
-    def _commit(self, writes: list[tuple[Write, _Waiting]]) -> None:
+    def _commit(self, writes: list[_Queued]) -> None:
         if self._failure is None:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -155,9 +136,8 @@ class Writer:
                 self._failure.__cause__ = error
         waiting = [done for _, done in writes if done is not None]
         self._is_raised |= self._failure is not None and bool(waiting)
-        for loop, group in itertools.groupby(waiting, key=lambda done: done.get_loop()):
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_resolve, list(group), self._failure)
+        if waiting and not (loop := waiting[0].get_loop()).is_closed():  # of all: the transport loop
+            loop.call_soon_threadsafe(_resolve, waiting, self._failure)
 
     def _unlock(self) -> None:
         with contextlib.suppress(OSError):  # where an open file cannot be removed, it stays, empty
