@@ -14,8 +14,11 @@ Its modules:
 """
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
-from mesa_llm.journal.client import JournaledClient, JournalMode
-from mesa_llm.journal.journal import Journal, RecordedCall, RecordedRun
-from mesa_llm.journal.serialization import RecordedError
+from mesa_llm.journal.client import JournaledClient
+from mesa_llm.journal.client import JournalMode as JournalMode
+from mesa_llm.journal.journal import Journal
+from mesa_llm.journal.journal import RecordedCall as RecordedCall
+from mesa_llm.journal.journal import RecordedRun as RecordedRun
+from mesa_llm.journal.serialization import RecordedError as RecordedError
 
-__all__ = ["Journal", "JournalMode", "JournaledClient", "RecordedCall", "RecordedError", "RecordedRun"]
+__all__ = ["Journal", "JournaledClient"]

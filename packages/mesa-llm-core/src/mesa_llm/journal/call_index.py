@@ -55,12 +55,7 @@ def call_label(step: int, agent_class: str, agent_id: int, call: int) -> str:
 
 
 class CallIndex:
-    """Gives each call of one run its key. Used on the transport loop alone.
-
-    Args:
-        path: the journal, for messages.
-        run: the run's name, for messages.
-    """
+    """Gives each call of one run its key. Used on the transport loop alone."""
 
     def __init__(self, path: Path, run: str) -> None:
         self._path = path

@@ -8,7 +8,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, JournalError
@@ -19,17 +19,6 @@ from mesa_llm.journal.store import Run, create_run, find_run, names_of_runs
 
 type JournalMode = Literal["record", "replay", "resume", "off"]
 """What a journal does with calls; see `JournaledClient`."""
-
-
-class _Session(Protocol):
-    """A run that is open in this process."""
-
-    run: Run
-    replayed: int
-
-    async def complete(self, request: LLMRequest, inner: Any) -> LLMResponse: ...
-
-    def close(self) -> None: ...
 
 
 class JournaledClient(AsyncClient):
@@ -123,7 +112,7 @@ class JournaledClient(AsyncClient):
         self._is_copy = False
         self._copies = 0
         self._is_closed = False
-        self._session: _Session | None = None
+        self._session: Recording | Replay | None = None
         self._process = os.getpid()
         if mode != "off":
             self._session = self._open()
@@ -172,7 +161,7 @@ class JournaledClient(AsyncClient):
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _open(self) -> _Session:
+    def _open(self) -> Recording | Replay:
         connection = connect(self.path, create=self.mode == "record", read_only=self.mode == "replay")
         with contextlib.closing(connection), sqlite_errors(f"The journal {self.path} cannot be used"):
             run, is_new = self._find_or_create(connection)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import sqlite3
@@ -103,7 +102,8 @@ class Journal:
             JournalError: if the file does not exist, is not a journal, or is damaged.
         """
         with self._opened() as connection:
-            return _recorded(connection, store.all_runs(connection, self.path))
+            totals = store.totals(connection)
+            return tuple(_recorded(run, totals) for run in store.all_runs(connection, self.path))
 
     def run(self, name: str | None = None) -> RecordedRun:
         """One run.
@@ -115,8 +115,8 @@ class Journal:
             JournalError: if the file does not hold the run, or is damaged.
         """
         with self._opened() as connection:
-            (run,) = _recorded(connection, [store.find_run(connection, self.path, name)])
-            return run
+            run = store.find_run(connection, self.path, name)
+            return _recorded(run, store.totals(connection, run))
 
     def calls(self, run: str | None = None) -> Iterator[RecordedCall]:
         """The calls of a run, in the order in which they began. One at a time is in memory.
@@ -168,18 +168,16 @@ class Journal:
             yield connection
 
 
-def _recorded(connection: sqlite3.Connection, runs: list[Run]) -> tuple[RecordedRun, ...]:
-    totals = store.totals(connection)
-    recorded = []
-    for run in runs:
-        metadata = decoded(_metadata_from, run.metadata, functools.partial("The metadata of {}".format, run))
-        calls, steps = totals.get(run.number, (0, 0))
-        recorded.append(
-            RecordedRun(
-                name=run.name, started=run.started, metadata=metadata, copy_of=run.copy_of, calls=calls, steps=steps
-            )
-        )
-    return tuple(recorded)
+def _recorded(run: Run, totals: Mapping[int, tuple[int, int]]) -> RecordedRun:
+    calls, steps = totals.get(run.number, (0, 0))
+    return RecordedRun(
+        name=run.name,
+        started=run.started,
+        metadata=decoded(_metadata_from, run.metadata, lambda: f"The metadata of {run}"),
+        copy_of=run.copy_of,
+        calls=calls,
+        steps=steps,
+    )
 
 
 def _metadata_from(text: str) -> dict[str, Any]:

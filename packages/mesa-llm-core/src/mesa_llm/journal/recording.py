@@ -36,10 +36,6 @@ class _CallsOfStep:
 class Recording:
     """A run that is recorded.
 
-    Args:
-        path: the journal.
-        run: the run.
-
     Raises:
         JournalError: if another client writes the run.
     """
@@ -57,8 +53,9 @@ class Recording:
         self._tasks: set[asyncio.Task[Any] | None] = set()
         self._steps: weakref.WeakKeyDictionary[AgentStep, _CallsOfStep] = weakref.WeakKeyDictionary()
 
-    async def complete(self, request: LLMRequest, inner: LLMClient) -> LLMResponse:
+    async def complete(self, request: LLMRequest, inner: LLMClient | None) -> LLMResponse:
         """Have a call answered, and record it. Runs on the transport loop."""
+        assert inner is not None
         return await self.ask(self._index.next(request), request, inner)
 
     async def ask(self, key: CallKey, request: LLMRequest, inner: LLMClient) -> LLMResponse:
@@ -67,10 +64,6 @@ class Recording:
         Writes that the call begins, without waiting for the file, and its outcome, which is on disk before it returns
         or raises. If the timeout of the decision cancels the call, the timeout is its outcome; if the whole step is
         called off, the call has none.
-
-        Raises:
-            Exception: what the inner client raises.
-            JournalError: if the journal cannot be written.
         """
         turn = current_turn()
         self._writer.put(begin(self.run, key, self._known_texts))
@@ -139,12 +132,9 @@ class Recording:
             self._timed_out(calls.answered, error)
 
     def close(self) -> None:
-        """Write what is left to write, and release the run. A second time does nothing.
+        """Write what is left to write, and release the run. A second time does nothing. Raises as `Writer.close`.
 
         Happens by itself when nothing refers to the recording any more, and when the process ends.
-
-        Raises:
-            JournalError: if something could not be written, and no call has raised that.
         """
         if os.getpid() != self._process:  # a fork has neither the thread nor the lock
             return

@@ -33,12 +33,7 @@ _WIDTH = 120
 
 
 class Replay:
-    """A run that is replayed: the journal answers every call, or it raises.
-
-    Args:
-        path: the journal.
-        run: the run.
-    """
+    """A run that is replayed: every call is answered from the journal, or raises."""
 
     def __init__(self, path: Path, run: Run) -> None:
         self.run = run
@@ -54,13 +49,7 @@ class Replay:
         self._close = weakref.finalize(self, _close, self._connection, self._using, os.getpid())
 
     async def complete(self, request: LLMRequest, inner: LLMClient | None) -> LLMResponse:
-        """Answer a call as it was answered. Runs on the transport loop; `inner` is not asked.
-
-        Raises:
-            JournalMissError: if the call is not recorded, or has no outcome.
-            JournalError: if the record is damaged.
-            Exception: the outcome, if it is an error.
-        """
+        """Answer a call as it was answered. Runs on the transport loop; `inner` is not asked."""
         key = self._index.next(request)
         call = self._find(key)
         if call is None:
@@ -68,11 +57,7 @@ class Replay:
         return await self._again(key, request, call)
 
     def _find(self, key: CallKey) -> StoredCall | None:
-        """The call that is recorded under a key.
-
-        Raises:
-            JournalError: if it is damaged, or is not found and another call of the run is damaged.
-        """
+        """The call that is recorded under a key. If it is not found, all calls of the run are checked for damage."""
         nth = 0
         if self.run.is_old:
             self._equal[key.agent_id, key.request_key] += 1
@@ -85,13 +70,7 @@ class Replay:
         return call
 
     async def _again(self, key: CallKey, request: LLMRequest, call: StoredCall) -> LLMResponse:
-        """Return or raise the recorded outcome again.
-
-        Raises:
-            JournalMissError: if the call has no outcome.
-            JournalError: if the outcome cannot be decoded.
-            Exception: the outcome, if it is an error.
-        """
+        """Return or raise the recorded outcome again."""
         if call.state == "answered":
             response = call.response(self.run)
             self.replayed += 1
@@ -111,10 +90,7 @@ class Replay:
             return JournalMissError(_describe_miss(self._connection, self.run, key, request, call))
 
     def close(self) -> None:
-        """Close the file. A second time does nothing.
-
-        Happens by itself when nothing refers to the replay any more, and when the process ends.
-        """
+        """Close the file. A second time does nothing. Happens by itself, as in `JournaledClient.close`."""
         self._close()
 
 
@@ -125,20 +101,10 @@ def _close(connection: sqlite3.Connection, using: threading.Lock, process: int) 
 
 
 class Resumption(Replay):
-    """A run that goes on where it was interrupted.
+    """A run that goes on where it was interrupted; `JournaledClient` says which calls are asked.
 
-    Recorded answers are given again, and calls that were in flight are asked again. The rest depends on whether the run
-    had gone on:
-
-    - In a step that the model or the agent had left behind, the model must make the same calls: a failure is raised
-      again, and a request that is not recorded is an error, since what follows it in the journal would belong to
-      another run.
-    - In the last recorded step, failures and requests that are not recorded are asked: the run was interrupted within
-      it.
-
-    Args:
-        path: the journal.
-        run: the run.
+    In a step that the run had left behind, the model must make the recorded calls again: what follows in the journal
+    depends on them.
 
     Raises:
         JournalError: if another client writes the run, or an earlier version recorded it.
@@ -154,7 +120,7 @@ class Resumption(Replay):
         try:
             super().__init__(path, run)
             with sqlite_errors(f"The {run} cannot be used"):
-                _, self._last_model_step = store.totals(self._connection).get(run.number, (0, 0))
+                _, self._last_model_step = store.totals(self._connection, run).get(run.number, (0, 0))
                 self._last_steps = store.last_steps(self._connection, run)
         except BaseException:
             self._recording.close()
@@ -204,15 +170,11 @@ _UNANSWERED: dict[State, str] = {
 def _describe_miss(
     connection: sqlite3.Connection, run: Run, key: CallKey, request: LLMRequest, call: StoredCall | None
 ) -> str:
-    """The message for a call that cannot be replayed.
-
-    Returns:
-        One line; if nothing is recorded under the key, followed by a unified diff to the nearest recorded request.
-    """
+    """The message for a call without an outcome (`call`), or without a record: with a diff to the nearest request."""
     if call is not None:
         return f"{key} {_UNANSWERED[call.state]}, in {run}."
     missing = f"{key} is not recorded in {run}"
-    _, last = store.totals(connection).get(run.number, (0, 0))
+    _, last = store.totals(connection, run).get(run.number, (0, 0))
     if key.model_step > last > 0:
         missing += f", which ends with step {last}"
     found = _nearest(connection, run, key, request)

@@ -69,14 +69,15 @@ _UPGRADED_VIEWS = (
 """Shows tables of version 1 as tables of version 2, and leaves the file unchanged."""
 
 _DAMAGED = "Restore the file from a copy, or record the run again."
-_WRITABLE = "Give another file, or a folder that can be written to."
-_HELD = "Another process holds it: try again when that one has ended."
 _HINTS = {
-    sqlite3.SQLITE_BUSY: _HELD,
-    sqlite3.SQLITE_LOCKED: _HELD,
-    sqlite3.SQLITE_CANTOPEN: _WRITABLE,
-    sqlite3.SQLITE_PERM: _WRITABLE,
-    sqlite3.SQLITE_READONLY: _WRITABLE,
+    **dict.fromkeys(
+        (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
+        "Another process holds it: try again when that one has ended.",
+    ),
+    **dict.fromkeys(
+        (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY),
+        "Give another file, or a folder that can be written to.",
+    ),
     sqlite3.SQLITE_FULL: "Free space on the disk, then go on with mode='resume'.",
     sqlite3.SQLITE_IOERR: "Check the disk, then go on with mode='resume'.",
     sqlite3.SQLITE_NOTADB: "Give another file, or restore this one from a copy.",
@@ -91,22 +92,13 @@ def hint(error: Exception) -> str:
 
 
 def damaged(what: str, why: object) -> JournalError:
-    """The error of a journal whose contents differ from what was recorded.
-
-    Args:
-        what: the damaged part, with its run and its file; begins the message.
-        why: what shows the damage.
-    """
+    """The error of a journal of which a part (`what`, with its run and its file) is not as it was recorded."""
     return JournalError(f"{what} is damaged: {why}. {_DAMAGED}")
 
 
 @contextlib.contextmanager
 def sqlite_errors(message: str) -> Iterator[None]:
-    """Raise errors of SQLite as `JournalError`.
-
-    Args:
-        message: what cannot be done, and to which file; begins the error's message.
-    """
+    """Raise errors of SQLite as `JournalError`, which says what cannot be done (`message`), why, and the way out."""
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the second where the damage is in SQLite's own message
@@ -114,16 +106,7 @@ def sqlite_errors(message: str) -> Iterator[None]:
 
 
 def decoded[Value](decode: Callable[[Any], Value], stored: object, what: Callable[[], str]) -> Value:
-    """Decode a value from the file.
-
-    Args:
-        decode: decodes it.
-        stored: the value as it is stored.
-        what: names the value, with its run and its file.
-
-    Raises:
-        JournalError: if `decode` raises anything.
-    """
+    """Decode a value as it is stored; whatever `decode` raises becomes a `JournalError` that names the value."""
     try:
         return decode(stored)
     except Exception as error:
@@ -131,12 +114,9 @@ def decoded[Value](decode: Callable[[Any], Value], stored: object, what: Callabl
 
 
 def row_digest(*values: int | float | str | bytes | None) -> bytes:
-    """The digest of a row, which the row carries. Also a function in SQL.
+    """The digest of a row's columns but its id, in their order. The row carries it. Also a function in SQL.
 
     It detects damage. It does not detect somebody who changes a row and its digest.
-
-    Args:
-        values: all columns of the row but its id, in their order.
     """
     return hashlib.blake2b(ascii(values).encode(), digest_size=DIGEST_SIZE).digest()
 
@@ -254,24 +234,22 @@ def _upgrade(connection: sqlite3.Connection, *, read_only: bool) -> None:
         connection.execute("PRAGMA temp_store = MEMORY")
         for view in _UPGRADED_VIEWS:
             connection.execute(view)
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    with connection:  # commits, or rolls back
-        if _number(connection, "user_version") < VERSION:  # unless another process was faster
-            for change in _UPGRADE:
-                connection.execute(change)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+    else:
+        _change(connection, lambda: _number(connection, "user_version") < VERSION, *_UPGRADE)
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
+    _change(connection, lambda: _is_empty(connection), *_TABLES, f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _change(connection: sqlite3.Connection, is_due: Callable[[], bool], *statements: str) -> None:
+    """Make tables those of this version, unless another process was faster."""
     connection.execute("BEGIN IMMEDIATE")
     with connection:  # commits, or rolls back
-        if _is_empty(connection):  # unless another process was faster
-            for table in _TABLES:
-                connection.execute(table)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+        if is_due():
+            for statement in (*statements, f"PRAGMA user_version = {VERSION}"):
+                connection.execute(statement)
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:

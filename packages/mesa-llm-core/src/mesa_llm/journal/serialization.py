@@ -50,12 +50,7 @@ def text_digest(text: str) -> bytes:
 
 
 def request_from(stored: bytes, look_up: Callable[[bytes], str]) -> dict[str, Any]:
-    """A request as JSON of the chat completions API.
-
-    Args:
-        stored: the digests of its texts.
-        look_up: gives a text for its digest.
-    """
+    """A request as JSON of the chat completions API, from the digests of its texts as they are stored."""
     digests = [stored[start : start + DIGEST_SIZE] for start in range(0, len(stored), DIGEST_SIZE)]
     body, *messages = (json.loads(look_up(digest)) for digest in digests)
     return {"model": body["model"], "messages": messages, **body}
@@ -132,11 +127,7 @@ class RecordedError:
 
     @classmethod
     def of(cls, error: BaseException) -> Self | None:
-        """An error as it is recorded; `None` for one that is not an outcome of a call, such as a programming error.
-
-        Args:
-            error: what a client raised.
-        """
+        """An error as it is recorded; `None` for one that is not an outcome of a call, such as a programming error."""
         details: dict[str, Any] = {}
         if isinstance(error, ModelCallError):
             details = {name: getattr(error, name) for name in _DETAILS}
@@ -149,11 +140,7 @@ class RecordedError:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The error that `as_json` wrote.
-
-        Args:
-            text: the JSON.
-        """
+        """The error that `as_json` wrote."""
         return cls(**json.loads(text))
 
     def as_json(self) -> str:

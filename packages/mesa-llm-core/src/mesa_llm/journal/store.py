@@ -30,17 +30,7 @@ _RUNS_NAMED = 10
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A row of the table runs.
-
-    Attributes:
-        path: the journal.
-        number: its id.
-        name: its name.
-        copy_of: the name of the run whose model was copied.
-        started: when it began, in seconds since the epoch.
-        metadata: what the caller gave, as JSON.
-        is_old: whether version 1 recorded it, which counts the steps of a set of agents.
-    """
+    """A row of the table runs."""
 
     path: Path
     number: int
@@ -49,6 +39,7 @@ class Run:
     started: float
     metadata: str
     is_old: bool = False
+    """Whether version 1 recorded it, which counts the steps of a set of agents."""
 
     def __str__(self) -> str:
         return f"run {self.name!r} of {self.path}"
@@ -62,14 +53,7 @@ def create_run(
     copy_of: str | None = None,
     metadata: Mapping[str, Any],
 ) -> Run:
-    """Create a run.
-
-    Args:
-        connection: to the journal.
-        path: the journal, for messages.
-        names: the run gets the first of these names that is free; by default the next number.
-        copy_of: the run that it is a copy of.
-        metadata: kept with it.
+    """Create a run, with the first of some names that is free; by default with the next number.
 
     Raises:
         ConfigurationError: if the metadata cannot be written as JSON.
@@ -212,13 +196,7 @@ _TEXTS_KNOWN = 10_000
 
 
 def begin(run: Run, key: CallKey, known: set[bytes]) -> Write:
-    """Write that a call begins. Replaces what an interrupted run left under its key.
-
-    Args:
-        run: the run.
-        key: the call's key.
-        known: digests of texts that are stored; added to.
-    """
+    """Write that a call begins, and its texts that are not `known`. Replaces what an interrupted run left there."""
     begun = {"run": run.number, "state": "started", "started": time.time(), "duration": None, "outcome": None}
 
     def write(connection: sqlite3.Connection) -> None:
@@ -281,14 +259,7 @@ def _damage_of(call: StoredCall) -> str | None:
 
 
 def find_call(connection: sqlite3.Connection, run: Run, key: CallKey, nth: int) -> StoredCall | None:
-    """The call that is recorded under a key.
-
-    Args:
-        connection: to the journal.
-        run: the run.
-        key: the key.
-        nth: the call's number among equal requests of the agent in the run; from 1. Finds calls in a run of version 1,
-            which counts steps in another way.
+    """The call that is recorded under a key. In a run of version 1, the `nth` of the agent's equal requests, from 1.
 
     Raises:
         JournalError: if the call is damaged.
@@ -317,10 +288,12 @@ def all_calls(connection: sqlite3.Connection, run: Run) -> Iterator[StoredCall]:
             raise damaged(f"The {run}", f"{n_read} calls can be read, and its index has {indexed}")
 
 
-def totals(connection: sqlite3.Connection) -> dict[int, tuple[int, int]]:
-    """By each run's number, how many calls it has, and the last step of the model among them. Counts the rows."""
-    query = "SELECT run, count(*), max(model_step) FROM calls NOT INDEXED GROUP BY run"
-    return {number: (calls, last) for number, calls, last in connection.execute(query)}
+def totals(connection: sqlite3.Connection, run: Run | None = None) -> dict[int, tuple[int, int]]:
+    """By each run's number, or by that of one run: how many calls it has, and the last step of the model among them."""
+    # Counts the rows themselves, whatever an index says.
+    query = "SELECT run, count(*), max(model_step) FROM calls NOT INDEXED WHERE :run IS NULL OR run = :run GROUP BY run"
+    rows = connection.execute(query, {"run": None if run is None else run.number})
+    return {number: (calls, last_model_step) for number, calls, last_model_step in rows}
 
 
 def last_steps(connection: sqlite3.Connection, run: Run) -> dict[int, int]:

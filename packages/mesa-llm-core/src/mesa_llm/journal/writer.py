@@ -32,10 +32,6 @@ class Writer:
     While one batch is being committed the next one gathers, so the more calls there are at the same time, the more of
     them share a commit.
 
-    Args:
-        path: the journal.
-        run: the run.
-
     Raises:
         JournalError: if another client writes the run, or the file cannot be opened.
     """
@@ -59,11 +55,7 @@ class Writer:
         self._thread.start()
 
     def put(self, write: Write, done: asyncio.Future[None] | None = None) -> None:
-        """Write something soon, after all that was put before it.
-
-        Args:
-            write: called on the writer's thread; the commit follows.
-            done: of the transport loop; resolved after the commit.
+        """Write something soon, after all that was put before it; `done` is resolved after the commit.
 
         Raises:
             JournalError: if an earlier write has failed, or the writer is closed.
@@ -77,14 +69,7 @@ class Writer:
             self._writes.put((write, done))
 
     async def write(self, write: Write) -> None:
-        """Write something, and wait until it is committed. The wait does not count toward `decide_timeout`.
-
-        Args:
-            write: called on the writer's thread; the commit follows.
-
-        Raises:
-            JournalError: if it cannot be written, or the writer is closed.
-        """
+        """Write something, and wait for the commit, which does not count toward `decide_timeout`. Raises as `put`."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.put(write, done)
         with queued():
