@@ -114,7 +114,7 @@ class Resumption(Replay):
         if run.is_old:
             raise JournalError(
                 f"The {run} was recorded by an earlier version, which counted steps in another way, so it cannot be "
-                "gone on with. Replay it (mode='replay'), or record a new run."
+                "resumed. Replay it (mode='replay'), or record a new run."
             )
         self._recording = Recording(path, run)
         try:
@@ -162,7 +162,7 @@ _NEIGHBOURHOODS = (
     ("of the run", "1"),
 )
 _UNANSWERED: dict[State, str] = {
-    "started": "was in flight when the run was broken off, and has no answer",
+    "started": "was in flight when the run was interrupted, and has no answer",
     "cancelled": "was cancelled by the agent itself, and has no answer",
 }
 

@@ -85,7 +85,7 @@ _HINTS = {
 
 
 def hint(error: Exception) -> str:
-    """What the user can do about an error that `sqlite3` raised; without a code for its cause, the file is damaged."""
+    """What the user can do about an error that `sqlite3` raised; one without a code listed here means damage."""
     if isinstance(error, sqlite3.ProgrammingError):  # used after it was closed
         return "Make a new client to go on."
     return _HINTS.get(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF, _DAMAGED)
