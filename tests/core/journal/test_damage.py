@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mesa_llm.errors import JournalError
-from mesa_llm.journal import Journal, JournaledClient, recording, schema, store
+from mesa_llm.journal import Journal, JournaledClient, recording, schema, store, writer
+from mesa_llm.journal import replay as replay_module
 from mesa_llm.testing import ScriptedLLM
 
 STEPS = 2
@@ -334,6 +335,25 @@ def test_a_file_that_is_closed_while_a_call_is_looked_up(path):
             JournalError, match=r"run\.db cannot be used: .* closed database\. Make a new client to go on"
         ):
             client.generate(REQUEST)
+
+
+def test_a_run_that_cannot_be_resumed_leaves_no_connection_open(recorded, monkeypatch):
+    connections = []
+
+    def connect(*args, **kwargs):
+        connections.append(schema.connect(*args, **kwargs))
+        return connections[-1]
+
+    for module in (replay_module, writer):
+        monkeypatch.setattr(module, "connect", connect)
+    recorded.write(recorded.whole)
+    zeros_in("calls")(recorded.path)
+    with pytest.raises(JournalError, match="malformed"):
+        JournaledClient(ScriptedLLM(digest), recorded.path, mode="resume", run="1")
+    assert len(connections) == 2
+    for connection in connections:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 def test_a_call_whose_row_disappears_while_it_is_asked_is_not_handed_out(path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import json
 import os
@@ -116,15 +117,15 @@ class Resumption(Replay):
                 f"The {run} was recorded by an earlier version, which counted steps in another way, so it cannot be "
                 "resumed. Replay it (mode='replay'), or record a new run."
             )
-        self._recording = Recording(path, run)
-        try:
+        with contextlib.ExitStack() as on_error:
+            self._recording = Recording(path, run)
+            on_error.callback(self._recording.close)
             super().__init__(path, run)
+            on_error.callback(super().close)
             with sqlite_errors(f"The {run} cannot be used"):
                 _, self._last_model_step = store.totals(self._connection, run).get(run.number, (0, 0))
                 self._last_steps = store.last_steps(self._connection, run)
-        except BaseException:
-            self._recording.close()
-            raise
+            on_error.pop_all()
 
     async def complete(self, request: LLMRequest, inner: LLMClient | None) -> LLMResponse:
         """Answer a call from the journal, or have it answered and record it. Runs on the transport loop."""
