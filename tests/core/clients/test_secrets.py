@@ -22,7 +22,7 @@ from mesa_llm.clients.providers import direct_settings
 from mesa_llm.errors import ConfigurationError, ModelCallError, UnknownModelError
 from mesa_llm.errors.shown_text import for_people, is_control, masked_address, printable
 from mesa_llm.journal import JournaledClient
-from mesa_llm.journal.outcomes import RecordedError
+from mesa_llm.journal.serialization import RecordedError
 from mesa_llm.module_llm import connect
 from mesa_llm.parallel_stepping import ParallelStepError, chrome_trace, enable_automatic_parallel_stepping
 from mesa_llm.recording import SimulationRecorder

@@ -13,7 +13,7 @@ from helpers.journals import REQUEST, Reporting, as_version_1, state_of
 from helpers.speakers import digest
 
 from mesa_llm.errors import JournalError, JournalMissError, RateLimitedError
-from mesa_llm.journal import Journal, JournaledClient, recording, schema
+from mesa_llm.journal import Journal, JournaledClient, schema, writer
 from mesa_llm.testing import ScriptedLLM
 
 
@@ -130,7 +130,7 @@ def test_an_error_that_cannot_be_raised_again(path):
     as_version_1(path)
     execute(path, "UPDATE calls SET outcome = replace(outcome, 'is_transient', 'is')")
     with JournaledClient(None, path, mode="replay") as client:
-        with pytest.raises(JournalError, match=r"The error of Call 1 .* is damaged: TypeError"):
+        with pytest.raises(JournalError, match=r"The error of call 1 .* is damaged: TypeError"):
             client.generate(REQUEST)
         assert client.replayed == 0
 
@@ -229,7 +229,7 @@ def test_a_disk_that_is_full(path, monkeypatch):
         return connection
 
     with monkeypatch.context() as patch:
-        patch.setattr(recording, "connect", connect)
+        patch.setattr(writer, "connect", connect)
         client, answers = JournaledClient(ScriptedLLM(lambda request: "hello " * 300), path), []
         with pytest.raises(JournalError, match=r"run\.db cannot be written any more: .* full\. Free space on the disk"):
             answers.extend(map(client.generate, itertools.repeat(REQUEST)))

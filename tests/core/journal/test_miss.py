@@ -82,6 +82,15 @@ Call 1 outside of agents' steps is not recorded in run '1' of run.db. The neares
 """)
 
 
+def test_tools_in_a_form_that_only_the_provider_knows(path):
+    def searching(where):
+        return ask("Look it up.", options={"tools": [{"type": "web_search", "in": where}]})
+
+    record(path, searching("news"))
+    text = missed(path, searching("books"))
+    assert '-tool: {"in": "news", "type": "web_search"}\n+tool: {"in": "books", "type": "web_search"}' in text
+
+
 def test_a_long_line_is_broken_up_and_a_long_diff_is_cut(path):
     numbers = {f"agent {n}": n for n in range(300)}
     record(path, ask(str(numbers)))
@@ -111,7 +120,7 @@ def test_what_was_in_flight_has_no_answer(path):
         with pytest.raises(TimeoutError):
             wait_for(call, until=lambda: list(Journal(path).calls()))
     assert missed(path, REQUEST) == snapshot(
-        "Call 1 outside of agents' steps was in flight when the run was broken off, and has no answer, in run '1' of run.db."
+        "Call 1 outside of agents' steps was in flight when the run was interrupted, and has no answer, in run '1' of run.db."
     )
 
 

@@ -25,7 +25,7 @@ from mesa_llm.errors import (
     ModelCallError,
     RateLimitedError,
 )
-from mesa_llm.journal import Journal, JournaledClient, RecordedError, contents, outcomes
+from mesa_llm.journal import Journal, JournaledClient, serialization
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
 
@@ -55,11 +55,12 @@ REQUESTS = st.builds(
 
 @given(REQUESTS)
 def test_a_request_is_stored_in_parts_and_put_together_again(request):
-    stored = contents.contents_of(request)
-    assert stored.key.hex() == request_key(request)
-    by_digest = {contents.digest_of(text): text for text in stored.texts}
-    digests = b"".join(contents.digest_of(text) for text in stored.texts)
-    assert contents.request_from(digests, by_digest.__getitem__) == json.loads(json.dumps(request.as_dict()))
+    key, texts = serialization.texts_of(request)
+    assert key.hex() == request_key(request)
+    by_digest = {serialization.text_digest(text): text for text in texts}
+    assert serialization.request_from(
+        b"".join(map(serialization.text_digest, texts)), by_digest.__getitem__
+    ) == json.loads(json.dumps(request.as_dict()))
 
 
 @given(
@@ -76,8 +77,8 @@ def test_a_request_is_stored_in_parts_and_put_together_again(request):
     )
 )
 def test_a_response_is_read_as_it_was_written(response):
-    text = outcomes.response_to_json(response)
-    assert outcomes.response_from_json(text) == response
+    text = serialization.response_to_json(response)
+    assert serialization.response_from_json(text) == response
     assert text.isascii()  # SQLite takes no half surrogate pairs
 
 
@@ -107,8 +108,8 @@ RECORDED = [
 
 @pytest.mark.parametrize(("error", "as_kind"), RECORDED, ids=[type(error).__name__ for error, _ in RECORDED])
 def test_an_outcome_that_is_an_error_is_raised_as_what_it_was(error, as_kind):
-    recorded = RecordedError.of(error)
-    again = RecordedError.from_json(recorded.as_json()).exception()
+    recorded = serialization.RecordedError.of(error)
+    again = serialization.RecordedError.from_json(recorded.as_json()).exception()
     assert type(again) is as_kind
     assert str(again) == str(error)
     assert {name: getattr(again, name) for name in vars(error)} == vars(error)
@@ -117,7 +118,7 @@ def test_an_outcome_that_is_an_error_is_raised_as_what_it_was(error, as_kind):
 def test_every_error_of_a_model_can_be_recorded():
     for error in vars(mesa_llm.errors).values():
         if isinstance(error, type) and issubclass(error, ModelCallError | DecisionError):
-            assert type(RecordedError.of(error("text")).exception()) is error
+            assert type(serialization.RecordedError.of(error("text")).exception()) is error
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,24 @@
-"""A record of every model call in one file: replay a run without a network, or resume one that broke off.
+"""A record of every model call in one file: replay a run without a network, or resume an interrupted one.
 
 Its modules:
 
-    client       JournaledClient: the client that agents use
-    recording    asks, and records what comes of it before it is handed out
-    replay       answers from the journal
-    resumption   goes on with a run that was broken off
-    places       where in a run a call belongs: what it is found by
-    journal      Journal: reads what has been recorded
-    nearest      what a replay misses, beside what was recorded nearest to it
-    timeouts     agents whose time was up after their answer had been recorded
-    outcomes     responses and errors as JSON
-    contents     requests as texts that are stored once
-    calls        the calls of a run in the file
-    runs         the runs in the file
-    schema       the file
-    damage       what is said of a file that is damaged
-    writer       writes on a thread of its own
-    run_lock     one writer for a run
+    client         JournaledClient: the client that agents use, and its modes
+    recording      asks, and records the outcome before it hands it out; timeouts
+    replay         answers from the journal; resumes a run; shows the nearest request to one that is not recorded
+    call_index     call keys: what identifies a call in its run
+    journal        Journal: reads what has been recorded
+    serialization  requests, responses and errors as the texts that the file holds
+    store          runs and calls in the file: written, found, checked and read
+    schema         the file: opened, checked and upgraded; its errors
+    writer         a run's lock, and the thread that writes it
 """
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
-from mesa_llm.journal.calls import RecordedCall
-from mesa_llm.journal.client import JournaledClient, JournalMode
+from mesa_llm.journal.client import JournaledClient
+from mesa_llm.journal.client import JournalMode as JournalMode
 from mesa_llm.journal.journal import Journal
-from mesa_llm.journal.outcomes import RecordedError
-from mesa_llm.journal.runs import RecordedRun
+from mesa_llm.journal.journal import RecordedCall as RecordedCall
+from mesa_llm.journal.journal import RecordedRun as RecordedRun
+from mesa_llm.journal.serialization import RecordedError as RecordedError
 
-__all__ = ["Journal", "JournalMode", "JournaledClient", "RecordedCall", "RecordedError", "RecordedRun"]
+__all__ = ["Journal", "JournaledClient"]

@@ -1,4 +1,4 @@
-"""A client that records what another one answers, or answers in its place from what was recorded."""
+"""A client that records what another client answers, or answers in its place from the record."""
 
 from __future__ import annotations
 
@@ -8,68 +8,54 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, JournalError
-from mesa_llm.journal.damage import reading
 from mesa_llm.journal.recording import Recording
-from mesa_llm.journal.replay import Replay
-from mesa_llm.journal.resumption import Resumption
-from mesa_llm.journal.runs import RunId, create_run, find_run, names_of_runs
-from mesa_llm.journal.schema import connect
+from mesa_llm.journal.replay import Replay, Resumption
+from mesa_llm.journal.schema import connect, sqlite_errors
+from mesa_llm.journal.store import Run, create_run, find_run, names_of_runs
 
 type JournalMode = Literal["record", "replay", "resume", "off"]
 """What a journal does with calls; see `JournaledClient`."""
 
 
-class _Session(Protocol):
-    """A run that is open in this process."""
-
-    run: RunId
-
-    @property
-    def replayed(self) -> int: ...
-
-    async def complete(self, request: LLMRequest, inner: Any) -> LLMResponse: ...
-
-    def close(self) -> None: ...
-
-
 class JournaledClient(AsyncClient):
-    """Records each call and its outcome in a file, so that the run can be replayed, or resumed if it breaks off.
+    """Records each call and its outcome in a file, so that the run can be replayed, or resumed if it is interrupted.
 
-    A call has an identity: the agent, which of that agent's own steps it is, the request, and which of equal requests
-    of that step. So it does not matter in which order answers come, nor who steps the agents: what was recorded in
-    parallel is replayed by Mesa alone, and the other way round, as far as the requests are the same.
+    A call is identified by the agent, which of that agent's own steps it is, the request, and its number among equal
+    requests of that step. So neither the order of the answers matters, nor who steps the agents: Mesa alone replays
+    what was recorded in parallel, and the other way round, wherever the requests are the same.
 
-    It belongs outside of all other clients: retries and limits are not to be replayed, only what came of them.
+    Put it around all other clients: only the outcome of retries and limits is to be replayed.
 
     `record`
         asks the inner client, in a new run. An answer is on disk before the agent has it.
     `replay`
-        asks nobody. Failures and timeouts are raised again. What is not recorded is a `JournalMissError`, which shows
-        the nearest recorded request; a parallel step raises it whatever its `on_error` says.
+        asks no model. Failures and timeouts are raised again. A request that is not recorded raises a
+        `JournalMissError`, which shows the nearest recorded request; a parallel step raises it whatever its `on_error`
+        says.
     `resume`
-        gives what is recorded, and asks the inner client from where the run was broken off, in the same run. A call
-        that was in flight then is asked again. In a step that the model, or the agent, had left behind, a failure is
-        raised again, and a request that is not recorded is a `JournalMissError`, as in `replay`: the model is not the
-        same. In the last recorded step of the model both are asked.
+        gives recorded answers, and asks the inner client from where the run was interrupted, in the same run. A call
+        that was in flight is asked again. In a step that the model, or the agent, had left behind, a failure is raised
+        again, and a request that is not recorded raises a `JournalMissError`, as in `replay`: the model has changed. In
+        the last recorded step of the model both are asked.
     `off`
         asks the inner client, and touches no file.
 
     Outcomes are answers, errors of the model (`ModelCallError`, `DecisionError`) and of the system (`OSError`), and the
-    timeout of a decision, at its last call. An exhausted budget, a wrong configuration and programming errors are none.
-    A call that its agent has cancelled waits in a replay until it is cancelled again.
+    timeout of a decision, at its last call. An exhausted budget, a wrong configuration and programming errors are not
+    recorded. A call that its agent cancelled waits in a replay until it is cancelled again.
 
-    A run belongs to one Mesa model. A copied or unpickled client, as a copied model has, and one in a forked process,
-    goes on in a run of its own, named after the first one: `1.1`, `1.2`. The same copies find the same runs when they
-    are replayed or resumed; a copy without a run of its own replays the first one.
+    A run belongs to one Mesa model. A copied or unpickled client, as a copied model has, and a client in a forked
+    process record a run of their own, named after the first one: `1.1`, `1.2`. Replayed or resumed, the same copies
+    find the same runs; a copy without a run of its own replays the first one.
 
-    The file takes any number of runs, also from several processes at once; a run has one writer at a time. It is an
+    The file holds any number of runs, also from several processes at once; a run has one writer at a time. It is an
     SQLite database in WAL mode: recorded calls survive the end of the process, however it ends. Each row carries a
-    digest; a row that does not match it is a `JournalError`, and so is a file that cannot be read. Rows written by
-    versions without digests are read without this check.
+    digest; a row that does not match it raises a `JournalError`, and so does a file that cannot be read. Rows written
+    by versions without digests are read without this check.
 
     ```python
     from pathlib import Path
@@ -89,17 +75,17 @@ class JournaledClient(AsyncClient):
     ```
 
     Args:
-        inner: the client that answers. `None` if nobody is to be
-            asked, in mode `replay`.
-        path: the file; made in mode `record` if it is not there.
+        inner: the client that answers. `None` is enough in mode
+            `replay`.
+        path: the file; created in mode `record` if it does not exist.
         mode: see above.
         run: the run's name. By default a new number in mode `record`, and the newest run otherwise.
-        metadata: kept with a new run: what is needed to make the model again, such as its seed. As JSON.
+        metadata: kept with a new run, as JSON: what is needed to build the model again, such as its seed.
 
     Raises:
         ConfigurationError: if mode, inner client, run or metadata cannot work.
-        JournalError: if the file is no journal, is damaged or cannot be used, or the run is not there, taken, or being
-            written.
+        JournalError: if the file is not a journal, is damaged or cannot be used, or if the run is not in it, its name
+            is taken, or another client writes it.
     """
 
     def __init__(
@@ -122,18 +108,18 @@ class JournaledClient(AsyncClient):
         self.mode = mode
         self._metadata = dict(metadata or {})
         self._runs: tuple[str, ...] = () if run is None else (run,)
-        """The run's name, and before it those of the runs that it is a copy of."""
+        """The names of the run that was copied, of its copy, and so on to this run."""
         self._is_copy = False
         self._copies = 0
         self._is_closed = False
-        self._session: _Session | None = None
+        self._session: Recording | Replay | None = None
         self._process = os.getpid()
         if mode != "off":
             self._session = self._open()
 
     @property
     def run(self) -> str | None:
-        """The name of the run; `None` if there is none yet, as in mode `off`."""
+        """The name of the run; `None` in mode `off`, and in a copy before its first call."""
         return self._session.run.name if self._session is not None else None
 
     @property
@@ -145,7 +131,7 @@ class JournaledClient(AsyncClient):
         """Answer a request as the mode says. Runs on the transport loop.
 
         Raises:
-            JournalMissError: if it is to be replayed, and is not recorded.
+            JournalMissError: if the request must be recorded, and is not.
             JournalError: if the journal is damaged, cannot be read or written, or the call comes from a second model.
             Exception: what the inner client raises.
         """
@@ -163,7 +149,7 @@ class JournaledClient(AsyncClient):
     def close(self) -> None:
         """Write what is left to write, and close the file. Calls after that are errors.
 
-        Happens by itself when nobody refers to the client any more, and when the process ends.
+        Happens by itself when nothing refers to the client any more, and when the process ends.
         """
         self._is_closed = self.mode != "off"
         if self._session is not None:
@@ -175,9 +161,9 @@ class JournaledClient(AsyncClient):
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _open(self) -> _Session:
+    def _open(self) -> Recording | Replay:
         connection = connect(self.path, create=self.mode == "record", read_only=self.mode == "replay")
-        with contextlib.closing(connection), reading(f"The journal {self.path}"):
+        with contextlib.closing(connection), sqlite_errors(f"The journal {self.path} cannot be used"):
             run, is_new = self._find_or_create(connection)
         if is_new or not self._is_copy:
             self._runs = (*self._runs[:-1], run.name)
@@ -185,7 +171,7 @@ class JournaledClient(AsyncClient):
             return Replay(self.path, run)
         return Recording(self.path, run) if is_new else Resumption(self.path, run)
 
-    def _find_or_create(self, connection: sqlite3.Connection) -> tuple[RunId, bool]:
+    def _find_or_create(self, connection: sqlite3.Connection) -> tuple[Run, bool]:
         """The run, and whether it is new."""
         name = self._runs[-1] if self._runs else None
         if not self._is_copy:
@@ -196,7 +182,7 @@ class JournaledClient(AsyncClient):
         there = names_of_runs(connection)
         if self.mode == "replay":
             name = next((name for name in reversed(self._runs) if name in there), name)
-        if self.mode != "record" and name in there:
+        if self.mode == "replay" or (self.mode == "resume" and name in there):
             return find_run(connection, self.path, name), False
         *_, copied, name = self._runs
         return create_run(
@@ -204,7 +190,7 @@ class JournaledClient(AsyncClient):
         ), True
 
     def _become_copy_after_fork(self) -> None:
-        # Kept, not closed: connections and locks are the parent's, and the writer's thread is not here.
+        # Kept, not closed: connections and locks belong to the parent, and the writer's thread does not run here.
         _of_the_parent.append(self._session)
         vars(self).update(self._as_copy())
 

@@ -3,25 +3,87 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.journal.calls import RecordedCall, read_calls
-from mesa_llm.journal.damage import reading
-from mesa_llm.journal.runs import RecordedRun, all_runs, find_run, read_run
-from mesa_llm.journal.schema import connect
+from mesa_llm.clients import LLMResponse
+from mesa_llm.journal import store
+from mesa_llm.journal.call_index import OUTSIDE
+from mesa_llm.journal.schema import connect, decoded, sqlite_errors
+from mesa_llm.journal.serialization import RecordedError
+from mesa_llm.journal.store import Run, State
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class Journal:
-    """A file that `JournaledClient` has written, or is just writing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRun:
+    """A run in a journal.
 
-    Opens the file for each question and closes it again.
+    Attributes:
+        name: its name.
+        started: when it began, in seconds since the epoch.
+        metadata: what was given as such when it began.
+        copy_of: the run whose model was copied or pickled, if this is the run of a copy.
+        calls: how many calls are recorded, with or without an outcome.
+        steps: the last step of the model that has a call; 0 if none has.
+    """
+
+    name: str
+    started: float
+    metadata: Mapping[str, Any]
+    copy_of: str | None
+    calls: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedCall:
+    """A model call in a journal.
+
+    Attributes:
+        run: the name of its run.
+        step: which of the agent's own steps it belongs to; `None` for a call that no agent makes. In runs of earlier
+            versions, which step of a set of agents.
+        model_step: the model's step, as `step_of` counts it.
+        agent_id: the agent's `unique_id`; `None` for a call that no agent makes.
+        agent_class: the name of the agent's class.
+        call: its number among the agent's calls in this step, from 1.
+        request_key: the request's digest, see `request_key`.
+        request: the request, as JSON of the chat completions API.
+        state: `answered`; `failed`; `cancelled` by the agent itself; or `started`: in flight when the run was
+            interrupted.
+        response: the answer of an answered call.
+        error: how a failed call failed.
+        started: when it was sent, in seconds since the epoch.
+        duration: seconds until its outcome; `None` without one.
+    """
+
+    run: str
+    step: int | None
+    model_step: int
+    agent_id: int | None
+    agent_class: str
+    call: int
+    request_key: str
+    request: dict[str, Any]
+    state: State
+    response: LLMResponse | None
+    error: RecordedError | None
+    started: float
+    duration: float | None
+
+
+class Journal:
+    """A file that `JournaledClient` has written, or is writing.
+
+    Opens the file for each method call, and closes it again.
 
     Args:
         path: the file.
@@ -37,10 +99,11 @@ class Journal:
         """The runs in it, oldest first.
 
         Raises:
-            JournalError: if the file is not there, no journal, or damaged.
+            JournalError: if the file does not exist, is not a journal, or is damaged.
         """
         with self._opened() as connection:
-            return all_runs(connection, self.path)
+            totals = store.totals(connection)
+            return tuple(_recorded(run, totals) for run in store.all_runs(connection, self.path))
 
     def run(self, name: str | None = None) -> RecordedRun:
         """One run.
@@ -49,10 +112,11 @@ class Journal:
             name: its name; by default the newest that is not a copy of another.
 
         Raises:
-            JournalError: if there is none, or it is damaged.
+            JournalError: if the file does not hold the run, or is damaged.
         """
         with self._opened() as connection:
-            return read_run(connection, self.path, name)
+            run = store.find_run(connection, self.path, name)
+            return _recorded(run, store.totals(connection, run))
 
     def calls(self, run: str | None = None) -> Iterator[RecordedCall]:
         """The calls of a run, in the order in which they began. One at a time is in memory.
@@ -61,10 +125,27 @@ class Journal:
             run: the run's name; by default the newest that is not a copy of another.
 
         Raises:
-            JournalError: if there is none, or it is damaged.
+            JournalError: if the file does not hold the run, or is damaged.
         """
         with self._opened() as connection:
-            yield from read_calls(connection, find_run(connection, self.path, run))
+            found = store.find_run(connection, self.path, run)
+            request_of = store.requests_in(connection, found)
+            for call in store.all_calls(connection, found):
+                yield RecordedCall(
+                    run=found.name,
+                    step=None if call.agent_id == OUTSIDE else call.step,
+                    model_step=call.model_step,
+                    agent_id=None if call.agent_id == OUTSIDE else call.agent_id,
+                    agent_class=call.agent_class,
+                    call=call.call,
+                    request_key=call.request_key.hex(),
+                    request=request_of(call.request, call.label),
+                    state=call.state,
+                    response=call.response(found) if call.state == "answered" else None,
+                    error=call.error(found) if call.state == "failed" else None,
+                    started=call.started,
+                    duration=call.duration,
+                )
 
     def to_dataframe(self, run: str | None = None) -> pd.DataFrame:
         """The calls of a run as a table, one row a call: who asked what when, and what came of it.
@@ -73,59 +154,62 @@ class Journal:
             run: the run's name; by default the newest that is not a copy of another.
 
         Raises:
-            JournalError: if there is none, or it is damaged.
+            JournalError: if the file does not hold the run, or is damaged.
         """
         import pandas as pd  # noqa: PLC0415 - slow to import
 
-        return pd.DataFrame.from_records([_as_row(call) for call in self.calls(run)], columns=_COLUMNS)
+        rows = [[column(call) for column in _COLUMNS.values()] for call in self.calls(run)]
+        return pd.DataFrame.from_records(rows, columns=list(_COLUMNS))
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         connection = connect(self.path, read_only=True)
-        with contextlib.closing(connection), reading(f"The journal {self.path}"):
+        with contextlib.closing(connection), sqlite_errors(f"The journal {self.path} cannot be used"):
             yield connection
 
 
-_COLUMNS = [
-    "step",
-    "model_step",
-    "agent_id",
-    "agent_class",
-    "call",
-    "model",
-    "prompt",
-    "state",
-    "answer",
-    "tool_calls",
-    "error",
-    "prompt_tokens",
-    "completion_tokens",
-    "cost",
-    "retries",
-    "started",
-    "duration",
-]
+def _recorded(run: Run, totals: Mapping[int, tuple[int, int]]) -> RecordedRun:
+    calls, steps = totals.get(run.number, (0, 0))
+    return RecordedRun(
+        name=run.name,
+        started=run.started,
+        metadata=decoded(_metadata_from, run.metadata, lambda: f"The metadata of {run}"),
+        copy_of=run.copy_of,
+        calls=calls,
+        steps=steps,
+    )
 
 
-def _as_row(call: RecordedCall) -> dict[str, Any]:
-    response, error = call.response, call.error
-    message = response.message if response is not None else None
-    return {
-        "step": call.step,
-        "model_step": call.model_step,
-        "agent_id": call.agent_id,
-        "agent_class": call.agent_class,
-        "call": call.call,
-        "model": call.request["model"],
-        "prompt": call.request["messages"][-1]["content"] if call.request["messages"] else "",
-        "state": call.state,
-        "answer": message.content if message is not None else None,
-        "tool_calls": len(message.tool_calls) if message is not None else 0,
-        "error": f"{error.kind}: {error.message}" if error is not None else None,
-        "prompt_tokens": response.usage.prompt_tokens if response is not None else 0,
-        "completion_tokens": response.usage.completion_tokens if response is not None else 0,
-        "cost": response.cost if response is not None else None,
-        "retries": response.retries if response is not None else error.details.get("retries", 0) if error else 0,
-        "started": call.started,
-        "duration": call.duration,
-    }
+def _metadata_from(text: str) -> dict[str, Any]:
+    metadata = json.loads(text)
+    if not isinstance(metadata, dict):
+        raise TypeError(f"expected a JSON object, got {metadata!r}")
+    return metadata
+
+
+def _retries(call: RecordedCall) -> int:
+    if call.response is not None:
+        return call.response.retries
+    return call.error.details.get("retries", 0) if call.error is not None else 0
+
+
+_COLUMNS: dict[str, Callable[[RecordedCall], Any]] = {
+    "step": lambda call: call.step,
+    "model_step": lambda call: call.model_step,
+    "agent_id": lambda call: call.agent_id,
+    "agent_class": lambda call: call.agent_class,
+    "call": lambda call: call.call,
+    "model": lambda call: call.request["model"],
+    "prompt": lambda call: call.request["messages"][-1]["content"] if call.request["messages"] else "",
+    "state": lambda call: call.state,
+    "answer": lambda call: call.response.message.content if call.response else None,
+    "tool_calls": lambda call: len(call.response.message.tool_calls) if call.response else 0,
+    "error": lambda call: f"{call.error.kind}: {call.error.message}" if call.error else None,
+    "prompt_tokens": lambda call: call.response.usage.prompt_tokens if call.response else 0,
+    "completion_tokens": lambda call: call.response.usage.completion_tokens if call.response else 0,
+    "cost": lambda call: call.response.cost if call.response else None,
+    "retries": _retries,
+    "started": lambda call: call.started,
+    "duration": lambda call: call.duration,
+}
+"""The columns of `Journal.to_dataframe`."""

@@ -1,4 +1,4 @@
-"""Asks, and records what comes of it before it is handed out."""
+"""Asks the inner client, and records the outcome before it hands it out."""
 
 from __future__ import annotations
 
@@ -7,128 +7,134 @@ import contextlib
 import os
 import time
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mesa_llm.activation.call import AgentStep, ModelCall
 from mesa_llm.activation.turn import Turn
 from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import DecisionTimeoutError, JournalError
-from mesa_llm.journal.calls import begin, finish, forget
-from mesa_llm.journal.outcomes import RecordedError, response_to_json
-from mesa_llm.journal.places import Place, Places
-from mesa_llm.journal.run_lock import RunLock
-from mesa_llm.journal.runs import RunId, remove_if_empty
-from mesa_llm.journal.schema import connect
-from mesa_llm.journal.timeouts import LateTimeouts
+from mesa_llm.journal.call_index import CallIndex, CallKey
+from mesa_llm.journal.serialization import RecordedError, response_to_json
+from mesa_llm.journal.store import Run, begin, finish, forget
 from mesa_llm.journal.writer import Writer
 
 _GRACE = 5.0
 """Seconds that calls which are being cancelled get to end before the file is closed."""
 
 
+@dataclass(slots=True)
+class _CallsOfStep:
+    """An agent's calls in one of its steps: how many are in flight, and the key of the last if it was answered."""
+
+    in_flight: int = 0
+    answered: CallKey | None = None
+
+
 class Recording:
     """A run that is recorded.
 
-    Args:
-        path: the journal.
-        run: which run.
-
     Raises:
-        JournalError: if somebody else writes the run.
+        JournalError: if another client writes the run.
     """
 
     replayed = 0
 
-    def __init__(self, path: Path, run: RunId) -> None:
+    def __init__(self, path: Path, run: Run) -> None:
         self.run = run
-        self.places = Places(path, run.name)
-        lock = RunLock(path, run.number, run.name)
-        try:
-            connection = connect(path)
-        except BaseException:
-            lock.release()
-            raise
-        self._writer = Writer(
-            path,
-            connection,
-            last=lambda connection: remove_if_empty(connection, run),
-            on_end=lock.release,
-        )
+        self._index = CallIndex(path, run.name)
+        self._writer = Writer(path, run)
         self._process = os.getpid()
-        # Only begins the end, and waits for nothing: the garbage collector interrupts whoever it finds at work.
+        # Only begins the end, and waits for nothing: the garbage collector may interrupt any thread.
         self._end = weakref.finalize(self, _end, self._writer, self._process)
         self._known_texts: set[bytes] = set()  # used on the writer's thread alone
-        self._timeouts = LateTimeouts(self._timed_out)
         self._tasks: set[asyncio.Task[Any] | None] = set()
+        self._steps: weakref.WeakKeyDictionary[AgentStep, _CallsOfStep] = weakref.WeakKeyDictionary()
 
-    async def complete(self, request: LLMRequest, inner: LLMClient) -> LLMResponse:
+    async def complete(self, request: LLMRequest, inner: LLMClient | None) -> LLMResponse:
         """Have a call answered, and record it. Runs on the transport loop."""
-        return await self.ask(self.places.next(request), request, inner)
+        assert inner is not None
+        return await self.ask(self._index.next(request), request, inner)
 
-    async def ask(self, place: Place, request: LLMRequest, inner: LLMClient) -> LLMResponse:
-        """Have the call at a place answered, and record it.
+    async def ask(self, key: CallKey, request: LLMRequest, inner: LLMClient) -> LLMResponse:
+        """Have the call with a key answered, and record it.
 
-        That it begins is recorded too, without waiting for it. Its outcome is on disk before anybody has it.
-        Cancelled by a decision's timeout, that is its outcome; when the whole step is called off, it has none.
-
-        Raises:
-            Exception: what the inner client raises.
-            JournalError: if the journal cannot be written.
+        Writes that the call begins, without waiting for the file, and its outcome, which is on disk before it returns
+        or raises. If the timeout of the decision cancels the call, the timeout is its outcome; if the whole step is
+        called off, the call has none.
         """
         turn = request.call.turn
-        self._writer.put(begin(self.run, place, self._known_texts))
-        self._timeouts.begins(request.call)
+        self._writer.put(begin(self.run, key, self._known_texts))
+        calls = self._calls_of_step(request.call)
+        calls.in_flight += 1
         self._tasks.add(task := asyncio.current_task())
         began = time.perf_counter()
         answered = None
         try:
-            await asyncio.sleep(0)  # a call that was cancelled before it began ends here, and nobody is asked
-            response = await self._asked(place, request, inner, began)
-            answered = place
+            await asyncio.sleep(0)  # a call that was cancelled before it began ends here, and is not sent
+            response = await self._asked(key, request, inner, began)
+            answered = key
             return response
         except asyncio.CancelledError:
-            self._cancelled(turn, place, time.perf_counter() - began)
+            self._cancelled(turn, key, time.perf_counter() - began)
             raise
         finally:
-            self._timeouts.ends(request.call, answered)
+            calls.in_flight -= 1
+            calls.answered = answered
             self._tasks.discard(task)
 
-    async def _asked(self, place: Place, request: LLMRequest, inner: LLMClient, began: float) -> LLMResponse:
+    async def _asked(self, key: CallKey, request: LLMRequest, inner: LLMClient, began: float) -> LLMResponse:
         try:
             response = await inner.complete(request)
         except Exception as error:
             seconds = time.perf_counter() - began
-            recorded = RecordedError.of(error)
-            if recorded is None:
-                self._writer.put(forget(self.run, place))
+            if (recorded := RecordedError.of(error)) is None:
+                self._writer.put(forget(self.run, key))
             else:
-                await self._writer.write(finish(self.run, place, "failed", seconds, recorded.as_json()), request.call)
+                await self._writer.write(finish(self.run, key, "failed", seconds, recorded.as_json()), request.call)
             raise
         seconds = time.perf_counter() - began
-        await self._writer.write(finish(self.run, place, "answered", seconds, response_to_json(response)), request.call)
+        await self._writer.write(finish(self.run, key, "answered", seconds, response_to_json(response)), request.call)
         return response
 
-    def _cancelled(self, turn: Turn | None, place: Place, seconds: float) -> None:
+    def _cancelled(self, turn: Turn | None, key: CallKey, seconds: float) -> None:
         if turn is not None and isinstance(turn.error, DecisionTimeoutError):
-            self._timed_out(place, turn.error, seconds)
+            self._timed_out(key, turn.error, seconds)
         elif turn is not None and not turn.called_off:
             with contextlib.suppress(JournalError):
-                self._writer.put(finish(self.run, place, "cancelled", seconds))
+                self._writer.put(finish(self.run, key, "cancelled", seconds))
 
-    def _timed_out(self, place: Place, error: DecisionTimeoutError, seconds: float = 0.0) -> None:
+    def _timed_out(self, key: CallKey, error: DecisionTimeoutError, seconds: float = 0.0) -> None:
         recorded = RecordedError.of(error)
         assert recorded is not None
-        with contextlib.suppress(JournalError):  # the file is closed, or broken: nobody waits for this
-            self._writer.put(finish(self.run, place, "failed", seconds, recorded.as_json()))
+        with contextlib.suppress(JournalError):  # the file is closed, or cannot be written: no call waits for this
+            self._writer.put(finish(self.run, key, "failed", seconds, recorded.as_json()))
+
+    def _calls_of_step(self, call: ModelCall) -> _CallsOfStep:
+        """The calls of a call's agent in its step, which from now on is watched for a late timeout.
+
+        Most timeouts find an agent that waits for its model, and cancel its call. A timeout that comes a moment later
+        finds an answer that is recorded and has not reached the agent, or an agent at work between two calls. Then the
+        timeout replaces that answer: otherwise a replay would let the agent decide.
+        """
+        agent_step = call.agent_step
+        if agent_step is None:
+            return _CallsOfStep()
+        if agent_step not in self._steps:
+            calls = self._steps[agent_step] = _CallsOfStep()
+            agent_step.on_timeout(lambda error: transport_loop.submit(self._late_timeout(calls, error)))
+        return self._steps[agent_step]
+
+    async def _late_timeout(self, calls: _CallsOfStep, error: DecisionTimeoutError) -> None:
+        if calls.answered is not None and not calls.in_flight:  # a call in flight is cancelled, and records this itself
+            self._timed_out(calls.answered, error)
 
     def close(self) -> None:
-        """Write what is left to write, and let others write the run. A second time does nothing.
+        """Write what is left to write, and release the run. A second time does nothing. Raises as `Writer.close`.
 
-        Happens by itself when nobody refers to the recording any more, and when the process ends.
-
-        Raises:
-            JournalError: if something could not be written, and no call has said so.
+        Happens by itself when nothing refers to the recording any more, and when the process ends.
         """
         if os.getpid() != self._process:  # a fork has neither the thread nor the lock
             return
@@ -137,7 +143,7 @@ class Recording:
         self._writer.close()
 
     async def _end_cancelled_calls(self) -> None:
-        """Let calls that are being cancelled note what has become of them."""
+        """Let calls that are being cancelled record their outcome."""
         cancelled = [task for task in self._tasks if task is not None and task.cancelling()]
         if cancelled:
             await asyncio.wait(cancelled, timeout=_GRACE)

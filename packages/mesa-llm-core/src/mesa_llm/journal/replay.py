@@ -1,142 +1,97 @@
-"""Answers from the journal."""
+"""Answers from the journal: all of a run in a replay, as far as it reaches in a resumed run."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import difflib
+import json
 import os
 import sqlite3
 import threading
 import weakref
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
+from typing import Any
 
 from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse
-from mesa_llm.errors import JournalMissError
-from mesa_llm.journal import calls
-from mesa_llm.journal.calls import Key, Outcome
-from mesa_llm.journal.damage import decoded, reading
-from mesa_llm.journal.nearest import told_as_missing
-from mesa_llm.journal.outcomes import RecordedError
-from mesa_llm.journal.places import Place, Places
-from mesa_llm.journal.runs import RunId
-from mesa_llm.journal.schema import connect
+from mesa_llm.errors import JournalError, JournalMissError
+from mesa_llm.journal import store
+from mesa_llm.journal.call_index import OUTSIDE, CallIndex, CallKey, call_label
+from mesa_llm.journal.recording import Recording
+from mesa_llm.journal.schema import connect, decoded, sqlite_errors
+from mesa_llm.journal.serialization import RecordedError
+from mesa_llm.journal.store import Run, State, StoredCall
 
-AHEAD = 1_000
-"""How many calls are read ahead at once: they are replayed in about the order in which they were recorded."""
-_MOST_AHEAD = 20 * AHEAD
-"""The most calls that are kept in memory."""
 GRACE = 5.0
-"""Seconds by which a call that its agent has cancelled waits longer to be cancelled again."""
+"""Seconds by which a call that its agent cancelled waits longer to be cancelled again."""
+_COMPARED = 40
+"""The most requests that are compared in search of the nearest."""
+_LINES = 60
+"""The most lines of a diff that are shown."""
+_WIDTH = 120
+"""The most characters of a line that are shown."""
 
 
 class Replay:
-    """A run that is replayed: every call is answered from the journal, or is an error.
+    """A run that is replayed: every call is answered from the journal, or raises."""
 
-    Args:
-        path: the journal.
-        run: which run.
-    """
-
-    def __init__(self, path: Path, run: RunId) -> None:
+    def __init__(self, path: Path, run: Run) -> None:
         self.run = run
-        self.places = Places(path, run.name)
         self.replayed = 0
-        """How many calls have been answered from the journal, by an error if that was their outcome."""
-        self._ahead: dict[Key, Outcome] = {}
-        self._read_up_to: int | None = 0
-        """The id of the last call that was read ahead; `None` when all have been."""
+        """How many calls have been answered from the journal, also with an error if that was their outcome."""
+        self._index = CallIndex(path, run.name)
         self._equal: Counter[tuple[int, bytes]] = Counter()
-        """How often each agent has made each request, in a run of an earlier version."""
+        """How often each agent has made each request, in a run of version 1."""
         self._is_sound = False
         """Whether all calls of the run have been read, and none is damaged."""
         self._connection = connect(path, read_only=True)
-        self._using = threading.Lock()  # protects _connection: it is closed on another thread than it is used on
+        self._using = threading.Lock()  # protects _connection: `close` is called on another thread than `complete`
         self._close = weakref.finalize(self, _close, self._connection, self._using, os.getpid())
 
     async def complete(self, request: LLMRequest, inner: LLMClient | None) -> LLMResponse:
-        """Answer a call as it was answered. Runs on the transport loop; nobody is asked.
+        """Answer a call as it was answered. Runs on the transport loop; `inner` is not asked."""
+        key = self._index.next(request)
+        call = self._find(key)
+        if call is None:
+            raise self._missed(key, request, None)
+        return await self._again(key, request, call)
 
-        Raises:
-            JournalMissError: if it is not recorded, or has no outcome.
-            JournalError: if what is recorded is damaged.
-            Exception: the outcome, if it is an error.
-        """
-        place = self.places.next(request)
-        outcome = self.find(place)
-        if outcome is None:
-            raise self.missed(place, request, None)
-        return await self.again(place, request, outcome)
-
-    def find(self, place: Place) -> Outcome | None:
-        """What the journal holds at a place. Each place is looked up once.
-
-        Raises:
-            JournalError: if it is damaged, or is not found and another call of the run is damaged.
-        """
-        with self._using, reading(f"{place} in {self.run}"):
-            if self.run.is_old:
-                self._equal[place.agent_id, place.request_key] += 1
-                nth = self._equal[place.agent_id, place.request_key]
-                found = calls.find_nth(self._connection, self.run, place, nth)
-            else:
-                found = self._ahead.pop(place.key, None) or self._read_on(place)
-            if found is None and not self._is_sound:  # it may be what a damaged row was before
-                calls.check_all(self._connection, self.run)
+    def _find(self, key: CallKey) -> StoredCall | None:
+        """The call that is recorded under a key. If it is not found, all calls of the run are checked for damage."""
+        nth = 0
+        if self.run.is_old:
+            self._equal[key.agent_id, key.request_key] += 1
+            nth = self._equal[key.agent_id, key.request_key]
+        with self._using, sqlite_errors(f"{key} in {self.run} cannot be used"):
+            call = store.find_call(self._connection, self.run, key, nth)
+            if call is None and not self._is_sound:  # a row that is damaged, or that the index lost, may be this call
+                deque(store.all_calls(self._connection, self.run), maxlen=0)
                 self._is_sound = True
-        return found
+        return call
 
-    def _read_on(self, place: Place) -> Outcome | None:
-        """All agents of a step ask at once: one look into the file for many of them, not one each."""
-        if self._read_up_to is not None:
-            read, self._read_up_to = calls.read_on(self._connection, self.run, self._read_up_to, at_most=AHEAD)
-            self._ahead.update(read)
-            while len(self._ahead) > _MOST_AHEAD:
-                del self._ahead[next(iter(self._ahead))]
-        return self._ahead.pop(place.key, None) or calls.find(self._connection, self.run, place)
-
-    async def again(self, place: Place, request: LLMRequest, outcome: Outcome) -> LLMResponse:
-        """What is recorded, once more.
-
-        Raises:
-            JournalMissError: if nothing has come of the call.
-            JournalError: if what is recorded is damaged.
-            Exception: the outcome, if it is an error.
-        """
-        if outcome.state == "answered":
-            response = outcome.response(self.run, place)
+    async def _again(self, key: CallKey, request: LLMRequest, call: StoredCall) -> LLMResponse:
+        """Return or raise the recorded outcome again."""
+        if call.state == "answered":
+            response = call.response(self.run)
             self.replayed += 1
             return response
-        if outcome.state == "failed":
-            recorded = outcome.error(self.run, place)
-            error = decoded(RecordedError.exception, recorded, lambda: f"The error of {place} in {self.run}")
+        if call.state == "failed":
+            recorded = call.error(self.run)
+            error = decoded(RecordedError.exception, recorded, lambda: f"The error of call {call.label} in {self.run}")
             self.replayed += 1
             raise error
-        if outcome.state == "cancelled":  # the agent had a deadline of its own, or took another answer
-            await asyncio.sleep((outcome.duration or 0) + GRACE)
-        raise self.missed(place, request, outcome)
+        if call.state == "cancelled":  # the agent had a deadline of its own, or took another answer
+            await asyncio.sleep((call.duration or 0) + GRACE)
+        raise self._missed(key, request, call)
 
-    def missed(self, place: Place, request: LLMRequest, outcome: Outcome | None) -> JournalMissError:
-        """The error of a call that cannot be replayed."""
-        state = outcome.state if outcome is not None else None
-        with self._using, reading(f"{place} in {self.run}"):
-            return JournalMissError(told_as_missing(self._connection, self.run, place, request, state))
-
-    def last_steps(self) -> tuple[int, dict[int, int]]:
-        """The last step of the model that is recorded, and by the agents' ids the last of each one's own steps."""
-        with self._using, reading(f"The {self.run}"):
-            last = calls.last_model_step(self._connection, self.run)
-            return last, calls.last_steps(self._connection, self.run)
-
-    def went_on_after(self, outcome: Outcome) -> bool:
-        """Whether agents have made calls since a call."""
-        with self._using, reading(f"The {self.run}"):
-            return calls.steps_begun_after(self._connection, self.run, outcome)
+    def _missed(self, key: CallKey, request: LLMRequest, call: StoredCall | None) -> JournalMissError:
+        """The error of a call that is not recorded, or whose record has no outcome."""
+        with self._using, sqlite_errors(f"{key} in {self.run} cannot be used"):
+            return JournalMissError(_describe_miss(self._connection, self.run, key, request, call))
 
     def close(self) -> None:
-        """Close the file. A second time does nothing.
-
-        Happens by itself when nobody refers to the replay any more, and when the process ends.
-        """
+        """Close the file. A second time does nothing. Happens by itself, as in `JournaledClient.close`."""
         self._close()
 
 
@@ -144,3 +99,141 @@ def _close(connection: sqlite3.Connection, using: threading.Lock, process: int) 
     if os.getpid() == process:  # a fork must not touch the connection
         with using:
             connection.close()
+
+
+class Resumption(Replay):
+    """A run that goes on where it was interrupted; `JournaledClient` says which calls are asked.
+
+    In a step that the run had left behind, the model must make the recorded calls again: what follows in the journal
+    depends on them.
+
+    Raises:
+        JournalError: if another client writes the run, or an earlier version recorded it.
+    """
+
+    def __init__(self, path: Path, run: Run) -> None:
+        if run.is_old:
+            raise JournalError(
+                f"The {run} was recorded by an earlier version, which counted steps in another way, so it cannot be "
+                "resumed. Replay it (mode='replay'), or record a new run."
+            )
+        with contextlib.ExitStack() as on_error:
+            self._recording = Recording(path, run)
+            on_error.callback(self._recording.close)
+            super().__init__(path, run)
+            on_error.callback(super().close)
+            with sqlite_errors(f"The {run} cannot be used"):
+                _, self._last_model_step = store.totals(self._connection, run).get(run.number, (0, 0))
+                self._last_steps = store.last_steps(self._connection, run)
+            on_error.pop_all()
+
+    async def complete(self, request: LLMRequest, inner: LLMClient | None) -> LLMResponse:
+        """Answer a call from the journal, or have it answered and record it. Runs on the transport loop."""
+        assert inner is not None
+        key = self._index.next(request)
+        last_step = self._last_steps.get(key.agent_id, -1)
+        left_behind = key.agent_id != OUTSIDE and (key.model_step < self._last_model_step or key.step < last_step)
+        is_new = key.step > last_step and key.model_step > self._last_model_step
+        call = None if is_new else self._find(key)
+        if call is None and left_behind:
+            raise self._missed(key, request, None)
+        if call is not None and self._stands(call, left_behind=left_behind):
+            return await self._again(key, request, call)
+        return await self._recording.ask(key, request, inner)
+
+    def _stands(self, call: StoredCall, *, left_behind: bool) -> bool:
+        """Whether the outcome of a call is given again, and the call is not asked again."""
+        if call.state not in {"failed", "cancelled"}:
+            return call.state == "answered"
+        if left_behind or call.agent_id != OUTSIDE:
+            return left_behind
+        with self._using, sqlite_errors(f"The {self.run} cannot be used"):
+            return store.agents_called_after(self._connection, self.run, call)
+
+    def close(self) -> None:
+        """Close the file, and release the run. A second time does nothing."""
+        super().close()
+        self._recording.close()
+
+
+# From near to far; within each, the nearest steps first.
+_NEIGHBOURHOODS = (
+    ("of the same agent in the same step", "step = :step AND agent_id = :agent"),
+    ("of the same agent", "agent_id = :agent"),
+    ("of the run", "1"),
+)
+_UNANSWERED: dict[State, str] = {
+    "started": "was in flight when the run was interrupted, and has no answer",
+    "cancelled": "was cancelled by the agent itself, and has no answer",
+}
+
+
+def _describe_miss(
+    connection: sqlite3.Connection, run: Run, key: CallKey, request: LLMRequest, call: StoredCall | None
+) -> str:
+    """The message for a call without an outcome (`call`), or without a record: with a diff to the nearest request."""
+    if call is not None:
+        return f"{key} {_UNANSWERED[call.state]}, in {run}."
+    missing = f"{key} is not recorded in {run}"
+    _, last = store.totals(connection, run).get(run.number, (0, 0))
+    if key.model_step > last > 0:
+        missing += f", which ends with step {last}"
+    found = _nearest(connection, run, key, request)
+    if found is None:
+        return f"{missing}, which holds no calls."
+    which, label, recorded = found
+    diff = list(
+        difflib.unified_diff(recorded, _lines(request.as_dict()), f"recorded: call {label}", "asked now", "", "", 1, "")
+    )
+    if not diff:
+        return f"{missing}. The same request is recorded in another place: call {label}."
+    shown = [line if len(line) <= _WIDTH else f"{line[:_WIDTH]} … ({len(line)} characters)" for line in diff[:_LINES]]
+    more = [f"… and {len(diff) - _LINES} more lines"] if len(diff) > _LINES else []
+    return "\n".join([f"{missing}. The nearest recorded request, {which}, differs:", *shown, *more])
+
+
+def _nearest(
+    connection: sqlite3.Connection, run: Run, key: CallKey, request: LLMRequest
+) -> tuple[str, str, list[str]] | None:
+    """In which neighbourhood the nearest recorded request is, the label of its call, and its lines."""
+    request_of = store.requests_in(connection, run)
+    matcher = difflib.SequenceMatcher(None, autojunk=False)
+    matcher.set_seq2(_lines(request.as_dict()))
+    for which, condition in _NEIGHBOURHOODS:
+        rows = connection.execute(
+            f"SELECT step, agent_class, agent_id, call, request FROM calls WHERE run = :run AND {condition} "
+            f"ORDER BY abs(step - :step), abs(agent_id - :agent), call LIMIT {_COMPARED}",
+            {"run": run.number, "step": key.step, "agent": key.agent_id},
+        ).fetchall()
+        best, nearest = -1.0, None
+        for *call, stored in rows:
+            label = call_label(*call)
+            recorded = _lines(request_of(stored, label))
+            matcher.set_seq1(recorded)
+            if (likeness := matcher.ratio()) > best:
+                best, nearest = likeness, (label, recorded)
+        if nearest is not None:
+            return which if key.agent_id != OUTSIDE else "made outside of steps too", *nearest
+    return None
+
+
+def _lines(request: dict[str, Any]) -> list[str]:
+    """A request as people read it: its messages line by line, then all the rest. Long lines are broken after commas."""
+    lines: list[str] = []
+    for message in request["messages"]:
+        lines += [f"[{message['role']}]", *str(message.get("content") or "").splitlines()]
+        for call in message.get("tool_calls", ()):
+            lines.append(f"calls {call['function']['name']}({call['function']['arguments']})")
+    rest = [(name, value) for name, value in sorted(request.items()) if name not in {"messages", "tools"}]
+    for tool in request.get("tools") or ():
+        match tool:
+            case {"function": {"name": name} as function}:
+                rest.append((f"tool {name}", function))
+            case _:  # in a form that only the provider knows
+                rest.append(("tool", tool))
+    lines += [f"{name}: {json.dumps(value, ensure_ascii=False, sort_keys=True)}" for name, value in rest]
+    return [
+        piece
+        for line in lines
+        for piece in ([line] if len(line) <= _WIDTH else line.replace(", ", ",\n  ").splitlines())
+    ]

@@ -1,4 +1,4 @@
-"""The file: one SQLite database, marked as a journal, and what is checked before it is used."""
+"""The file: an SQLite database, marked as a journal. How it is opened, checked and upgraded; what its errors mean."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import functools
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from mesa_llm.errors import JournalError
-from mesa_llm.journal.damage import ERRORS, damaged, way_out
 
 APPLICATION_ID = int.from_bytes(b"MLJ\x01")
 """Marks a database as a journal, in its header, where `file` and SQLite's own tools show it."""
 VERSION = 2
-"""The version of the tables below. Those of version 1 have no digests, and count steps of sets of agents."""
+"""The version of the tables below. Version 1 has no digests, and counts the steps of a set of agents."""
 PATIENCE = 30.0
-"""Seconds that a write waits for those of another process on the same file."""
+"""Seconds that a write waits for the writes of another process to the same file."""
+DIGEST_SIZE = 16
+"""Bytes of a digest of a row or a text."""
 
 _TABLES = (
     """CREATE TABLE runs (
@@ -26,7 +28,7 @@ _TABLES = (
         name TEXT NOT NULL UNIQUE,
         copy_of TEXT,             -- the run whose model was copied or pickled to begin this one
         started REAL NOT NULL,    -- seconds since the epoch
-        metadata TEXT NOT NULL,   -- JSON, given by whoever made the run
+        metadata TEXT NOT NULL,   -- JSON, from the caller
         digest BLOB               -- of the row, see row_digest; NULL in rows written by version 1
     )""",
     # Each prompt, system prompt and set of tools once: agents and steps share most of them.
@@ -59,40 +61,79 @@ _UPGRADE = (
     "ALTER TABLE calls ADD COLUMN digest BLOB",
     "ALTER TABLE calls RENAME COLUMN outermost_step TO model_step",
 )
-"""Makes tables of version 1 those of version 2."""
+"""Turns tables of version 1 into tables of version 2."""
 _UPGRADED_VIEWS = (
     "CREATE TEMP VIEW IF NOT EXISTS runs AS SELECT *, NULL AS digest FROM main.runs",
     "CREATE TEMP VIEW IF NOT EXISTS calls AS SELECT *, outermost_step AS model_step, NULL AS digest FROM main.calls",
 )
-"""Makes tables of version 1 look like those of version 2, and leaves the file as it is."""
-_DIGEST = 16
-"""Bytes of a digest."""
+"""Shows tables of version 1 as tables of version 2, and leaves the file unchanged."""
+
+_DAMAGED = "Restore the file from a copy, or record the run again."
+_HINTS = {
+    **dict.fromkeys(
+        (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
+        "Another process holds it: try again when that one has ended.",
+    ),
+    **dict.fromkeys(
+        (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY),
+        "Give another file, or a folder that can be written to.",
+    ),
+    sqlite3.SQLITE_FULL: "Free space on the disk, then go on with mode='resume'.",
+    sqlite3.SQLITE_IOERR: "Check the disk, then go on with mode='resume'.",
+    sqlite3.SQLITE_NOTADB: "Give another file, or restore this one from a copy.",
+}
+
+
+def hint(error: Exception) -> str:
+    """What the user can do about an error that `sqlite3` raised; one without a code listed here means damage."""
+    if isinstance(error, sqlite3.ProgrammingError):  # used after it was closed
+        return "Make a new client to go on."
+    return _HINTS.get(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF, _DAMAGED)
+
+
+def damaged(what: str, why: object) -> JournalError:
+    """The error of a journal of which a part (`what`, with its run and its file) is not as it was recorded."""
+    return JournalError(f"{what} is damaged: {why}. {_DAMAGED}")
+
+
+@contextlib.contextmanager
+def sqlite_errors(message: str) -> Iterator[None]:
+    """Raise errors of SQLite as `JournalError`, which says what cannot be done (`message`), why, and the way out."""
+    try:
+        yield
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the second where the damage is in SQLite's own message
+        raise JournalError(f"{message}: {str(error).rstrip('.')}. {hint(error)}") from error
+
+
+def decoded[Value](decode: Callable[[Any], Value], stored: object, what: Callable[[], str]) -> Value:
+    """Decode a value as it is stored; whatever `decode` raises becomes a `JournalError` that names the value."""
+    try:
+        return decode(stored)
+    except Exception as error:
+        raise damaged(what(), f"{type(error).__name__}: {error}") from error
 
 
 def row_digest(*values: int | float | str | bytes | None) -> bytes:
-    """The digest of a row: what it must be if no byte of the row has changed. A function in SQL too.
+    """The digest of a row's columns but its id, in their order. The row carries it. Also a function in SQL.
 
-    It is kept in the row itself. It tells damage from what was written, not somebody's intent from another's.
-
-    Args:
-        values: all of the row but its id, in the order of its columns.
+    It detects damage. It does not detect somebody who changes a row and its digest.
     """
-    return hashlib.blake2b(ascii(values).encode(), digest_size=_DIGEST).digest()
+    return hashlib.blake2b(ascii(values).encode(), digest_size=DIGEST_SIZE).digest()
 
 
 def connect(path: Path, *, create: bool = False, read_only: bool = False) -> sqlite3.Connection:
-    """Open a journal. The connection may be used from any thread, by one at a time.
+    """Open a journal. Any thread may use the connection, one at a time.
 
     Args:
         path: the file.
-        create: whether to make it if it is not there.
-        read_only: whether the connection is for reading alone.
+        create: whether to create it if it does not exist.
+        read_only: whether the connection only reads.
 
     Raises:
-        JournalError: if it is not there, is no journal, is one of a later version, or cannot be opened.
+        JournalError: if it does not exist, is not a journal, comes from a later version, or cannot be opened.
     """
     _check_place(path, create=create)
-    try:
+    with contextlib.ExitStack() as on_error, sqlite_errors(f"{path} cannot be used as a journal"):
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}",
             uri=True,
@@ -100,26 +141,19 @@ def connect(path: Path, *, create: bool = False, read_only: bool = False) -> sql
             isolation_level=None,
             check_same_thread=False,
         )
-    except ERRORS as error:
-        raise JournalError(_unusable(path, error)) from error
-    try:
+        on_error.callback(connection.close)
         connection.text_factory = _text
         connection.create_function("row_digest", -1, row_digest, deterministic=True)
         _patiently(lambda: _check_contents(connection, path, create=create, read_only=read_only))
         # A process that is killed loses nothing that was committed; a power failure may cost the last commits.
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA query_only = {read_only:d}")
-    except ERRORS as error:
-        connection.close()
-        raise JournalError(_unusable(path, error)) from error
-    except BaseException:
-        connection.close()
-        raise
+        on_error.pop_all()
     return connection
 
 
 def _patiently(do: Callable[[], None]) -> None:
-    """Try again while another process makes the file: SQLite's own patience does not cover the change to WAL mode."""
+    """Retry while another process creates the file: SQLite's own timeout does not cover the change to WAL mode."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -131,21 +165,17 @@ def _patiently(do: Callable[[], None]) -> None:
 
 
 def _text(stored: bytes) -> str | bytes:
-    """A text as it is read. One that is damaged stays bytes, so that it is noticed where it is used."""
+    """Decode a text. A damaged one stays bytes, so that the code that uses it notices."""
     try:
         return stored.decode()
     except UnicodeDecodeError:
         return stored
 
 
-def _unusable(path: Path, error: Exception) -> str:
-    return f"{path} cannot be used as a journal: {error}. {way_out(error)}"
-
-
 def _check_place(path: Path, *, create: bool) -> None:
     try:
         is_folder, exists, has_folder = path.is_dir(), path.exists(), path.parent.is_dir()
-    except OSError as error:  # in a folder that nobody may look into
+    except OSError as error:  # in a folder that this user cannot look into
         raise JournalError(f"{path} cannot be used as a journal: {error}. Give another file.") from error
     if is_folder:
         raise JournalError(f"{path} is a folder. Give a file for the journal, for example {path / 'run.db'}.")
@@ -178,7 +208,7 @@ def _check_contents(connection: sqlite3.Connection, path: Path, *, create: bool,
 
 
 def _columns(connection: sqlite3.Connection) -> set[tuple[str, str, str, int]]:
-    """Table, name and type of each column, and which of the primary key it is."""
+    """Table, name, type and place in the primary key of each column."""
     query = (
         "SELECT tables.name, columns.name, columns.type, columns.pk FROM main.sqlite_master AS tables, "
         "pragma_table_info(tables.name, 'main') AS columns WHERE tables.type = 'table'"
@@ -188,16 +218,15 @@ def _columns(connection: sqlite3.Connection) -> set[tuple[str, str, str, int]]:
 
 @functools.cache
 def _columns_of(version: int) -> set[tuple[str, str, str, int]]:
-    """The columns that a journal of a version has."""
+    """The columns of a journal of a version."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         for table in _TABLES:
             connection.execute(table)
         columns = _columns(connection)
     if version == VERSION:
         return columns
-    of_later_versions = {("runs", "digest"), ("calls", "digest"), ("calls", "model_step")}
-    kept = {column for column in columns if column[:2] not in of_later_versions}
-    return kept | {("calls", "outermost_step", "INTEGER", 0)}
+    new = {("runs", "digest"), ("calls", "digest"), ("calls", "model_step")}
+    return {column for column in columns if column[:2] not in new} | {("calls", "outermost_step", "INTEGER", 0)}
 
 
 def _upgrade(connection: sqlite3.Connection, *, read_only: bool) -> None:
@@ -205,24 +234,22 @@ def _upgrade(connection: sqlite3.Connection, *, read_only: bool) -> None:
         connection.execute("PRAGMA temp_store = MEMORY")
         for view in _UPGRADED_VIEWS:
             connection.execute(view)
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    with connection:  # commits, or rolls back
-        if _number(connection, "user_version") < VERSION:  # of two processes at once, the other has been first
-            for change in _UPGRADE:
-                connection.execute(change)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+    else:
+        _change(connection, lambda: _number(connection, "user_version") < VERSION, *_UPGRADE)
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
+    _change(connection, lambda: _is_empty(connection), *_TABLES, f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _change(connection: sqlite3.Connection, is_due: Callable[[], bool], *statements: str) -> None:
+    """Make tables those of this version, unless another process was faster."""
     connection.execute("BEGIN IMMEDIATE")
     with connection:  # commits, or rolls back
-        if _is_empty(connection):  # of two processes at once, the other has been first
-            for table in _TABLES:
-                connection.execute(table)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+        if is_due():
+            for statement in (*statements, f"PRAGMA user_version = {VERSION}"):
+                connection.execute(statement)
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:

@@ -1,142 +1,113 @@
-"""Writes to a journal on a thread of its own: whoever waits for a write waits, and nobody else does."""
+"""Writes a run on a thread of its own: only a call that waits for its own write waits for the file."""
 
 from __future__ import annotations
 
 import asyncio
 import atexit
 import contextlib
-import itertools
-import os
+import gc
 import queue
-import sqlite3
 import threading
-from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
-from mesa_llm.activation.call import ModelCall
-from mesa_llm.errors import JournalError
-from mesa_llm.journal.damage import way_out
+from filelock import FileLock, Timeout
 
-type Write = Callable[[sqlite3.Connection], object]
-type _Waiting = asyncio.Future[None] | None
+from mesa_llm.activation.call import ModelCall
+from mesa_llm.concurrency.forks import in_forked_child
+from mesa_llm.errors import JournalError
+from mesa_llm.journal.schema import connect, hint
+from mesa_llm.journal.store import Run, Write, remove_if_empty
+
+type _Queued = tuple[Write, asyncio.Future[None] | None]
 
 _BATCH = 500
 """The most writes in one transaction."""
-_LINGER = 0.005
-"""Seconds after which a write is begun that nobody waits for, so that it shares its commit with others."""
+_PATIENCE = 0.5
+"""Seconds that a client which is just ending gets to release the run."""
 
 
 class Writer:
-    """Commits writes in the order in which they come, as many at once as are waiting.
+    """Holds a run's lock, and commits writes in the order in which they come, all that are waiting at once.
 
-    While one batch is being committed the next one gathers, so a commit is shared by the more calls the more there
-    are at the same time.
+    While one batch is being committed the next one gathers, so the more calls there are at the same time, the more of
+    them share a commit.
 
-    Args:
-        path: the journal, for messages.
-        connection: where to write. The writer closes it.
-        last: the last write.
-        on_end: called when all is written and the connection is closed, on the writer's thread.
+    Raises:
+        JournalError: if another client writes the run, or the file cannot be opened.
     """
 
-    def __init__(
-        self, path: Path, connection: sqlite3.Connection, *, last: Write, on_end: Callable[[], object]
-    ) -> None:
+    def __init__(self, path: Path, run: Run) -> None:
         self._path = path
-        self._connection = connection
-        self._last = last
-        self._on_end = on_end
-        self._writes: deque[tuple[Write, _Waiting]] = deque()
-        self._due: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._is_due = False  # saves waking the thread again and again
-        self._putting = threading.Lock()  # protects that nothing is put after the last write
+        self._run = run
+        self._lock = _lock(path, run)
+        try:
+            self._connection = connect(path)
+        except BaseException:
+            self._unlock()
+            raise
+        self._writes: queue.SimpleQueue[_Queued | None] = queue.SimpleQueue()
+        self._putting = threading.Lock()  # protects that no write is queued after the end
         self._is_closed = False
         self._failure: JournalError | None = None
-        self._is_told = False
-        self._thread = threading.Thread(target=self._run, name="mesa-llm-journal", daemon=True)
+        self._is_raised = False
+        self._thread = threading.Thread(target=self._write_all, name="mesa-llm-journal", daemon=True)
         _running.add(self)
         self._thread.start()
 
-    def put(self, write: Write) -> None:
-        """Have something written soon, after all that was put before it. Called on an event loop.
-
-        Args:
-            write: does it, on the writer's thread; the commit follows.
+    def put(self, write: Write, done: asyncio.Future[None] | None = None) -> None:
+        """Write something soon, after all that was put before it; `done` is resolved after the commit.
 
         Raises:
             JournalError: if an earlier write has failed, or the writer is closed.
         """
-        if self._put(write, None):
-            asyncio.get_running_loop().call_later(_LINGER, self._wake_up)
+        with self._putting:
+            if self._failure is not None:
+                self._is_raised = True
+                raise JournalError(str(self._failure)) from self._failure
+            if self._is_closed:
+                raise JournalError(f"The journal {self._path} was closed. Make a new client to go on.")
+            self._writes.put((write, done))
 
     async def write(self, write: Write, call: ModelCall) -> None:
-        """Have something written, and wait until it is committed. The wait does not count for `decide_timeout`.
-
-        Args:
-            write: does it, on the writer's thread; the commit follows.
-            call: the call whose outcome it is.
-
-        Raises:
-            JournalError: if it cannot be written, or the writer is closed.
-        """
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        self._put(write, done)
-        if not self._is_due:
-            loop.call_soon(self._wake_up)  # after those that are ready now: they write too
+        """Write the outcome of a call, and wait for the commit, which does not count toward `decide_timeout`. Raises as `put`."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.put(write, done)
         with call.queued():
             await done
 
     def end(self) -> None:
-        """Have the writer end when all is written. May be called by the garbage collector: it waits for nothing."""
+        """Begin the end, after all that was put. Waits for nothing: the garbage collector may call it."""
         if not self._is_closed:
             self._is_closed = True
-            self._due.put(None)  # unlike an Event, this may interrupt itself
+            self._writes.put(None)  # unlike an Event, this may interrupt itself
 
     def close(self) -> None:
-        """Wait until all is written and the writer has ended. A second time does nothing.
+        """Wait until all is written and the run is released. A second time does nothing.
 
         Raises:
-            JournalError: if something could not be written, and nobody has been told so yet.
+            JournalError: if something could not be written, and no call has raised that.
         """
         with self._putting:
             self.end()
         self._thread.join()
-        if self._failure is not None and not self._is_told:
-            self._is_told = True
+        if self._failure is not None and not self._is_raised:
+            self._is_raised = True
             raise self._failure
 
-    def _put(self, write: Write, done: _Waiting) -> bool:
-        """Returns whether it is the first of its batch."""
-        with self._putting:
-            if self._failure is not None:
-                self._is_told = True
-                raise JournalError(str(self._failure)) from self._failure
-            if self._is_closed:
-                raise JournalError(f"The journal {self._path} was closed. Make a new client to go on.")
-            self._writes.append((write, done))
-            return len(self._writes) == 1
-
-    def _wake_up(self) -> None:
-        if not self._is_due:
-            self._is_due = True
-            self._due.put(None)
-
-    def _run(self) -> None:
-        is_last = False
-        while not is_last:
-            self._due.get()
-            self._is_due = False
-            is_last = self._is_closed  # read before the writes: none comes after it is set
-            while self._writes:
-                self._write([self._writes.popleft() for _ in range(min(len(self._writes), _BATCH))])
-        self._write([(self._last, None)])
+    def _write_all(self) -> None:
+        has_ended = False
+        while not has_ended:
+            batch = [self._writes.get()]
+            while len(batch) < _BATCH and not self._writes.empty():
+                batch.append(self._writes.get())
+            has_ended = None in batch
+            self._commit([write for write in batch if write is not None])
+        self._commit([(lambda connection: remove_if_empty(connection, self._run), None)])
         self._connection.close()
-        self._on_end()
+        self._unlock()
         _running.discard(self)
 
-    def _write(self, writes: list[tuple[Write, _Waiting]]) -> None:
+    def _commit(self, writes: list[_Queued]) -> None:
         if self._failure is None:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -144,15 +115,39 @@ class Writer:
                     for write, _ in writes:
                         write(self._connection)
             except Exception as error:
-                # What came after a write that is missing would leave a gap in the run that nobody sees.
-                said = error if isinstance(error, JournalError) else f"{error}. {way_out(error)}"
-                self._failure = JournalError(f"The journal {self._path} cannot be written any more: {said}")
+                # No write may follow one that is missing: the run would have a gap that nobody sees.
+                why = error if isinstance(error, JournalError) else f"{error}. {hint(error)}"
+                self._failure = JournalError(f"The journal {self._path} cannot be written any more: {why}")
                 self._failure.__cause__ = error
         waiting = [done for _, done in writes if done is not None]
-        self._is_told |= self._failure is not None and bool(waiting)
-        for loop, group in itertools.groupby(waiting, key=lambda done: done.get_loop()):
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_resolve, list(group), self._failure)
+        self._is_raised |= self._failure is not None and bool(waiting)
+        if waiting and not (loop := waiting[0].get_loop()).is_closed():  # of all: the transport loop
+            loop.call_soon_threadsafe(_resolve, waiting, self._failure)
+
+    def _unlock(self) -> None:
+        with contextlib.suppress(OSError):  # where an open file cannot be removed, it stays, empty
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release()
+
+
+def _lock(path: Path, run: Run) -> FileLock:
+    """The right to write a run. The system releases it when the process ends, however it ends; a fork lacks it."""
+    # Beside the journal, not in it: SQLite's own locks last for a transaction, and lock the whole file.
+    lock = FileLock(path.with_name(f"{path.name}-{run.number}.lock"), thread_local=False)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            gc.collect()  # a client that is garbage, in a cycle with its model
+            lock.acquire(timeout=_PATIENCE, poll_interval=0.01)
+    except Timeout:
+        raise JournalError(
+            f"Run {run.name!r} of {path} is being written by another client, in this process or another. "
+            "Close that one first, or record another run."
+        ) from None
+    except OSError as error:
+        raise JournalError(f"Run {run.name!r} of {path} cannot be locked: {error}.") from error
+    return lock
 
 
 def _resolve(waiting: list[asyncio.Future[None]], failure: JournalError | None) -> None:
@@ -176,5 +171,4 @@ def _close_all() -> None:
 
 
 atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_running.clear)  # their threads are the parent's
+in_forked_child(_running.clear)  # their threads are the parent's
