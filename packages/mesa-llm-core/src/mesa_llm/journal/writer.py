@@ -69,7 +69,7 @@ class Writer:
             self._writes.put((write, done))
 
     async def write(self, write: Write, call: ModelCall) -> None:
-        """Write the outcome of a call, and wait for the commit, which does not count toward `decide_timeout`. Raises as `put`."""
+        """Write a call's outcome, and wait for the commit: not a part of `decide_timeout`. Raises as `put`."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.put(write, done)
         with call.queued():
