@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.clock import step_of
@@ -51,11 +51,36 @@ class CallOrigin:
 
 
 @dataclass(slots=True)
+class Tally:
+    """What the answers of a model were worth to an agent, in one of its own steps.
+
+    Attributes:
+        decisions: decisions made, in which tools were on offer.
+        without_call: those of them that hold no valid tool call.
+        asked_again: how often the model was asked again because its answer could not be used.
+        tool_calls: tool calls that were made, whether or not they failed.
+        refused: those of them that were refused: an unknown tool, arguments that do not fit, a `ToolError`.
+        crashed: those of them in which the tool raised another exception.
+    """
+
+    decisions: int = 0
+    without_call: int = 0
+    asked_again: int = 0
+    tool_calls: int = 0
+    refused: int = 0
+    crashed: int = 0
+
+
+@dataclass(slots=True)
 class _Count:
     """An agent's own step, and how many calls it has made in it. Kept on the agent, and copied with it."""
 
     step: int = 0
     calls: int = 0
+    tally: Tally = field(default_factory=Tally)
+    model_step: int = 0
+    earlier: tuple[Tally, ...] = ()
+    """Tallies of the agent's earlier steps within the same step of the model."""
 
 
 class AgentStep:
@@ -68,13 +93,15 @@ class AgentStep:
     Attributes:
         agent: the agent.
         index: which of the agent's own steps it is; 1 for the first, 0 before it.
+        tally: what the answers of the model were worth in this step.
     """
 
-    __slots__ = ("__weakref__", "_count", "_on_timeout", "agent", "index")
+    __slots__ = ("__weakref__", "_count", "_on_timeout", "agent", "index", "tally")
 
     def __init__(self, agent: Agent, count: _Count) -> None:
         self.agent = agent
         self.index = count.step
+        self.tally = count.tally
         self._count = count
         self._on_timeout: tuple[Callable[[DecisionTimeoutError], object], ...] = ()
 
@@ -120,9 +147,21 @@ def begin_agent_step(agent: Agent) -> AgentStep:
     Returns:
         The step that begins.
     """
-    count = _Count(_count_of(agent).step + 1)
+    last, model_step = _count_of(agent), step_of(agent.model)
+    earlier = (*last.earlier, last.tally) if last.model_step == model_step else ()
+    count = _Count(last.step + 1, model_step=model_step, earlier=earlier)
     setattr(agent, _COUNT, count)
     return AgentStep(agent, count)
+
+
+def tallies_of(agent: Agent) -> tuple[Tally, ...]:
+    """The tallies of the agent's own steps within the current step of its model, oldest first.
+
+    Args:
+        agent: the agent.
+    """
+    count = _count_of(agent)
+    return (*count.earlier, count.tally) if count.model_step == step_of(agent.model) else ()
 
 
 def last_agent_step(agent: Agent) -> AgentStep:
