@@ -61,6 +61,16 @@ class Tally:
         tool_calls: tool calls that were made, whether or not they failed.
         refused: those of them that were refused: an unknown tool, arguments that do not fit, a `ToolError`.
         crashed: those of them in which the tool raised another exception.
+        calls: calls to models that have ended.
+        failed_calls: those of them that failed.
+        prompt_tokens: tokens read.
+        completion_tokens: tokens written.
+        cost: the price of all calls whose price is known, in US dollars.
+        retries: how often calls were sent again.
+        latency_s: the latencies of the answers that have one, added up, in seconds.
+        measured_calls: the calls that have one.
+        replayed_calls: calls that were answered from a journal.
+        shared_calls: calls that had the answer to an identical one.
     """
 
     decisions: int = 0
@@ -69,6 +79,35 @@ class Tally:
     tool_calls: int = 0
     refused: int = 0
     crashed: int = 0
+    calls: int = 0
+    failed_calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+    retries: int = 0
+    latency_s: float = 0.0
+    measured_calls: int = 0
+    replayed_calls: int = 0
+    shared_calls: int = 0
+
+    def add(self, call: ModelCall) -> None:
+        """Count a call to a model that has ended.
+
+        Args:
+            call: the call, with its response or its error.
+        """
+        response = call.response
+        self.calls += 1
+        self.failed_calls += call.error is not None
+        self.retries += getattr(call.error if response is None else response, "retries", 0)
+        if response is not None:
+            self.prompt_tokens += response.usage.prompt_tokens
+            self.completion_tokens += response.usage.completion_tokens
+            self.cost += response.cost or 0.0
+            self.latency_s += response.latency_s or 0.0
+            self.measured_calls += response.latency_s is not None
+            self.replayed_calls += response.source == "journal"
+            self.shared_calls += response.source == "shared"
 
 
 @dataclass(slots=True)
@@ -78,7 +117,7 @@ class _Count:
     step: int = 0
     calls: int = 0
     tally: Tally = field(default_factory=Tally)
-    model_step: int = 0
+    model_step: int = -1
     earlier: tuple[Tally, ...] = ()
     """Tallies of the agent's earlier steps within the same step of the model."""
 
@@ -315,11 +354,12 @@ class model_call:  # noqa: N801 - used as `contextlib.suppress` is
     Entering gives the call; set its `response`, so that its tokens are counted.
     """
 
-    __slots__ = ("_call", "_turn")
+    __slots__ = ("_agent_step", "_call", "_turn")
 
     def __init__(self, call: ModelCall | None = None) -> None:
         self._call = ModelCall() if call is None else call
         self._turn = current_turn()
+        self._agent_step = current_agent_step()
 
     def __enter__(self) -> ModelCall:
         if self._turn is not None:
@@ -328,8 +368,10 @@ class model_call:  # noqa: N801 - used as `contextlib.suppress` is
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         call = self._call
+        call.error = error
+        if self._agent_step is not None:
+            self._agent_step.tally.add(call)
         if self._turn is not None:
-            call.error = error
             self._turn.call_ended(call)
         call.cancel = nothing_to_cancel
         call.response = None  # a client may keep requests, and with them their calls

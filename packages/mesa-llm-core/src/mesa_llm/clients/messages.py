@@ -120,6 +120,8 @@ class LLMRequest:
         tool_choice: whether tools may, must not or must be called; `None` leaves it to the provider.
         response_format: a schema for the answer's content.
         options: sampling arguments (`temperature`, `max_tokens`, `seed`, …), passed on as they are.
+        max_tool_calls: how many tools the answer may call at most; `None` for any number. With 1, servers are asked not
+            to call several at once (`parallel_tool_calls`).
         call: the call in which the request is sent: its identity, its deadline, and the time that it has waited in
             queues. No part of what is asked: not sent, not compared.
     """
@@ -130,6 +132,7 @@ class LLMRequest:
     tool_choice: ToolChoice | None = None
     response_format: ResponseFormat | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    max_tool_calls: int | None = None
     call: ModelCall = field(default_factory=ModelCall, compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -139,6 +142,8 @@ class LLMRequest:
             body["tools"] = [tool.as_dict() for tool in self.tools]
             if self.tool_choice is not None:
                 body["tool_choice"] = self.tool_choice
+            if self.max_tool_calls == 1 and self.tool_choice != "none":
+                body["parallel_tool_calls"] = False
         if self.response_format is not None:
             body["response_format"] = self.response_format.as_dict()
         return body | dict(self.options)

@@ -17,6 +17,7 @@ from mesa_llm.llm_agent import step_hooks
 from mesa_llm.llm_agent.observe import check_names, observe
 from mesa_llm.memory import Memory, ShortTermMemory
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
+from mesa_llm.module_llm.request_fields import check_most_calls, check_tool_choice
 from mesa_llm.reasoning import Observation, Plan, Reasoning
 from mesa_llm.recording import SimulationRecorder
 from mesa_llm.tools import ToolManager
@@ -24,7 +25,7 @@ from mesa_llm.tools import ToolManager
 if TYPE_CHECKING:
     from mesa import Model
 
-    from mesa_llm.clients import LLMClient, Transport
+    from mesa_llm.clients import LLMClient, ToolChoice, Transport
     from mesa_llm.tools import ToolResult
 
 DEFAULT_MODEL = "gemini/gemini-2.0-flash"
@@ -68,11 +69,15 @@ class LLMAgent(Agent):
         api_key: the key; by default that of the provider's environment variable.
         transport: how the default client reaches the model: `direct`, `litellm` or `auto`.
         tool_mode: how it calls tools: `native`, `json_schema` for models that have no tool calling, or `auto`.
+        tool_calls: whether a decision may (`auto`), must (`required`) or must not (`none`) call tools.
+        max_tool_calls: how many tools a decision may call at most; `None` for any number. With `required` and 1, each
+            decision is exactly one valid call, or a `DecisionError`.
         **sampling: `temperature`, `top_p`, `max_tokens`, `seed`, `stop`, `extra_body`: sent with every request; see
             `SamplingOptions`.
 
-    A class can define `vision`, `internal_state`, `step_prompt` and `system_prompt` itself, as an attribute or as a
-    property; an argument takes precedence over an attribute. A property is evaluated whenever it is used,
+    A class can define `vision`, `internal_state`, `step_prompt`, `system_prompt`, `tool_calls` and `max_tool_calls`
+    itself, as an attribute or as a property; an argument takes precedence over an attribute. A property is evaluated
+    whenever it is used,
     `internal_state` each time an agent observes this one, so that nothing has to be written before a decision.
 
     Attributes:
@@ -95,6 +100,8 @@ class LLMAgent(Agent):
     vision: float | None = None
     internal_state: Any = None
     step_prompt: str | None = None
+    tool_calls: ToolChoice = "auto"
+    max_tool_calls: int | None = None
     model: Model[Any, Any]
     _recorder: SimulationRecorder | None = None
 
@@ -115,6 +122,8 @@ class LLMAgent(Agent):
         api_key: str | None = None,
         transport: Transport = "auto",
         tool_mode: ToolMode = "auto",
+        tool_calls: ToolChoice | None = None,
+        max_tool_calls: int | None = None,
         **sampling: Unpack[SamplingOptions],
     ) -> None:
         if unknown := sampling.keys() - SamplingOptions.__annotations__.keys():
@@ -137,6 +146,8 @@ class LLMAgent(Agent):
         self.tool_manager = ToolManager(tools)
         self._set("vision", vision)
         self._set("step_prompt", step_prompt)
+        self._set("tool_calls", None if tool_calls is None else check_tool_choice(tool_calls))
+        self._set("max_tool_calls", check_most_calls(max_tool_calls))
         self.reasoning = reasoning(agent=self)
         defined = inspect.getattr_static(type(self), "internal_state")
         if internal_state is None and not hasattr(defined, "__get__"):

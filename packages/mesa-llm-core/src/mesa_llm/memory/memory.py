@@ -24,6 +24,8 @@ MAX_TOKENS = 4000
 
 NOTHING_YET = "Nothing yet."
 
+_DECISIONS = frozenset({"plan", "plan_execution"})  # the decision stands at the end
+_LENGTHS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict", "n_predict"})
 _FEWEST_TOKENS = 100  # with fewer, headings and notes about what was cut would leave no room for anything else
 _LARGEST_SHARE = 4  # divisor: one entry takes at most a quarter of a memory, so that it does not push out all others
 
@@ -171,7 +173,9 @@ class Memory(ABC):
 
     def _line(self, entry: MemoryEntry) -> str:
         """An entry as a line of a prompt, shortened if it is too long."""
-        return str(entry) if self._fits(entry) else shortened(str(entry), self._most_of_one)
+        if self._fits(entry):
+            return str(entry)
+        return shortened(str(entry), self._most_of_one, keeps_end=entry.type in _DECISIONS)
 
     def _lines(self, entries: Iterable[MemoryEntry], beside: str = "") -> str:
         """The newest of the entries (given oldest first) that fit, one a line, into a prompt that also has `beside`."""
@@ -283,15 +287,21 @@ def _own_llm(agent: Agent[Any], llm_model: str | None, api_base: str | None) -> 
     return agents.for_model(llm_model or agents.llm_model, api_base)
 
 
-def shortened(text: str, max_tokens: int | None, *, note: str | None = None) -> str:
-    """A text cut to `max_tokens`, at least 25; if it was cut, it ends with a note, by default its whole length."""
+def shortened(text: str, max_tokens: int | None, *, note: str | None = None, keeps_end: bool = False) -> str:
+    """A text cut to `max_tokens`, at least 25. A note stands for what was cut, by default with the whole length.
+
+    The end is cut; with `keeps_end`, the middle is, and most of what stays is the end.
+    """
     if max_tokens is None or tokens_in(text) <= max_tokens:
         return text
     if note is None:
         note = f" … ({len(text):,} characters, shortened)"
     room = max_tokens * BYTES_PER_TOKEN - len(note.encode())
-    # Decoding drops half a character at the end.
-    return text.encode(errors="replace")[:room].decode(errors="ignore").rstrip() + note
+    whole = text.encode(errors="replace")
+    head = room // 5 if keeps_end else room
+    # Decoding drops half a character where the text is cut.
+    begin = whole[:head].decode(errors="ignore").rstrip() + note
+    return f"{begin} … {whole[head - room + 5 :].decode(errors='ignore').lstrip()}" if keeps_end else begin
 
 
 def tokens_of_line(line: str) -> int:
@@ -329,9 +339,13 @@ def in_batches(lines: Sequence[str], max_tokens: int, *, most: int | None = None
 def memory_request(memory: Memory, instructions: str, prompt: str) -> LLMRequest:
     """A request about memories: first the instructions that all agents share, then who the agent is, then the prompt.
 
-    The agent's `max_tokens` and `stop` apply to its decisions and are not sent.
+    The agent's bounds on the length of an answer apply to its decisions and are not sent.
     """
     parts = {"Who the agent is": "system_prompt", "What it decides in each step": "step_prompt"}
     texts = {heading: str(getattr(memory.agent, name, None) or "").strip() for heading, name in parts.items()}
     about = "".join(f"\n\n# {heading}\n{text}" for heading, text in texts.items() if text)
-    return memory.llm.request(prompt, system_prompt=f"{instructions}{about}", max_tokens=None, stop=None)
+    body = memory.llm.options.get("extra_body")
+    options: dict[str, Any] = dict.fromkeys(("max_tokens", "max_completion_tokens", "stop"))
+    if body:
+        options["extra_body"] = {name: value for name, value in body.items() if name not in _LENGTHS} or None
+    return memory.llm.request(prompt, system_prompt=f"{instructions}{about}", **options)

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mesa_llm.clients import LLMRequest, LLMResponse, Message, ResponseFormat, ToolCall, ToolSpec, tool_call
+from mesa_llm.clients import LLMRequest, Message, ResponseFormat, ToolCall, ToolSpec, tool_call
 from mesa_llm.clients.chat_completion import to_response
 from mesa_llm.clients.messages import JSONSchema
 from mesa_llm.errors import ConfigurationError
@@ -23,7 +23,7 @@ from mesa_llm.module_llm.dialogue import UnreadableAnswerError, as_model, has_fo
 from mesa_llm.module_llm.request_fields import narrowed_parameters, rebuilt
 
 MOST_CALLS = 5
-"""How many tools one answer can call."""
+"""How many tools one answer can call, unless the request says it."""
 LONGEST_TEXT = 500
 """The length of a text argument in characters, where the tool itself has no bound. llama.cpp takes up to 2000."""
 MOST_ITEMS = 16
@@ -33,11 +33,7 @@ _FORM = """\
 Call tools by answering with one JSON object and nothing else:
 {"calls": [{"tool": "name of the tool", "arguments": {"name of the argument": value}}]}
 The calls are made in the order of the list."""
-_HOW_MANY = {
-    "none": "Do not call a tool yet. Answer in words.",
-    "required": f"Call at least one tool, and at most {MOST_CALLS}.",
-    "auto": f"Call at most {MOST_CALLS}. To call none, give an empty list.",
-}
+_NONE = "Do not call a tool yet. Answer in words."
 
 
 class _Call(BaseModel):
@@ -70,47 +66,45 @@ def request_with_schema(request: LLMRequest) -> LLMRequest:
                 "A request with a response_format cannot ask for tool calls as JSON too. Give it tool_choice='none', "
                 "or ask twice."
             )
-        form = ResponseFormat("tool_calls", _schema(arguments, at_least=int(request.tool_choice == "required")))
+        at_least = int(request.tool_choice == "required")
+        form = ResponseFormat("tool_calls", _schema(arguments, at_least=at_least, at_most=_most_calls(request)))
         asked_for = replace(request, response_format=form)
-    choice = (request.tool_choice or "auto") if arguments else "none"
-    return replace(asked_for, messages=_messages(request, choice), tools=(), tool_choice=None)
+    return replace(asked_for, messages=_messages(request, bool(arguments)), tools=(), tool_choice=None)
 
 
-def read_calls(message: Message, request: LLMRequest) -> tuple[ToolCall, ...]:
-    """The tool calls in an answer. Their ids follow from name and arguments; native calls are taken as they are.
+def read_calls(text: str, model: str) -> tuple[ToolCall, ...]:
+    """The tool calls in an answer's text. Their ids follow from name and arguments.
 
     Args:
-        message: the answer.
-        request: the request, as it was before `request_with_schema`.
+        text: the answer to what `request_with_schema` asks.
+        model: the model that was asked.
 
     Raises:
-        UnreadableAnswerError: if there are none that can be read, or the number or a name is not what was asked for.
+        UnreadableAnswerError: if the JSON asked for is not in it.
     """
-    if message.tool_calls:
-        return message.tool_calls
-    names = [tool.name for tool in request.tools]
 
     def accept(value: dict[str, Any]) -> tuple[ToolCall, ...]:
         try:
             made = [tool_call(call.tool, **call.arguments) for call in as_model(value, _Calls).calls]
         except (ValueError, RecursionError) as error:
             raise UnreadableAnswerError("it holds a number too long, or values nested too deep") from error
-        if unknown := [call.name for call in made if call.name not in names]:
-            raise UnreadableAnswerError(f"there is no tool {unknown[0][:100]!r}; there are: {', '.join(names)}")
-        if request.tool_choice == "required" and not made:
-            raise UnreadableAnswerError("it calls no tool, and at least one must be called")
-        return to_response(made, model=request.model).message.tool_calls if made else ()
+        return to_response(made, model=model).message.tool_calls if made else ()
 
-    return read_object(message.content, accept, [{"calls"}])
+    return read_object(text, accept, [{"calls"}])
 
 
-def response_with_calls(response: LLMResponse, calls: tuple[ToolCall, ...]) -> LLMResponse:
-    """The response as if the model had called the tools natively."""
-    message = Message("assistant", tool_calls=calls)
-    return replace(response, message=message, finish_reason="tool_calls" if calls else response.finish_reason)
+def _most_calls(request: LLMRequest) -> int:
+    return MOST_CALLS if request.max_tool_calls is None else request.max_tool_calls
 
 
-def _messages(request: LLMRequest, choice: str) -> tuple[Message, ...]:
+def _how_many(request: LLMRequest) -> str:
+    most = _most_calls(request)
+    if request.tool_choice == "required":
+        return "Call exactly one tool." if most == 1 else f"Call at least one tool, and at most {most}."
+    return f"Call at most {most}. To call none, give an empty list."
+
+
+def _messages(request: LLMRequest, may_call: bool) -> tuple[Message, ...]:
     """The conversation in words, headed by the tools: they are the same for all agents that have them."""
     listed = [
         json.dumps(
@@ -119,7 +113,7 @@ def _messages(request: LLMRequest, choice: str) -> tuple[Message, ...]:
         )
         for tool in request.tools
     ]
-    how = [_HOW_MANY[choice]] if choice == "none" else [_FORM, _HOW_MANY[choice]]
+    how = [_FORM, _how_many(request)] if may_call else [_NONE]
     about_tools = "\n".join(["# Tools", *listed, "", *how])
     messages = tuple(_in_words(request.messages))
     if messages and messages[0].role == "system":
@@ -170,7 +164,7 @@ def _arguments(tools: Iterable[ToolSpec]) -> dict[str, JSONSchema]:
     return {name: schema for name, schema in schemas.items() if schema is not None}
 
 
-def _schema(tools: Mapping[str, JSONSchema], *, at_least: int) -> dict[str, Any]:
+def _schema(tools: Mapping[str, JSONSchema], *, at_least: int, at_most: int) -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     alternatives = []
     for tool, parameters in tools.items():
@@ -178,7 +172,7 @@ def _schema(tools: Mapping[str, JSONSchema], *, at_least: int) -> dict[str, Any]
         for name, definition in arguments.pop("$defs", {}).items():
             definitions[f"{tool}-{name}"] = definition
         alternatives.append(_object({"tool": {"type": "string", "enum": [tool]}, "arguments": arguments}))
-    calls = {"type": "array", "items": {"anyOf": alternatives}, "minItems": at_least, "maxItems": MOST_CALLS}
+    calls = {"type": "array", "items": {"anyOf": alternatives}, "minItems": at_least, "maxItems": at_most}
     return _object({"calls": calls}) | ({"$defs": definitions} if definitions else {})
 
 

@@ -9,6 +9,7 @@ from typing import Any, overload
 
 from pydantic import BaseModel, ValidationError
 
+from mesa_llm.activation.context import current_agent_step
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ResponseFormat
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, DecisionError
@@ -24,6 +25,11 @@ type Form = type[BaseModel] | ResponseFormat | Mapping[str, Any]
 _SHOWN = 200  # characters of an answer in an error
 _REPEATED = 2000  # characters of an answer that the model is shown again
 _MOST_PROBLEMS = 5
+_STOPPED = {
+    "content_filter": "the provider's content filter stopped it",
+    "refusal": "the model refused to answer",
+    "error": "the server broke off with an error",
+}
 
 
 async def aconverse[T](dialogue: Dialogue[T], ask: Callable[[LLMRequest], Awaitable[LLMResponse]]) -> T:
@@ -60,6 +66,29 @@ def converse[T](dialogue: Dialogue[T], ask: Callable[[LLMRequest], LLMResponse])
         return ask(request)
 
     return calling_loop.run_unsuspended(aconverse(dialogue, ask_and_block))
+
+
+def with_most_calls[T](dialogue: Dialogue[T], max_tool_calls: int | None) -> Dialogue[T]:
+    """The dialogue, with a bound on the tool calls of each answer that may hold some.
+
+    Args:
+        dialogue: the questions.
+        max_tool_calls: the bound; `None` leaves the requests as they are.
+    """
+    try:
+        request = next(dialogue)
+        while True:
+            if max_tool_calls is not None and request.tools and request.tool_choice != "none":
+                request = replace(request, max_tool_calls=max_tool_calls)
+            try:
+                response = yield request
+            except Exception as error:
+                request = dialogue.throw(error)
+            else:
+                request = dialogue.send(response)
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 class UnreadableAnswerError(Exception):
@@ -123,40 +152,17 @@ def ask_structured(request: LLMRequest, form: Form, *, asker: object) -> Any:
     if not has_form(request):
         request = replace(request, response_format=_response_format(form))
     read = _reader(form)
-    return _first_of(ask_until_read(request, lambda message: read(message.content), asker=asker))
-
-
-def _first_of[T](dialogue: Dialogue[tuple[T, LLMResponse]]) -> Dialogue[T]:
-    answer, _response = yield from dialogue
-    return answer
-
-
-def ask_until_read[T](
-    request: LLMRequest, read: Callable[[Message], T], *, asker: object
-) -> Dialogue[tuple[T, LLMResponse]]:
-    """Ask, and once more if the answer cannot be read.
-
-    Args:
-        request: the question.
-        read: reads an answer; raises `UnreadableAnswerError` if it cannot.
-        asker: who asks, for the error.
-
-    Returns:
-        The answer as it was read, and the response that it came in.
-
-    Raises:
-        DecisionError: if the second answer cannot be read either.
-    """
     response = yield request
     try:
-        return read(response.message), response
+        return read(response.message.content)
     except UnreadableAnswerError as error:
-        again = _asked_again(request, response, error)
+        again = asked_again(request, response, error, as_json=True)
+    count_asked_again()
     response = yield again
     try:
-        return read(response.message), response
+        return read(response.message.content)
     except UnreadableAnswerError as error:
-        problem = _cause(request, response) or str(error)
+        problem = why_stopped(request, response) or _called(response) or str(error)
         shown = _shown(response.message.content)
         raise DecisionError(f"{asker}: the model's answer is not the JSON asked for ({problem}): {shown}") from error
 
@@ -166,21 +172,45 @@ def has_form(request: LLMRequest) -> bool:
     return request.response_format is not None or "response_format" in request.options
 
 
-def _asked_again(request: LLMRequest, response: LLMResponse, error: UnreadableAnswerError) -> LLMRequest:
-    """The question with the bad answer and what is wrong about it, as a conversation in which the roles alternate."""
-    problem = "it was cut off, so be brief" if response.finish_reason == "length" else str(error)
-    said = response.message.content.strip()[:_REPEATED] or "(nothing)"  # some servers refuse an empty message
-    complaint = f"Your answer cannot be read: {problem}. Answer again, with nothing but the JSON object."
+def asked_again(request: LLMRequest, response: LLMResponse, problem: Exception, *, as_json: bool = False) -> LLMRequest:
+    """The question with the bad answer and what is wrong about it, as a conversation in which the roles alternate.
+
+    Args:
+        request: the question.
+        response: the bad answer.
+        problem: what is wrong about it.
+        as_json: whether the answer is to be nothing but JSON.
+    """
+    calls = ", ".join(f"{call.name}({call.arguments})" for call in response.message.tool_calls)
+    said = f"{response.message.content.strip()} {calls}".strip()[:_REPEATED]
+    said = said or "(nothing)"  # some servers refuse an empty message
+    wrong = "it was cut off, so be brief" if response.finish_reason == "length" else str(problem)
+    how = ", with nothing but the JSON object" if as_json else ""
+    complaint = f"Your answer cannot be read: {wrong}. Answer again{how}."
     return replace(request, messages=(*request.messages, Message("assistant", said), Message("user", complaint)))
 
 
-def _cause(request: LLMRequest, response: LLMResponse) -> str | None:
-    """Why an answer cannot be read, where the response tells more than the answer."""
+def count_asked_again() -> None:
+    """Count in the calling agent's tally that its model is asked again."""
+    if (agent_step := current_agent_step()) is not None:
+        agent_step.tally.asked_again += 1
+
+
+def why_stopped(request: LLMRequest, response: LLMResponse) -> str | None:
+    """Why an answer ended before it was whole; `None` if it did not.
+
+    Args:
+        request: what was asked.
+        response: the answer.
+    """
     if response.finish_reason == "length":
-        tokens = response.usage.completion_tokens or request.options.get("max_tokens")
+        bound = request.options.get("max_tokens") or request.options.get("max_completion_tokens")
+        tokens = response.usage.completion_tokens or bound
         return f"the answer was cut off{f' at {tokens} tokens' if tokens else ''}; raise max_tokens"
-    if response.finish_reason == "content_filter":
-        return "the provider's content filter stopped it"
+    return _STOPPED.get(response.finish_reason)
+
+
+def _called(response: LLMResponse) -> str | None:
     if response.message.tool_calls and not response.message.content.strip():
         return f"the model called the tool {response.message.tool_calls[0].name!r} instead of answering"
     return None

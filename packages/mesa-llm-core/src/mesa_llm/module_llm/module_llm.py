@@ -6,11 +6,11 @@ import copy
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Self, cast, get_args
+from typing import Any, Self
 
 from mesa_llm.activation.call import last_agent_step
 from mesa_llm.activation.context import current_agent_step, in_agent_step
-from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse, Message, ToolChoice, Transport
+from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse, Message, Transport
 from mesa_llm.clients.client import aask, ask
 from mesa_llm.clients.transport import check_transport
 from mesa_llm.errors import ConfigurationError
@@ -20,6 +20,7 @@ from mesa_llm.module_llm.request_fields import (
     AnyFormat,
     AnyTool,
     SamplingOptions,
+    check_tool_choice,
     response_format_fields,
     sampling_options,
     tool_specs,
@@ -27,7 +28,6 @@ from mesa_llm.module_llm.request_fields import (
 from mesa_llm.module_llm.tool_modes import ToolMode, ask_in_mode, check_tool_mode
 
 _OLLAMA = "http://localhost:11434"
-_TOOL_CHOICES = get_args(ToolChoice.__value__)
 
 
 class ModuleLLM:
@@ -165,8 +165,7 @@ class ModuleLLM:
             ConfigurationError: if tools, tool choice or response format cannot be understood, or an option cannot work.
             TypeError: if the prompt is no text.
         """
-        if tool_choice is not None and tool_choice not in _TOOL_CHOICES:
-            raise ConfigurationError(f"tool_choice must be 'auto', 'none', 'required' or None, got {tool_choice!r}.")
+        choice = None if tool_choice is None else check_tool_choice(tool_choice)
         tools = tool_specs(tool_schema)
         fields = response_format_fields(response_format)
         system = system_prompt if system_prompt is not None else self.system_prompt
@@ -175,7 +174,7 @@ class ModuleLLM:
             # Always one system message, even an empty one: without it some servers insert their own default.
             messages=(Message("system", system or ""), *_user_messages(prompt)),
             tools=tools,
-            tool_choice=cast("ToolChoice", tool_choice) if tools else None,
+            tool_choice=choice if tools else None,
             response_format=fields.get("response_format"),
             options=sampling_options(self.options | options) | fields.get("options", {}),
         )

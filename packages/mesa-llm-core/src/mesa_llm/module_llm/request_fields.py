@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
-from mesa_llm.clients import LLMRequest, ResponseFormat, ToolSpec
+from mesa_llm.clients import LLMRequest, ResponseFormat, ToolChoice, ToolSpec
 from mesa_llm.clients.messages import JSONSchema
 from mesa_llm.errors import ConfigurationError
 
@@ -68,6 +68,32 @@ class OfferedTool(ToolSpec):
             narrow: gives the narrowed schema of its arguments, or `None`.
         """
         return cls(plain.name, plain.description, plain.parameters, plain, narrow)
+
+
+def check_tool_choice(tool_choice: str) -> ToolChoice:
+    """Return the tool choice if there is such a one.
+
+    Raises:
+        ConfigurationError: otherwise.
+    """
+    for known in get_args(ToolChoice.__value__):
+        if tool_choice == known:
+            return known  # type: ignore[no-any-return]
+    raise ConfigurationError(f"tool_choice must be 'auto', 'none' or 'required', got {tool_choice!r}.")
+
+
+def check_most_calls(max_tool_calls: int | None) -> int | None:
+    """Return how many tools an answer may call, if it can work; `None` is any number.
+
+    Raises:
+        ConfigurationError: if it is no integer of at least 1.
+    """
+    if max_tool_calls is None or (type(max_tool_calls) is int and max_tool_calls >= 1):
+        return max_tool_calls
+    raise ConfigurationError(
+        f"max_tool_calls must be an integer >= 1, got {max_tool_calls!r}. Use None for any number, and "
+        "tool_calls='none' for no calls."
+    )
 
 
 def with_plain_tools(request: LLMRequest) -> LLMRequest:

@@ -7,18 +7,20 @@ from dataclasses import replace
 from typing import Literal, get_args
 
 from mesa_llm.activation.context import current_agent_step
-from mesa_llm.clients import LLMRequest, LLMResponse
+from mesa_llm.clients import LLMRequest, LLMResponse, Message
 from mesa_llm.clients.model_list import listed_model
 from mesa_llm.errors import (
     ConfigurationError,
+    DecisionError,
     EndpointUnreachableError,
     MissingAPIKeyError,
     ModelCallError,
     ModelTimeoutError,
     RateLimitedError,
 )
-from mesa_llm.module_llm.calls_schema import read_calls, request_with_schema, response_with_calls
-from mesa_llm.module_llm.dialogue import Dialogue, ask_until_read, has_form
+from mesa_llm.module_llm.answers import UnusableAnswerError, problem_with, usable_answer
+from mesa_llm.module_llm.calls_schema import request_with_schema
+from mesa_llm.module_llm.dialogue import Dialogue, asked_again, count_asked_again
 from mesa_llm.module_llm.request_fields import with_plain_tools
 
 type ToolMode = Literal["native", "json_schema", "auto"]
@@ -53,53 +55,84 @@ def check_tool_mode(mode: str) -> ToolMode:
 
 
 def ask_in_mode(request: LLMRequest, mode: ToolMode) -> Dialogue[LLMResponse]:
-    """Have a request answered, with its tools called in this mode.
+    """Have a request answered, with its tools called in this mode, by an answer that can be used.
+
+    An answer that cannot be used is asked for again once, with what is wrong about it: it holds neither words nor
+    calls, calls a tool that is not on offer, gives arguments that do not fit, or calls none or too many although the
+    request says how many. So is a bad generation that the server refused itself (`ModelCallError.bad_answer`).
 
     Args:
-        request: the request; without tools it is sent as it is.
+        request: the request.
         mode: how tools are called.
 
     Returns:
-        The response, with tool calls as if they had been made natively. Calls that the model makes although the request
-        forbids them (`tool_choice="none"`) are left out.
+        The response, with tool calls as if they had been made natively, under the tools' names, and with arguments as
+        JSON objects. Calls that the model makes although the request forbids them (`tool_choice="none"`) are left out.
+        Calls that do not fit in the second answer either stay, as long as no call is required: they are refused when
+        they are carried out.
 
     Raises:
         ModelCallError: if the model could not be asked.
-        DecisionError: if calls as JSON could not be read, asked again once.
+        DecisionError: if the second answer cannot be used either, or was cut off, or stopped by a content filter.
         ConfigurationError: if calls as JSON are to go with a response format.
     """
-    response = yield from _ask(request, mode)
-    if request.tool_choice == "none" and response.message.tool_calls:
-        return replace(response, message=replace(response.message, tool_calls=()))
-    return response
+    as_json = bool(request.tools) and (mode == "json_schema" or (mode == "auto" and calls_no_tools(request.model)))
+    asked = request_with_schema(request) if as_json else _natively(request)
+    is_last = False
+    while True:
+        try:
+            response = yield asked
+        except ModelCallError as error:
+            if mode == "auto" and not as_json and request.tools and refuses_tools(error):
+                as_json, asked = True, request_with_schema(request)
+                continue
+            if not error.bad_answer:
+                raise
+            if is_last:
+                raise _unusable(request, error) from error
+        else:
+            try:
+                return _counted(request, usable_answer(request, response, as_json=as_json))
+            except UnusableAnswerError as problem:
+                if is_last or not problem.can_be_mended:
+                    if problem.best is None:
+                        raise _unusable(request, problem) from problem
+                    return _counted(request, problem.best)
+                if mode == "auto" and not as_json and problem.calls_none:
+                    as_json, asked = True, request_with_schema(request)
+                else:
+                    asked = asked_again(asked, response, problem, as_json=as_json)
+        count_asked_again()
+        is_last = True
 
 
-def _ask(request: LLMRequest, mode: ToolMode) -> Dialogue[LLMResponse]:
+def _natively(request: LLMRequest) -> LLMRequest:
     plain = with_plain_tools(request)
-    if not request.tools or mode == "native":
-        return (yield plain)
-    if mode == "json_schema" or calls_no_tools(request.model):
-        return (yield from _ask_with_schema(request))
-    may_be_text = request.tool_choice != "required" or has_form(request)
-    try:
-        response = yield plain
-    except ModelCallError as error:
-        if not refuses_tools(error):
-            raise
-    else:
-        if may_be_text or response.message.tool_calls:
-            return response
-    return (yield from _ask_with_schema(request))
+    most = request.max_tool_calls
+    if most is None or not request.tools or request.tool_choice == "none":
+        return plain
+    least = "exactly" if most == 1 and request.tool_choice == "required" else "at most"
+    limit = f"Call {least} {'one tool' if most == 1 else f'{most} tools'}."
+    first, *rest = plain.messages
+    if first.role != "system":
+        return replace(plain, messages=(Message("system", limit), *plain.messages))
+    return replace(plain, messages=(replace(first, content=f"{first.content}\n\n{limit}".strip()), *rest))
 
 
-def _ask_with_schema(request: LLMRequest) -> Dialogue[LLMResponse]:
-    with_schema = request_with_schema(request)
-    if with_schema.response_format is request.response_format:  # it asks for words
-        return (yield with_schema)
+def _unusable(request: LLMRequest, problem: Exception) -> DecisionError:
     agent_step = current_agent_step()
     asker = request.model if agent_step is None else agent_step.agent
-    calls, response = yield from ask_until_read(with_schema, lambda message: read_calls(message, request), asker=asker)
-    return response_with_calls(response, calls)
+    return DecisionError(f"{asker}: the model's answer cannot be used: {str(problem).removesuffix('.')}.")
+
+
+def _counted(request: LLMRequest, response: LLMResponse) -> LLMResponse:
+    """The response, counted in the tally of the calling agent if it is a decision that may call tools."""
+    agent_step = current_agent_step()
+    if agent_step is not None and request.tools and request.tool_choice != "none":
+        agent_step.tally.decisions += 1
+        is_valid = any(problem_with(call, request.tools) is None for call in response.message.tool_calls)
+        agent_step.tally.without_call += not is_valid
+    return response
 
 
 def calls_no_tools(model: str) -> bool:

@@ -83,11 +83,12 @@ type Thinking = Dialogue[Plan]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a plan answers: prompt, tools on offer and tool choice. A held plan answers only its own question."""
+    """What a plan answers: prompt, tools on offer, and how many to call. A held plan answers only its own question."""
 
     prompt: str
     selected_tools: tuple[str, ...] | None
     tool_calls: ToolChoice | None
+    max_tool_calls: int | None = None
 
 
 class HeldPlans:

@@ -18,7 +18,8 @@ from mesa_llm.activation.values import to_text
 from mesa_llm.clients import ToolChoice
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, DecisionError
-from mesa_llm.module_llm.dialogue import aconverse, converse
+from mesa_llm.module_llm.dialogue import aconverse, converse, with_most_calls
+from mesa_llm.module_llm.request_fields import check_most_calls
 from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking
 
 if TYPE_CHECKING:
@@ -127,7 +128,9 @@ class Reasoning:
         obs: Observation | None = None,
         ttl: int = 1,
         selected_tools: list[str] | None = None,
-        tool_calls: ToolChoice | None = "auto",
+        tool_calls: ToolChoice | None = None,
+        *,
+        max_tool_calls: int | None = None,
     ) -> Plan:
         """Decide; blocks the calling thread until the decision is made and it is the agent's turn.
 
@@ -137,26 +140,29 @@ class Reasoning:
             ttl: for how many steps the plan holds: in the `ttl - 1` steps that follow, the same question (prompt,
                 tools) is not asked again, and the same plan is returned.
             selected_tools: names of the tools on offer, `None` for all, `[]` for none.
-            tool_calls: `auto`, `required`, or `None` for the provider's default; with `none` the plan holds no calls,
-                whatever the model answers.
+            tool_calls: whether the plan may (`auto`), must (`required`) or must not (`none`) call tools; the agent's
+                `tool_calls` by default.
+            max_tool_calls: how many tools it may call at most; the agent's `max_tool_calls` by default.
 
         Returns:
             The decision.
 
         Raises:
-            ConfigurationError: if `ttl` is less than 1, neither a prompt nor a `step_prompt` is given, or a tool name
-                is unknown.
+            ConfigurationError: if `ttl` or `max_tool_calls` is less than 1, neither a prompt nor a `step_prompt` is
+                given, or a tool name is unknown.
             ModelCallError: if the model could not be asked.
-            DecisionError: if its answer cannot be used.
+            DecisionError: if its answer cannot be used, asked for once more where that can help.
             TurnError: on a thread whose event loop runs agents; use `await aplan(…)` there.
         """
         if self._means("aplan"):
-            return calling_loop.run(self.aplan(prompt, obs, ttl, selected_tools, tool_calls))
-        question = self._question(prompt, ttl, selected_tools, tool_calls)
+            return calling_loop.run(
+                self.aplan(prompt, obs, ttl, selected_tools, tool_calls, **_given(max_tool_calls=max_tool_calls))
+            )
+        question = self._question(prompt, ttl, selected_tools, tool_calls, max_tool_calls)
         if isinstance(question, Plan):
             return question
         seen = self.agent.generate_obs() if obs is None else obs
-        thinking = self.decide(question.prompt, seen, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls)
+        thinking = self._thinking(question, seen, ttl, selected_tools)
         return self._made(question, converse(thinking, self.agent.llm.complete), seen)
 
     @_adecision
@@ -166,17 +172,19 @@ class Reasoning:
         obs: Observation | None = None,
         ttl: int = 1,
         selected_tools: list[str] | None = None,
-        tool_calls: ToolChoice | None = "auto",
+        tool_calls: ToolChoice | None = None,
+        *,
+        max_tool_calls: int | None = None,
     ) -> Plan:
         """Decide, without blocking the event loop. Arguments and errors as for `plan`."""
         if self._means("plan"):
-            planning = functools.partial(self.plan, prompt, obs, ttl, selected_tools, tool_calls)
-            return await in_thread(planning)
-        question = self._question(prompt, ttl, selected_tools, tool_calls)
+            given = _given(max_tool_calls=max_tool_calls)
+            return await in_thread(functools.partial(self.plan, prompt, obs, ttl, selected_tools, tool_calls, **given))
+        question = self._question(prompt, ttl, selected_tools, tool_calls, max_tool_calls)
         if isinstance(question, Plan):
             return question
         seen = await self.agent.agenerate_obs() if obs is None else obs
-        thinking = self.decide(question.prompt, seen, ttl=ttl, selected_tools=selected_tools, tool_calls=tool_calls)
+        thinking = self._thinking(question, seen, ttl, selected_tools)
         return self._made(question, await aconverse(thinking, self.agent.llm.acomplete), seen)
 
     def execute_tool_call(
@@ -184,7 +192,7 @@ class Reasoning:
         chaining_message: str,
         selected_tools: list[str] | None = None,
         ttl: int = 1,
-        tool_calls: ToolChoice | None = "auto",
+        tool_calls: ToolChoice | None = None,
     ) -> Plan:
         """Have the model turn a decision in words into tool calls: the second call of a strategy that overrides `plan`.
 
@@ -192,7 +200,7 @@ class Reasoning:
             chaining_message: the decision in words.
             selected_tools: names of the tools on offer, `None` for all, `[]` for none.
             ttl: for how many steps the plan holds.
-            tool_calls: `auto`, `none`, `required`, or `None` for the provider's default.
+            tool_calls: `auto`, `none` or `required`; the agent's `tool_calls` by default.
 
         Returns:
             The plan, with its tool calls.
@@ -200,29 +208,49 @@ class Reasoning:
         Raises:
             ConfigurationError: if a tool name is unknown.
             ModelCallError: if the model could not be asked.
+            DecisionError: if its answer cannot be used, asked for once more where that can help.
         """
-        thinking = tool_calls_for(self.agent, chaining_message, None, ttl, selected_tools, tool_calls)
-        return converse(thinking, self.agent.llm.complete)
+        return converse(self._execution(chaining_message, selected_tools, ttl, tool_calls), self.agent.llm.complete)
 
     async def aexecute_tool_call(
         self,
         chaining_message: str,
         selected_tools: list[str] | None = None,
         ttl: int = 1,
-        tool_calls: ToolChoice | None = "auto",
+        tool_calls: ToolChoice | None = None,
     ) -> Plan:
         """Like `execute_tool_call`, without blocking the event loop."""
-        thinking = tool_calls_for(self.agent, chaining_message, None, ttl, selected_tools, tool_calls)
+        thinking = self._execution(chaining_message, selected_tools, ttl, tool_calls)
         return await aconverse(thinking, self.agent.llm.acomplete)
 
+    def _execution(
+        self, decision: str, selected_tools: list[str] | None, ttl: int, tool_calls: ToolChoice | None
+    ) -> Thinking:
+        choice = self.agent.tool_calls if tool_calls is None else tool_calls
+        thinking = tool_calls_for(self.agent, decision, None, ttl, selected_tools, choice)
+        return with_most_calls(thinking, self.agent.max_tool_calls)
+
+    def _thinking(self, question: Question, seen: Observation, ttl: int, selected_tools: list[str] | None) -> Thinking:
+        thinking = self.decide(
+            question.prompt, seen, ttl=ttl, selected_tools=selected_tools, tool_calls=question.tool_calls
+        )
+        return with_most_calls(thinking, question.max_tool_calls)
+
     def _question(
-        self, prompt: str | None, ttl: int, selected_tools: list[str] | None, tool_calls: ToolChoice | None
+        self,
+        prompt: str | None,
+        ttl: int,
+        selected_tools: list[str] | None,
+        tool_calls: ToolChoice | None,
+        max_tool_calls: int | None,
     ) -> Question | Plan:
         """The question to ask; a plan if an earlier step has answered it and the plan still holds."""
         if ttl < 1:
             raise ConfigurationError(
                 f"ttl must be at least 1 step, got {ttl!r}. With 1, the agent decides in each step."
             )
+        tool_calls = self.agent.tool_calls if tool_calls is None else tool_calls
+        max_tool_calls = check_most_calls(self.agent.max_tool_calls if max_tool_calls is None else max_tool_calls)
         if tool_calls != "none" and (unfinished := self.unfinished_plan(ttl)) is not None:
             return unfinished
         if prompt is None:
@@ -232,7 +260,7 @@ class Reasoning:
                 f"{type(self.agent).__name__} {self.agent.unique_id} has nothing to decide: give plan() a prompt, or "
                 "the agent a step_prompt."
             )
-        question = Question(prompt, _names(selected_tools), tool_calls)
+        question = Question(prompt, _names(selected_tools), tool_calls, max_tool_calls)
         return self._held.find(question, step_of(self.agent.model)) or question
 
     def _made(self, question: Question, plan: Plan, seen: Observation) -> Plan:
@@ -279,6 +307,8 @@ def tool_calls_for(
     tool_calls: ToolChoice | None,
 ) -> Thinking:
     """Ask the model to turn a decision in words into tool calls; use with `yield from`."""
+    if not decision.strip():  # some servers refuse an empty message, and others make something up
+        raise DecisionError(f"{agent}: there is no decision to carry out, the text is empty.")
     response = yield agent.llm.request(
         prompt=decision,
         tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
@@ -289,6 +319,11 @@ def tool_calls_for(
     plan = Plan(step=step, llm_plan=response.message, ttl=ttl, offered=_names(selected_tools), seen=obs)
     agent.memory.add_to_memory("plan_execution", {"content": str(plan)})
     return plan
+
+
+def _given(**arguments: Any) -> dict[str, Any]:
+    """The arguments that are given: a strategy of one's own may not know those that are new."""
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def _names(selected_tools: list[str] | None) -> tuple[str, ...] | None:

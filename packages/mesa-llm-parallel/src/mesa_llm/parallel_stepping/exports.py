@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import step_of
+from mesa_llm.activation.call import Tally, tallies_of
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.parallel_stepping.report import TOTALS, AgentReport, CallSpan, StepReport
 
@@ -21,6 +23,12 @@ _OF_AGENTS: dict[str, Callable[[Any], Any]] = {
     "settle_s": lambda agent: agent.seconds("settle"),
     "failures": lambda agent: int(agent.failed),
     "conflicts": lambda agent: len(agent.conflicts),
+    "decisions": lambda agent: agent.decisions,
+    "without_call": lambda agent: agent.without_call,
+    "asked_again": lambda agent: agent.asked_again,
+    "tool_calls": lambda agent: agent.tool_calls,
+    "refused_tool_calls": lambda agent: agent.refused_tool_calls,
+    "crashed_tool_calls": lambda agent: agent.crashed_tool_calls,
     "calls": lambda agent: agent.calls,
     "calls_while_acting": lambda agent: agent.calls_while_acting,
     "failed_calls": lambda agent: agent.failed_calls,
@@ -36,10 +44,35 @@ _OF_AGENTS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def model_reporters(*names: str) -> dict[str, Callable[[Model[Any, Any]], float]]:
-    """Reporters that sum over the parallel steps of the current model step; 0 if there was none.
+_OF_TALLIES: dict[str, Callable[[Tally], float]] = {
+    "decisions": lambda tally: tally.decisions,
+    "without_call": lambda tally: tally.without_call,
+    "asked_again": lambda tally: tally.asked_again,
+    "tool_calls": lambda tally: tally.tool_calls,
+    "refused_tool_calls": lambda tally: tally.refused,
+    "crashed_tool_calls": lambda tally: tally.crashed,
+    "calls": lambda tally: tally.calls,
+    "failed_calls": lambda tally: tally.failed_calls,
+    "prompt_tokens": lambda tally: tally.prompt_tokens,
+    "completion_tokens": lambda tally: tally.completion_tokens,
+    "tokens": lambda tally: tally.prompt_tokens + tally.completion_tokens,
+    "cost": lambda tally: tally.cost,
+    "retries": lambda tally: tally.retries,
+    "latency_s": lambda tally: tally.latency_s,
+    "measured_calls": lambda tally: tally.measured_calls,
+    "replayed_calls": lambda tally: tally.replayed_calls,
+    "shared_calls": lambda tally: tally.shared_calls,
+    "conflicts": lambda tally: 0,
+    "fallbacks": lambda tally: 0,
+}
+"""What is known of agents that step one at a time, too."""
 
-    Of `peak_concurrency` it is the highest.
+
+def model_reporters(*names: str) -> dict[str, Callable[[Model[Any, Any]], float]]:
+    """Reporters that sum over the current step of the model. Of `peak_concurrency` it is the highest.
+
+    Agents that Mesa stepped one at a time count too. Numbers that only a parallel step has, such as `decide_s`, are
+    NaN in a step of the model in which such agents have decided.
 
     Args:
         names: which numbers of a `StepReport`; by default all.
@@ -51,7 +84,9 @@ def model_reporters(*names: str) -> dict[str, Callable[[Model[Any, Any]], float]
 
 
 def agent_reporters(*names: str) -> dict[str, Callable[[Agent[Any]], float]]:
-    """Reporters that sum over the parallel steps of the current model step in which the agent took part.
+    """Reporters that sum over the agent's steps within the current step of the model.
+
+    Numbers that only a parallel step has, such as `decide_s`, are NaN for an agent that Mesa stepped one at a time.
 
     Args:
         names: which numbers of an `AgentReport`; by default all.
@@ -80,17 +115,29 @@ def _known(names: Sequence[str], known: Sequence[str]) -> Sequence[str]:
 
 def _of_model(name: str) -> Callable[[Model[Any, Any]], float]:
     def reporter(model: Model[Any, Any]) -> float:
-        values: list[float] = [getattr(report, name) for report in reports_of(model)]
-        return max(values, default=0) if name == "peak_concurrency" else sum(values)
+        reports = reports_of(model)
+        reported = {agent.agent_id for report in reports for agent in report.agents}
+        alone = [tally for agent in model.agents if agent.unique_id not in reported for tally in tallies_of(agent)]
+        if alone and name not in _OF_TALLIES:
+            return math.nan
+        values: list[float] = [getattr(report, name) for report in reports]
+        if name == "peak_concurrency":
+            return max(values, default=0)
+        return sum(values) + sum(_OF_TALLIES[name](tally) for tally in alone)
 
     return _importable(reporter, f"model_{name}")
 
 
 def _of_agent(name: str) -> Callable[[Agent[Any]], float]:
     def reporter(agent: Agent[Any]) -> float:
-        parts = [report.of_agent(agent.unique_id) for report in reports_of(agent.model)]
-        values: list[float] = [_OF_AGENTS[name](part) for part in parts if part is not None]
-        return sum(values)
+        reports = reports_of(agent.model)
+        parts = [part for report in reports if (part := report.of_agent(agent.unique_id)) is not None]
+        if parts:
+            return float(sum(_OF_AGENTS[name](part) for part in parts))
+        alone = tallies_of(agent)
+        if alone and name not in _OF_TALLIES:
+            return math.nan
+        return sum(_OF_TALLIES[name](tally) for tally in alone)
 
     return _importable(reporter, f"agent_{name}")
 

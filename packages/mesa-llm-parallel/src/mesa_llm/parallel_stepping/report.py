@@ -193,6 +193,12 @@ class AgentReport(_Totals):
         model_calls: its calls to models, in the order in which they ended.
         conflicts: what it was refused because another agent had been first, in words.
         settle_error: what settling has failed with, as text; `None` if it has not.
+        decisions: decisions that it made with tools on offer.
+        without_call: those of them that hold no valid tool call.
+        asked_again: how often its model was asked again because an answer could not be used.
+        tool_calls: tool calls that it made, whether or not they failed.
+        refused_tool_calls: those of them that were refused: an unknown tool, arguments that do not fit, a `ToolError`.
+        crashed_tool_calls: those of them in which the tool raised another exception.
     """
 
     agent_id: int
@@ -203,6 +209,12 @@ class AgentReport(_Totals):
     model_calls: tuple[CallSpan, ...] = ()
     conflicts: tuple[str, ...] = ()
     settle_error: str | None = None
+    decisions: int = 0
+    without_call: int = 0
+    asked_again: int = 0
+    tool_calls: int = 0
+    refused_tool_calls: int = 0
+    crashed_tool_calls: int = 0
 
     def _model_calls(self) -> Iterable[CallSpan]:
         return self.model_calls
@@ -296,6 +308,36 @@ class StepReport(_Totals):
         return sum(len(agent.conflicts) for agent in self.agents)
 
     @property
+    def decisions(self) -> int:
+        """How many decisions agents made with tools on offer."""
+        return sum(agent.decisions for agent in self.agents)
+
+    @property
+    def without_call(self) -> int:
+        """How many of them hold no valid tool call."""
+        return sum(agent.without_call for agent in self.agents)
+
+    @property
+    def asked_again(self) -> int:
+        """How often a model was asked again because its answer could not be used."""
+        return sum(agent.asked_again for agent in self.agents)
+
+    @property
+    def tool_calls(self) -> int:
+        """How many tool calls agents made, whether or not they failed."""
+        return sum(agent.tool_calls for agent in self.agents)
+
+    @property
+    def refused_tool_calls(self) -> int:
+        """How many of them were refused: an unknown tool, arguments that do not fit, a `ToolError`."""
+        return sum(agent.refused_tool_calls for agent in self.agents)
+
+    @property
+    def crashed_tool_calls(self) -> int:
+        """In how many of them the tool raised another exception."""
+        return sum(agent.crashed_tool_calls for agent in self.agents)
+
+    @property
     def settle_failures(self) -> int:
         """How many agents could not settle, and will try again."""
         return sum(agent.settle_error is not None for agent in self.agents)
@@ -333,7 +375,7 @@ class StepReport(_Totals):
         """One row an agent, in the order of the step.
 
         Returns:
-            A frame of shape (agents, 20), indexed by `agent_id`.
+            A frame of shape (agents, 26), indexed by `agent_id`.
         """
         import pandas as pd  # noqa: PLC0415 - only who asks for a frame waits for the import
 
@@ -359,6 +401,12 @@ class StepReport(_Totals):
                 "replayed_calls": agent.replayed_calls,
                 "shared_calls": agent.shared_calls,
                 "conflicts": len(agent.conflicts),
+                "decisions": agent.decisions,
+                "without_call": agent.without_call,
+                "asked_again": agent.asked_again,
+                "tool_calls": agent.tool_calls,
+                "refused_tool_calls": agent.refused_tool_calls,
+                "crashed_tool_calls": agent.crashed_tool_calls,
                 "settle_error": agent.settle_error,
             }
             for agent in self.agents
@@ -374,6 +422,12 @@ TOTALS = (
     "failures",
     "fallbacks",
     "conflicts",
+    "decisions",
+    "without_call",
+    "asked_again",
+    "tool_calls",
+    "refused_tool_calls",
+    "crashed_tool_calls",
     "settle_failures",
     "calls",
     "calls_while_acting",

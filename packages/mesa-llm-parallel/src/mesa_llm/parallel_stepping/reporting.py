@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import step_of
+from mesa_llm.activation.call import Tally
 from mesa_llm.parallel_stepping.failures import described, name_of
 from mesa_llm.parallel_stepping.report import AgentReport, Outcome, StepReport
 from mesa_llm.parallel_stepping.turn import AgentTurn, State
@@ -76,6 +77,7 @@ def _agent_report(step: ParallelStep, turn: AgentTurn, *, logs_agents: bool) -> 
         model_calls=tuple([call for part in in_order for call in tuple(part.calls)]),
         conflicts=turn.conflicts if fallback is None else turn.conflicts + fallback.conflicts,
         settle_error=None if turn.settle_error is None else described(turn.settle_error),
+        **({} if turn.agent_step is None else _worth(turn.agent_step.tally)),
     )
     if logs_agents:
         _logger.debug(
@@ -87,6 +89,17 @@ def _agent_report(step: ParallelStep, turn: AgentTurn, *, logs_agents: bool) -> 
             report.calls,
         )
     return report
+
+
+def _worth(tally: Tally) -> dict[str, int]:
+    return {
+        "decisions": tally.decisions,
+        "without_call": tally.without_call,
+        "asked_again": tally.asked_again,
+        "tool_calls": tally.tool_calls,
+        "refused_tool_calls": tally.refused,
+        "crashed_tool_calls": tally.crashed,
+    }
 
 
 def _outcome(turn: AgentTurn, fallback: AgentTurn | None) -> Outcome:
