@@ -3,10 +3,9 @@
 After Epstein (2002), "Modeling civil violence: An agent-based computational approach", PNAS 99 (suppl. 3), 7243-7250,
 https://doi.org/10.1073/pnas.092080199, model I.
 
-    model    the world and what is counted
-    agents   who decides: `Citizen` and `Cop`
-    tools    what they can do
-    policy   Epstein's rule, in the place of a language model
+    model    the grid, and what is counted
+    agents   `Citizen` and `Cop`: their prompts and their tools
+    policy   Epstein's rule, which decides if no language model is asked
     app      the page in the browser; needs the extra `app`
 """
 

@@ -1,4 +1,4 @@
-"""The world of citizens and cops, and what is counted in it."""
+"""The grid on which citizens and cops live, and what is counted on it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ from mesa_llm.clients import RuleBasedClient
 from mesa_llm.errors import ConfigurationError
 from mesa_llm_examples.civil_violence.agents import Citizen, CitizenState, Cop
 from mesa_llm_examples.civil_violence.policy import policy
-from mesa_llm_examples.shared import at_least
+from mesa_llm_examples.shared import at_least, in_range
 
 if TYPE_CHECKING:
     from mesa_llm.clients import LLMClient
     from mesa_llm.parallel_stepping import ParallelStepping
 
-POPULATED = 0.7
-"""The share of the cells that has somebody on it, where no size is given: as in Epstein's runs."""
-SMALLEST_SIDE = 3
-"""On a torus of fewer cells a side, two directions lead to the same cell."""
+POPULATED = 0.7  # the share of cells that are taken on a grid whose size is not given, as in Epstein's runs
+SMALLEST_SIDE = 3  # on a smaller torus, two directions lead to the same cell
 
 
 class CivilViolence(Model):
-    """Epstein's model I on a torus whose cells have room for one agent each; diagonal steps count as one.
+    """Epstein's model I on a torus with one agent a cell; a diagonal step counts as one.
 
-    All citizens and cops decide on the same world, if parallel stepping is enabled, and act one by one:
+    With parallel stepping enabled, all citizens and cops decide on the same world, then act one by one:
 
         enable_automatic_parallel_stepping()
         model = CivilViolence(seed=42)
@@ -41,17 +39,17 @@ class CivilViolence(Model):
         height: height of the grid, likewise.
         citizen_vision: how many cells far citizens see, at least 0.
         cop_vision: how many cells far cops see, at least 0.
-        legitimacy: how legitimate the regime seems to everybody (L), 0 to 1.
+        legitimacy: how legitimate everybody considers the regime (L), 0 to 1.
         max_jail_term: the longest jail term in steps (J_max), at least 1.
         active_threshold: T, by how much grievance must exceed net risk.
         arrest_constant: k in the arrest probability, above 0.
         movement: whether anybody moves.
-        seed: the same seed and the same answers give the same run, on the same release of Mesa; `None` for another
-            run each time.
-        llm_model: the language model, as `provider/model`; by default none is asked, and Epstein's rule decides.
+        seed: the same seed and the same answers give the same run, on the same release of Mesa; with `None` every run
+            differs.
+        llm_model: the language model, as `provider/model`; by default Epstein's rule decides and no model is asked.
         api_base: the base URL of the model's server, if it is not the provider's own.
-        client: the way to the model.
-        parallel_stepping: whether all agents decide at the same time, and if need be how.
+        client: the client that agents ask, in the place of one made from `llm_model` and `api_base`.
+        parallel_stepping: whether all agents decide at the same time; a `ParallelStepping` also says how.
 
     Raises:
         ConfigurationError: if a value cannot work.
@@ -82,8 +80,7 @@ class CivilViolence(Model):
         at_least("citizen_vision", citizen_vision, 0, "Use 0 for citizens that see nobody.")
         at_least("cop_vision", cop_vision, 0, "Use 0 for cops that see nobody.")
         at_least("max_jail_term", max_jail_term, 1)
-        if not 0 <= legitimacy <= 1:
-            raise ConfigurationError(f"legitimacy must be from 0 (none) to 1 (full), got {legitimacy!r}.")
+        in_range("legitimacy", legitimacy, 0, 1, "1 is full legitimacy, under which nobody rebels.")
         if not 0 < arrest_constant < math.inf:
             raise ConfigurationError(
                 f"arrest_constant must be a number above 0, got {arrest_constant!r}. Epstein's is 2.3."
@@ -111,22 +108,17 @@ class CivilViolence(Model):
         for cell in cells[citizens:]:
             Cop(self, cell)
 
-        self.datacollector = DataCollector(
-            model_reporters={
-                "active": [self.count, ["active"]],
-                "quiet": [self.count, ["quiet"]],
-                "jailed": [self.count, ["jailed"]],
-            }
-        )
+        states = ("active", "quiet", "jailed")
+        self.datacollector = DataCollector(model_reporters={state: [self.count, [state]] for state in states})
         self.datacollector.collect(self)
 
     def step(self) -> None:
-        """Let everybody decide and act, and count."""
+        """Every agent decides and acts; then the states are counted."""
         self.agents.shuffle_do("step")
         self.datacollector.collect(self)
 
     def count(self, state: CitizenState) -> int:
-        """How many citizens are in a state now.
+        """Count the citizens in a state.
 
         Args:
             state: `active`, `quiet` or `jailed`.
@@ -134,7 +126,7 @@ class CivilViolence(Model):
         return sum(isinstance(agent, Citizen) and agent.state == state for agent in self.agents)
 
     def result(self) -> str:
-        """What came of it, in one line."""
+        """The outcome in one line."""
         of_run = self.datacollector.model_vars
         most = max(of_run["active"])
         if not most:
@@ -146,7 +138,7 @@ class CivilViolence(Model):
 
 
 def _size(citizens: int, cops: int, width: int | None, height: int | None) -> tuple[int, int]:
-    """Width and height; what is not given is such that everybody has room."""
+    """Width and height; a side that is not given is chosen so that everybody has room."""
     agents = citizens + cops
     wanted = agents / POPULATED
     if width is None:

@@ -1,7 +1,7 @@
 """Epstein's rule in the place of a language model: it reads the same prompts and answers in the same form.
 
-The policy knows nothing but the request. Where Epstein draws at random (which active citizen, which free cell) it takes
-a hash of the request, so that it has no state and the same prompt gets the same answer, in any order, in any process.
+The policy sees only the request. Where Epstein draws at random (which active citizen, which free cell), it chooses by a
+hash of the request. So it has no state, and the same prompt gets the same answer in any order and in any process.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _MOVE = re.compile(r"\bmove (\w+)")
 
 
 def arrest_probability(cops: int, actives: int, arrest_constant: float) -> float:
-    """How likely a citizen thinks an arrest is: P = 1 - exp(-k * floor(C / A)).
+    """The probability of arrest that a citizen estimates: P = 1 - exp(-k * floor(C / A)).
 
-    Epstein (2002), PNAS 99 (suppl. 3), page 7244, without the floor. He chooses k so that P is about 0.9 for one cop
-    and one active: k = 2.3. The floor is that of Wilensky (2004), NetLogo Rebellion model,
-    https://ccl.northwestern.edu/netlogo/models/Rebellion, who found that without it the outbursts of the paper do not
-    come about. It makes P zero where the actives outnumber the cops. (Mesa's own example rounds to the nearest.)
+    Epstein (2002), PNAS 99 (suppl. 3), page 7244, has no floor. He chooses k = 2.3, which makes P about 0.9 for one cop
+    and one active citizen. The floor is from Wilensky (2004), NetLogo Rebellion model,
+    https://ccl.northwestern.edu/netlogo/models/Rebellion, who found that the outbursts of the paper do not come about
+    without it. It makes P zero where the active outnumber the cops. (Mesa's own example rounds to the nearest integer.)
 
     Args:
         cops: C, the cops in sight.
@@ -40,13 +40,13 @@ def arrest_probability(cops: int, actives: int, arrest_constant: float) -> float
 
 
 def policy(request: LLMRequest) -> str | list[ToolCall]:
-    """Answer a request of a citizen or a cop: first in words, then, asked to carry the words out, in tool calls.
+    """Answer a citizen or a cop: the first request in words, the second, which executes the words, in tool calls.
 
     Args:
-        request: what an agent of the model asks.
+        request: the agent's request.
 
     Returns:
-        Its decision in words, or its tool calls.
+        The decision in words, or its tool calls.
     """
     if request.tool_choice != "none":
         return _carry_out(request.messages[-1].content)

@@ -1,6 +1,6 @@
 """A time-dependent tactic in the place of a language model: it reads the same prompts and answers in the same form.
 
-The policy knows nothing but the request. Where there is nothing to choose by, it takes a hash of the request.
+The policy sees only the request. Among equally good options it chooses by a hash of the request.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 def aspiration(start: float, limit: float, *, elapsed: float, haste: float) -> int:
     """The price to ask for: start + a * (limit - start), with a = elapsed ** (1 / haste), in whole coins.
 
-    The polynomial time-dependent tactic of Faratin, Sierra and Jennings (1998), without an initial concession. Below 1
-    the haste (their β) makes a Boulware tactic, which holds out until the end; above 1 a Conceder.
+    This is the polynomial time-dependent tactic of Faratin, Sierra and Jennings (1998), without an initial concession.
+    A haste (their β) below 1 makes a Boulware tactic, which holds out until the end; above 1 it makes a Conceder.
 
     Args:
-        start: where to begin.
-        limit: the reservation price, reached at the end.
-        elapsed: how much of the time is over, 0 to 1.
+        start: the price at first.
+        limit: the reservation price, which is reached at the end.
+        elapsed: the share of the time that is over, 0 to 1.
         haste: β, above 0.
     """
     conceded: float = elapsed ** (1 / haste)
@@ -33,13 +33,13 @@ def aspiration(start: float, limit: float, *, elapsed: float, haste: float) -> i
 
 
 def policy(request: LLMRequest) -> Message:
-    """Accept what is as good as what would be asked for now; else ask for it, of one agent of the other side.
+    """Accept an offer that is as good as the price to ask for now; else ask one agent of the other side for that price.
 
     Args:
-        request: what an agent of the model asks.
+        request: the agent's request.
 
     Returns:
-        Its decision, with the tool calls that carry it out.
+        The decision, with the tool calls that execute it.
     """
     observation = read_observation(request)
     me = observation["self_state"]["internal_state"]
@@ -84,7 +84,7 @@ def _best(offers: Mapping[str, int], request: LLMRequest, *, is_buyer: bool) -> 
 
 
 def _somebody(observation: Mapping[str, Any], request: LLMRequest, *, is_buyer: bool) -> str | None:
-    """One of the other side who still trades."""
+    """An agent of the other side that still trades."""
     side = "Seller " if is_buyer else "Buyer "
     others = observation["local_state"].items()
     trading = [name for name, other in others if name.startswith(side) and other["internal_state"]["open"]]

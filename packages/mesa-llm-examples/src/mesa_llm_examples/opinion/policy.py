@@ -1,6 +1,6 @@
 """Bounded confidence in the place of a language model: it reads the same prompts and answers in the same form.
 
-The policy knows nothing but the request; whom to speak to it takes from a hash of the request.
+The policy sees only the request; it chooses a listener by a hash of the request.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ if TYPE_CHECKING:
     from mesa_llm.clients import LLMRequest
 
 _OPINION = re.compile(r"\bopinion is (\d+(?:\.\d+)?)")
-DIGITS = 4
-"""The number of digits of an opinion in a message."""
+DIGITS = 4  # of an opinion in a message
 
 
 def moved(opinion: float, heard: Sequence[float], *, confidence: float, convergence: float) -> float:
     """The opinion after hearing others, one after the other.
 
-    Equation 1 of Deffuant et al. (2000): if |x - x'| < d, then x becomes x + μ * (x' - x). There both of a pair move;
-    here the one who listens does.
+    This is equation 1 of Deffuant et al. (2000): if |x - x'| < d, then x becomes x + μ * (x' - x). In the paper both of
+    a pair move; here only the listener does.
 
     Args:
         opinion: x, 0 to 1.
-        heard: the opinions x' of others, in the order in which they are considered.
+        heard: the opinions x' of others, in the order in which the person considers them.
         confidence: d.
         convergence: μ, 0 to 0.5.
     """
@@ -40,18 +39,17 @@ def moved(opinion: float, heard: Sequence[float], *, confidence: float, converge
 
 
 def policy(request: LLMRequest) -> Message:
-    """Listen to those who think alike, and tell somebody what to think of it.
+    """Listen to those who think alike, and name the new opinion to a neighbour.
 
     Args:
-        request: what an agent of the model asks.
+        request: the person's request.
 
     Returns:
-        Its decision, with the tool calls that carry it out.
+        The decision, with the tool calls that execute it.
     """
     observation = read_observation(request)
     me = observation["self_state"]["internal_state"]
-    found = [_OPINION.search(told["message"]) for told in me["_heard"]]
-    heard = [float(match[1]) for match in found if match]
+    heard = [float(match[1]) for said in me["_heard"] if (match := _OPINION.search(said["message"]))]
     opinion = moved(me["_opinion"], heard, confidence=me["_confidence"], convergence=me["_convergence"])
     calls = [] if opinion == me["_opinion"] else [tool_call("change_opinion", opinion=opinion)]
     if people := [int(name.rpartition(" ")[2]) for name in observation["local_state"]]:

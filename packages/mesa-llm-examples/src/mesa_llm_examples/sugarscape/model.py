@@ -1,4 +1,4 @@
-"""The world of traders: where sugar and spice grow, and what is counted."""
+"""The landscape of the traders, where sugar and spice grow, and what is counted."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from mesa.discrete_space import OrthogonalVonNeumannGrid
 from mesa_llm.clients import RuleBasedClient
 from mesa_llm.errors import ConfigurationError
 from mesa_llm_examples.shared import at_least
-from mesa_llm_examples.sugarscape.agents import Trader
+from mesa_llm_examples.sugarscape.agents import Exchange, Holding, Trader
 from mesa_llm_examples.sugarscape.policy import policy
-from mesa_llm_examples.sugarscape.tools import Exchange, Holding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,21 +24,21 @@ if TYPE_CHECKING:
 
 type Place = tuple[int, int]
 
-RICHEST = 4
-"""How much sugar, or spice, there is at most on a cell."""
-BANDS = 8
-"""Away from a peak a cell holds one unit less with every eighth of the shorter side."""
+RICHEST = 4  # the most sugar, and the most spice, that a cell can hold
+BANDS = 8  # away from a peak, a cell holds one unit less with every eighth of the shorter side
+SMALLEST_SIDE = 3  # on a smaller torus, two directions lead to the same cell
+ENDOWMENT = (25, 50)  # the least and the most sugar, and spice, of a trader at first
 
 
 class Landscape:
     """Two peaks of sugar on a torus, in opposite quarters, and two of spice in the other quarters.
 
-    After the mountains of sugar and of spice of Epstein and Axtell (1996), in a form that fits any size.
+    These are the mountains of sugar and of spice of Epstein and Axtell (1996), in a form that fits any size.
 
     Args:
         width: in cells.
         height: in cells.
-        growth: by how much sugar and spice of each cell grow in a step, up to what the cell can hold.
+        growth: how much sugar, and spice, grows on a cell in a step, up to the cell's capacity.
     """
 
     def __init__(self, width: int, height: int, growth: int) -> None:
@@ -51,36 +50,24 @@ class Landscape:
         self.sugar_capacity = {place: self._holds(place, ((near, near), (far, far))) for place in places}
         self.spice_capacity = {place: self._holds(place, ((near, far), (far, near))) for place in places}
         self.sugar = dict(self.sugar_capacity)
-        """How much sugar there is on each cell now."""
+        """The sugar on each cell now."""
         self.spice = dict(self.spice_capacity)
-        """How much spice there is on each cell now."""
+        """The spice on each cell now."""
 
     def grow(self) -> None:
-        """Grow by one step: the growback rule G."""
+        """Let sugar and spice grow for one step: the growback rule G."""
         for now, capacity in ((self.sugar, self.sugar_capacity), (self.spice, self.spice_capacity)):
             for place, most in capacity.items():
                 now[place] = min(now[place] + self.growth, most)
 
     def harvest(self, place: Place) -> tuple[int, int]:
-        """Take all sugar and all spice from a cell.
-
-        Args:
-            place: the cell.
-
-        Returns:
-            How much sugar, and how much spice.
-        """
+        """Take all sugar and all spice from a cell, and return how much there was of each."""
         taken = self.sugar[place], self.spice[place]
         self.sugar[place] = self.spice[place] = 0
         return taken
 
     def steps_between(self, one: Place, other: Place) -> int:
-        """How many steps apart two cells are, around the torus; there are no diagonal steps.
-
-        Args:
-            one: a cell.
-            other: another one.
-        """
+        """The distance of two cells around the torus, without diagonal steps."""
         (x, y), (other_x, other_y) = one, other
         return round(_around(x - other_x, self.width) + _around(y - other_y, self.height))
 
@@ -98,17 +85,11 @@ def _around(difference: float, size: int) -> float:
     return min(difference, size - difference)
 
 
-SMALLEST_SIDE = 3
-"""On a torus of fewer cells a side, two directions lead to the same cell."""
-ENDOWMENT = (25, 50)
-"""The least and the most sugar, and spice, that a trader begins with."""
-
-
 class Sugarscape(Model):
-    """Sugar and spice on a torus whose cells have room for one trader each.
+    """Sugar and spice on a torus with one trader a cell.
 
-    In a step everything grows, then all traders decide where to go, go one by one, gather and eat; then all decide with
-    whom to trade, and trade one by one.
+    In a step, sugar and spice grow. All traders decide where to go, then go one by one, gather and eat. All decide with
+    whom to trade, then trade one by one.
 
     Args:
         traders: how many traders at first, at least 0.
@@ -118,13 +99,13 @@ class Sugarscape(Model):
         max_vision: how many cells far the most far-sighted traders see, at least 1; the least is 1.
         growth: how much sugar, and spice, grows on a cell in a step, at least 0.
         trade: whether anybody trades.
-        seed: the same seed and the same answers give the same run, on the same release of Mesa; `None` for another
-            run each time.
-        llm_model: the language model, as `provider/model`; by default none is asked, and the rules of Epstein and
-            Axtell decide.
+        seed: the same seed and the same answers give the same run, on the same release of Mesa; with `None` every run
+            differs.
+        llm_model: the language model, as `provider/model`; by default the rules of Epstein and Axtell decide and no
+            model is asked.
         api_base: the base URL of the model's server, if it is not the provider's own.
-        client: the way to the model.
-        parallel_stepping: whether all traders decide at the same time, and if need be how.
+        client: the client that traders ask, in the place of one made from `llm_model` and `api_base`.
+        parallel_stepping: whether all traders decide at the same time; a `ParallelStepping` also says how.
 
     Raises:
         ConfigurationError: if a value cannot work.
@@ -189,7 +170,7 @@ class Sugarscape(Model):
         self.datacollector.collect(self)
 
     def step(self) -> None:
-        """Let everything grow, let everybody decide and act, and count."""
+        """Sugar and spice grow, every trader decides and acts; then the traders and exchanges are counted."""
         self.exchanges = []
         self.landscape.grow()
         self.agents.shuffle_do("step")
@@ -202,7 +183,7 @@ class Sugarscape(Model):
 
     @property
     def exchange_count(self) -> int:
-        """How many exchanges there were in the current step."""
+        """How many exchanges the current step has had."""
         return len(self.exchanges)
 
     @property
@@ -212,11 +193,11 @@ class Sugarscape(Model):
 
     @property
     def gini(self) -> float | None:
-        """How unequal wealth is, sugar and spice together: 0 if all have the same; `None` if nobody is alive."""
+        """The Gini coefficient of wealth, sugar and spice together; `None` if nobody is alive."""
         return gini([agent.holding.sugar + agent.holding.spice for agent in self.agents])
 
     def result(self) -> str:
-        """What came of it, in one line."""
+        """The outcome in one line."""
         of_run = self.datacollector.model_vars
         prices = [price for price in of_run["price"] if price is not None]
         traded = (
@@ -232,10 +213,10 @@ def gini(wealth: Sequence[float]) -> float | None:
     """The Gini coefficient: half the mean difference of all pairs, in units of the mean.
 
     Args:
-        wealth: what everybody has, at least 0.
+        wealth: the wealth of each, at least 0.
 
     Returns:
-        0 (all have the same) to just below 1 (one has everything); `None` if there is nobody or nothing.
+        0 (all have the same) to just below 1 (one has everything); `None` if the total is 0.
     """
     total = sum(wealth)
     if not total:

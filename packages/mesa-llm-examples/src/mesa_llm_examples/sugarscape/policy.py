@@ -1,6 +1,6 @@
 """The rules of Epstein and Axtell (1996) in the place of a language model, on the same prompts.
 
-The policy knows nothing but the request. Where they draw at random, it takes a hash of the request.
+The policy sees only the request. Where Epstein and Axtell draw at random, it chooses by a hash of the request.
 """
 
 from __future__ import annotations
@@ -13,24 +13,23 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.clients import Message, tool_call
 from mesa_llm.reasoning import read_observation
 from mesa_llm_examples.shared import choose
-from mesa_llm_examples.sugarscape.tools import Holding
+from mesa_llm_examples.sugarscape.agents import Holding
 
 if TYPE_CHECKING:
     from mesa_llm.clients import LLMRequest
 
 _CELL = re.compile(r"^- \[(\d+), (\d+)\], (\d+) steps away: (\d+) sugar, (\d+) spice$", re.MULTILINE)
-NEAR = 1.05
-"""Rates of substitution that differ by a smaller factor are as good as equal."""
+NEAR = 1.05  # rates of substitution that differ by a smaller factor count as equal
 
 
 def policy(request: LLMRequest) -> Message:
-    """Answer a request of a trader: where to go, or with whom to trade.
+    """Answer a trader's request: where to go, or with whom to trade.
 
     Args:
-        request: what an agent of the model asks.
+        request: the trader's request.
 
     Returns:
-        Its decision, with the tool calls that carry it out.
+        The decision, with the tool calls that execute it.
     """
     observation = read_observation(request)
     if any(tool.name == "move_to_cell" for tool in request.tools):
@@ -39,7 +38,7 @@ def policy(request: LLMRequest) -> Message:
 
 
 def _go(myself: Mapping[str, Any], request: LLMRequest) -> Message:
-    """The movement rule M for two goods (chapter IV): to the nearest of the cells that give the most welfare."""
+    """The movement rule M for two goods (chapter IV): go to the nearest of the cells that give the most welfare."""
     me = myself["internal_state"]
     holding = Holding(
         sugar=me["_sugar"],
@@ -66,7 +65,7 @@ def _go(myself: Mapping[str, Any], request: LLMRequest) -> Message:
 
 
 def _trade(observation: Mapping[str, Any], request: LLMRequest) -> Message:
-    """With the one whose rate of substitution is farthest from one's own, so that there is most to gain."""
+    """Trade with the trader whose rate of substitution is farthest from one's own, where there is most to gain."""
     mine = observation["self_state"]["internal_state"]["mrs"]
     gaps = {
         name: abs(math.log(other["internal_state"]["mrs"] / mine)) if other["internal_state"]["mrs"] and mine else 0.0
