@@ -1,6 +1,6 @@
 """The command `mesa-llm-examples`.
 
-Mesa takes seconds to import, so only running an example does it.
+Mesa takes seconds to import, so only the commands that run an example import it.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from rich.console import Console
 from mesa_llm.errors import MesaLLMError
 from mesa_llm.errors.shown_text import for_people
 from mesa_llm_examples.apps.serving import app_command
-from mesa_llm_examples.catalogue import EXAMPLES
+from mesa_llm_examples.catalogue import EXAMPLES, command_for
 from mesa_llm_examples.compare import STEPS, compare_command
-from mesa_llm_examples.options import command_for
 from mesa_llm_examples.reports.command import report_command
 from mesa_llm_examples.run import run_command
-from mesa_llm_examples.words import RunInterruptedError, in_one_line, lines_below
+from mesa_llm_examples.simulation import RunInterruptedError
+from mesa_llm_examples.words import in_one_line, lines_below
 
 NAME = "mesa-llm-examples"
 EXIT_STATUS = (
-    "Exit status: 0 if all went well; 1 if whoever read the output has stopped reading; 2 after one line on standard "
-    "error about what did not work; 3 if compare finds modes to differ that should not; 130 after Ctrl-C."
+    "Exit status: 0 if all went well; 1 if the reader of the output stopped reading; 2 after one line on standard "
+    "error that says what did not work; 3 if compare finds modes that differ and should not; 130 after Ctrl-C."
 )
 
-# Typer comes with click inside, or stands on it, and exports nothing but this child of it.
+# Typer contains click, or depends on it, and exports only this subclass of click's error.
 _UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     help="Mesa models whose agents decide by asking a language model.", epilog=EXIT_STATUS, add_completion=False
 )
-run_app = typer.Typer(help="Run an example. Without --model no model is asked: a rule decides, on the same prompts.")
+run_app = typer.Typer(help="Run an example. Without --model, a rule decides on the same prompts; no model is asked.")
 compare_app = typer.Typer(
-    help="Run an example one agent at a time, on threads and on asyncio: time, calls, and whether results are the same."
+    help="Run an example one agent at a time, on threads and on asyncio: time, calls, and whether the results agree."
 )
 app.add_typer(run_app, name="run")
 app.add_typer(compare_app, name="compare")
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit, see `EXIT_STATUS`.
 
     Args:
-        arguments: by default those of the command line.
+        arguments: the arguments; by default those of the process.
     """
     sys.exit(_status(list(sys.argv[1:] if arguments is None else arguments)))
 

@@ -16,8 +16,8 @@ from mesa_llm.parallel_stepping.report import Phase
 from mesa_llm_examples.reports import measures, plots
 from mesa_llm_examples.reports.html import document, drawn, folded, paragraph, section, table
 from mesa_llm_examples.reports.timeline import draw_timeline, height_of
-from mesa_llm_examples.simulation import figure as shown
 from mesa_llm_examples.words import counted
+from mesa_llm_examples.words import figure as shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

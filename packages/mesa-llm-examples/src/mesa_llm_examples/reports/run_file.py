@@ -31,14 +31,14 @@ from pydantic import (
 from mesa_llm.errors import RecordingError
 from mesa_llm.errors.shown_text import for_people
 from mesa_llm.parallel_stepping import StepReport
-from mesa_llm_examples.words import RunInterruptedError, in_one_line
+from mesa_llm_examples.simulation import RunInterruptedError
+from mesa_llm_examples.words import in_one_line
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import TextIO
 
     from mesa_llm.clients import MeteredClient
-    from mesa_llm_examples.run import Setting
     from mesa_llm_examples.simulation import StepRecord
 
 
@@ -220,40 +220,32 @@ _DISTRIBUTIONS = ("mesa", "mesa-llm-core", "mesa-llm-parallel", "mesa-llm-exampl
 
 
 class RunWriter:
-    """Writes the lines of a run while its `with` block runs: one before the first step, one a step, one at the end.
+    """Writes the lines of a run during its `with` block: one before the first step, one for each step, one at the end.
 
-    A line is with the operating system as soon as it is written, so that it can be read while the run goes on and
-    after it has crashed. If one cannot be written, the run goes on without further lines, and `error` says why.
+    Each line is flushed to the operating system at once, so that it can be read while the run goes on and after a
+    crash. If a line cannot be written, the run goes on without further lines, and `error` says why.
 
     Args:
-        stream: where.
-        setting: how the example is run.
+        stream: where to write.
         model: the Mesa model.
-        client: its agents' client, which counts the calls.
+        client: the client of the agents, which counts their calls.
+        run: the fields of `RunLine` that say what is run: example, headline, options, decisions.
     """
 
-    def __init__(self, stream: TextIO, setting: Setting, model: Any, client: MeteredClient) -> None:
+    def __init__(self, stream: TextIO, model: Any, client: MeteredClient, **run: Any) -> None:
         self._stream = stream
-        self._setting = setting
         self._model = model
         self._client = client
+        self._run = run
         self._steps = 0
         self._seconds = 0.0
         self._retries = 0
         self.error: OSError | None = None
 
     def __enter__(self) -> Self:
-        setting = self._setting
-        self._write(
-            RunLine(
-                example=setting.example,
-                headline=setting.headline,
-                options=dict(setting.options),
-                decisions=setting.connection.decides,
-                started=datetime.now(UTC).isoformat(timespec="seconds"),
-                versions={name: version(name) for name in _DISTRIBUTIONS} | {"python": platform.python_version()},
-            )
-        )
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        versions = {name: version(name) for name in _DISTRIBUTIONS} | {"python": platform.python_version()}
+        self._write(RunLine(**self._run, started=started, versions=versions))
         return self
 
     def ended(self, record: StepRecord) -> None:
