@@ -6,18 +6,20 @@ Mesa takes seconds to import, so only the commands that run an example import it
 from __future__ import annotations
 
 import sys
+import webbrowser
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from mesa_llm.errors import MesaLLMError
+from mesa_llm.errors import ConfigurationError, MesaLLMError
 from mesa_llm.errors.shown_text import for_people
 from mesa_llm_examples.apps.serving import app_command
 from mesa_llm_examples.catalogue import EXAMPLES, command_for
 from mesa_llm_examples.compare import STEPS, compare_command
-from mesa_llm_examples.reports.command import report_command
 from mesa_llm_examples.run import run_command
 from mesa_llm_examples.simulation import RunInterruptedError
 from mesa_llm_examples.words import in_one_line, lines_below
@@ -41,7 +43,6 @@ compare_app = typer.Typer(
 app.add_typer(run_app, name="run")
 app.add_typer(compare_app, name="compare")
 app.command("app")(app_command)
-app.command("report")(report_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -85,6 +86,46 @@ def list_examples() -> None:
     for example in EXAMPLES.values():
         console.print(f"[bold]{example.name:{width}}[/]  {example.summary}", soft_wrap=True)
     console.print(f"\nRun it: {NAME} run {next(iter(EXAMPLES))}", soft_wrap=True)
+
+
+@app.command("report")
+def report_command(
+    file: Annotated[Path, typer.Argument(help="What `run --record` has written.", metavar="FILE", show_default=False)],
+    *,
+    output: Annotated[Path | None, typer.Option(help="Folder for both files.", show_default="that of FILE")] = None,
+    step: Annotated[
+        int | None, typer.Option(help="Which step is drawn agent by agent.", show_default="the slowest")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open/--no-open", help="Whether a browser shows the page.")] = False,
+) -> None:
+    """Draw a run: an HTML page and a PNG. Needs the extra `report`."""
+    if find_spec("matplotlib") is None:
+        install = 'pip install "mesa-llm-examples[report]"'
+        raise ConfigurationError(f"A report needs matplotlib, which is not installed. Install it: {install}")
+    from mesa_llm_examples.reports.run_file import read_run  # noqa: PLC0415 - imports Mesa
+
+    run = read_run(file)
+    from mesa_llm_examples.reports import measures, report  # noqa: PLC0415 - imports matplotlib
+
+    drawable = measures.steps_in_parallel(run)
+    line = measures.slowest_step(run) if step is None else next((line for line in drawable if line.step == step), None)
+    if step is not None and line is None:
+        steps = f"Steps {drawable[0].step} to {drawable[-1].step} can." if drawable else "No step ran in parallel."
+        raise ConfigurationError(f"--step {step} cannot be drawn agent by agent. {steps}")
+    folder = file.parent if output is None else output
+    paths = folder / f"{file.stem}.html", folder / f"{file.stem}.png"
+    if any(path.exists() and path.samefile(file) for path in paths):
+        raise ConfigurationError(f"The report would overwrite {file}. Rename that, or give another --output.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths[0].write_text(report.page(run, line), encoding="utf-8")
+        report.save_png(run, line, paths[1])
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename or folder} cannot be written: {error.strerror or error}.") from error
+    for path in paths:
+        print(path)  # noqa: T201 - this is a command
+    if open_:
+        webbrowser.open(paths[0].absolute().as_uri())
 
 
 for _example in EXAMPLES.values():
