@@ -125,7 +125,7 @@ class CivilViolence(Model):
         self.datacollector.collect(self)
 
     def count(self, state: CitizenState) -> int:
-        """Count the citizens in a state.
+        """How many citizens are in a state now.
 
         Args:
             state: `active`, `quiet` or `jailed`.

@@ -78,7 +78,11 @@ class Negotiator(LLMAgent):
 
     @abstractmethod
     def gain(self, price: int) -> int:
-        """The gain from a deal at this price, in coins; below 0 a loss."""
+        """The gain from a deal, in coins; below 0 a loss.
+
+        Args:
+            price: the price in coins.
+        """
 
     @property
     def can_pay(self) -> int | None:
@@ -137,7 +141,7 @@ class Buyer(Negotiator):
         return super().is_open and self.money >= self.model.lowest_price
 
     def gain(self, price: int) -> int:
-        """The gain from a deal at this price, in coins; below 0 a loss."""
+        """The gain from a deal, in coins; below 0 a loss."""
         return self.limit - price
 
 
@@ -154,7 +158,7 @@ class Seller(Negotiator):
         super().__init__(model, system_prompt=SELLER_PERSONA, limit=limit, haste=haste, money=0)
 
     def gain(self, price: int) -> int:
-        """The gain from a deal at this price, in coins; below 0 a loss."""
+        """The gain from a deal, in coins; below 0 a loss."""
         return price - self.limit
 
 
