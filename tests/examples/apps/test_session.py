@@ -328,6 +328,39 @@ def test_a_picture_that_fails_says_so_and_pauses(drawing, drawn, caplog):
     assert stepped(drawing).error is None
 
 
+def test_nothing_is_drawn_for_a_page_that_was_closed(drawing, drawn):
+    begun, may_end = threading.Event(), threading.Event()
+
+    def wait():
+        begun.set()
+        assert may_end.wait(MOMENT)
+
+    drawing.frame.watched.model.step = wait
+    drawing.step()
+    assert begun.wait(MOMENT)
+    drawn.threads.clear()
+    drawing.close()
+    may_end.set()
+    drawing.join(MOMENT)
+    assert drawn.threads == []
+    assert not drawing.frame.busy
+
+
+def test_an_error_between_two_steps_stays_on_the_page_when_play_is_paused():
+    session = Session(APP, pause=10 * MOMENT)
+    stepped_once = threading.Event()
+    session.on_change = lambda: session.frame.steps and stepped_once.set()
+    session.choices = FAST
+    session.reset()
+    session.play()
+    assert stepped_once.wait(MOMENT)
+    session.choices = replace(FAST, parameters={**FAST.parameters, "cops": -1})
+    session.reset()
+    session.pause()
+    session.join(MOMENT)
+    assert "cops must be a whole number >= 0" in session.frame.error
+
+
 def test_play_stops_when_no_page_shows_the_session():
     session = Session(APP, is_watched=lambda: False, pause=0)
     session.play()
