@@ -7,9 +7,9 @@ import pytest
 from mesa_llm.clients import LLMRequest, Message, RuleBasedClient, tool_call
 from mesa_llm.errors import DecisionError, ToolError
 from mesa_llm.parallel_stepping import step_agents_parallel_sync
-from mesa_llm_examples.negotiation import Buyer, Negotiation, OfferBook, policy
-from mesa_llm_examples.negotiation.policy import aspiration
-from mesa_llm_examples.negotiation.tools import accept_offer, make_offer, reject_offer
+from mesa_llm_examples.negotiation import Buyer, Negotiation, policy
+from mesa_llm_examples.negotiation.agents import accept_offer, make_offer, reject_offer
+from mesa_llm_examples.negotiation.model import OfferBook, aspiration
 
 
 def market(buyers=1, sellers=1, *, script=None, **arguments):

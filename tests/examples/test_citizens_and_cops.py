@@ -7,7 +7,7 @@ from mesa_llm.errors import ToolError
 from mesa_llm.parallel_stepping import step_agents_parallel_sync
 from mesa_llm.spaces import directions_from
 from mesa_llm_examples.civil_violence import Citizen, CivilViolence, Cop, agents, policy
-from mesa_llm_examples.civil_violence.tools import arrest_citizen, change_state
+from mesa_llm_examples.civil_violence.agents import arrest_citizen, change_state
 
 
 def world(citizens=1, cops=1, **arguments):

@@ -132,7 +132,7 @@ def test_faster_is_said_only_of_what_was_run_both_ways_and_on_which_answers(mode
         (ModelConnection(latency=0.2), "simulated answers, 0.2 s each"),
         (ModelConnection(), "simulated answers, 0.05 s each"),
         (ModelConnection(latency=0), "simulated answers, 0 s each"),
-        (ModelConnection(llm_model="openai/x", api_base="http://h"), "answers of openai/x at http://h"),
+        (ModelConnection(model="openai/x", api_base="http://h"), "answers of openai/x at http://h"),
     ],
     ids=["rule", "default", "at once", "model"],
 )
@@ -149,7 +149,7 @@ def test_the_first_mode_does_not_pay_for_an_import(monkeypatch, api_base, import
         loaded.append(True)
 
     monkeypatch.setattr("mesa_llm.clients.litellm_module.load_litellm", load)
-    ModelConnection(llm_model="openai/x", api_base=api_base).prepare()
+    ModelConnection(model="openai/x", api_base=api_base).prepare()
     ModelConnection().prepare()
     assert bool(loaded) == imports
 

@@ -59,8 +59,8 @@ def test_a_recorded_run_is_repeated_with_its_options_and_its_seed(here, path):
     assert (status, errors) == (0, "")
     assert states(replayed) == states(recorded) != []
     assert replayed.splitlines()[0] == recorded.splitlines()[0]  # the seed is in it
-    assert f"Decisions: those recorded in {path}. Nobody is asked." in replayed
-    assert "The journal had the answers to all of them; nobody was asked." in replayed
+    assert f"Decisions: those recorded in {path}. No model is asked." in replayed
+    assert "The journal had the answers to all of them; no model was asked." in replayed
 
 
 def test_in_another_mode_and_with_the_same_options_given_again(here, path):
@@ -161,7 +161,7 @@ def test_options_that_differ_from_the_recorded_ones_are_named(here, path):
     assert errors.count("\n") == 1
     assert (
         f"Run '1' of {path} was recorded with --cops 2 and with --seed 5 and without --model, not with --cops 1 and with "
-        "--seed 6 and with --model openai/x. Leave out what is to be as it was recorded." in errors
+        "--seed 6 and with --model openai/x. Leave out the options that are to stay as recorded." in errors
     )
 
 

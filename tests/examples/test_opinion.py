@@ -14,7 +14,7 @@ from mesa_llm.reasoning import read_observation
 from mesa_llm.testing import ScriptedLLM
 from mesa_llm_examples.opinion import Opinion, policy
 from mesa_llm_examples.opinion.agents import change_opinion
-from mesa_llm_examples.opinion.policy import moved
+from mesa_llm_examples.opinion.model import moved
 
 
 def network(people=14, **arguments):

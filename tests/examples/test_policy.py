@@ -7,7 +7,7 @@ import pytest
 
 from mesa_llm.clients import LLMRequest, Message, ToolSpec, tool_call
 from mesa_llm.errors import DecisionError
-from mesa_llm_examples.civil_violence.policy import arrest_probability, policy
+from mesa_llm_examples.civil_violence.model import arrest_probability, policy
 
 DIRECTIONS = ["North", "South", "East", "West"]
 

@@ -11,9 +11,8 @@ from mesa_llm.clients import CallCounts, MeteredClient, RuleBasedClient
 from mesa_llm.parallel_stepping import ParallelStepError, StepProgress
 from mesa_llm_examples import words
 from mesa_llm_examples.civil_violence import CivilViolence, policy
-from mesa_llm_examples.display import RunProgress, happening, in_words, print_summary
 from mesa_llm_examples.setting import Mode, stepping
-from mesa_llm_examples.simulation import Run, StepRecord, simulate
+from mesa_llm_examples.simulation import Run, RunProgress, StepRecord, happening, print_summary, simulate
 
 
 def printed(show, **console):
@@ -71,7 +70,7 @@ def test_a_run_is_recorded_step_by_step():
         (
             run_of(0.0, 0.5, answers=0),
             {"in_parallel": True, "replayed": 18},
-            "nobody was asked.\nThe steps took 0.50 s, all agents of a step together.\n",
+            "no model was asked.\nThe steps took 0.50 s, all agents of a step together.\n",
         ),
     ],
     ids=["together", "simulated", "one at a time", "one answer", "replayed"],
@@ -148,7 +147,7 @@ def test_an_error_in_one_line(error, line):
     ids=["count", "measure", "2", "none"],
 )
 def test_states_are_shown_as_what_they_are(value, shown):
-    assert in_words(StepRecord(step=1, states={"state": value})) == f"state {shown}"
+    assert words.in_words({"state": value}) == f"state {shown}"
 
 
 def test_the_summary_says_what_came_of_it():

@@ -98,6 +98,6 @@ def test_errors_in_one_line_and_what_is_below():
 
 def test_what_holds_an_address_does_not_show_it():
     base = f"http://me:{PASSWORD}@host/v1"
-    connection = ModelConnection(llm_model="openai/m", api_base=base)
+    connection = ModelConnection(model="openai/m", api_base=base)
     assert str(connection) == "Decisions: openai/m at http://***@host/v1."
     assert_fit(repr(connection) + repr(Choices(api_base=base)))

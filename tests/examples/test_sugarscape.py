@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
-from mesa_llm_examples.sugarscape import Landscape, Sugarscape, policy
-from mesa_llm_examples.sugarscape.model import gini
-from mesa_llm_examples.sugarscape.tools import Exchange
+from mesa_llm_examples.sugarscape import Sugarscape, policy
+from mesa_llm_examples.sugarscape.agents import Exchange
+from mesa_llm_examples.sugarscape.model import Landscape, gini
 
 
 def world(traders=15, **arguments):

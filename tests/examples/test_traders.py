@@ -11,8 +11,8 @@ from mesa_llm.clients import LLMRequest, Message, RuleBasedClient, ToolSpec, too
 from mesa_llm.errors import DecisionError, ToolError
 from mesa_llm.parallel_stepping import step_agents_parallel_sync
 from mesa_llm.reasoning import read_observation
-from mesa_llm_examples.sugarscape import Holding, Sugarscape, policy
-from mesa_llm_examples.sugarscape.tools import exchanges, move_to_cell, trade_with
+from mesa_llm_examples.sugarscape import Sugarscape, policy
+from mesa_llm_examples.sugarscape.agents import Holding, exchanges, move_to_cell, trade_with
 
 
 def holding(sugar=10.0, spice=10.0, sugar_metabolism=1, spice_metabolism=1):

@@ -30,7 +30,7 @@ def test_calls_with_those_in_flight():
         completion_tokens=4321,
         cost=0.01239,
     )
-    assert [tuple(counter) for counter in call_counters(counts)] == [
+    assert list(call_counters(counts).items()) == [
         ("calls in flight", "7"),
         ("most at once", "50"),
         ("calls", "1,234"),

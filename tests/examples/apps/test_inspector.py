@@ -6,7 +6,7 @@ from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.memory import MemoryEntry
 from mesa_llm.reasoning import CoTReasoning
 from mesa_llm.testing import ScriptedLLM
-from mesa_llm_examples.apps.views import AgentRecord, ToolCallLine, records_of, view_of
+from mesa_llm_examples.apps.views import AgentRecord, records_of, view_of
 from mesa_llm_examples.civil_violence import CivilViolence
 
 
@@ -41,12 +41,11 @@ def test_a_citizen_after_a_step():
     model.step()
     records = records_of(model, lambda agent: "")
     citizen = view_of(records[1])
-    assert citizen.label == "Citizen 1"
+    assert records[1].label == "Citizen 1"
     assert citizen.step == 1
     assert "agent_unique_id: 1" in citizen.observation
     assert "Thought 1: I see" in citizen.reasoning
-    assert "move_one_step(direction=" in citizen.tool_calls[0].call
-    assert citizen.tool_calls[0].step == 1
+    assert citizen.tool_calls[0].startswith("Step 1: move_one_step(direction=")
     assert citizen.messages == ()
 
 
@@ -102,9 +101,9 @@ def test_tool_calls_newest_first_with_results():
         )
     )
     assert view.tool_calls == (
-        ToolCallLine(step=3, call="", result="You were arrested."),
-        ToolCallLine(step=2, call="arrest()", result="Error: nobody there."),
-        ToolCallLine(step=1, call="move(to='North', n=2)", result="Moved."),
+        "Step 3: You were arrested.",
+        "Step 2: arrest() → Error: nobody there.",
+        "Step 1: move(to='North', n=2) → Moved.",
     )
 
 

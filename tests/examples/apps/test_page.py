@@ -49,7 +49,7 @@ def shown(sessions):
     yield context
     context.close()
     for session in sessions:
-        session.player.join(MOMENT)
+        session.join(MOMENT)
 
 
 def button(context, label):
@@ -74,7 +74,7 @@ def test_a_step_changes_steps_counters_and_agents(shown, sessions):
     assert text_of(shown, "steps") == "Step 0"
     assert text_of(shown, "counter-calls") == "0"
     button(shown, "Step").click()
-    sessions[0].player.join(MOMENT)
+    sessions[0].join(MOMENT)
     assert text_of(shown, "steps") == "Step 1"
     assert text_of(shown, "counter-calls") == "144"
     assert text_of(shown, "last-step").startswith("Step 1: 72 agents in ")
@@ -82,7 +82,7 @@ def test_a_step_changes_steps_counters_and_agents(shown, sessions):
 
 def test_an_agent_is_chosen_and_looked_into(shown, sessions):
     button(shown, "Step").click()
-    sessions[0].player.join(MOMENT)
+    sessions[0].join(MOMENT)
     shown.find(ipyvuetify.Autocomplete).widget.v_model = 3
     assert "agent_unique_id: 3" in text_of(shown, "observation")
     assert text_of(shown, "reasoning").startswith("Thought 1:")
@@ -176,7 +176,7 @@ def test_nothing_is_read_from_a_model_while_it_steps(shown, sessions, monkeypatc
     assert reads == []
     monkeypatch.undo()
     may_end.set()
-    sessions[0].player.join(MOMENT)
+    sessions[0].join(MOMENT)
     assert pictures_of(shown) != before
 
 
@@ -201,8 +201,8 @@ def test_a_page_that_is_closed_steps_no_more(sessions):
     context = rendered(page.ModelPage(civil_violence.APP))
     button(context, "Play").click()
     context.close()
-    sessions[0].player.join(MOMENT)
-    assert not sessions[0].player.state.busy
+    sessions[0].join(MOMENT)
+    assert not sessions[0].frame.busy
 
 
 class Town(Model):

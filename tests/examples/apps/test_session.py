@@ -46,12 +46,12 @@ def session():
     session.reset()
     yield session
     session.close()
-    session.player.join(MOMENT)
+    session.join(MOMENT)
 
 
 def stepped(session):
-    session.player.step()
-    session.player.join(MOMENT)
+    session.step()
+    session.join(MOMENT)
     return session.frame
 
 
@@ -116,7 +116,7 @@ def test_choices_that_cannot_work(wrong, says):
 
 def test_a_session_begins_with_a_model_that_has_not_stepped():
     session = Session(APP)
-    assert session.frame.state.steps == 0
+    assert session.frame.steps == 0
     assert session.frame.watched.choices == session.choices == Choices(parameters=APP.defaults(), seed=APP.seed)
     assert len(session.frame.agents) == 8
 
@@ -125,8 +125,8 @@ def test_a_step_makes_a_new_frame(session):
     frames = []
     session.on_change = lambda: frames.append(session.frame)
     frame = stepped(session)
-    assert [shown.state.steps for shown in frames] == [0, 1]
-    assert frames[0].state.busy
+    assert [shown.steps for shown in frames] == [0, 1]
+    assert frames[0].busy
     assert frame.agents[1].label == "Citizen 1 (here)"
     assert any(entry.type == "plan" for entry in frame.agents[1].entries)
     assert [report.step for report in frame.reports] == [1]
@@ -135,7 +135,7 @@ def test_a_step_makes_a_new_frame(session):
 def test_reset_makes_the_same_run_again(session):
     first = stepped(session).watched.model.datacollector.model_vars
     session.reset()
-    assert session.frame.state.steps == 0
+    assert session.frame.steps == 0
     assert not any(record.entries for record in session.frame.agents.values())
     assert stepped(session).watched.model.datacollector.model_vars == first
 
@@ -154,21 +154,20 @@ def test_a_model_that_cannot_be_made_leaves_the_old_one_in_place(session):
     assert "cops must be a whole number >= 0" in session.frame.error
     assert session.frame.watched is before.watched
     assert session.frame.agents == before.agents
-    assert stepped(session).state.steps == 2
+    assert stepped(session).steps == 2
     assert session.frame.error is None
 
 
 def test_of_a_model_that_was_reset_while_it_stepped_nothing_more_is_shown(session):
-    old = session.player
     shown = []
     session.on_change = lambda: shown.append(session.frame)
     session.choices = replace(FAST, parameters={**FAST.parameters, "citizens": 4})
-    old.play()
+    session.play()
     session.reset()
-    old.join(MOMENT)
-    assert session.frame.state.steps == 0
+    session.join(MOMENT)
+    assert session.frame.steps == 0
     assert len(session.frame.agents) == 6
-    assert not session.frame.state.busy
+    assert not session.frame.busy
 
 
 def test_a_step_that_fails_says_so(session):
@@ -178,8 +177,8 @@ def test_a_step_that_fails_says_so(session):
     session.frame.watched.model.step = fail
     frame = stepped(session)
     assert frame.error == "There is no key."
-    assert frame.state.steps == 0
-    assert not frame.state.busy
+    assert frame.steps == 0
+    assert not frame.busy
 
 
 KEY = "key-of-the-environment"
@@ -283,7 +282,7 @@ def drawing(drawn):
     session.reset()
     yield session
     session.close()
-    session.player.join(MOMENT)
+    session.join(MOMENT)
 
 
 def test_a_model_is_drawn_between_two_steps_by_the_thread_that_steps(drawing, drawn):
@@ -305,23 +304,23 @@ def test_an_agent_is_marked_at_once_and_while_a_step_runs_when_it_ends(drawing):
         step()
 
     model.step = wait
-    drawing.player.step()
+    drawing.step()
     assert begun.wait(MOMENT)
     drawing.mark(4)
     assert drawing.chosen == 4
     assert drawing.frame.pictures.world == b"step 0, agent 3"
     may_end.set()
-    drawing.player.join(MOMENT)
+    drawing.join(MOMENT)
     assert drawing.frame.pictures.world == b"step 1, agent 4"
 
 
 def test_a_picture_that_fails_says_so_and_pauses(drawing, drawn, caplog):
     drawn.error = ValueError("No such colour.")
-    drawing.player.play()
-    drawing.player.join(MOMENT)
+    drawing.play()
+    drawing.join(MOMENT)
     assert drawing.frame.error == "No such colour."
-    assert drawing.frame.state.steps == 1
-    assert not drawing.frame.state.busy
+    assert drawing.frame.steps == 1
+    assert not drawing.frame.busy
     drawing.mark(3)
     drawing.reset()
     assert [record.exc_info[1] for record in caplog.records] == [drawn.error] * 3
@@ -329,14 +328,41 @@ def test_a_picture_that_fails_says_so_and_pauses(drawing, drawn, caplog):
     assert stepped(drawing).error is None
 
 
-def test_a_late_report_of_an_earlier_state_changes_nothing(session):
-    frame = stepped(session)
-    session.player._on_change(replace(frame.state, steps=0, busy=True))
-    assert session.frame.state == frame.state
+def test_nothing_is_drawn_for_a_page_that_was_closed(drawing, drawn):
+    begun, may_end = threading.Event(), threading.Event()
+
+    def wait():
+        begun.set()
+        assert may_end.wait(MOMENT)
+
+    drawing.frame.watched.model.step = wait
+    drawing.step()
+    assert begun.wait(MOMENT)
+    drawn.threads.clear()
+    drawing.close()
+    may_end.set()
+    drawing.join(MOMENT)
+    assert drawn.threads == []
+    assert not drawing.frame.busy
+
+
+def test_an_error_between_two_steps_stays_on_the_page_when_play_is_paused():
+    session = Session(APP, pause=10 * MOMENT)
+    stepped_once = threading.Event()
+    session.on_change = lambda: session.frame.steps and stepped_once.set()
+    session.choices = FAST
+    session.reset()
+    session.play()
+    assert stepped_once.wait(MOMENT)
+    session.choices = replace(FAST, parameters={**FAST.parameters, "cops": -1})
+    session.reset()
+    session.pause()
+    session.join(MOMENT)
+    assert "cops must be a whole number >= 0" in session.frame.error
 
 
 def test_play_stops_when_no_page_shows_the_session():
     session = Session(APP, is_watched=lambda: False, pause=0)
-    session.player.play()
-    session.player.join(MOMENT)
-    assert session.frame.state.steps == 1
+    session.play()
+    session.join(MOMENT)
+    assert session.frame.steps == 1

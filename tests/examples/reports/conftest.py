@@ -9,7 +9,6 @@ from mesa_llm.parallel_stepping import ParallelStepping
 from mesa_llm.testing import ScriptedLLM
 from mesa_llm_examples.civil_violence import CivilViolence, policy
 from mesa_llm_examples.reports.run_file import RunWriter, read_run
-from mesa_llm_examples.run import Setting
 from mesa_llm_examples.setting import Mode, ModelConnection, stepping
 from mesa_llm_examples.simulation import simulate
 
@@ -20,14 +19,13 @@ def record(path, client, citizens, cops, *, headline="Five & one", llm_model=Non
     """Three steps of civil violence; agents that cannot decide are skipped."""
     metered = MeteredClient(client)
     model = CivilViolence(citizens, cops, seed=3, client=metered, parallel_stepping=ParallelStepping(on_error="skip"))
-    setting = Setting(
-        example="civil-violence",
-        headline=headline,
-        options=OPTIONS,
-        steps=3,
-        connection=ModelConnection(llm_model=llm_model),
-    )
-    with path.open("w") as stream, stepping(Mode.ASYNCIO), RunWriter(stream, setting, model, metered) as writer:
+    run = {
+        "example": "civil-violence",
+        "headline": headline,
+        "options": OPTIONS,
+        "decisions": ModelConnection(model=llm_model).decides,
+    }
+    with path.open("w") as stream, stepping(Mode.ASYNCIO), RunWriter(stream, model, metered, **run) as writer:
         simulate(model, metered, 3, on_step=writer.ended)
     return path
 

@@ -9,7 +9,6 @@ mpl = pytest.importorskip("matplotlib", reason="the extra `report` is not instal
 
 from mesa_llm_examples.reports import measures, plots, report  # noqa: E402
 from mesa_llm_examples.reports.run_file import read_run  # noqa: E402
-from mesa_llm_examples.reports.timeline import draw_timeline, height_of  # noqa: E402
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def test_what_was_not_measured_leaves_a_gap(changed, lines, axes):
 
 def test_the_timeline_has_each_span_and_each_call_of_each_agent(run, axes):
     line = run.steps[2]
-    draw_timeline(axes, line)
+    plots.draw_timeline(axes, line)
     agents = line.reports[0].agents
     drawn = {
         collection.get_label(): sorted(
@@ -76,7 +75,7 @@ def test_the_timeline_has_each_span_and_each_call_of_each_agent(run, axes):
 def test_the_timeline_marks_who_failed_and_who_was_refused_something(changed, lines, axes):
     lines[3]["reports"][0]["agents"][4]["conflicts"] = ["The cell is full."]
     line = read_run(changed(lines)).steps[2]
-    draw_timeline(axes, line)
+    plots.draw_timeline(axes, line)
     marked = {marks.get_label(): list(marks.get_ydata()) for marks in axes.lines}
     failed = [lane for lane, agent in enumerate(line.reports[0].agents) if agent.failed]
     assert marked == {"failed": failed, "was refused something": [4]}
@@ -86,7 +85,7 @@ def test_the_timeline_marks_who_failed_and_who_was_refused_something(changed, li
 
 def test_marks_stand_where_agents_were_refused_something_or_failed(crowded, axes):
     line = read_run(crowded).steps[1]
-    draw_timeline(axes, line)
+    plots.draw_timeline(axes, line)
     (refused,) = [marks for marks in axes.lines if marks.get_label() == "was refused something"]
     acts = {lane: agent.spans[-1].end for lane, agent in enumerate(line.reports[0].agents) if agent.conflicts}
     assert dict(zip(refused.get_ydata(), refused.get_xdata(), strict=True)) == acts
@@ -94,7 +93,7 @@ def test_marks_stand_where_agents_were_refused_something_or_failed(crowded, axes
 
 
 def test_the_legend_names_only_what_is_drawn(run, axes):
-    draw_timeline(axes, run.steps[1])
+    plots.draw_timeline(axes, run.steps[1])
     assert legend_of(axes) == ["decides", "waits for a model", "waits for its turn", "acts"]
 
 
@@ -103,7 +102,7 @@ def test_sets_of_one_step_are_drawn_one_after_the_other(changed, lines, axes):
     lines[2]["reports"].append(first | {"started": first["started"] + 10, "wall_s": 2.0})
     line = read_run(changed(lines)).steps[1]
     assert measures.duration_of(line) == pytest.approx(12)
-    draw_timeline(axes, line)
+    plots.draw_timeline(axes, line)
     assert len(axes.get_yticks()) == 12
     assert axes.get_xlim()[1] > 12
     for collection in axes.collections:
@@ -114,10 +113,10 @@ def test_sets_of_one_step_are_drawn_one_after_the_other(changed, lines, axes):
 
 def test_many_agents_are_not_named_but_counted(crowded, axes):
     line = read_run(crowded).steps[1]
-    draw_timeline(axes, line)
+    plots.draw_timeline(axes, line)
     assert axes.get_ylabel() == "72 agents, in the order of the step"
     assert list(axes.get_yticks()) == []
-    assert height_of(line) < 9
+    assert plots.height_of(line) < 9
 
 
 def test_how_many_calls_were_in_flight(run):
@@ -130,7 +129,7 @@ def test_how_many_calls_were_in_flight(run):
     assert area == pytest.approx(sum(call.duration_s for agent in report.agents for call in agent.model_calls))
     with plots.style():
         above, lanes = plots.new_figure(8, 5).subplots(2, 1)
-        draw_timeline(lanes, line, in_flight_above=above)
+        plots.draw_timeline(lanes, line, in_flight_above=above)
     assert list(above.get_yticks()) == [0, report.peak_concurrency]
     assert above.get_xlim() == lanes.get_xlim()
 

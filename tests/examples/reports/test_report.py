@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
+from mesa_llm_examples import cli
 from mesa_llm_examples.cli import main
-from mesa_llm_examples.reports import command
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_record_is_not_overwritten_by_its_report(here, recorded, tmp_path):
 
 
 def test_without_matplotlib_it_says_what_to_install(here, recorded, monkeypatch):
-    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
     status, _, errors = here("report", recorded)
     assert status == 2
     assert 'pip install "mesa-llm-examples[report]"' in errors

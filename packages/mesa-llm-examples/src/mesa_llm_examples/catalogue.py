@@ -1,20 +1,24 @@
-"""The examples, and the options with which each of them is run.
+"""The examples, and the commands with the options that their models have.
 
-Defaults and help of the options are read from the source of the models, so that listing the examples and showing their
-help imports no Mesa, which takes seconds.
+Defaults and help of the options come from the signatures and docstrings of the models. They are read from the source:
+listing the examples and showing their help imports no Mesa, which takes seconds.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
+import inspect
+import string
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-from mesa_llm_examples import words
+import typer
+
+from mesa_llm_examples.setting import MaxWorkers, ModelConnection
 
 if TYPE_CHECKING:
     from mesa_llm.clients import Answer, LLMRequest
@@ -23,7 +27,7 @@ _NO_OPTIONS = frozenset(
     {
         # Every model has them; the command has other options for them.
         *("seed", "llm_model", "api_base", "client", "parallel_stepping"),
-        # Constants of Epstein's.
+        # Epstein's constants.
         *("active_threshold", "arrest_constant"),
     }
 )
@@ -32,13 +36,13 @@ _TYPES: Mapping[str, Any] = {"int": int, "float": float, "bool": bool, "str": st
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """A parameter of a model that can be set where the model is run.
+    """A parameter of a model that is an option of the command line.
 
     Attributes:
         name: the name of the parameter.
         default: the model's own default; `None` for a value that the model works out.
-        help: the parameter's description in the docstring of the model.
-        type: of its values.
+        help: the description of the parameter in the docstring of the model.
+        type: the type of its values.
     """
 
     name: str
@@ -52,11 +56,11 @@ class Example:
     """A model that can be run.
 
     Attributes:
-        name: on the command line, and of its package with underscores.
+        name: the name on the command line; with underscores, the name of the package.
         summary: what happens in it, in one sentence.
-        model: the name of the model's class in the module `model`. Its `result()` says in one line what came of it.
-        headline: what is run, with the values of options in braces; `{cops:cop|cops}` says how many.
-        steps: how many steps show what it is about.
+        model: the name of the model's class in the module `model`. Its `result()` gives the outcome in one line.
+        headline: what is run, with the values of options in braces; `{cops:cop|cops}` becomes `1 cop` or `2 cops`.
+        steps: how many steps a run has by default.
     """
 
     name: str
@@ -67,21 +71,17 @@ class Example:
 
     @property
     def package(self) -> str:
-        """The package; it has the model's class and the `policy` that decides without a language model."""
+        """The package with the model's class and the `policy` that decides without a language model."""
         return f"mesa_llm_examples.{self.name.replace('-', '_')}"
 
     @property
     def options(self) -> tuple[Option, ...]:
         """The parameters of the model that are options, in the order of its signature."""
-        return _options_of(Path(__file__).parent / self.package.rpartition(".")[2] / "model.py", self.model)
+        return _options_in(Path(__file__).parent / self.package.rpartition(".")[2] / "model.py", self.model)
 
     def headline_of(self, options: Mapping[str, Any]) -> str:
-        """What is run with some options, in words.
-
-        Args:
-            options: their values, by name; `seed` included.
-        """
-        return f"{words.headline(self.headline, options)}, seed {options['seed']}"
+        """The headline with the values of the options, by name; `seed` is one of them."""
+        return f"{_Headline().vformat(self.headline, (), options)}, seed {options['seed']}"
 
     def model_class(self) -> Callable[..., Any]:
         """The class of the Mesa model. Imports Mesa."""
@@ -94,8 +94,14 @@ class Example:
         return decides
 
 
+class _Headline(string.Formatter):
+    def format_field(self, value: Any, format_spec: str) -> Any:
+        one, bar, many = format_spec.partition("|")
+        return f"{value} {one if value == 1 else many}" if bar else super().format_field(value, format_spec)
+
+
 @cache
-def _options_of(file: Path, model: str) -> tuple[Option, ...]:
+def _options_in(file: Path, model: str) -> tuple[Option, ...]:
     import docstring_parser  # noqa: PLC0415 - takes as long to import as the rest of the command
 
     classes = [node for node in ast.parse(file.read_text("utf-8")).body if isinstance(node, ast.ClassDef)]
@@ -116,6 +122,57 @@ def _options_of(file: Path, model: str) -> tuple[Option, ...]:
         for parameter, default in parameters
         if parameter.arg not in _NO_OPTIONS and parameter.annotation is not None and default is not None
     )
+
+
+def command_for(example: Example, run: Callable[..., None], *, steps: int) -> Callable[..., None]:
+    """The command that runs an example. Its options are those of the model, those of `run` and those of any run.
+
+    Args:
+        example: the example.
+        run: runs it, given the example, the context with the values of all options, and its own keyword parameters.
+            These are options too, `steps` is one of them.
+        steps: the default of `steps`.
+    """
+    own = dict(inspect.signature(run, eval_str=True).parameters)
+    context = own.pop("context").replace(kind=inspect.Parameter.KEYWORD_ONLY)
+    del own["example"]
+    own["steps"] = own["steps"].replace(default=steps)
+    hints = get_type_hints(ModelConnection, include_extras=True)
+    parameters = [
+        context,
+        *map(_parameter_of, example.options),
+        *own.values(),
+        _parameter("max_workers", None, MaxWorkers),
+        *(_parameter(option.name, option.default, hints[option.name]) for option in fields(ModelConnection)),
+    ]
+
+    def command(context: typer.Context, **options: Any) -> None:
+        run(example, context, **{name: options[name] for name in own})
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _parameter_of(option: Option) -> inspect.Parameter:
+    shown = "as needed" if option.default is None else True
+    declared = typer.Option(help=option.help, show_default=shown, rich_help_panel="Model")
+    return _parameter(option.name, option.default, Annotated[option.type, declared])
+
+
+def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def options_of(example: Example, context: typer.Context, *names: str) -> dict[str, Any]:
+    """The values of the options of an example's model, and of some further options."""
+    return {name: context.params[name] for name in (*(option.name for option in example.options), *names)}
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether the command line has an option."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 EXAMPLES: Mapping[str, Example] = {

@@ -1,145 +1,96 @@
-"""`mesa-llm-examples compare NAME`: one run in several modes, what each takes, and whether the results are the same."""
+"""`mesa-llm-examples compare NAME`: the same run in several modes, what each takes, and whether the results agree."""
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
-import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from mesa_llm.errors import ConfigurationError
 from mesa_llm.errors.shown_text import for_people
-from mesa_llm_examples.catalogue import Example
-from mesa_llm_examples.display import RunProgress, say
-from mesa_llm_examples.options import (
-    ApiBase,
-    Latency,
-    MaxAttempts,
-    MaxWorkers,
-    Model,
-    Seed,
-    Steps,
-    Timeout,
-    of_model,
-)
-from mesa_llm_examples.run import console_beside
-from mesa_llm_examples.setting import Mode, ModelConnection, stepping
-from mesa_llm_examples.simulation import simulate
+from mesa_llm_examples.catalogue import Example, options_of
+from mesa_llm_examples.setting import Mode, Seed, Setting, Steps, stepping
+from mesa_llm_examples.simulation import RunProgress, console_beside, say, simulate
 from mesa_llm_examples.words import counted
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from mesa_llm.clients import CallCounts, LLMClient, LLMRequest, LLMResponse
 
-
 STEPS = 2
-DIFFERENT = 3
-"""The exit status if runs differ that should not."""
+DIFFERENT = 3  # the exit status if the results of parallel modes differ that should not
 
 
 def compare_command(
     example: Example,
     context: typer.Context,
     *,
-    steps: Steps = STEPS,
+    steps: Steps,
     seed: Seed = None,
     modes: Annotated[
         list[Mode] | None,
         typer.Option("--mode", help="Which modes; may be given several times.", show_default="all three"),
     ] = None,
-    max_workers: MaxWorkers = None,
-    model: Model = None,
-    api_base: ApiBase = None,
-    timeout: Timeout = None,
-    max_attempts: MaxAttempts = None,
-    latency: Latency = None,
-    json_: Annotated[bool, typer.Option("--json", help="Write a JSON object, and nothing else.")] = False,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Write a JSON object, and nothing else.", rich_help_panel="Output")
+    ] = False,
 ) -> None:
-    """Run an example in several modes; the context has the values of all options, those of the example included."""
-    connection = ModelConnection(
-        llm_model=model, api_base=api_base, timeout=timeout, max_attempts=max_attempts, latency=latency
-    )
-    options: dict[str, Any] = of_model(example, context) | {"seed": random.randrange(2**32) if seed is None else seed}
+    """Run an example in several modes.
+
+    Raises:
+        MesaLLMError: if the model cannot be made, or agents could not decide.
+    """
     chosen = list(dict.fromkeys(modes or (Mode.OFF, Mode.THREADING, Mode.ASYNCIO)))
-    if max_workers is not None and Mode.THREADING not in chosen:
-        raise ConfigurationError("--max-workers needs --mode threading.")
+    setting = Setting.of(example, context, options_of(example, context, "seed", "steps", "model"), chosen)
+    connection = setting.connection
     console = console_beside(json_)
     with console.status("Loading Mesa ..."):
-        make_model, policy = example.model_class(), example.policy()
         connection.prepare()
-    gc.freeze()
-    headline = example.headline_of(options)
-    say(console, for_people(f"{headline}, {counted(steps, 'step')}"), style="bold")
+        policy = setting.load()
+    say(console, for_people(f"{setting.headline}, {counted(steps, 'step')}"), style="bold")
     say(console, for_people(str(connection)))
 
-    runs = [
-        run_in_mode(
-            console,
-            mode,
-            steps,
-            lambda mode, client: make_model(
-                **options, llm_model=model, client=client, parallel_stepping=mode is not Mode.OFF
-            ),
-            connection.client(policy),
-            max_workers,
-        )
-        for mode in chosen
-    ]
+    from mesa_llm.clients import MeteredClient  # noqa: PLC0415 - imports Mesa
+
+    runs = []
+    for mode in chosen:
+        asked: list[str] = []
+        client = MeteredClient(_noting(connection.client(policy), asked))
+        model = setting.model(client, mode)
+        with (
+            stepping(mode, setting.max_workers),
+            RunProgress(console, model, client, steps, title=mode) as progress,
+        ):
+            run = simulate(model, client, steps, on_step=progress.ended)
+        states = [list(record.states.items()) for record in run.records]
+        digest = hashlib.sha256(repr((sorted(asked), states)).encode()).hexdigest()
+        runs.append(ModeRun(mode=mode, seconds=run.seconds, counts=run.calls, digest=digest))
+
     different = differing(runs)
     if json_:
-        print(  # noqa: T201 - this is a command
-            json.dumps(
-                {
-                    "example": example.name,
-                    "headline": headline,
-                    "options": options | {"steps": steps, "model": model},
-                    "decisions": connection.decides,
-                    "simulated_latency_s": connection.simulated_latency_s,
-                    "runs": [run.as_dict() for run in runs],
-                    "parallel_modes_agree": not different,
-                }
-            )
-        )
+        told = {
+            "example": example.name,
+            "headline": setting.headline,
+            "options": setting.options,
+            "decisions": connection.decides,
+            "simulated_latency_s": connection.simulated_latency_s,
+            "runs": [run.as_dict() for run in runs],
+            "parallel_modes_agree": not different,
+        }
+        print(json.dumps(told))  # noqa: T201 - this is a command
     else:
         console.print(table_of(runs))
-        said = in_words(runs, same_answers=model is None), measured_on(runs, steps, connection.answers)
+        said = in_words(runs, same_answers=connection.model is None), measured_on(runs, steps, connection.answers)
         say(console, f"\n{' '.join(filter(None, said))}")
-    if different and model is None:
+    if different and connection.model is None:
         raise typer.Exit(DIFFERENT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModeRun:
-    """A run in one mode.
-
-    Attributes:
-        mode: which.
-        seconds: the wall time of its steps.
-        counts: its model calls.
-        digest: the same for two runs if everything that their agents asked, and the states of each step, were the same.
-    """
-
-    mode: Mode
-    seconds: float
-    counts: CallCounts
-    digest: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON could hold it."""
-        counts = asdict(self.counts)
-        del counts["in_flight"]
-        return {"mode": str(self.mode), "seconds": self.seconds, **counts, "digest": self.digest}
-
-
 def _noting(inner: LLMClient, asked: list[str]) -> LLMClient:
-    """A client that notes the key of each request, in any order."""
+    """A client that adds the key of each request to a list, in any order."""
     from mesa_llm.clients import AsyncClient  # noqa: PLC0415 - slow to import
     from mesa_llm.clients.messages import request_key  # noqa: PLC0415
 
@@ -151,50 +102,37 @@ def _noting(inner: LLMClient, asked: list[str]) -> LLMClient:
     return Noting()
 
 
-def run_in_mode(
-    console: Console,
-    mode: Mode,
-    steps: int,
-    make_model: Callable[[Mode, LLMClient], Any],
-    inner: LLMClient,
-    max_workers: int | None = None,
-) -> ModeRun:
-    """Run a model in one mode, and show how far it is.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeRun:
+    """A run in one mode.
 
-    Args:
-        console: where.
-        mode: which.
-        steps: how many, at least 1.
-        make_model: makes the Mesa model, given the mode and its client.
-        inner: the client that answers.
-        max_workers: in mode `threading`, how many threads may run at once; `None` for no limit.
-
-    Raises:
-        MesaLLMError: if the model cannot be made, or agents could not decide.
+    Attributes:
+        mode: how its agents decided.
+        seconds: the wall time of its steps.
+        counts: its model calls.
+        digest: equal for two runs if all their requests, and the states of each step, are equal.
     """
-    from mesa_llm.clients import MeteredClient  # noqa: PLC0415 - slow to import
 
-    asked: list[str] = []
-    client = MeteredClient(_noting(inner, asked))
-    model = make_model(mode, client)
-    with stepping(mode, max_workers), RunProgress(console, model, client, steps, title=mode) as progress:
-        run = simulate(model, client, steps, on_step=progress.ended)
-    states = [list(record.states.items()) for record in run.records]
-    digest = hashlib.sha256(repr((sorted(asked), states)).encode()).hexdigest()
-    return ModeRun(mode=mode, seconds=run.seconds, counts=run.calls, digest=digest)
+    mode: Mode
+    seconds: float
+    counts: CallCounts
+    digest: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The run as JSON."""
+        counts = asdict(self.counts)
+        del counts["in_flight"]
+        return {"mode": str(self.mode), "seconds": self.seconds, **counts, "digest": self.digest}
 
 
 def differing(runs: Iterable[ModeRun]) -> list[Mode]:
-    """The parallel modes whose results differ from those of the first one: none, if the answers are the same."""
+    """The parallel modes whose results differ from the first one's; none if the same request gets the same answer."""
     parallel = [run for run in runs if run.mode is not Mode.OFF]
     return [run.mode for run in parallel if run.digest != parallel[0].digest]
 
 
 def table_of(runs: Iterable[ModeRun]) -> Table:
-    """The runs side by side, and how many times as fast the others were as the one with one agent at a time.
-
-    Only of what was run: without the mode `off` there is nothing to be faster than.
-    """
+    """The runs side by side, with the speed-up over mode `off` if that was run too."""
     runs = list(runs)
     alone = _alone(runs)
     tokens = any(run.counts.prompt_tokens for run in runs)
@@ -221,17 +159,17 @@ def table_of(runs: Iterable[ModeRun]) -> Table:
 
 
 def _alone(runs: Sequence[ModeRun]) -> ModeRun | None:
-    """The run with one agent at a time, if there is one beside it to compare."""
+    """The run in mode `off`, if there are others to compare with it."""
     return next((run for run in runs if run.mode is Mode.OFF), None) if len(runs) > 1 else None
 
 
 def measured_on(runs: Iterable[ModeRun], steps: int, answers: str) -> str:
-    """What "times as fast" was measured on; empty if nothing of the kind is said.
+    """What "times as fast" was measured on; empty if the table has no such column.
 
     Args:
         runs: the runs.
         steps: how many steps each of them had.
-        answers: whose answers they had.
+        answers: what answered: a model, or a rule.
     """
     if _alone(list(runs)) is None:
         return ""
@@ -239,11 +177,11 @@ def measured_on(runs: Iterable[ModeRun], steps: int, answers: str) -> str:
 
 
 def in_words(runs: Iterable[ModeRun], *, same_answers: bool) -> str:
-    """What the results of the modes say.
+    """Whether the results of the modes agree, and why.
 
     Args:
         runs: the runs.
-        same_answers: whether the same question always gets the same answer.
+        same_answers: whether the same request always gets the same answer.
     """
     runs = list(runs)
     parallel = [str(run.mode) for run in runs if run.mode is not Mode.OFF]

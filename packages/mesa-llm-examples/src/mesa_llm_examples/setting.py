@@ -1,21 +1,27 @@
-"""How an example is run: in which mode, with which connection to a language model, with which journal."""
+"""How an example is run: the options that `run` and `compare` share, and what they mean."""
 
 from __future__ import annotations
 
+import gc
+import random
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
 
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.errors.shown_text import masked_address
 from mesa_llm_examples.words import RULE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable
 
     from mesa_llm.clients import Answer, LLMClient, LLMRequest
+    from mesa_llm_examples.catalogue import Example
 
 
 class Mode(StrEnum):
@@ -31,7 +37,7 @@ def stepping(mode: Mode, max_workers: int | None = None) -> Iterator[None]:
     """Let models that want to step in parallel do so within the `with` block. Imports Mesa.
 
     Args:
-        mode: how; with `off`, nothing is done.
+        mode: how; `off` does nothing.
         max_workers: in mode `threading`, how many threads may run at once; `None` for no limit.
     """
     from mesa_llm.parallel_stepping import (  # noqa: PLC0415 - imports Mesa
@@ -53,32 +59,42 @@ ATTEMPTS = 6
 LATENCY = 0.05
 TIMEOUT = 60.0
 
+Steps = Annotated[int, typer.Option(min=1, help="How many steps.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Same seed, same run.", show_default="drawn")]
+MaxWorkers = Annotated[
+    int | None,
+    typer.Option(min=1, help="In mode threading: how many threads may run at once.", show_default="all"),
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConnection:
-    """The connection to a language model; without one, a rule decides.
+    """The connection to a language model; without `model`, the example's rule decides.
 
-    What is `None` is as usual: see the constants above.
-
-    Attributes:
-        llm_model: the language model, as `provider/model`; `None` for the example's rule.
-        api_base: the base URL of the model's server; `None` for the provider's own.
-        timeout: seconds to wait for an answer of the model.
-        max_attempts: how often a request is sent at most.
-        latency: seconds until the rule answers.
+    Each field is an option of the command line. `None` stands for the default that the help shows.
 
     Raises:
-        ConfigurationError: if one is given that has no meaning beside the others.
+        ConfigurationError: if an option has no meaning beside the others.
     """
 
-    llm_model: str | None = None
-    api_base: str | None = field(default=None, repr=False)
-    timeout: float | None = None
-    max_attempts: int | None = None
-    latency: float | None = None
+    model: Annotated[str | None, typer.Option(help="Language model, as provider/name; any of litellm's.")] = None
+    api_base: Annotated[str | None, typer.Option(help="Base URL of the model's server.")] = field(
+        default=None, repr=False
+    )
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=1, help="With --model: seconds to wait for an answer.", show_default=f"{TIMEOUT:g}"),
+    ] = None
+    max_attempts: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --model: how often a request is sent at most.", show_default=str(ATTEMPTS)),
+    ] = None
+    latency: Annotated[
+        float | None, typer.Option(min=0, help="Without --model: seconds until an answer.", show_default=f"{LATENCY:g}")
+    ] = None
 
     def __post_init__(self) -> None:
-        if self.llm_model is not None:
+        if self.model is not None:
             if self.latency is not None:
                 raise ConfigurationError("--latency is for runs without --model: a model takes the time it takes.")
             return
@@ -87,18 +103,18 @@ class ModelConnection:
         if self.max_attempts is not None:
             raise ConfigurationError("--max-attempts needs --model: without it nothing is sent.")
         if self.timeout is not None:
-            raise ConfigurationError("--timeout needs --model: without it nobody is waited for.")
+            raise ConfigurationError("--timeout needs --model: without it no answer is waited for.")
 
     def client(self, policy: Callable[[LLMRequest], Answer]) -> LLMClient:
         """The client of the agents. Imports Mesa.
 
         Args:
-            policy: decides if no model is to be asked.
+            policy: the rule that decides if no model is asked.
         """
         from mesa_llm.clients import RuleBasedClient  # noqa: PLC0415 - imports Mesa
         from mesa_llm.module_llm import connect  # noqa: PLC0415
 
-        if self.llm_model is None:
+        if self.model is None:
             return RuleBasedClient(policy, latency=self.simulated_latency_s or 0.0)
         return connect(
             api_base=self.api_base,
@@ -107,58 +123,127 @@ class ModelConnection:
         )
 
     def prepare(self) -> None:
-        """Import what the first call would wait for, so that the time of the first run does not have it."""
+        """Import what the first call would import, so that the first run does not pay for it."""
         from mesa_llm.clients import LiteLLMClient  # noqa: PLC0415 - imports Mesa
         from mesa_llm.clients.litellm_module import load_litellm  # noqa: PLC0415
         from mesa_llm.clients.masking import Secrets  # noqa: PLC0415
         from mesa_llm.clients.transport import TransportClient  # noqa: PLC0415
         from mesa_llm.concurrency import transport_loop  # noqa: PLC0415
 
-        if self.llm_model is None:
+        if self.model is None:
             return
-        if isinstance(TransportClient(api_base=self.api_base).transport_for(self.llm_model), LiteLLMClient):
+        if isinstance(TransportClient(api_base=self.api_base).transport_for(self.model), LiteLLMClient):
             transport_loop.submit(load_litellm(Secrets())).result()
 
     @property
     def simulated_latency_s(self) -> float | None:
-        """Seconds that each answer of the rule is said to take; `None` if a model is asked, whose time is its own."""
-        if self.llm_model is not None:
+        """The seconds that each answer of the rule takes; `None` if a model is asked."""
+        if self.model is not None:
             return None
         return LATENCY if self.latency is None else self.latency
 
     @property
     def simulated(self) -> str:
-        """What is said beside the times of simulated answers; empty if a model is asked."""
+        """The remark beside the times of simulated answers; empty if a model is asked."""
         seconds = self.simulated_latency_s
         return "" if seconds is None else f"simulated, {seconds:g} s each"
 
     @property
     def answers(self) -> str:
-        """Whose answers they are: those of a model, or simulated ones."""
+        """What the answers are: those of a model, or simulated ones."""
         seconds = self.simulated_latency_s
         return f"answers of {self.decides}" if seconds is None else f"simulated answers, {seconds:g} s each"
 
     @property
     def decides(self) -> str:
-        """Who decides, in few words; the address without password and keys."""
-        if self.llm_model is None:
+        """What decides: the rule, or a model with its address, without password and keys."""
+        if self.model is None:
             return RULE
-        return f"{self.llm_model} at {masked_address(self.api_base)}" if self.api_base else self.llm_model
+        return f"{self.model} at {masked_address(self.api_base)}" if self.api_base else self.model
 
     def __str__(self) -> str:
-        """Who decides, in one or two sentences."""
-        if self.llm_model is None:
+        if self.model is None:
             return f"Decisions: {self.decides}, no model is asked. Its answers are {self.simulated}."
         return f"Decisions: {self.decides}."
 
 
-# What may differ between the runs: none of it shows in the results.
-_FREE = frozenset({"steps", "mode"})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """An example with its options, as the command line gives them.
+
+    Attributes:
+        example: the example.
+        options: all options that show in the results, by name.
+        connection: the connection to a language model.
+        max_workers: in mode `threading`, how many threads may run at once; `None` for no limit.
+    """
+
+    example: Example
+    options: Mapping[str, Any]
+    connection: ModelConnection
+    max_workers: int | None
+
+    @classmethod
+    def of(
+        cls, example: Example, context: typer.Context, options: Mapping[str, Any], modes: Collection[Mode]
+    ) -> Setting:
+        """The setting of a command.
+
+        Args:
+            example: the example.
+            context: the values of all options.
+            options: the values of those that show in the results. A `seed` that is `None` is drawn.
+            modes: the modes in which the example is to run.
+
+        Raises:
+            ConfigurationError: if an option has no meaning beside the others.
+        """
+        max_workers: int | None = context.params["max_workers"]
+        if max_workers is not None and Mode.THREADING not in modes:
+            raise ConfigurationError("--max-workers needs --mode threading.")
+        seed = random.randrange(2**32) if options["seed"] is None else options["seed"]
+        connection = {option.name: context.params[option.name] for option in fields(ModelConnection)}
+        return cls(
+            example=example,
+            options={**options, "seed": seed},
+            connection=ModelConnection(**connection | {"model": options["model"]}),
+            max_workers=max_workers,
+        )
+
+    @property
+    def headline(self) -> str:
+        """The example and its most important options, in words."""
+        return self.example.headline_of(self.options)
+
+    def load(self) -> Callable[[LLMRequest], Answer]:
+        """Import Mesa and the example, which takes seconds, and return the rule that decides if no model is asked."""
+        policy = self.example.policy()
+        # The imports leave half a million objects; looking through them again and again takes a third of a run's time.
+        gc.freeze()
+        return policy
+
+    def model(self, client: LLMClient, mode: Mode) -> Any:
+        """The Mesa model.
+
+        Args:
+            client: the client of its agents.
+            mode: how they decide.
+
+        Raises:
+            ConfigurationError: if an option cannot work.
+        """
+        names = [*(option.name for option in self.example.options), "seed"]
+        return self.example.model_class()(
+            **{name: self.options[name] for name in names},
+            llm_model=self.connection.model,
+            client=client,
+            parallel_stepping=mode is not Mode.OFF,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalSetting:
-    """What a run has to do with a journal.
+    """What a run does with a journal.
 
     Attributes:
         path: the journal.
@@ -170,62 +255,62 @@ class JournalSetting:
     mode: Literal["record", "replay", "resume"]
     run: str | None
 
+    @classmethod
+    def of(cls, path: Path | None, *, replay: bool, resume: bool, run: str | None) -> JournalSetting | None:
+        """The setting that the options describe; `None` without a journal.
 
-def journal_setting(path: Path | None, *, replay: bool, resume: bool, run: str | None) -> JournalSetting | None:
-    """What the options say; `None` without a journal.
+        Raises:
+            ConfigurationError: if they contradict each other.
+        """
+        if replay and resume:
+            raise ConfigurationError(
+                "--replay and --resume cannot go together: --replay asks no model, --resume goes on asking it."
+            )
+        if path is None:
+            for name, given in (("--replay", replay), ("--resume", resume), ("--run", run is not None)):
+                if given:
+                    raise ConfigurationError(f"{name} needs --journal, for example --journal run.db.")
+            return None
+        return cls(path=path, mode="replay" if replay else "resume" if resume else "record", run=run)
 
-    Raises:
-        ConfigurationError: if they contradict each other.
-    """
-    if replay and resume:
-        raise ConfigurationError(
-            "--replay and --resume cannot go together: the one asks nobody, the other goes on asking."
-        )
-    if path is None:
-        for name, given in (("--replay", replay), ("--resume", resume), ("--run", run is not None)):
-            if given:
-                raise ConfigurationError(f"{name} needs --journal, for example --journal run.db.")
-        return None
-    return JournalSetting(path=path, mode="replay" if replay else "resume" if resume else "record", run=run)
+    def as_recorded(self, example: str, options: Mapping[str, Any], given: Collection[str]) -> Mapping[str, Any]:
+        """The options of the recorded run, so that the same model is made again; those of this run if it is new.
 
+        Args:
+            example: the name of the example.
+            options: the options of this run, by name.
+            given: the names of those that the command line has. The others are taken from the recorded run.
 
-def as_recorded(
-    journal: JournalSetting, example: str, options: Mapping[str, Any], given: Collection[str]
-) -> dict[str, Any]:
-    """The options of a recorded run, so that the same model is made again.
+        Raises:
+            ConfigurationError: if an option that was given differs from the recorded one, and that would show in the
+                results.
+            JournalError: if there is no such run, or it is damaged.
+        """
+        if self.mode == "record":
+            return options
+        from mesa_llm.journal import Journal  # noqa: PLC0415 - imports Mesa
 
-    Args:
-        journal: the journal, and which run.
-        example: the example that is to run.
-        options: the options of the command line, by name.
-        given: those that were really given. The others are taken from the recorded run.
-
-    Raises:
-        ConfigurationError: if one that was given differs from what was recorded, and that would show in the results.
-        JournalError: if there is no such run, or it is damaged.
-    """
-    from mesa_llm.journal import Journal  # noqa: PLC0415 - only who has a journal waits for the import
-
-    run = Journal(journal.path).run(journal.run)
-    where = f"Run {run.name!r} of {journal.path}"
-    recorded: Any = run.metadata.get("options")
-    if run.metadata.get("example") != example or not isinstance(recorded, dict):
-        raise ConfigurationError(f"{where} was not recorded by {example!r} on the command line.")
-    different = [name for name in given if name in recorded and _differs(name, recorded[name], options[name])]
-    if different:
-        was, would_be = (
-            " and ".join(_as_option(name, values[name]) for name in different) for values in (recorded, options)
-        )
-        raise ConfigurationError(
-            f"{where} was recorded {was}, not {would_be}. Leave out what is to be as it was recorded."
-        )
-    return dict(options) | {name: value for name, value in recorded.items() if name in options and name not in given}
+        run = Journal(self.path).run(self.run)
+        where = f"Run {run.name!r} of {self.path}"
+        recorded: Any = run.metadata.get("options")
+        if run.metadata.get("example") != example or not isinstance(recorded, dict):
+            raise ConfigurationError(f"{where} was not recorded by {example!r} on the command line.")
+        different = [name for name in given if name in recorded and _differs(name, recorded[name], options[name])]
+        if different:
+            was, would_be = (
+                " and ".join(_as_option(name, values[name]) for name in different) for values in (recorded, options)
+            )
+            raise ConfigurationError(
+                f"{where} was recorded {was}, not {would_be}. Leave out the options that are to stay as recorded."
+            )
+        return {**options, **{name: recorded[name] for name in options if name in recorded and name not in given}}
 
 
 def _differs(name: str, recorded: Any, given: Any) -> bool:
+    """Whether two values of an option would show in the results."""
     if name == "mode":  # agents that decide one after the other have another order
         return bool((recorded == "off") != (given == "off"))
-    return name not in _FREE and bool(recorded != given)
+    return name != "steps" and bool(recorded != given)
 
 
 def _as_option(name: str, value: Any) -> str:

@@ -1,15 +1,31 @@
-"""Stepping a model, and noting for each step what came of it and what it took."""
+"""A run: its steps, the bar or the lines that show its progress, and the summary at its end."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from mesa_llm_examples.words import answers_took, counted, figure, in_words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+
     from mesa_llm.clients import CallCounts, MeteredClient
-    from mesa_llm.parallel_stepping import StepReport
+    from mesa_llm.parallel_stepping import StepProgress, StepReport
+
+
+class RunInterruptedError(Exception):
+    """Ctrl-C was pressed during a step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +34,10 @@ class StepRecord:
 
     Attributes:
         step: its number; 0 stands for the model before the first step.
-        states: what the model's data collector counted and measured at its end; `None` where there is nothing to
-            measure.
-        calls: model calls made in it.
+        states: the values of the data collector at the end; `None` where nothing can be measured.
+        calls: how many model calls the step made.
         seconds: its wall time.
-        reports: of the agents that stepped in parallel in it, one a set.
+        reports: a report for each set of agents that stepped in parallel.
     """
 
     step: int
@@ -34,12 +49,7 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run that has ended.
-
-    Attributes:
-        records: its steps, the state before the first one included.
-        calls: all its model calls.
-    """
+    """A run that has ended: its steps, with the state before the first one, and the counts of its model calls."""
 
     records: tuple[StepRecord, ...]
     calls: CallCounts
@@ -50,13 +60,6 @@ class Run:
         return sum(record.seconds for record in self.records)
 
 
-def figure(value: float | None) -> str:
-    """A state as it is shown: counts in full, measures to three digits after the point, a dash for none."""
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
 def simulate(
     model: Any,
     client: MeteredClient,
@@ -65,18 +68,18 @@ def simulate(
     on_step: Callable[[StepRecord], None] = lambda record: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Run:
-    """Step a model some times. Imports Mesa.
+    """Step a model. Imports Mesa.
 
     Args:
         model: a Mesa model with a data collector.
-        client: the client of its agents, which counts the calls.
+        client: the client of the agents, which counts their calls.
         steps: how many steps.
-        on_step: called with the state before the first step, and with every step when it has ended; also with one that
-            fails, whose record has no states.
-        clock: gives the time in seconds.
+        on_step: called with the state before the first step, and after each step; the record of a step that fails has
+            no states.
+        clock: the time in seconds.
 
     Raises:
-        Exception: what a step raises.
+        Exception: an error of a step.
     """
     from mesa_llm.parallel_stepping import reports_of  # noqa: PLC0415 - imports Mesa
 
@@ -99,5 +102,135 @@ def simulate(
 
 
 def _collected(model: Any) -> dict[str, float | None]:
-    """The last value of every variable of the model's data collector."""
+    """The last value of each variable of the model's data collector."""
     return {name: values[-1] for name, values in model.datacollector.model_vars.items()}
+
+
+def console_beside(json: bool) -> Console:
+    """The console for progress and summary: standard output, or a terminal on standard error beside JSON."""
+    return Console(stderr=True, quiet=not sys.stderr.isatty()) if json else Console()
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print a text literally: it holds no markup, and only a terminal breaks its lines."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+
+
+class RunProgress:
+    """Shows the progress of a run during its `with` block: a bar on a terminal, a line for each step elsewhere.
+
+    Args:
+        console: where to show it.
+        model: the Mesa model.
+        client: the client of the agents, whose calls are shown.
+        steps: how many steps the run has.
+        title: the name of the run, if there are several; then steps get no lines.
+    """
+
+    def __init__(self, console: Console, model: Any, client: MeteredClient, steps: int, *, title: str = "") -> None:
+        self.step = 1
+        """The current step."""
+        self._console = console
+        self._steps = steps
+        self._has_lines = not (title or console.is_terminal)
+        self._bar = _Bars(model, client, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task(f"{title}: step" if title else "Step", total=steps, step=1, states="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._bar.stop()
+
+    def ended(self, record: StepRecord) -> None:
+        """Show a step that has ended; a step that failed has nothing to show."""
+        if not (record.step and record.states):
+            return
+        states = in_words(record.states)
+        self.step = min(record.step + 1, self._steps)
+        self._bar.update(self._task, completed=record.step, step=self.step, states=states)
+        if self._has_lines:
+            took = f"{counted(record.calls, 'model call')}, {record.seconds:.2f} s"
+            say(self._console, f"Step {record.step}/{self._steps}: {states}. {took}")
+
+
+class _Bars(Progress):
+    """The bar of a run, with the state of the current step below it, which is read at each refresh."""
+
+    def __init__(self, model: Any, client: MeteredClient, **settings: Any) -> None:
+        self._model = model  # first: the base class draws itself at once
+        self._client = client
+        super().__init__(
+            TextColumn("{task.description} {task.fields[step]}/{task.total}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TextColumn("elapsed,"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            **settings,
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Draw."""
+        from mesa_llm.parallel_stepping import progress_of  # noqa: PLC0415 - imports Mesa
+
+        now = progress_of(self._model)
+        for task in self.tasks:
+            if now is not None and now.agents:
+                # Within a long step, the bar moves as the agents decide.
+                self.update(task.id, completed=task.fields["step"] - 1 + now.decided / now.agents)
+            yield from super().get_renderables()
+            if task.fields["states"]:
+                yield Text(f"  {task.fields['states']}")
+        yield Text(f"  {happening(now, self._client.counts())}", style="cyan")
+
+
+def happening(now: StepProgress | None, counts: CallCounts) -> str:
+    """The current step: `45 of 72 decided, 12 acted, 1 failed; 27 calls in flight; 8,100 tokens, $0.0123`."""
+    parts = []
+    if now is not None:
+        parts.append(f"{now.decided} of {now.agents} decided, {now.acted} acted, {now.failed} failed")
+    parts.append(f"{counted(counts.in_flight, 'call')} in flight")
+    if tokens := counts.prompt_tokens + counts.completion_tokens:
+        parts.append(f"{tokens:,} tokens" + (f", ${counts.cost:,.4f}" if counts.cost else ""))
+    return "; ".join(parts)
+
+
+def print_summary(
+    console: Console, run: Run, *, in_parallel: bool, replayed: int = 0, simulated: str = "", result: str = ""
+) -> None:
+    """Print the states of each step, the outcome, and what the run took.
+
+    Args:
+        console: where to print it.
+        run: the run.
+        in_parallel: whether all agents of a step decided at the same time.
+        replayed: how many calls a journal answered.
+        simulated: a remark beside the times of a rule's answers; empty for those of a model.
+        result: the outcome in one line.
+    """
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for heading in ("step", *run.records[0].states, "model calls", "seconds"):
+        table.add_column(heading, justify="right")
+    for record in run.records:
+        taken = (str(record.calls), f"{record.seconds:.2f}") if record.step else ("", "")
+        table.add_row(str(record.step), *map(figure, record.states.values()), *taken)
+    console.print(table)
+    if result:
+        say(console, f"\n{result}")
+
+    calls = run.calls
+    used = ""
+    if calls.prompt_tokens + calls.completion_tokens:
+        used = f", {calls.prompt_tokens:,} tokens read and {calls.completion_tokens:,} written"
+    say(console, f"\n{counted(calls.calls, 'model call')}, up to {calls.peak_in_flight:,} at once{used}.")
+    asked = calls.calls - replayed
+    if replayed and asked:
+        say(console, f"The journal had the answers to {replayed:,} of them; {asked:,} were asked.")
+    elif replayed:
+        say(console, "The journal had the answers to all of them; no model was asked.")
+    how = "all agents of a step together" if in_parallel else "one agent at a time"
+    say(console, f"The steps took {run.seconds:.2f} s, {how}.")
+    if calls.measured_calls:
+        say(console, f"{answers_took(calls.measured_calls, calls.waited_seconds, simulated=simulated)}.")

@@ -1,54 +1,48 @@
-"""How numbers, states and errors are put into words, in all outputs alike."""
+"""How all outputs put numbers, states and errors into words."""
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping
-from typing import Any
 
 from mesa_llm.errors import JournalMissError
 from mesa_llm.errors.shown_text import for_people
 
-RULE = "rule-based policy"
-"""Who decides where no model is asked."""
+RULE = "rule-based policy"  # what decides if no model is asked
 
 
 def counted(count: int, noun: str) -> str:
-    """So many of something: `1 agent`, `1,234 agents`."""
+    """A number of things: `1 agent`, `1,234 agents`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def answers_took(count: int, seconds: float, *, simulated: str = "") -> str:
-    """What answers took, each for itself: `40 answers took 5.50 s, added up`.
+    """The sum of the times of some answers: `40 answers took 5.50 s, added up`.
 
-    This is no time that a run would take: answers that were on their way at once are added up too.
+    No run takes this long: the sum counts answers that were in flight at the same time one after the other.
 
     Args:
         count: how many answers.
-        seconds: what they took, added up.
-        simulated: says so of answers that a rule gives, whose times are made up; empty for those of a model.
+        seconds: the sum of their times.
+        simulated: a remark for answers of a rule, whose times are made up; empty for those of a model.
     """
     added_up = "" if count == 1 else ", added up"
     return f"{counted(count, 'answer')} took {seconds:.2f} s{added_up}" + (f" ({simulated})" if simulated else "")
 
 
-def headline(template: str, values: Mapping[str, Any]) -> str:
-    """A template with values in braces; `{cops:cop|cops}` becomes `1 cop` or `2 cops`."""
-    return _Headline().vformat(template, (), values)
+def figure(value: float | None) -> str:
+    """A state: a count in full, a measure with three decimals, a dash for `None`."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-class _Headline(string.Formatter):
-    def format_field(self, value: Any, format_spec: str) -> Any:
-        one, bar, many = format_spec.partition("|")
-        return f"{value} {one if value == 1 else many}" if bar else super().format_field(value, format_spec)
-
-
-class RunInterruptedError(Exception):
-    """Ctrl-C was pressed during a step."""
+def in_words(states: Mapping[str, float | None]) -> str:
+    """The states of a step: `active 4, quiet 56, jailed 0`."""
+    return ", ".join(f"{name} {figure(value)}" for name, value in states.items())
 
 
 def in_one_line(error: BaseException) -> str:
-    """What went wrong, and for how many agents, without line breaks, control codes and secrets.
+    """An error, and how many agents it failed, without line breaks, control codes and secrets.
 
     Args:
         error: an error; of a group the first cause is named, since most often all agents fail for the same reason.
@@ -66,7 +60,7 @@ def in_one_line(error: BaseException) -> str:
 
 
 def lines_below(error: BaseException) -> list[str]:
-    """What is worth more than one line: what a replay asks, beside what was recorded."""
+    """The lines that follow the first one: how the request of a replay differs from the recorded one."""
     cause = _leaves(error)[0]
     return for_people(str(cause)).splitlines()[1:] if isinstance(cause, JournalMissError) else []
 

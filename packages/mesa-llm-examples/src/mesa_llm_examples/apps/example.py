@@ -1,4 +1,4 @@
-"""What an app has to know about the model that it shows, and how it draws the model. Needs the extra `app`."""
+"""What an app needs to know about its model, and how it draws the model. Needs the extra `app`."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleApp:
-    """An example, as its app shows it.
+    """An example as its app shows it.
 
     Attributes:
         title: the headline.
         make_model: makes the Mesa model: a class or function that takes the parameters and `seed`, `llm_model`,
             `client` and `parallel_stepping` by name. The model has a data collector, and a `grid` or a `space` unless
             there is a `picture`.
-        policy: decides if no model is to be asked.
-        parameters: what can be chosen, by name: widgets as Mesa's `SolaraViz` takes them, either a
-            `mesa.visualization.Slider` or a dictionary with `type`, `label`, `value` and what else the type needs.
-        series: variables of the data collector that are plotted over time, and their colours; several such mappings
-            for as many plots, where one is large and another small.
+        policy: the rule that decides if no model is asked.
+        parameters: the widgets of the parameters, by name, as Mesa's `SolaraViz` takes them: a
+            `mesa.visualization.Slider`, or a dictionary with `type`, `label`, `value` and what else the type needs.
+        series: the variables of the data collector that are plotted over time, and their colours; a sequence of
+            mappings makes a plot of each.
         portrayal: how an agent is drawn in the model's space, as an `AgentPortrayalStyle` of Mesa.
-        picture: draws the model instead of its space, if that is not what is to be seen, or there is none: a function
-            of the model, matplotlib's `Axes`, and the id of the chosen agent or `None`. Called between two steps.
-        legend: what is drawn how, in words and styles; by default dots in the colours of the series.
-        describe: an agent's state in a word or two, for the list of agents.
+        picture: draws something else than the space: a function of the model, matplotlib's `Axes`, and the id of the
+            chosen agent or `None`. Called between two steps.
+        legend: the labels of the picture and their styles; by default dots in the colours of the series.
+        describe: gives an agent's state in a word or two, for the list of agents.
         seed: the seed at first.
         draw_space: further settings of Mesa's `make_space_component`, such as `s`, the size of all dots in square
-            points: Mesa takes no heed of the `size` in a style.
+            points: Mesa ignores the `size` in a style.
     """
 
     title: str
@@ -64,15 +64,11 @@ class ExampleApp:
         return [self.series] if isinstance(self.series, Mapping) else self.series
 
     def labelled(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The widgets of the parameters, with the values of sliders in their labels.
-
-        Args:
-            values: what is chosen, by name.
-        """
+        """The widgets of the parameters; the label of a slider shows its value, which `values` has by name."""
         return {name: _labelled(widget, values[name]) for name, widget in self.parameters.items()}
 
     def defaults(self) -> dict[str, Any]:
-        """The parameters as they are at first."""
+        """The values of the parameters at first."""
         return {
             name: widget["value"] if isinstance(widget, Mapping) else widget.value
             for name, widget in self.parameters.items()
@@ -80,12 +76,12 @@ class ExampleApp:
 
 
 def widgets(example: Example, **labels: str | tuple[str, float, float, float]) -> dict[str, Any]:
-    """Widgets for options of an example, with the values that they have on the command line.
+    """Widgets for options of an example, with the defaults of the command line.
 
     Args:
         example: the example.
-        labels: by the name of an option: the label of a number with its least value, its greatest one and the step
-            between; of anything else the label alone.
+        labels: by the name of an option: for a number the label, the least value, the greatest value and the step; for
+            anything else the label alone.
     """
     options = {option.name: option for option in example.options}
     return {name: _widget(options[name].default, label) for name, label in labels.items()}
@@ -113,20 +109,12 @@ def _labelled(widget: Any, value: Any) -> dict[str, Any]:
     return options
 
 
-_WIDTH, _HEIGHT = 6.4, 4.8
-"""The size of the plots all together, in inches."""
-
-_matplotlib = threading.Lock()  # protects matplotlib's caches: it is not made for threads, and each page has one
+_WIDTH, _HEIGHT = 6.4, 4.8  # inches, of all plots together
+_matplotlib = threading.Lock()  # protects matplotlib's caches: each page draws on a thread of its own
 
 
 def draw(app: ExampleApp, model: Any, chosen: int | None) -> Pictures:
-    """The model's world, and its states over time.
-
-    Args:
-        app: how they are drawn.
-        model: the model; nothing may change it meanwhile.
-        chosen: the id of the agent that is marked.
-    """
+    """The model's world with a mark on the chosen agent, and its states over time. Nothing may change it meanwhile."""
     with _matplotlib:
         return Pictures(world=_world(app, model, chosen), states=_states(app, model))
 

@@ -1,9 +1,9 @@
-"""Keeps an app to its own page: requests that other web pages make, or that ask for another host, are refused.
+"""Keeps an app to its own page: refuses requests that other web pages make, or that ask for another host.
 
-A browser lets any page open a WebSocket to an app on this machine, and a page whose name resolves to 127.0.0.1 may
-read it as well (DNS rebinding). So each request is checked as Jupyter does it: its `Host` must be the app's own, and so
-must its `Origin` if it has one. Browsers send an `Origin` with every WebSocket. A program that sends none is let
-through: on a loopback address it runs on this machine, and elsewhere it needs the token, like a browser.
+A browser lets any page open a WebSocket to an app on this machine, and a page whose name resolves to 127.0.0.1 may also
+read the app (DNS rebinding). So each request is checked, as Jupyter does: its `Host` must be the app's own, and so must
+its `Origin` if it has one. Browsers send an `Origin` with every WebSocket. A program that sends none is let through: on
+a loopback address it runs on this machine, and elsewhere it needs the token, as a browser does.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Guard:
     """An ASGI app around another one.
 
     Args:
-        app: what answers requests that are not refused.
+        app: the app that answers the other requests.
         hosts: names and addresses under which the page may be opened, besides the address of each connection.
-        token: what a browser has to show once, as `?token=` in the URL, and then in a cookie; `None` for nothing.
+        token: the token that a browser shows once as `?token=` in the URL, then in a cookie; `None` for none.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str] = (), token: str | None = None) -> None:
@@ -54,7 +54,7 @@ class Guard:
             refusal = PlainTextResponse(f"{problem}\n", 403) if scope["type"] == "http" else WebSocketClose(1008)
             await refusal(scope, receive, send)
         elif self._token is not None and scope["type"] == "http" and "token" in connection.query_params:
-            # From here on the cookie has it: not the address bar, the history or a screenshot.
+            # From here on only the cookie has the token: not the address bar, the history or a screenshot.
             redirect = RedirectResponse(connection.url.remove_query_params("token"), 303)
             redirect.set_cookie(_cookie(scope), self._token, httponly=True, samesite="lax")
             await redirect(scope, receive, send)
@@ -62,7 +62,7 @@ class Guard:
             await self._app(scope, receive, _without_frames(send))
 
     def _problem(self, connection: HTTPConnection) -> str | None:
-        """Why a request is refused; `None` if it is not."""
+        """The reason to refuse a request; `None` without one."""
         hosts, origins = connection.headers.getlist("host"), connection.headers.getlist("origin")
         if len(hosts) != 1 or _name(hosts[0]) not in self._hosts_of(connection.scope):
             return (
@@ -78,13 +78,13 @@ class Guard:
         return None
 
     def _hosts_of(self, scope: Scope) -> frozenset[str]:
-        """Names of the address that a connection has come to. No name of a foreign domain is an address."""
+        """The names of the app, and of the address to which a connection came; a foreign domain is never among them."""
         own = (scope.get("server") or ("",))[0]
         return self._hosts | {own} | (_LOOPBACK if is_loopback(own) else frozenset())
 
 
 def protect(app: Starlette, *, hosts: Collection[str] = (), token: str | None = None) -> None:
-    """Put a guard around a server's app, once. The server may have started.
+    """Put a guard around a server's app, once, even if the server has started.
 
     Args:
         app: Solara's Starlette app.
@@ -109,16 +109,12 @@ def protect_solara() -> None:
 
 
 def new_token() -> str:
-    """A token that nobody can guess."""
+    """A new random token."""
     return secrets.token_urlsafe(24)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to an address.
-
-    Args:
-        host: an IP address, or a name; of names only `localhost` is known.
-    """
+    """Whether only this machine can connect to an IP address, or to the name `localhost`."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -126,7 +122,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _name(host: str) -> str | None:
-    """The name or address in a `Host` header. Ports may differ: one may be forwarded."""
+    """The name or address in a `Host` header, without the port, which a proxy may have changed."""
     try:
         return urlsplit(f"//{host}").hostname
     except ValueError:
@@ -134,12 +130,12 @@ def _name(host: str) -> str | None:
 
 
 def _cookie(scope: Scope) -> str:
-    """Browsers send the cookies of a host to all its ports."""
+    """The name of the cookie. It has the port in it: browsers send the cookies of a host to all its ports."""
     return f"mesa-llm-app-token-{(scope.get('server') or ('', ''))[1]}"
 
 
 def _without_frames(send: Send) -> Send:
-    """A page that could show the app in a frame could have its buttons clicked."""
+    """Forbid other pages to show the app in a frame, where they could trick a user into clicking its buttons."""
 
     async def answer(message: Message) -> None:
         if message["type"] == "http.response.start":

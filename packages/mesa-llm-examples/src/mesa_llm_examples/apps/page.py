@@ -1,4 +1,4 @@
-"""The page on which a model runs: its space, its states over time, its calls, and what each agent saw and did."""
+"""The page on which a model runs: its world, its states over time, its calls, and what each agent saw and did."""
 
 from __future__ import annotations
 
@@ -18,38 +18,32 @@ from mesa_llm_examples.apps.example import draw
 from mesa_llm_examples.apps.guard import protect_solara
 from mesa_llm_examples.apps.serving import at_start
 from mesa_llm_examples.apps.session import MODES, Choices, Session, gets_key
-from mesa_llm_examples.apps.views import AgentRecord, ToolCallLine, call_counters, last_step, view_of
+from mesa_llm_examples.apps.views import AgentRecord, call_counters, last_step, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mesa_llm_examples.apps.example import ExampleApp
     from mesa_llm_examples.apps.session import Frame, Session, Watched
 
 
-TICK = 0.2
-"""Seconds between two looks at the counters while a step runs."""
-
-NARROW = 960
-"""Width of a window in pixels below which the side bar lies over the page, and is closed at first."""
-
+TICK = 0.2  # seconds between two updates of the counters while a step runs
+NARROW = 960  # pixels; in a narrower window the side bar lies over the page, and is closed at first
 RULE, LANGUAGE_MODEL = "the rule (no model is asked)", "a language model"
 
 
 @solara.component
 def SideBar(title: str, children: list[Any]) -> None:
-    """The title bar, with a button that opens and closes the side bar; and that.
+    """The title bar, and the side bar that its button opens and closes.
 
-    Solara's own one begins open in any window, and is wider than a telephone.
+    Solara's own side bar is open at first in every window, and is wider than a telephone.
     """
-    # `None` leaves it to the browser, which knows its width: open beside the page, closed over it.
+    # With `None` the browser decides by its width: open beside the page, closed over it.
     is_open, set_open = solara.use_state(cast(bool | None, None))
     with solara.AppBar():
         solara.Button(
             icon_name="mdi-menu",
             icon=True,
             on_click=lambda: set_open(not is_open),
-            style={"order": "-1", "margin-right": "12px"},  # left of the title, where it is looked for
+            style={"order": "-1", "margin-right": "12px"},  # left of the title
             classes=["side-bar-button"],
             attributes={"aria-label": "Side bar"},
         )
@@ -61,7 +55,7 @@ def SideBar(title: str, children: list[Any]) -> None:
         v_model=is_open,
         on_v_model=set_open,
         width="400px",
-        style_="max-width: calc(100vw - 56px)",  # so that beside it there is room to tap
+        style_="max-width: calc(100vw - 56px)",  # leaves room to tap beside it
         mobile_break_point=NARROW,
         disable_route_watcher=True,
         class_="side-bar",
@@ -70,33 +64,26 @@ def SideBar(title: str, children: list[Any]) -> None:
 
 
 @solara.component
-def Picture(png: bytes) -> None:
-    """A PNG image."""
-    rw.Image(value=png, format="png")
-
-
-@solara.component
 def Controls(session: Session, frame: Frame, *, pending: bool) -> None:
-    """Step, play, reset, and how far the model is."""
-    state, player = frame.state, session.player
+    """The buttons step, play and reset, and the number of the step."""
     with solara.Row(style={"flex-wrap": "wrap", "align-items": "center"}, classes=["controls"]):
-        if player is not None:
-            solara.Button("Step", color="primary", on_click=player.step, disabled=state.busy, classes=["step"])
-            if state.playing:
-                solara.Button("Pause", color="primary", on_click=player.pause, classes=["pause"])
+        if frame.watched is not None:
+            solara.Button("Step", color="primary", on_click=session.step, disabled=frame.busy, classes=["step"])
+            if frame.playing:
+                solara.Button("Pause", color="primary", on_click=session.pause, classes=["pause"])
             else:
-                solara.Button("Play", color="primary", on_click=player.play, classes=["play"])
+                solara.Button("Play", color="primary", on_click=session.play, classes=["play"])
         solara.Button(
             "Apply and reset" if pending else "Reset", on_click=session.reset, outlined=not pending, classes=["reset"]
         )
-        solara.Text(f"Step {state.steps}" + (" …" if state.busy else ""), classes=["steps"])
+        solara.Text(f"Step {frame.steps}" + (" …" if frame.busy else ""), classes=["steps"])
     if frame.error is not None:
         solara.Error(frame.error, classes=["failure"])
 
 
 @solara.component
 def Parameters(app: ExampleApp, choices: Choices, on_choices: Callable[[Choices], None]) -> None:
-    """What can be chosen about the model."""
+    """The parameters of the model and the seed."""
 
     def choose(name: str, value: Any) -> None:
         on_choices(replace(choices, parameters={**choices.parameters, name: value}))
@@ -107,7 +94,7 @@ def Parameters(app: ExampleApp, choices: Choices, on_choices: Callable[[Choices]
 
 @solara.component
 def Decisions(choices: Choices, on_choices: Callable[[Choices], None]) -> None:
-    """Who decides, and how the agents of a step wait for it."""
+    """What decides, the rule or a model, and in which mode the agents step."""
 
     def choose_who(who: str) -> None:
         if who == RULE:
@@ -150,7 +137,7 @@ def Decisions(choices: Choices, on_choices: Callable[[Choices], None]) -> None:
 
 @solara.component
 def Counters(watched: Watched, reports: tuple[Any, ...], *, busy: bool) -> None:
-    """The numbers of the run, looked at again and again while a step runs."""
+    """The counts of the run, updated while a step runs."""
     _, look_again = solara.use_state(watched.client.counts())
 
     def tick(cancel: threading.Event) -> None:
@@ -159,20 +146,20 @@ def Counters(watched: Watched, reports: tuple[Any, ...], *, busy: bool) -> None:
 
     solara.use_thread(tick, dependencies=[id(watched), busy], intrusive_cancel=False)
     with solara.Row(style={"flex-wrap": "wrap"}, classes=["counters"]):
-        for counter in call_counters(watched.client.counts()):
+        for name, value in call_counters(watched.client.counts()).items():
             with solara.Column(gap="0px", style={"width": "7.5em"}):
                 solara.Text(
-                    counter.value,
+                    value,
                     style={"font-size": "1.4em", "font-variant-numeric": "tabular-nums"},
-                    classes=["counter-" + counter.name.replace(" ", "-")],
+                    classes=["counter-" + name.replace(" ", "-")],
                 )
-                solara.Text(counter.name, style={"opacity": "0.7"})
+                solara.Text(name, style={"opacity": "0.7"})
     solara.Text(last_step(reports), style={"opacity": "0.7"}, classes=["last-step"])
 
 
 @solara.component
 def Inspector(agents: Mapping[int, AgentRecord], chosen: int | None, on_chosen: Callable[[int | None], None]) -> None:
-    """What an agent has seen, thought, done and been told."""
+    """What an agent saw, thought, did and heard."""
     solara.v.Autocomplete(
         label="Agent",
         items=[{"text": record.label, "value": agent_id} for agent_id, record in agents.items()],
@@ -185,7 +172,7 @@ def Inspector(agents: Mapping[int, AgentRecord], chosen: int | None, on_chosen: 
     )
     record = None if chosen is None else agents.get(chosen)
     if record is None:
-        solara.Text("Choose an agent: what it saw, thought, did and was told stands here.")
+        solara.Text("Choose an agent to see what it saw, thought, did and heard.")
         return
     view = view_of(record)
     when = "" if view.step is None else f" in step {view.step}"
@@ -194,7 +181,7 @@ def Inspector(agents: Mapping[int, AgentRecord], chosen: int | None, on_chosen: 
             _section(f"Saw{when}", view.observation or "Nothing yet.", "observation")
         with solara.Column():
             _section(f"Thought{when}", view.reasoning or "Nothing yet.", "reasoning")
-            _section("Did", "\n".join(map(_in_words, view.tool_calls)) or "Nothing yet.", "tool-calls")
+            _section("Did", "\n".join(view.tool_calls) or "Nothing yet.", "tool-calls")
             _section("Messages", "\n".join(view.messages) or "None.", "messages")
             if view.other:
                 _section("Also remembers", "\n".join(view.other), "other")
@@ -202,17 +189,13 @@ def Inspector(agents: Mapping[int, AgentRecord], chosen: int | None, on_chosen: 
 
 def _section(title: str, text: str, name: str) -> None:
     solara.Text(title, style={"font-weight": "bold"})
-    # A child text is shown as it is: what a model writes is never taken for markup.
+    # A child text is shown literally: nothing that a model writes is taken for markup.
     solara.v.Html(
         tag="pre",
         class_=name,
         style_="white-space: pre-wrap; overflow-wrap: anywhere; max-height: 26em; overflow-y: auto; font-size: 0.85em",
         children=[text],
     )
-
-
-def _in_words(line: ToolCallLine) -> str:
-    return f"Step {line.step}: " + (f"{line.call} → {line.result}" if line.call else line.result)
 
 
 protect_solara()
@@ -222,8 +205,8 @@ protect_solara()
 def ModelPage(app: ExampleApp) -> None:
     """The page of an example, for one visitor.
 
-    Steps run on a thread of their own, so the page answers meanwhile. What is chosen in the side bar holds from the
-    next reset on. Play stops when no browser shows the page any more.
+    Steps run on a thread of their own, so the page answers meanwhile. Choices in the side bar take effect at the next
+    reset. Play stops when no browser shows the page any more.
 
     Args:
         app: the example.
@@ -248,24 +231,24 @@ def ModelPage(app: ExampleApp) -> None:
         Controls(session, frame, pending=watched is not None and watched.choices != choices)
         if watched is None:
             return
-        Counters(watched, frame.reports, busy=frame.state.busy)
+        Counters(watched, frame.reports, busy=frame.busy)
         with solara.ColumnsResponsive(12, medium=6):
             with solara.Div(classes=["space"]):
-                Picture(frame.pictures.world)
+                rw.Image(value=frame.pictures.world, format="png")
             with solara.Div(classes=["states"]):
                 for plot in frame.pictures.states:
-                    Picture(plot)
+                    rw.Image(value=plot, format="png")
         Inspector(frame.agents, session.chosen, session.mark)
 
 
 def _connection() -> Callable[[], bool]:
-    """Whether a browser is connected to the page that is being made. Elsewhere than in a server it always is."""
+    """Whether a browser is connected to the current page; outside a server, always."""
     if not kernel_context.has_current_context():
         return lambda: True
     pages = kernel_context.get_current_context().page_status
 
     def is_connected() -> bool:
-        statuses = list(pages.values())  # other threads connect and disconnect pages
+        statuses = list(pages.values())  # a copy: other threads connect and disconnect pages
         return not statuses or kernel_context.PageStatus.CONNECTED in statuses
 
     return is_connected

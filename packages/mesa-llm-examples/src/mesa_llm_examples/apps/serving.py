@@ -1,4 +1,4 @@
-"""Serves an app: `mesa-llm-examples app NAME`; and what the app is started with."""
+"""`mesa-llm-examples app NAME`: the server of an app, and the settings with which the app is started."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ TOKEN = "MESA_LLM_APP_TOKEN"
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """What an app was started with.
+    """The settings with which an app was started.
 
     Attributes:
-        llm_model: the language model that is chosen at first, as `provider/model`; `None` for the example's rule.
-        api_base: the base URL that is chosen at first; besides the provider's own, the one that is sent its key.
+        llm_model: the language model at first, as `provider/model`; `None` for the example's rule.
+        api_base: the base URL at first; besides the provider's own, the only one that gets its key.
         allowed_hosts: further names under which the page may be opened.
-        token: what a browser has to show where other machines can connect; `None` for one that is drawn.
+        token: the token of browsers, where other machines can connect; `None` for a random one.
     """
 
     llm_model: str | None = None
@@ -47,7 +47,7 @@ class Start:
 
 
 def at_start() -> Start:
-    """What this process was started with."""
+    """The settings with which this process was started."""
     return Start(
         llm_model=os.environ.get(MODEL) or None,
         api_base=os.environ.get(API_BASE, ""),
@@ -57,15 +57,14 @@ def at_start() -> Start:
 
 
 PORT = 8765
-GRACE = 1.5
-"""Seconds after Ctrl-C until the process ends in any case."""
+GRACE = 1.5  # seconds from Ctrl-C until the process ends in any case
 INSTALL = 'pip install "mesa-llm-examples[app]"'
-# To look for a module inside a package would import it, and Solara reads its settings then.
+# Top-level modules only: looking for a submodule would import its package, and Solara reads its settings on import.
 _NEEDED = ("solara", "uvicorn", "starlette", "matplotlib", "altair")
 
 
 def app_files() -> dict[str, Path]:
-    """The file of each app, by the name of its example."""
+    """The files of the apps, by the names of the examples."""
     examples = Path(__file__).parents[1]
     return {file.parent.name.replace("_", "-"): file for file in sorted(examples.glob("*/app.py"))}
 
@@ -141,7 +140,7 @@ def _started(name: str, url: str, *, opens: bool) -> None:
 
 
 def _token(address: str, wanted: bool | None) -> str | None:
-    """The token that browsers have to show; `None` if they need none."""
+    """The token that browsers must show; `None` if they need none."""
     from mesa_llm_examples.apps.guard import is_loopback, new_token  # noqa: PLC0415 - of the extra
 
     needed = not is_loopback(address) if wanted is None else wanted
@@ -156,13 +155,14 @@ def _serve(
     hosts: Sequence[str],
     token: str | None,
 ) -> None:
-    """Serve an app until Ctrl-C, which ends the process: steps may wait for answers, on threads of their own."""
-    # Read as Solara is imported. What a user has set holds; otherwise nothing is loaded from or sent to the internet.
+    """Serve an app until Ctrl-C, which ends the process, even if steps still wait for answers on other threads."""
+    # Solara reads these on import. Unless a user has set them, the page loads nothing from and sends nothing to the
+    # internet.
     os.environ.setdefault("SOLARA_MODE", "production")
     os.environ.setdefault("SOLARA_TELEMETRY_MIXPANEL_ENABLE", "False")
     os.environ.setdefault("SOLARA_ASSETS_PROXY", "True")
     os.environ.setdefault("SOLARA_THEME_SHOW_BANNER", "False")
-    os.environ.setdefault("SOLARA_KERNEL_CULL_TIMEOUT", "5m")  # a model that plays on a page that was lost ends then
+    os.environ.setdefault("SOLARA_KERNEL_CULL_TIMEOUT", "5m")  # how long a lost page keeps its model
     os.environ["SOLARA_APP"] = str(file)
 
     import uvicorn  # noqa: PLC0415 - of the extra
@@ -178,13 +178,13 @@ def _serve(
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             super().handle_exit(sig, frame)
-            # The end of the server waits for what pages have begun, such as to make a large model.
+            # The server waits for what pages have begun, such as making a large model.
             timer = threading.Timer(GRACE, _end, [sig])
             timer.daemon = True
             timer.start()
 
-    warnings.filterwarnings("ignore", "Cookies with samesite=none", UserWarning)  # nobody embeds the page
-    # An open page is a connection that never ends by itself: a second for those, then they are closed.
+    warnings.filterwarnings("ignore", "Cookies with samesite=none", UserWarning)  # the page is never embedded
+    # An open page is a connection that does not end by itself: it is closed after a second.
     protect(app, hosts=hosts, token=token)
     config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
     try:
@@ -194,6 +194,6 @@ def _serve(
 
 
 def _end(sig: int) -> NoReturn:
-    """End the process at once. The interpreter would wait for threads of steps, and those for models."""
+    """End the process at once. The interpreter would wait for the threads of steps, which wait for models."""
     print("mesa-llm-examples: Interrupted.", file=sys.stderr, flush=True)  # noqa: T201 - this is a command
     os._exit(128 + sig)

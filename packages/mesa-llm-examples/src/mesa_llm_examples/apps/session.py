@@ -1,4 +1,4 @@
-"""What one visitor of the page has open: a model that is made as chosen, its player, and what is shown of it."""
+"""The session of one visitor: a model made as chosen, the thread that steps it, and what the page shows of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from mesa_llm.clients.providers import endpoint_of, is_openai_compatible
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.module_llm import connect
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
-from mesa_llm_examples.apps.player import NOTHING_DONE, PAUSE, Player, PlayerState
 from mesa_llm_examples.apps.serving import API_BASE, at_start
 from mesa_llm_examples.apps.views import AgentRecord, records_of
 from mesa_llm_examples.words import in_one_line
@@ -25,18 +24,18 @@ if TYPE_CHECKING:
 
 
 MODES = ("asyncio", "threading", "off")
-LATENCY = 0.2
+LATENCY = 0.2  # seconds until the rule answers, at first
+PAUSE = 0.1  # seconds between two steps while a model plays
 
-_NO_KEY = "none"
-"""Sent in the place of a key; clients look for a key in the environment only where they are given none."""
+_NO_KEY = "none"  # sent in the place of a key: without a key, clients look for one in the environment
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What is chosen on the page.
+    """The choices on the page.
 
     Attributes:
-        parameters: the model's own, by name.
+        parameters: the parameters of the model, by name.
         seed: the same seed and the same answers give the same run.
         mode: how the agents of a step decide; `off` for one after the other.
         llm_model: the language model, as `provider/model`; `None` for the example's rule.
@@ -54,13 +53,7 @@ class Choices:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Watched:
-    """A model on the page.
-
-    Attributes:
-        model: the Mesa model.
-        client: its agents' way to the language model, which counts the calls.
-        choices: what it was made by.
-    """
+    """A model on the page, the client of its agents, which counts the calls, and the choices from which it was made."""
 
     model: Any
     client: MeteredClient
@@ -68,9 +61,7 @@ class Watched:
 
 
 def watch(app: ExampleApp, choices: Choices) -> Watched:
-    """Make a model as chosen.
-
-    Switches automatic parallel stepping on in the process; whether it is used, each model says for itself.
+    """Make a model as chosen, and enable automatic parallel stepping in this process.
 
     Raises:
         ConfigurationError: if a choice cannot work.
@@ -80,9 +71,9 @@ def watch(app: ExampleApp, choices: Choices) -> Watched:
     llm_model = None if choices.llm_model is None else choices.llm_model.strip()
     api_base = choices.api_base.strip() or None
     if api_base is not None and llm_model is None:
-        raise ConfigurationError("An address needs a model too, for example openai/NAME: the rule answers by itself.")
+        raise ConfigurationError("An address needs a model too, for example openai/NAME: the rule asks no server.")
     client = MeteredClient(
-        RuleBasedClient(app.policy, latency=choices.latency) if llm_model is None else _way(llm_model, api_base)
+        RuleBasedClient(app.policy, latency=choices.latency) if llm_model is None else _client_of(llm_model, api_base)
     )
     model = app.make_model(
         **choices.parameters,
@@ -98,18 +89,19 @@ def watch(app: ExampleApp, choices: Choices) -> Watched:
 def gets_key(llm_model: str, api_base: str) -> bool:
     """Whether a key from the environment is sent to an address.
 
-    Only to the provider's own, to one that stands in the environment, and to the one that the app was started with.
+    Keys go to the provider's own address, to an address from the environment, and to the address with which the app was
+    started.
 
     Args:
         llm_model: the language model, as `provider/model`.
-        api_base: the base URL that is chosen on the page; empty for the provider's own.
+        api_base: the base URL on the page; empty for the provider's own.
     """
     known = {at_start().api_base, endpoint_of(llm_model) or ""}
     return api_base.strip().rstrip("/") in {"", *(address.rstrip("/") for address in known)}
 
 
-def _way(llm_model: str, api_base: str | None) -> LLMClient:
-    """A client that asks a model, and sends keys from the environment only where they belong."""
+def _client_of(llm_model: str, api_base: str | None) -> LLMClient:
+    """A client that asks a model, and sends keys from the environment only as `gets_key` says."""
     provider, _, name = llm_model.partition("/")
     if not llm_model:
         raise ConfigurationError(
@@ -130,7 +122,7 @@ def _way(llm_model: str, api_base: str | None) -> LLMClient:
         has_password = "@" in urlsplit(api_base).netloc  # sent in the place of a key
     except ValueError as error:
         raise ConfigurationError(f"The base URL must be an http or https URL, got {api_base!r}.") from error
-    # Directly: litellm finds further credentials, and lets some of its providers follow redirects.
+    # Not through litellm, which finds further credentials, and some of whose providers follow redirects.
     return connect(api_base=api_base, api_key=None if has_password else _NO_KEY, transport="direct")
 
 
@@ -143,12 +135,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pictures:
-    """A model as PNG images.
-
-    Attributes:
-        world: where its agents are.
-        states: its states over time, a plot each.
-    """
+    """A model as PNG images: its world, and its states over time."""
 
     world: bytes = b""
     states: tuple[bytes, ...] = ()
@@ -156,19 +143,23 @@ class Pictures:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
-    """What is shown at one moment. Made between two steps: nothing in it changes while the next one runs.
+    """What the page shows at one moment. It is made between two steps, and does not change while the next one runs.
 
     Attributes:
         watched: the model; `None` if none could be made.
-        state: where its player is.
-        agents: its agents, by id.
-        reports: the reports of its last step.
-        pictures: what is drawn of it.
-        error: what is wrong, in one line; `None` if nothing is.
+        steps: how many steps have ended.
+        busy: whether a step runs, or the next one is about to begin.
+        playing: whether another step follows it.
+        agents: the agents by id.
+        reports: the reports of the last step.
+        pictures: the model as pictures.
+        error: the last error in one line; `None` without one.
     """
 
     watched: Watched | None = None
-    state: PlayerState = NOTHING_DONE
+    steps: int = 0
+    busy: bool = False
+    playing: bool = False
     agents: Mapping[int, AgentRecord] = field(default_factory=dict)
     reports: tuple[Any, ...] = ()
     pictures: Pictures = field(default_factory=Pictures)
@@ -176,15 +167,15 @@ class Frame:
 
 
 class Session:
-    """A model and its player, exchanged together.
+    """A model, and the thread that steps it, once or repeatedly, so that the page does not wait.
 
-    Its methods do not wait for a step. `reset` makes a model, and `reset` and `mark` draw one.
+    No method waits for a step, and each may be called from any thread.
 
     Args:
-        app: which example.
-        draw: draws the model, given it and the id of the agent that is marked. Called between two steps.
-        is_watched: whether a page is open that shows the session; if not, play stops after the running step.
-        pause: seconds between two steps while it plays.
+        app: the example.
+        draw: draws a model, given the model and the id of the marked agent. Called between two steps.
+        is_watched: whether an open page shows the session; if not, play stops after the current step.
+        pause: seconds between two steps while the model plays.
     """
 
     def __init__(
@@ -199,11 +190,15 @@ class Session:
         self._draw = draw
         self._is_watched = is_watched
         self._pause = pause
-        # Protects the frame: none may follow of a model that was reset. The player reports that a step begins or has
-        # ended before it goes on, so that while the lock is held, a model that is not busy stays as it is.
+        # Protects the frame. A step begins only after its frame is busy, and ends before its frame is not: a model that
+        # is not busy does not change while the lock is held. The step of a model that was reset sets no frame.
         self._lock = threading.Lock()
+        self._hurry = threading.Event()  # ends the pause between two steps
+        self._thread: threading.Thread | None = None
+        self._closed = False
         self.on_change: Callable[[], object] = lambda: None
-        """Called after each new frame, on the thread on which it came about, see `Player`."""
+        """Called after each new frame, on the thread that made it: the caller's, or the one that steps. It is called
+        before a step begins, and between the end of a step and the start of the next one."""
         start = at_start()
         self.choices = Choices(
             parameters=app.defaults(),
@@ -211,88 +206,140 @@ class Session:
             llm_model=start.llm_model,
             api_base=start.api_base if start.llm_model is not None else "",
         )
-        """By what the next model is made."""
+        """The choices for the next model."""
         self.chosen: int | None = None
-        """The id of the agent that is looked into."""
-        self.player: Player | None = None
+        """The id of the agent in the inspector."""
         self.frame = Frame()
         self.reset()
 
     def reset(self) -> None:
-        """Make a new model as chosen. A step that runs in the old one ends by itself and is not shown.
+        """Make a new model as chosen. A step of the old one that still runs ends by itself, and is not shown.
 
-        If the model cannot be made or drawn, the old one stays and the frame says why.
+        If the model cannot be made or drawn, the old one stays, and the frame has the error.
         """
         try:
-            watched = watch(self._app, self.choices)
-            frame = self._look(watched, NOTHING_DONE)
+            frame = self._look(Frame(watched=watch(self._app, self.choices)))
         except Exception as error:
             with self._lock:
                 self.frame = replace(self.frame, error=_logged(error, "The model cannot be made"))
         else:
-            self.close()
             with self._lock:
-                self.player = Player(
-                    watched.model,
-                    lambda state: self._changed(watched),
-                    is_watched=self._is_watched,
-                    pause=self._pause,
-                )
+                self._hurry.set()
+                self._hurry = threading.Event()
                 self.frame = frame
-        self.on_change()
+        self._tell()
+
+    def step(self) -> None:
+        """Step once; does nothing while a step runs."""
+        self._start(playing=False)
+
+    def play(self) -> None:
+        """Step until `pause` is called, a step fails, or no page shows the session."""
+        self._start(playing=True)
+
+    def pause(self) -> None:
+        """Stop after the current step."""
+        with self._lock:
+            self.frame = replace(self.frame, playing=False)
+            self._hurry.set()
+        self._tell()
 
     def mark(self, agent_id: int | None) -> None:
-        """Look into an agent. While a step runs, it is marked in the picture when the step ends."""
+        """Show an agent in the inspector. The picture marks it at once, or when the current step ends."""
         with self._lock:
             self.chosen = agent_id
-            if self.frame.watched is not None and not self.frame.state.busy:
+            if self.frame.watched is not None and not self.frame.busy:
                 try:
                     pictures = self._draw(self.frame.watched.model, agent_id)
                     self.frame = replace(self.frame, pictures=pictures)
                 except Exception as error:
                     self.frame = replace(self.frame, error=_logged(error, "The model cannot be drawn"))
-        self.on_change()
+        self._tell()
 
     def close(self) -> None:
-        """Let the running step be the last one."""
-        if self.player is not None:
-            self.player.close()
+        """Stop after the current step, and report no further changes."""
+        self._closed = True
+        self.pause()
 
-    def _changed(self, watched: Watched) -> None:
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until no step runs, at most `timeout` seconds."""
+        if (thread := self._thread) is not None:
+            thread.join(timeout)
+
+    def _start(self, *, playing: bool) -> None:
         with self._lock:
-            old, player = self.frame, self.player
-            if old.watched is not watched or player is None:
+            watched, hurry = self.frame.watched, self._hurry
+            if self._closed or watched is None:
                 return
-            # Not the state that was reported: another thread may have reported a later one first.
-            state = player.state
-            fails = False
-            if state.steps == old.state.steps and state.error is None:
-                # Only the buttons change, and a step may be running: nothing is read from the model.
-                begins = state.busy and not old.state.busy
-                self.frame = replace(old, state=state, error=None if begins else old.error)
+            starts = not self.frame.busy
+            if starts:
+                hurry.clear()
+                self.frame = replace(self.frame, busy=True, playing=playing, error=None)
             else:
-                try:
-                    self.frame = self._look(watched, state)
-                except Exception as error:
-                    self.frame = replace(old, state=state, error=_logged(error, "The model cannot be shown"))
-                    fails = True
-        if fails:
-            player.pause()
-        self.on_change()
+                self.frame = replace(self.frame, playing=self.frame.playing or playing)
+        self._tell()
+        if starts:
+            self._thread = threading.Thread(target=self._run, args=(watched, hurry), name="model steps", daemon=True)
+            self._thread.start()
 
-    def _look(self, watched: Watched, state: PlayerState) -> Frame:
-        return Frame(
-            watched=watched,
-            state=state,
-            agents=records_of(watched.model, self._app.describe),
-            reports=tuple(getattr(watched.model, "parallel_reports", ())),
-            pictures=self._draw(watched.model, self.chosen),
-            error=state.error,
+    def _run(self, watched: Watched, hurry: threading.Event) -> None:
+        while True:
+            try:
+                watched.model.step()
+                error = None
+            except Exception as failure:
+                error = _logged(failure, "A step has failed")
+            if not self._goes_on(watched, has_stepped=True, error=error):
+                return
+            hurry.wait(self._pause)
+            if not self._goes_on(watched):  # paused meanwhile
+                return
+
+    def _goes_on(self, watched: Watched, *, has_stepped: bool = False, error: str | None = None) -> bool:
+        """Decide whether another step follows, and make the frame between the two."""
+        is_watched = self._is_watched()
+        with self._lock:
+            before = self.frame
+            if before.watched is not watched:  # the model was reset
+                return False
+            goes_on = before.playing and is_watched and error is None
+            frame = replace(before, busy=goes_on, playing=goes_on, error=error if has_stepped else before.error)
+            if has_stepped and not self._closed:
+                frame = replace(frame, steps=before.steps + (error is None))
+                try:
+                    frame = self._look(frame)
+                except Exception as failure:
+                    goes_on = False
+                    text = _logged(failure, "The model cannot be shown")
+                    frame = replace(frame, busy=False, playing=False, error=text)
+            self.frame = frame
+        if has_stepped or not goes_on:
+            self._tell()
+        return goes_on
+
+    def _look(self, frame: Frame) -> Frame:
+        """The frame with all that is read from its model."""
+        assert frame.watched is not None
+        model = frame.watched.model
+        return replace(
+            frame,
+            agents=records_of(model, self._app.describe),
+            reports=tuple(getattr(model, "parallel_reports", ())),
+            pictures=self._draw(model, self.chosen),
         )
+
+    def _tell(self) -> None:
+        if self._closed:
+            return
+        try:
+            self.on_change()
+        except Exception:
+            # An error of the page, not of the model: the session must not stay busy because of it.
+            _log.exception("The page could not be changed.")
 
 
 def _logged(error: Exception, what: str) -> str:
-    """An error in one line, for the page; the log has it with its traceback."""
+    """An error in one line for the page; logs it with its traceback."""
     text = in_one_line(error)
     _log.error("%s: %s", what, text, exc_info=error)
     return text

@@ -1,29 +1,25 @@
-"""What the page says in numbers and words: of the run, and of what an agent has seen, thought, done and been told.
+"""What the page says in numbers and words: about the run, and about what an agent saw, thought, did and heard.
 
-Everything about agents is taken between two steps: entries of a memory do not change, so the page may read them while a
-step runs.
+Agents are read between two steps. The entries of a memory never change, so the page may read them while a step runs.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors.shown_text import for_people
 from mesa_llm.memory import Memory
 from mesa_llm_examples.words import answers_took, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mesa_llm.clients import CallCounts
     from mesa_llm.memory import MemoryEntry
 
 
-WIDTH = 64
-"""How many characters a line of an observation may have before it is broken."""
+WIDTH = 64  # characters; a longer line of an observation is broken
 
 _THOUGHTS = frozenset({"plan", "plan_execution"})
 _OWN_SECTION = _THOUGHTS | {"observation", "action", "message"}
@@ -31,13 +27,7 @@ _OWN_SECTION = _THOUGHTS | {"observation", "action", "message"}
 
 @dataclass(frozen=True, kw_only=True)
 class AgentRecord:
-    """An agent between two steps.
-
-    Attributes:
-        name: its class and id: `Citizen 3`.
-        state: its state in a word or two.
-        entries: its memory, oldest entry first.
-    """
+    """An agent between two steps: its class and id, its state in a word or two, and its memory, oldest entry first."""
 
     name: str
     state: str
@@ -50,53 +40,31 @@ class AgentRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToolCallLine:
-    """A tool call, and what came of it.
-
-    Attributes:
-        step: the model's step.
-        call: the call, as in Python: `move_one_step(direction='North')`; empty for what happened without one.
-        result: what the agent was told.
-    """
-
-    step: int
-    call: str
-    result: str
-
-    @property
-    def refused(self) -> bool:
-        """Whether the tool refused."""
-        return self.result.startswith("Error")
-
-
-@dataclass(frozen=True, kw_only=True)
 class AgentView:
     """What the inspector shows of an agent.
 
     Attributes:
-        label: name and state.
         step: the step of the last decision; `None` before the first.
-        observation: what the agent last saw, a fact a line.
-        reasoning: what it thought then: the plan, as the model wrote it.
-        tool_calls: its calls, newest first.
-        messages: what it said and was told, newest first.
-        other: what else it remembers, newest first.
+        observation: the last observation, a fact in each line.
+        reasoning: the plan of the last decision, as the model wrote it.
+        tool_calls: the tool calls with their results, newest first.
+        messages: the messages that the agent sent and received, newest first.
+        other: what else the agent remembers, newest first.
     """
 
-    label: str
     step: int | None = None
     observation: str = ""
     reasoning: str = ""
-    tool_calls: tuple[ToolCallLine, ...] = ()
+    tool_calls: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
     other: tuple[str, ...] = ()
 
 
 def records_of(model: Any, describe: Callable[[Any], str]) -> dict[int, AgentRecord]:
-    """The agents of a model that have a memory, by id. Call it between two steps.
+    """The agents of a Mesa model that have a memory, by id. To be called between two steps.
 
     Args:
-        model: a Mesa model.
+        model: the model.
         describe: gives an agent's state in a word or two.
     """
     agents = sorted(model.agents, key=lambda agent: (type(agent).__name__, agent.unique_id))
@@ -114,11 +82,10 @@ def view_of(record: AgentRecord) -> AgentView:
     observed = _last(record, {"observation"})
     step = observed[-1].step if observed else None
     thoughts = [entry for entry in _last(record, _THOUGHTS) if entry.step == step]
-    # A plan in words is followed by the calls that carry it out; they are listed by themselves.
+    # After a plan in words come the calls that execute it, which have a list of their own.
     plans = [entry for entry in thoughts if entry.type == "plan"] or thoughts
     newest_first = record.entries[::-1]
     return AgentView(
-        label=record.label,
         step=step,
         observation=_indented(observed[-1].content) if observed else "",
         reasoning="\n\n".join(_as_text(entry.content) for entry in plans),
@@ -132,14 +99,14 @@ def view_of(record: AgentRecord) -> AgentView:
     )
 
 
-def _last(record: AgentRecord, types: frozenset[str] | set[str]) -> list[MemoryEntry]:
+def _last(record: AgentRecord, types: Collection[str]) -> list[MemoryEntry]:
     """The entries of some types that belong to the newest step that has any."""
     entries = [entry for entry in record.entries if entry.type in types]
     return [entry for entry in entries if entry.step == entries[-1].step]
 
 
 def _indented(content: Mapping[str, Any], indent: str = "") -> str:
-    """One `name: value` a line, values as JSON; a mapping too long for a line is indented below its name."""
+    """A line `name: value` for each fact, values as JSON; a mapping too long for a line is indented below its name."""
     lines = []
     for name, value in content.items():
         line = f"{indent}{name}: {json.dumps(value, default=str, ensure_ascii=False)}"
@@ -155,11 +122,12 @@ def _as_text(content: Mapping[str, Any]) -> str:
     return "\n".join(f"{key}: {value}" for key, value in content.items())
 
 
-def _tool_call(entry: MemoryEntry) -> ToolCallLine:
+def _tool_call(entry: MemoryEntry) -> str:
+    """A tool call as in Python, and its result; of what happened to an agent without a call, the result alone."""
     content = entry.content
     arguments = ", ".join(f"{name}={value!r}" for name, value in content.get("arguments", {}).items())
-    call = f"{content['tool']}({arguments})" if "tool" in content else ""
-    return ToolCallLine(step=entry.step, call=call, result=str(content.get("result", "")))
+    call = f"{content['tool']}({arguments}) → " if "tool" in content else ""
+    return f"Step {entry.step}: {call}{content.get('result', '')}"
 
 
 def _message(entry: MemoryEntry, name: str) -> str:
@@ -170,29 +138,17 @@ def _message(entry: MemoryEntry, name: str) -> str:
     return f"Step {entry.step}, from {content.get('sender')}: {text}"
 
 
-class Counter(NamedTuple):
-    """One number.
-
-    Attributes:
-        name: what is counted.
-        value: as it is shown.
-    """
-
-    name: str
-    value: str
-
-
-def call_counters(counts: CallCounts) -> list[Counter]:
-    """What the calls of a run have come to, those in flight included."""
-    return [
-        Counter("calls in flight", f"{counts.in_flight:,}"),
-        Counter("most at once", f"{counts.peak_in_flight:,}"),
-        Counter("calls", f"{counts.calls:,}"),
-        Counter("failed calls", f"{counts.failures:,}"),
-        Counter("tokens read", f"{counts.prompt_tokens:,}"),
-        Counter("tokens written", f"{counts.completion_tokens:,}"),
-        Counter("cost", f"${counts.cost:,.4f}"),
-    ]
+def call_counters(counts: CallCounts) -> dict[str, str]:
+    """The counts of the calls of a run, those in flight included, as the page shows them."""
+    return {
+        "calls in flight": f"{counts.in_flight:,}",
+        "most at once": f"{counts.peak_in_flight:,}",
+        "calls": f"{counts.calls:,}",
+        "failed calls": f"{counts.failures:,}",
+        "tokens read": f"{counts.prompt_tokens:,}",
+        "tokens written": f"{counts.completion_tokens:,}",
+        "cost": f"${counts.cost:,.4f}",
+    }
 
 
 def last_step(reports: Sequence[Any]) -> str:

@@ -3,15 +3,12 @@
 After Epstein (2002), "Modeling civil violence: An agent-based computational approach", PNAS 99 (suppl. 3), 7243-7250,
 https://doi.org/10.1073/pnas.092080199, model I.
 
-    model    the world and what is counted
-    agents   who decides: `Citizen` and `Cop`
-    tools    what they can do
-    policy   Epstein's rule, in the place of a language model
+    model    the grid, what is counted on it, and Epstein's rule, which decides if no language model is asked
+    agents   `Citizen` and `Cop`: their prompts and their tools
     app      the page in the browser; needs the extra `app`
 """
 
 from mesa_llm_examples.civil_violence.agents import Citizen, Cop
-from mesa_llm_examples.civil_violence.model import CivilViolence
-from mesa_llm_examples.civil_violence.policy import policy
+from mesa_llm_examples.civil_violence.model import CivilViolence, policy
 
 __all__ = ["Citizen", "CivilViolence", "Cop", "policy"]

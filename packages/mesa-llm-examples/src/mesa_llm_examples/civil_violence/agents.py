@@ -1,22 +1,24 @@
-"""Who decides: citizens, whether to rebel; cops, whom to arrest. Both walk about.
+"""Citizens decide whether to rebel, cops decide whom to arrest, and both walk about.
 
-Everything that a decision needs is in the prompt. What an agent's `internal_state` says under a name with a leading
-underscore is for itself alone; the others see the rest.
+The prompt holds all that a decision needs. In an agent's `internal_state`, names with a leading underscore appear in
+its own prompt only; the others see the rest. A tool call that the world does not allow raises a `ToolError`, whose text
+the agent remembers.
 """
 
 from __future__ import annotations
 
 from collections import UserDict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mesa.discrete_space import CellAgent
 
-from mesa_llm.activation import my_turn, step_of
+from mesa_llm.activation import claim, is_claimed, my_turn, step_of
+from mesa_llm.errors import ConflictError, ToolError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.reasoning import CoTReasoning
 from mesa_llm.spaces import directions_from, neighbors_of
+from mesa_llm.tools import VisibleAgent
 from mesa_llm.tools.inbuilt_tools import move_one_step
-from mesa_llm_examples.civil_violence.tools import arrest_citizen, change_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,12 +59,12 @@ class Facts(UserDict[str, Any]):
 
 
 class Resident(LLMAgent, CellAgent):
-    """What citizens and cops have in common: a cell of their own, and their eyes on the free cells around it.
+    """What citizens and cops share: each stands on a cell of its own and knows which cells around it are free.
 
     Args:
         model: the model.
-        cell: where the resident is at first.
-        system_prompt: who it is.
+        cell: the resident's first cell.
+        system_prompt: who the resident is.
         vision: how many cells far it sees, diagonal steps included, at least 0.
         tool: what it can do besides moving.
         task: what it decides in each step.
@@ -87,6 +89,8 @@ class Resident(LLMAgent, CellAgent):
             step_prompt=f"{task} Then move to one of your free directions." if model.movement else task,
             api_base=model.api_base,
             client=model.client,
+            # Given to this class alone: a function marked with a plain `@tool` is offered to every agent of every
+            # model.
             tools=[tool, move_one_step] if model.movement else [tool],
         )
         self.cell = cell
@@ -103,12 +107,12 @@ class Resident(LLMAgent, CellAgent):
 class Citizen(Resident):
     """Rebels if its grievance outweighs the risk.
 
-    In jail it makes no decision and asks no model. It stays on its cell, as in Mesa's own version of the model, and is
-    quiet when it is released.
+    A citizen in jail decides nothing and asks no model. It stays on its cell, as in Mesa's own version of the model,
+    and is quiet when it is released.
 
     Args:
-        model: the model; it has the numbers that are the same for all citizens.
-        cell: where the citizen is at first.
+        model: the model; it holds the numbers that are the same for all citizens.
+        cell: the citizen's first cell.
     """
 
     def __init__(self, model: CivilViolence, cell: Cell) -> None:
@@ -125,7 +129,7 @@ class Citizen(Resident):
         self.hardship = round(model.random.random(), 3)
         self.risk_aversion = round(model.random.random(), 3)
         self.jailed_through = 0
-        """The last step that the citizen sits out."""
+        """The last step that the citizen spends in jail."""
 
     @property
     def internal_state(self) -> Facts:
@@ -146,20 +150,20 @@ class Citizen(Resident):
         return self.state == "jailed"
 
     def go_to_jail(self, term: int) -> None:
-        """Be arrested.
+        """Spend the next steps in jail.
 
         Args:
-            term: how many of the next steps the citizen sits out, at least 1.
+            term: how many steps, at least 1.
         """
         self.state = "jailed"
         self.jailed_through = step_of(self.model) + term
         self.memory.add_to_memory("arrest", {"result": f"You were arrested and sit out {term} steps."})
 
     async def astep(self) -> None:
-        """Observe, decide and act; or be in jail."""
+        """Observe, decide and act; in jail, wait for the release."""
         if self.is_jailed:
             if step_of(self.model) >= self.jailed_through:
-                await my_turn()  # the others are to decide on the world as it was before
+                await my_turn()  # the others decide on the world as it was before the release
                 self.state = "quiet"
             return
         plan = await self.reasoning.aplan(obs=await self.agenerate_obs())
@@ -170,11 +174,11 @@ class Citizen(Resident):
 
 
 class Cop(Resident):
-    """Arrests an active citizen in sight, if there is any.
+    """Arrests an active citizen in sight, if there is one.
 
     Args:
         model: the model.
-        cell: where the cop is at first.
+        cell: the cop's first cell.
     """
 
     def __init__(self, model: CivilViolence, cell: Cell) -> None:
@@ -188,6 +192,55 @@ class Cop(Resident):
         )
 
     def citizens_in_sight(self) -> dict[int, Citizen]:
-        """The citizens that the cop sees now, by their id."""
+        """The citizens that the cop sees now, by id."""
         others = neighbors_of(self, self.vision or 0)
         return {other.unique_id: other for other in others if isinstance(other, Citizen)}
+
+
+def change_state(agent: Citizen, state: Literal["active", "quiet"]) -> str:
+    """Rebel in the open, or stop doing so.
+
+    Args:
+        agent: The citizen that calls; the model does not see this parameter.
+        state: `active` to rebel, `quiet` to keep quiet.
+
+    Returns:
+        What you are from now on.
+
+    Raises:
+        ToolError: if the citizen is in jail.
+    """
+    if agent.is_jailed:
+        raise ToolError("You are in jail and cannot change your state.")
+    agent.state = state
+    return f"You are {state}."
+
+
+def arrest_citizen(agent: Cop, citizen_id: Annotated[int, VisibleAgent("Citizen")]) -> str:
+    """Arrest a citizen in your sight who is active. The citizen goes to jail for some steps.
+
+    Args:
+        agent: The cop that calls; the model does not see this parameter.
+        citizen_id: The number of the citizen, for example 12 for "Citizen 12".
+
+    Returns:
+        For how many steps the citizen is in jail.
+
+    Raises:
+        ToolError: if the citizen is not in sight, in jail already (a `ConflictError` if another cop has arrested it
+            since everybody decided), or quiet.
+    """
+    citizen = agent.citizens_in_sight().get(citizen_id)
+    if citizen is None:
+        raise ToolError(f"There is no citizen {citizen_id} in your sight now.")
+    if citizen.is_jailed and is_claimed(agent, citizen):
+        raise ConflictError(f"Citizen {citizen_id} has just been arrested by another cop.")
+    if citizen.is_jailed:
+        raise ToolError(f"Citizen {citizen_id} is already in jail.")
+    if citizen.state != "active":
+        raise ToolError(f"Citizen {citizen_id} is quiet. Only active citizens can be arrested.")
+    # Epstein draws the term from U(0, J_max); rounded up to whole steps that is 1, 2, …, J_max with equal chances.
+    term = agent.random.randint(1, agent.model.max_jail_term)
+    citizen.go_to_jail(term)
+    claim(agent, citizen)
+    return f"Citizen {citizen_id} is arrested and in jail for {term} step{'s' if term > 1 else ''}."

@@ -18,8 +18,8 @@ STYLES = {name: AgentPortrayalStyle(color=color) for name, color in COLORS.items
 
 
 def portrayal(agent: Citizen | Cop) -> AgentPortrayalStyle:
-    """Citizens are dots in the colour of their state, cops are squares."""
-    # A new one each time: Mesa writes the agent's place into it.
+    """Draw citizens as dots in the colour of their state, cops as squares."""
+    # A new object each time: Mesa writes the agent's position into it.
     return replace(STYLES[agent.state if isinstance(agent, Citizen) else "cop"])
 
 

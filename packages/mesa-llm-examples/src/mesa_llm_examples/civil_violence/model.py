@@ -1,33 +1,38 @@
-"""The world of citizens and cops, and what is counted in it."""
+"""The grid on which citizens and cops live, what is counted on it, and Epstein's rule.
+
+The rule decides if no language model is asked. It reads the same prompts and answers in the same form, and sees only
+the request. Where Epstein draws at random (which active citizen, which free cell), it chooses by a hash of the request.
+So it has no state, and the same prompt gets the same answer in any order and in any process.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from mesa import DataCollector, Model
 from mesa.discrete_space import OrthogonalMooreGrid
 
-from mesa_llm.clients import RuleBasedClient
+from mesa_llm.clients import RuleBasedClient, tool_call
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.reasoning import read_observation
 from mesa_llm_examples.civil_violence.agents import Citizen, CitizenState, Cop
-from mesa_llm_examples.civil_violence.policy import policy
-from mesa_llm_examples.shared import at_least
+from mesa_llm_examples.shared import at_least, choose, in_range
 
 if TYPE_CHECKING:
-    from mesa_llm.clients import LLMClient
+    from mesa_llm.clients import LLMClient, LLMRequest, ToolCall
     from mesa_llm.parallel_stepping import ParallelStepping
 
-POPULATED = 0.7
-"""The share of the cells that has somebody on it, where no size is given: as in Epstein's runs."""
-SMALLEST_SIDE = 3
-"""On a torus of fewer cells a side, two directions lead to the same cell."""
+POPULATED = 0.7  # the share of cells that are taken on a grid whose size is not given, as in Epstein's runs
+SMALLEST_SIDE = 3  # on a smaller torus, two directions lead to the same cell
 
 
 class CivilViolence(Model):
-    """Epstein's model I on a torus whose cells have room for one agent each; diagonal steps count as one.
+    """Epstein's model I on a torus with one agent a cell; a diagonal step counts as one.
 
-    All citizens and cops decide on the same world, if parallel stepping is enabled, and act one by one:
+    With parallel stepping enabled, all citizens and cops decide on the same world, then act one by one:
 
         enable_automatic_parallel_stepping()
         model = CivilViolence(seed=42)
@@ -41,17 +46,17 @@ class CivilViolence(Model):
         height: height of the grid, likewise.
         citizen_vision: how many cells far citizens see, at least 0.
         cop_vision: how many cells far cops see, at least 0.
-        legitimacy: how legitimate the regime seems to everybody (L), 0 to 1.
+        legitimacy: how legitimate everybody considers the regime (L), 0 to 1.
         max_jail_term: the longest jail term in steps (J_max), at least 1.
         active_threshold: T, by how much grievance must exceed net risk.
         arrest_constant: k in the arrest probability, above 0.
         movement: whether anybody moves.
-        seed: the same seed and the same answers give the same run, on the same release of Mesa; `None` for another
-            run each time.
-        llm_model: the language model, as `provider/model`; by default none is asked, and Epstein's rule decides.
+        seed: the same seed and the same answers give the same run, on the same release of Mesa; with `None` every run
+            differs.
+        llm_model: the language model, as `provider/model`; by default Epstein's rule decides and no model is asked.
         api_base: the base URL of the model's server, if it is not the provider's own.
-        client: the way to the model.
-        parallel_stepping: whether all agents decide at the same time, and if need be how.
+        client: the client that agents ask, in the place of one made from `llm_model` and `api_base`.
+        parallel_stepping: whether all agents decide at the same time; a `ParallelStepping` also says how.
 
     Raises:
         ConfigurationError: if a value cannot work.
@@ -82,8 +87,7 @@ class CivilViolence(Model):
         at_least("citizen_vision", citizen_vision, 0, "Use 0 for citizens that see nobody.")
         at_least("cop_vision", cop_vision, 0, "Use 0 for cops that see nobody.")
         at_least("max_jail_term", max_jail_term, 1)
-        if not 0 <= legitimacy <= 1:
-            raise ConfigurationError(f"legitimacy must be from 0 (none) to 1 (full), got {legitimacy!r}.")
+        in_range("legitimacy", legitimacy, 0, 1, "1 is full legitimacy, under which nobody rebels.")
         if not 0 < arrest_constant < math.inf:
             raise ConfigurationError(
                 f"arrest_constant must be a number above 0, got {arrest_constant!r}. Epstein's is 2.3."
@@ -111,17 +115,12 @@ class CivilViolence(Model):
         for cell in cells[citizens:]:
             Cop(self, cell)
 
-        self.datacollector = DataCollector(
-            model_reporters={
-                "active": [self.count, ["active"]],
-                "quiet": [self.count, ["quiet"]],
-                "jailed": [self.count, ["jailed"]],
-            }
-        )
+        states = ("active", "quiet", "jailed")
+        self.datacollector = DataCollector(model_reporters={state: [self.count, [state]] for state in states})
         self.datacollector.collect(self)
 
     def step(self) -> None:
-        """Let everybody decide and act, and count."""
+        """Every agent decides and acts; then the states are counted."""
         self.agents.shuffle_do("step")
         self.datacollector.collect(self)
 
@@ -134,7 +133,7 @@ class CivilViolence(Model):
         return sum(isinstance(agent, Citizen) and agent.state == state for agent in self.agents)
 
     def result(self) -> str:
-        """What came of it, in one line."""
+        """The outcome in one line."""
         of_run = self.datacollector.model_vars
         most = max(of_run["active"])
         if not most:
@@ -146,7 +145,7 @@ class CivilViolence(Model):
 
 
 def _size(citizens: int, cops: int, width: int | None, height: int | None) -> tuple[int, int]:
-    """Width and height; what is not given is such that everybody has room."""
+    """Width and height; a side that is not given is chosen so that everybody has room."""
     agents = citizens + cops
     wanted = agents / POPULATED
     if width is None:
@@ -161,3 +160,93 @@ def _size(citizens: int, cops: int, width: int | None, height: int | None) -> tu
             "a cell. Use a larger width or height, or leave them out for a grid that fits."
         )
     return width, height
+
+
+_CHANGE = re.compile(r"\bbecome (active|quiet)\b")
+_ARREST = re.compile(r"\barrest citizen (\d+)\b")
+_MOVE = re.compile(r"\bmove (\w+)")
+
+
+def arrest_probability(cops: int, actives: int, arrest_constant: float) -> float:
+    """The probability of arrest that a citizen estimates: P = 1 - exp(-k * floor(C / A)).
+
+    Epstein (2002), PNAS 99 (suppl. 3), page 7244, has no floor. He chooses k = 2.3, which makes P about 0.9 for one cop
+    and one active citizen. The floor is from Wilensky (2004), NetLogo Rebellion model,
+    https://ccl.northwestern.edu/netlogo/models/Rebellion, who found that the outbursts of the paper do not come about
+    without it. It makes P zero where the active outnumber the cops. (Mesa's own example rounds to the nearest integer.)
+
+    Args:
+        cops: C, the cops in sight.
+        actives: A, the active citizens in sight and the citizen itself, so at least 1.
+        arrest_constant: k, above 0.
+    """
+    return 1 - math.exp(-arrest_constant * (cops // actives))
+
+
+def policy(request: LLMRequest) -> str | list[ToolCall]:
+    """Answer a citizen or a cop: the first request in words, the second, which executes the words, in tool calls.
+
+    Args:
+        request: the agent's request.
+
+    Returns:
+        The decision in words, or its tool calls.
+    """
+    if request.tool_choice != "none":
+        return _carry_out(request.messages[-1].content)
+    observation = read_observation(request)
+    is_cop = any(tool.name == "arrest_citizen" for tool in request.tools)
+    thoughts, deed = _think_as_cop(observation, request) if is_cop else _think_as_citizen(observation)
+    numbered = [f"Thought {number}: {thought}" for number, thought in enumerate(thoughts, 1)]
+    return "\n".join([*numbered, f"Action: I {deed} and {_move(observation, request)}."])
+
+
+def _think_as_citizen(observation: Mapping[str, Any]) -> tuple[list[str], str]:
+    me = observation["self_state"]["internal_state"]
+    others = observation["local_state"]
+    cops = sum(name.startswith("Cop ") for name in others)
+    actives = 1 + len(_actives(others))
+    grievance = me["_hardship"] * (1 - me["_legitimacy"])
+    probability = arrest_probability(cops, actives, me["_arrest_constant"])
+    net_risk = me["_risk_aversion"] * probability
+    state = "active" if grievance - net_risk > me["_threshold"] else "quiet"
+    thoughts = [
+        f"I see {cops} cops, and with me there would be {actives} active.",
+        f"My grievance is {me['_hardship']:g} * (1 - {me['_legitimacy']:g}) = {grievance:.3f}.",
+        f"I would be arrested with probability {probability:.3f}; to me that is a risk of {net_risk:.3f}.",
+        f"{grievance:.3f} - {net_risk:.3f} is {'' if state == 'active' else 'not '}above {me['_threshold']:g}.",
+    ]
+    return thoughts, f"{'stay' if state == me['state'] else 'become'} {state}"
+
+
+def _think_as_cop(observation: Mapping[str, Any], request: LLMRequest) -> tuple[list[str], str]:
+    actives = _actives(observation["local_state"])
+    if not actives:
+        return ["I see nobody who is active."], "arrest nobody"
+    chosen = choose(actives, request, "arrest")
+    return [f"I see {len(actives)} who are active: {', '.join(actives)}."], f"arrest citizen {chosen.split()[-1]}"
+
+
+def _actives(others: Mapping[str, Any]) -> list[str]:
+    return [
+        name
+        for name, other in others.items()
+        if name.startswith("Citizen ") and other["internal_state"]["state"] == "active"
+    ]
+
+
+def _move(observation: Mapping[str, Any], request: LLMRequest) -> str:
+    free = observation["self_state"]["internal_state"].get("_free_directions")
+    return f"move {choose(free, request, 'move')}" if free else "stay where I am"
+
+
+def _carry_out(decision: str) -> list[ToolCall]:
+    action = decision.rpartition("Action:")[2]
+    calls = []
+    if change := _CHANGE.search(action):
+        calls.append(tool_call("change_state", state=change[1]))
+    if arrest := _ARREST.search(action):
+        calls.append(tool_call("arrest_citizen", citizen_id=int(arrest[1])))
+    if move := _MOVE.search(action):
+        calls.append(tool_call("move_one_step", direction=move[1]))
+    return calls

@@ -1,7 +1,11 @@
-"""Who decides: buyers, what to pay; sellers, what to take.
+"""Buyers decide what to pay, sellers decide what to take.
 
-What an agent's `internal_state` says under a name with a leading underscore is for itself alone; the others see no more
-than whether it still trades.
+In an agent's `internal_state`, names with a leading underscore appear in its own prompt only; the others see no more
+than whether it still trades. A tool call that the market does not allow raises a `ToolError`, whose text the agent
+remembers.
+
+Nobody can trade at a loss, or pay money that it does not have: Gode and Sunder (1993), Journal of Political Economy
+101, 119-137, found that this constraint alone makes a market nearly efficient.
 """
 
 from __future__ import annotations
@@ -9,15 +13,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation import step_of
+from mesa_llm.activation import claim, is_claimed, step_of
+from mesa_llm.errors import ConflictError, ToolError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.reasoning import OneCallReasoning
-from mesa_llm_examples.negotiation.tools import accept_offer, make_offer, reject_offer
+from mesa_llm.tools import VisibleAgentId
 
 if TYPE_CHECKING:
     from mesa_llm_examples.negotiation.model import Negotiation
 
-EVERYBODY = -1
+EVERYBODY = -1  # a vision without bounds
 
 MARKET = """\
 Buyers and sellers bargain in pairs, by offers and messages, for some rounds. An offer is for one unit, in whole coins.
@@ -43,14 +48,14 @@ offers that you will not come back to."""
 
 
 class Negotiator(LLMAgent):
-    """What buyers and sellers have in common: a limit, money, and the offers made to them.
+    """What buyers and sellers share: a limit, money, and the offers from and to them.
 
     Args:
         model: the market.
-        system_prompt: who it is.
-        limit: its reservation price in coins: what a unit is worth to a buyer, or costs a seller.
-        haste: how soon it gives in, above 0: 1 evenly, less late, more early.
-        money: what it has, in coins.
+        system_prompt: who the negotiator is.
+        limit: the reservation price in coins: the value of a unit to a buyer, or its cost to a seller.
+        haste: how soon the negotiator concedes, above 0: 1 evenly, less late, more early.
+        money: the coins at first.
     """
 
     def __init__(self, model: Negotiation, *, system_prompt: str, limit: int, haste: float, money: int) -> None:
@@ -69,37 +74,29 @@ class Negotiator(LLMAgent):
         self.haste = haste
         self.money = money
         self.units = 0
-        """How many units it has traded."""
+        """How many units the negotiator has traded."""
 
     @abstractmethod
     def gain(self, price: int) -> int:
-        """What a deal at this price is worth to it, in coins; below 0 a loss.
-
-        Args:
-            price: the price in coins.
-        """
-
-    @abstractmethod
-    def trade(self, price: int) -> None:
-        """Do its part of a deal.
+        """The gain from a deal, in coins; below 0 a loss.
 
         Args:
             price: the price in coins.
         """
 
     @property
-    @abstractmethod
     def can_pay(self) -> int | None:
-        """What it can pay at most, in coins; `None` if it pays nothing."""
+        """The most that the negotiator can pay, in coins; `None` for a seller, who pays nothing."""
+        return None
 
     @property
     def is_open(self) -> bool:
-        """Whether it still trades."""
+        """Whether the negotiator still trades."""
         return self.units < self.model.units and not self.model.is_closed
 
     @property
     def internal_state(self) -> dict[str, Any]:
-        """What it tells about itself: whether it still trades to everybody, the rest to itself alone."""
+        """Whether the negotiator still trades, which everybody sees, and what only the negotiator sees."""
         book, named = self.model.offers, self.model.negotiators
         return {
             "open": self.is_open,
@@ -115,19 +112,19 @@ class Negotiator(LLMAgent):
         }
 
     async def astep(self) -> None:
-        """Observe, decide and act; or be done."""
+        """Observe, decide and act, as long as there is something left to trade."""
         if self.is_open:
             await super().astep()
 
 
 class Buyer(Negotiator):
-    """Gains what it pays less than a unit is worth to it.
+    """Gains the difference between the value of a unit and its price.
 
     Args:
         model: the market.
-        limit: what a unit is worth to it, in coins.
-        haste: how soon it gives in.
-        money: its budget, in coins.
+        limit: the value of a unit to the buyer, in coins.
+        haste: how soon the buyer concedes.
+        money: the budget, in coins.
     """
 
     def __init__(self, model: Negotiation, *, limit: int, haste: float, money: int) -> None:
@@ -135,45 +132,144 @@ class Buyer(Negotiator):
 
     @property
     def can_pay(self) -> int:
-        """What it has."""
+        """The buyer's money."""
         return self.money
 
     @property
     def is_open(self) -> bool:
-        """Whether it wants more, and has what the cheapest unit may cost."""
+        """Whether the buyer wants more units and has the money for the cheapest possible one."""
         return super().is_open and self.money >= self.model.lowest_price
 
     def gain(self, price: int) -> int:
-        """What a deal at this price is worth to it, in coins; below 0 a loss."""
+        """The gain from a deal, in coins; below 0 a loss."""
         return self.limit - price
-
-    def trade(self, price: int) -> None:
-        """Pay, and get a unit."""
-        self.money -= price
-        self.units += 1
 
 
 class Seller(Negotiator):
-    """Gains what it is paid more than a unit costs it.
+    """Gains the difference between the price of a unit and its cost.
 
     Args:
         model: the market.
-        limit: what a unit costs it, in coins.
-        haste: how soon it gives in.
+        limit: the cost of a unit to the seller, in coins.
+        haste: how soon the seller concedes.
     """
 
     def __init__(self, model: Negotiation, *, limit: int, haste: float) -> None:
         super().__init__(model, system_prompt=SELLER_PERSONA, limit=limit, haste=haste, money=0)
 
-    @property
-    def can_pay(self) -> None:
-        """It pays nothing."""
-
     def gain(self, price: int) -> int:
-        """What a deal at this price is worth to it, in coins; below 0 a loss."""
+        """The gain from a deal, in coins; below 0 a loss."""
         return price - self.limit
 
-    def trade(self, price: int) -> None:
-        """Give a unit, and be paid."""
-        self.money += price
-        self.units += 1
+
+def make_offer(agent: Negotiator, partner_id: VisibleAgentId, price: int, message: str = "") -> str:
+    """Offer to trade one unit with an agent of the other side. Replaces your earlier offer to it.
+
+    Args:
+        agent: Who calls; the model does not see this parameter.
+        partner_id: The number of the agent, for example 12 for "Seller 12".
+        price: What you would pay, or take, for the unit, in whole coins.
+        message: What you say with it, if anything.
+
+    Returns:
+        The offer.
+
+    Raises:
+        ToolError: if one of you trades no more (a `ConflictError` if a deal since everybody decided is the reason), the
+            price would be a loss to you, or you do not have the money.
+    """
+    partner = _partner(agent, partner_id)
+    _check_open(agent, partner)
+    _check_price(agent, price)
+    agent.model.offers.put(agent.unique_id, partner_id, price)
+    claim(agent, ("offer", agent.unique_id, partner_id))
+    agent.send_message(f"I offer you {price} coins for a unit. {message}".strip(), [partner])
+    return f"You offered {price} coins to {partner}."
+
+
+def accept_offer(agent: Negotiator, partner_id: VisibleAgentId, price: int) -> str:
+    """Accept an offer that has been made to you. One unit changes hands at once.
+
+    Args:
+        agent: Who calls; the model does not see this parameter.
+        partner_id: The number of the agent that made the offer, for example 12 for "Seller 12".
+        price: The price that you accept, in coins. If the offer has become better for you, you get the better price.
+
+    Returns:
+        The deal.
+
+    Raises:
+        ToolError: if there is no such offer (a `ConflictError` if there was one when everybody decided), or the deal
+            would be a loss to you, or you do not have the money.
+    """
+    partner = _partner(agent, partner_id)
+    _check_open(agent, partner)
+    offered = _offer_of(partner, agent)
+    if agent.gain(offered) < agent.gain(price):
+        refusal = f"The offer of {partner} is {offered} coins, not {price}."
+        if is_claimed(agent, ("offer", partner_id, agent.unique_id)):
+            raise ConflictError(f"{refusal} It has just been changed.")
+        raise ToolError(refusal)
+    _check_price(agent, offered)
+    agent.model.settle(agent, partner, offered)
+    for one in (agent, partner):
+        claim(agent, one)
+    agent.send_message(f"I accept your offer of {offered} coins.", [partner])
+    return f"You and {partner} made a deal at {offered} coins; you gained {agent.gain(offered)}."
+
+
+def reject_offer(agent: Negotiator, partner_id: VisibleAgentId, message: str = "") -> str:
+    """Reject an offer that has been made to you, so that it stands no more.
+
+    Args:
+        agent: Who calls; the model does not see this parameter.
+        partner_id: The number of the agent that made the offer, for example 12 for "Seller 12".
+        message: What you say with it, if anything.
+
+    Returns:
+        What you have rejected.
+
+    Raises:
+        ToolError: if there is no such offer (a `ConflictError` if there was one when everybody decided).
+    """
+    partner = _partner(agent, partner_id)
+    offered = _offer_of(partner, agent)
+    agent.model.offers.drop(partner_id, agent.unique_id)
+    agent.send_message(f"I reject your offer of {offered} coins. {message}".strip(), [partner])
+    return f"You rejected the offer of {partner}, {offered} coins."
+
+
+def _partner(agent: Negotiator, partner_id: int) -> Negotiator:
+    partner: Negotiator | None = agent.model.negotiators.get(partner_id)
+    if partner is None or type(partner) is type(agent):
+        raise ToolError(f"Agent {partner_id} is nobody with whom you can trade: buyers trade with sellers.")
+    return partner
+
+
+def _offer_of(partner: Negotiator, agent: Negotiator) -> int:
+    offered = agent.model.offers.price(partner.unique_id, agent.unique_id)
+    if offered is None and is_claimed(agent, partner):
+        raise ConflictError(f"{partner} has just made a deal, and its offer to you stands no more.")
+    if offered is None:
+        raise ToolError(f"There is no offer of {partner} to you.")
+    return int(offered)
+
+
+def _check_open(agent: Negotiator, partner: Negotiator) -> None:
+    if agent.model.is_closed:
+        raise ToolError("The market is closed.")
+    for one, who, trades in ((agent, "You", "trade"), (partner, str(partner), "trades")):
+        if one.is_open:
+            continue
+        if is_claimed(agent, one):
+            raise ConflictError(f"{who} {trades} no more, after a deal that somebody else has just closed.")
+        raise ToolError(f"{who} {trades} no more.")
+
+
+def _check_price(agent: Negotiator, price: int) -> None:
+    if price < 1:
+        raise ToolError(f"A price is at least 1 coin, not {price}.")
+    if agent.gain(price) < 0:
+        raise ToolError(f"A deal at {price} coins is a loss to you: your reservation price is {agent.limit}.")
+    if agent.can_pay is not None and price > agent.can_pay:
+        raise ToolError(f"You have {agent.can_pay} coins and cannot pay {price}.")

@@ -19,13 +19,13 @@ BUYERS, SELLERS, DEALS = "#0072B2", "#D55E00", "#009E73"
 
 
 def draw_market(model: Negotiation, axes: Axes, chosen: int | None) -> None:
-    """Demand, supply, and the price of each deal in the order in which they were made."""
+    """Draw demand, supply, and the prices of the deals in their order."""
     for agent_class, color, label in ((Buyer, BUYERS, "values of buyers"), (Seller, SELLERS, "costs of sellers")):
         limits = sorted(agent.limit for agent in model.negotiators.values() if isinstance(agent, agent_class))
         if agent_class is Buyer:
             limits.reverse()
         units = list(chain.from_iterable(repeat(limit, model.units) for limit in limits))
-        units += units[-1:]  # so that the last step is drawn too
+        units += units[-1:]  # draws the last step of the curve
         axes.step(range(len(units)), units, where="post", color=color, label=label)
     axes.plot(
         [number + 0.5 for number in range(len(model.deals))],
@@ -47,7 +47,7 @@ def draw_market(model: Negotiation, axes: Axes, chosen: int | None) -> None:
 
 
 def describe(agent: Buyer | Seller) -> str:
-    """How many units it has traded, and whether it still does."""
+    """How many units the agent has traded."""
     return f"{agent.units} of {agent.model.units} units"
 
 

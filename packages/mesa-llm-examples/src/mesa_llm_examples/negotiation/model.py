@@ -1,52 +1,52 @@
-"""The market of buyers and sellers, the offers and deals on it, and what is counted."""
+"""The market of buyers and sellers with its offers and deals, what is counted, and a time-dependent tactic.
+
+The tactic decides if no language model is asked. It reads the same prompts and answers in the same form, and sees only
+the request. Among equally good options it chooses by a hash of the request.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mesa import DataCollector, Model
 
 from mesa_llm.activation import step_of
-from mesa_llm.clients import RuleBasedClient
+from mesa_llm.clients import Message, RuleBasedClient, tool_call
+from mesa_llm.errors import ConfigurationError
+from mesa_llm.reasoning import read_observation
 from mesa_llm_examples.negotiation.agents import Buyer, Negotiator, Seller
-from mesa_llm_examples.negotiation.policy import policy
-from mesa_llm_examples.shared import at_least, ordered
+from mesa_llm_examples.shared import at_least, choose
 
 if TYPE_CHECKING:
-    from mesa_llm.clients import LLMClient
+    from mesa_llm.clients import LLMClient, LLMRequest, ToolCall
     from mesa_llm.parallel_stepping import ParallelStepping
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Deal:
-    """One unit that has changed hands.
-
-    Attributes:
-        step: the model's step.
-        buyer: the id of the buyer.
-        seller: the id of the seller.
-        price: in coins.
-        surplus: what both have gained together, in coins: the buyer's value less the seller's cost.
-    """
+    """One unit that has changed hands: when, from whom to whom (ids), and for how many coins."""
 
     step: int
     buyer: int
     seller: int
     price: int
     surplus: int
+    """What both gain together: the buyer's value less the seller's cost."""
 
 
 class OfferBook:
-    """The offers that stand: from each agent to each other at most one, in coins for one unit.
+    """The standing offers: at most one from each agent to each other, in coins for one unit.
 
-    An offer binds its maker until it is answered, replaced, or cannot be kept any more.
+    An offer binds its maker until the recipient answers it, the maker replaces it, or the maker cannot keep it any
+    more. Agents are given by their ids.
     """
 
     def __init__(self) -> None:
-        # Each offer twice, since agents look at both, in every observation of each other.
+        # Each offer is kept twice: every observation of an agent reads the offers to it and those by it.
         self._to: defaultdict[int, dict[int, int]] = defaultdict(dict)
         self._by: defaultdict[int, dict[int, int]] = defaultdict(dict)
 
@@ -54,79 +54,45 @@ class OfferBook:
         return sum(map(len, self._by.values()))
 
     def put(self, maker: int, recipient: int, price: int) -> None:
-        """Make an offer, in the place of an earlier one.
-
-        Args:
-            maker: the id of the agent that makes it.
-            recipient: the id of the agent to which it is made.
-            price: the price in coins.
-        """
+        """Make an offer; it replaces an earlier one."""
         self._to[recipient][maker] = self._by[maker][recipient] = price
 
     def price(self, maker: int, recipient: int) -> int | None:
-        """What one agent offers another; `None` if no offer stands.
-
-        Args:
-            maker: the id of the agent that made the offer.
-            recipient: the id of the agent to which it was made.
-        """
+        """What one agent offers another; `None` if no offer stands."""
         return self._by[maker].get(recipient)
 
     def to(self, recipient: int) -> dict[int, int]:
-        """The offers that an agent can accept: the ids of their makers, and the prices.
-
-        Args:
-            recipient: the agent's id.
-        """
+        """The offers that an agent can accept, by their makers."""
         return dict(sorted(self._to[recipient].items()))
 
     def by(self, maker: int) -> dict[int, int]:
-        """The offers that an agent has made: the ids of their recipients, and the prices.
-
-        Args:
-            maker: the agent's id.
-        """
+        """The offers that an agent has made, by their recipients."""
         return dict(sorted(self._by[maker].items()))
 
     def drop(self, maker: int, recipient: int) -> None:
-        """Take an offer away, if it stands.
-
-        Args:
-            maker: the id of the agent that made it.
-            recipient: the id of the agent to which it was made.
-        """
+        """Withdraw an offer, if it stands."""
         self._to[recipient].pop(maker, None)
         self._by[maker].pop(recipient, None)
 
     def drop_above(self, maker: int, price: int) -> None:
-        """Take away the offers of an agent that are above a price.
-
-        Args:
-            maker: the agent's id.
-            price: the highest price in coins that may still stand.
-        """
+        """Withdraw the offers of an agent that are above a price."""
         for recipient, offered in self.by(maker).items():
             if offered > price:
                 self.drop(maker, recipient)
 
     def drop_all(self, agent: int) -> None:
-        """Take away the offers from and to an agent.
-
-        Args:
-            agent: the agent's id.
-        """
+        """Withdraw the offers from and to an agent."""
         for recipient in self.by(agent):
             self.drop(agent, recipient)
         for maker in self.to(agent):
             self.drop(maker, agent)
 
 
-HASTES = (0.5, 1.0, 2.0)
-"""How soon agents give in; each as likely."""
+HASTES = (0.5, 1.0, 2.0)  # how soon agents concede; each is equally likely
 
 
 class Negotiation(Model):
-    """A market without a market price: every pair bargains for itself, all pairs at the same time.
+    """A market without a market price: every pair bargains by itself, all pairs at the same time.
 
     Args:
         buyers: how many buyers, at least 0.
@@ -134,13 +100,13 @@ class Negotiation(Model):
         units: how many units each seller has, and each buyer wants, at least 1.
         rounds: for how many steps the market is open, at least 1.
         lowest_price: the lowest possible value and cost of a unit, in coins, at least 1.
-        highest_price: the highest possible value and cost of a unit, in coins, at least as much.
-        seed: the same seed and the same answers give the same run, on the same release of Mesa; `None` for another
-            run each time.
-        llm_model: the language model, as `provider/model`; by default none is asked, and a rule decides.
+        highest_price: the highest possible value and cost of a unit, in coins, at least `lowest_price`.
+        seed: the same seed and the same answers give the same run, on the same release of Mesa; with `None` every run
+            differs.
+        llm_model: the language model, as `provider/model`; by default a rule decides and no model is asked.
         api_base: the base URL of the model's server, if it is not the provider's own.
-        client: the way to the model.
-        parallel_stepping: whether all agents decide at the same time, and if need be how.
+        client: the client that agents ask, in the place of one made from `llm_model` and `api_base`.
+        parallel_stepping: whether all agents decide at the same time; a `ParallelStepping` also says how.
 
     Raises:
         ConfigurationError: if a value cannot work.
@@ -167,7 +133,10 @@ class Negotiation(Model):
         at_least("rounds", rounds, 1)
         at_least("lowest_price", lowest_price, 1)
         at_least("highest_price", highest_price, 1)
-        ordered("lowest_price", lowest_price, "highest_price", highest_price)
+        if lowest_price > highest_price:
+            raise ConfigurationError(
+                f"lowest_price must not be above highest_price, got {lowest_price!r} and {highest_price!r}. Swap them."
+            )
         super().__init__(rng=seed)
         self.units = units
         self.rounds = rounds
@@ -180,19 +149,19 @@ class Negotiation(Model):
 
         self.offers = OfferBook()
         self.deals: list[Deal] = []
-        self.negotiators: dict[int, Negotiator] = {}
-        """Buyers and sellers, by their id."""
         draw = self.random
         for _ in range(buyers):
             limit = draw.randint(lowest_price, highest_price)
-            self._join(Buyer(self, limit=limit, haste=draw.choice(HASTES), money=draw.randint(limit, 2 * limit)))
+            Buyer(self, limit=limit, haste=draw.choice(HASTES), money=draw.randint(limit, 2 * limit))
         for _ in range(sellers):
-            self._join(Seller(self, limit=draw.randint(lowest_price, highest_price), haste=draw.choice(HASTES)))
+            Seller(self, limit=draw.randint(lowest_price, highest_price), haste=draw.choice(HASTES))
+        self.negotiators: dict[int, Negotiator] = {agent.unique_id: agent for agent in self.agents}
+        """Buyers and sellers by id."""
 
         self.datacollector = DataCollector(
             model_reporters={
-                "offers": "standing_offers",
-                "deals": "deals_made",
+                "offers": [len, [self.offers]],
+                "deals": [len, [self.deals]],
                 "price": "mean_price",
                 "surplus": "surplus",
                 "efficiency": "efficiency",
@@ -200,38 +169,31 @@ class Negotiation(Model):
         )
         self.datacollector.collect(self)
 
-    def _join(self, negotiator: Negotiator) -> None:
-        self.negotiators[negotiator.unique_id] = negotiator
-
     def step(self) -> None:
-        """Let everybody decide and act, and count."""
+        """Every agent decides and acts; then the deals are counted."""
         self.agents.shuffle_do("step")
         self.datacollector.collect(self)
 
     def settle(self, one: Negotiator, other: Negotiator, price: int) -> None:
-        """Carry out a deal; offers that can be kept no more stand no more.
+        """Execute a deal, and withdraw the offers that can no longer be kept.
 
         Args:
             one: the buyer or the seller.
             other: the other one.
-            price: in coins.
+            price: the price in coins.
         """
         buyer, seller = (one, other) if isinstance(one, Buyer) else (other, one)
+        buyer.money -= price
+        seller.money += price
         for negotiator in (buyer, seller):
-            negotiator.trade(price)
+            negotiator.units += 1
             if not negotiator.is_open:
                 self.offers.drop_all(negotiator.unique_id)
         self.offers.drop(buyer.unique_id, seller.unique_id)
         self.offers.drop(seller.unique_id, buyer.unique_id)
         self.offers.drop_above(buyer.unique_id, buyer.money)
-        deal = Deal(
-            step=step_of(self),
-            buyer=buyer.unique_id,
-            seller=seller.unique_id,
-            price=price,
-            surplus=buyer.limit - seller.limit,
-        )
-        self.deals.append(deal)
+        surplus = buyer.limit - seller.limit
+        self.deals.append(Deal(step_of(self), buyer.unique_id, seller.unique_id, price, surplus))
 
     @property
     def is_closed(self) -> bool:
@@ -239,30 +201,20 @@ class Negotiation(Model):
         return step_of(self) > self.rounds
 
     @property
-    def standing_offers(self) -> int:
-        """How many offers stand."""
-        return len(self.offers)
-
-    @property
-    def deals_made(self) -> int:
-        """How many units have changed hands so far."""
-        return len(self.deals)
-
-    @property
     def mean_price(self) -> float | None:
-        """The mean price of all deals so far, in coins; `None` if there are none."""
+        """The mean price of all deals so far, in coins; `None` before the first."""
         return fmean(deal.price for deal in self.deals) if self.deals else None
 
     @property
     def surplus(self) -> int:
-        """What all have gained together so far, in coins."""
+        """The gains of all agents so far, in coins."""
         return sum(deal.surplus for deal in self.deals)
 
     @property
     def possible_surplus(self) -> int:
-        """What all could gain together, in coins, if budgets were no matter.
+        """The gains of all agents, in coins, if the highest values met the lowest costs, whatever the budgets.
 
-        The highest values meet the lowest costs; that is where the curves of supply and demand cross.
+        These are the deals up to the crossing of supply and demand.
         """
         agents = self.negotiators.values()
         values = sorted((agent.limit for agent in agents if isinstance(agent, Buyer)), reverse=True)
@@ -271,15 +223,100 @@ class Negotiation(Model):
 
     @property
     def efficiency(self) -> float | None:
-        """Which share of the possible surplus has been gained so far, 0 to 1; `None` if none is possible."""
+        """The share of the possible surplus that has been gained so far, 0 to 1; `None` if nothing can be gained."""
         possible = self.possible_surplus
         return self.surplus / possible if possible else None
 
     def result(self) -> str:
-        """What came of it, in one line."""
+        """The outcome in one line."""
         if not self.deals:
             return "No deal was made."
         return (
-            f"{self.deals_made} deals at a mean price of {self.mean_price:.1f} coins; together they gained "
+            f"{len(self.deals)} deals at a mean price of {self.mean_price:.1f} coins; together they gained "
             f"{self.surplus} of {self.possible_surplus} coins that were possible ({self.efficiency:.0%})."
         )
+
+
+def aspiration(start: float, limit: float, *, elapsed: float, haste: float) -> int:
+    """The price to ask for: start + a * (limit - start), with a = elapsed ** (1 / haste), in whole coins.
+
+    This is the polynomial time-dependent tactic of Faratin, Sierra and Jennings (1998), without an initial concession.
+    A haste (their β) below 1 makes a Boulware tactic, which holds out until the end; above 1 it makes a Conceder.
+
+    Args:
+        start: the price at first.
+        limit: the reservation price, which is reached at the end.
+        elapsed: the share of the time that is over, 0 to 1.
+        haste: β, above 0.
+    """
+    conceded: float = elapsed ** (1 / haste)
+    return round(start + conceded * (limit - start))
+
+
+def policy(request: LLMRequest) -> Message:
+    """Accept an offer that is as good as the price to ask for now; else ask one agent of the other side for that price.
+
+    Args:
+        request: the agent's request.
+
+    Returns:
+        The decision, with the tool calls that execute it.
+    """
+    observation = read_observation(request)
+    me = observation["self_state"]["internal_state"]
+    is_buyer = "You are a buyer." in request.messages[0].content
+    price = _wanted(me, is_buyer=is_buyer)
+    offers: dict[str, int] = me["_offers_to_you"]
+    best = _best(offers, request, is_buyer=is_buyer)
+    if best is not None and _as_good(offers[best], price, is_buyer=is_buyer):
+        call = tool_call("accept_offer", partner_id=_number(best), price=offers[best])
+        return Message("assistant", f"{offers[best]} is no worse than the {price} that I would ask for.", (call,))
+    losses = [
+        name for name, offered in offers.items() if not _as_good(offered, _limit(me, is_buyer), is_buyer=is_buyer)
+    ]
+    calls = [tool_call("reject_offer", partner_id=_number(name)) for name in losses]
+    partner = best if best is not None and best not in losses else _somebody(observation, request, is_buyer=is_buyer)
+    return Message("assistant", f"I would make a deal at {price}.", (*calls, *_ask(partner, price, me)))
+
+
+def _limit(me: Mapping[str, Any], is_buyer: bool) -> int:
+    limit: int = me["_reservation_price"]
+    money: int = me["_money"]
+    return min(limit, money) if is_buyer else limit
+
+
+def _wanted(me: Mapping[str, Any], *, is_buyer: bool) -> int:
+    lowest, highest = me["_price_range"]
+    last = me["_rounds"] - 1
+    elapsed = (me["_round"] - 1) / last if last else 1.0
+    start = lowest if is_buyer else highest
+    return aspiration(start, _limit(me, is_buyer), elapsed=elapsed, haste=me["_haste"])
+
+
+def _as_good(offered: int, price: int, *, is_buyer: bool) -> bool:
+    return offered <= price if is_buyer else offered >= price
+
+
+def _best(offers: Mapping[str, int], request: LLMRequest, *, is_buyer: bool) -> str | None:
+    if not offers:
+        return None
+    best = min(offers.values()) if is_buyer else max(offers.values())
+    return choose([name for name, price in offers.items() if price == best], request, "best offer")
+
+
+def _somebody(observation: Mapping[str, Any], request: LLMRequest, *, is_buyer: bool) -> str | None:
+    """An agent of the other side that still trades."""
+    side = "Seller " if is_buyer else "Buyer "
+    others = observation["local_state"].items()
+    trading = [name for name, other in others if name.startswith(side) and other["internal_state"]["open"]]
+    return choose(trading, request, "partner") if trading else None
+
+
+def _ask(partner: str | None, price: int, me: Mapping[str, Any]) -> list[ToolCall]:
+    if partner is None or me["_your_offers"].get(partner) == price:
+        return []
+    return [tool_call("make_offer", partner_id=_number(partner), price=price)]
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition(" ")[2])

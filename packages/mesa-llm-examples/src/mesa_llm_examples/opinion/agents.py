@@ -1,6 +1,6 @@
-"""Who decides: people, what to think, and what to say to whom.
+"""People decide what to think, and what to say to whom.
 
-Nobody sees what somebody else thinks: an opinion shows only in what is said.
+An opinion is hidden: the others know only what a person says.
 """
 
 from __future__ import annotations
@@ -21,25 +21,6 @@ if TYPE_CHECKING:
     from mesa_llm_examples.opinion.model import Opinion
 
 
-def change_opinion(agent: Person, opinion: float) -> str:
-    """Change your mind.
-
-    Args:
-        agent: The person that calls; the model does not see this parameter.
-        opinion: What you think from now on, from 0 (fully against it) to 1 (fully for it).
-
-    Returns:
-        What you think.
-
-    Raises:
-        ToolError: if it is not from 0 to 1.
-    """
-    if not 0 <= opinion <= 1:
-        raise ToolError(f"An opinion is a number from 0 to 1, not {opinion:g}. You still think {agent.opinion:g}.")
-    agent.opinion = float(opinion)
-    return f"Your opinion is {agent.opinion:g} now."
-
-
 ADJACENT = 1
 
 PERSONA = """\
@@ -58,8 +39,8 @@ class Person(LLMAgent, CellAgent):
 
     Args:
         model: the network.
-        cell: the node where the person is.
-        opinion: what it thinks at first, 0 to 1.
+        cell: the person's node.
+        opinion: the person's first opinion, 0 to 1.
     """
 
     def __init__(self, model: Opinion, cell: Cell, *, opinion: float) -> None:
@@ -78,9 +59,10 @@ class Person(LLMAgent, CellAgent):
         self.opinion = opinion
 
     def heard(self) -> list[dict[str, object]]:
-        """The messages of the step before this one, in the order of their senders.
+        """The messages of the previous step, in the order of their senders.
 
-        Messages of this step do not count, if people step one after another: so each message is considered once.
+        Messages of the current step, which people get who step one after another, wait for the next step. So each
+        message is considered exactly once.
         """
         before = step_of(self.model) - 1
         messages = [
@@ -95,10 +77,29 @@ class Person(LLMAgent, CellAgent):
 
     @property
     def internal_state(self) -> dict[str, Any]:
-        """What it tells about itself, and to itself alone."""
+        """What only the person sees."""
         return {
             "_confidence": self.model.confidence,
             "_convergence": self.model.convergence,
             "_opinion": self.opinion,
             "_heard": self.heard(),
         }
+
+
+def change_opinion(agent: Person, opinion: float) -> str:
+    """Change your mind.
+
+    Args:
+        agent: The person that calls; the model does not see this parameter.
+        opinion: What you think from now on, from 0 (fully against it) to 1 (fully for it).
+
+    Returns:
+        What you think.
+
+    Raises:
+        ToolError: if it is not from 0 to 1.
+    """
+    if not 0 <= opinion <= 1:
+        raise ToolError(f"An opinion is a number from 0 to 1, not {opinion:g}. You still think {agent.opinion:g}.")
+    agent.opinion = float(opinion)
+    return f"Your opinion is {agent.opinion:g} now."

@@ -19,7 +19,7 @@ LISTENING, DEAF = "#707070", "#dddddd"
 
 
 def draw_network(model: Opinion, axes: Axes, chosen: int | None) -> None:
-    """People in the colour of their opinion; connections are dark where both would listen to each other."""
+    """Draw people in the colour of their opinion; a dark connection joins two who would listen to each other."""
     people = {agent.cell.coordinate: agent for agent in model.agents}
     graph = model.grid.G
     places = nx.circular_layout(graph)
@@ -45,7 +45,7 @@ def draw_network(model: Opinion, axes: Axes, chosen: int | None) -> None:
 
 
 def describe(agent: Person) -> str:
-    """What it thinks."""
+    """The person's opinion."""
     return f"{agent.opinion:.2f}"
 
 

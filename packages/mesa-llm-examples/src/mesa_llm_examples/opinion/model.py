@@ -1,8 +1,14 @@
-"""The network of people, and what is measured on it."""
+"""The network of people, what is measured on it, and bounded confidence.
+
+Bounded confidence decides if no language model is asked. It reads the same prompts and answers in the same form, and
+sees only the request; it chooses a listener by a hash of the request.
+"""
 
 from __future__ import annotations
 
 import inspect
+import re
+from collections.abc import Sequence
 from statistics import fmean, pvariance
 from typing import TYPE_CHECKING
 
@@ -10,14 +16,14 @@ import networkx as nx
 from mesa import DataCollector, Model
 from mesa.discrete_space import Network
 
-from mesa_llm.clients import RuleBasedClient
+from mesa_llm.clients import Message, RuleBasedClient, tool_call
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.reasoning import read_observation
 from mesa_llm_examples.opinion.agents import Person
-from mesa_llm_examples.opinion.policy import DIGITS, policy
-from mesa_llm_examples.shared import at_least, in_range
+from mesa_llm_examples.shared import at_least, choose, in_range
 
 if TYPE_CHECKING:
-    from mesa_llm.clients import LLMClient
+    from mesa_llm.clients import LLMClient, LLMRequest
     from mesa_llm.parallel_stepping import ParallelStepping
 
 # Since Mesa 3.5 a network has a layout; its default draws from numpy's global generator.
@@ -25,25 +31,25 @@ _LAYOUT = {"layout": nx.circular_layout} if "layout" in inspect.signature(Networ
 
 
 class Opinion(Model):
-    """People on the nodes of a small-world network, where each speaks to those it is connected with.
+    """People on the nodes of a small-world network; each speaks to its neighbours.
 
-    The network is that of Watts and Strogatz (1998), Nature 393, 440-442: a ring in which each is connected with the
-    nearest, and some of the connections lead anywhere instead.
+    The network is that of Watts and Strogatz (1998), Nature 393, 440-442: a ring in which each person is connected with
+    the nearest, and some of the connections are rewired to random people.
 
     Args:
         people: how many people, at least 0.
         neighbors: with how many others each is connected in the ring: even, at least 0, and less than `people` unless
             that is 0.
-        rewiring: the share of the connections that lead anywhere, 0 to 1.
+        rewiring: the share of the connections that lead to random people, 0 to 1.
         confidence: people listen to those whose opinion differs by less than this (d), 0 to 1.
-        convergence: which share of the way a listener moves (μ), 0 to 0.5.
-        topic: what they talk about; for language models.
-        seed: the same seed and the same answers give the same run, on the same release of Mesa; `None` for another
-            run each time.
-        llm_model: the language model, as `provider/model`; by default none is asked, and bounded confidence decides.
+        convergence: the share of the distance that a listener moves (μ), 0 to 0.5.
+        topic: what people talk about; for language models.
+        seed: the same seed and the same answers give the same run, on the same release of Mesa; with `None` every run
+            differs.
+        llm_model: the language model, as `provider/model`; by default bounded confidence decides and no model is asked.
         api_base: the base URL of the model's server, if it is not the provider's own.
-        client: the way to the model.
-        parallel_stepping: whether all people decide at the same time, and if need be how.
+        client: the client that people ask, in the place of one made from `llm_model` and `api_base`.
+        parallel_stepping: whether all people decide at the same time; a `ParallelStepping` also says how.
 
     Raises:
         ConfigurationError: if a value cannot work.
@@ -89,37 +95,34 @@ class Opinion(Model):
         for cell in self.grid.all_cells:
             Person(self, cell, opinion=round(self.random.random(), DIGITS))
 
-        self.datacollector = DataCollector(
-            model_reporters={"mean": "mean", "variance": "variance", "clusters": "clusters"}
-        )
+        self.datacollector = DataCollector({name: name for name in ("mean", "variance", "clusters")})
         self.datacollector.collect(self)
 
     def step(self) -> None:
-        """Let everybody listen, decide and speak, and measure."""
+        """Everybody listens, decides and speaks; then the opinions are measured."""
         self.agents.shuffle_do("step")
         self.datacollector.collect(self)
 
     @property
     def opinions(self) -> list[float]:
-        """What everybody thinks, the least first."""
+        """All opinions, the smallest first."""
         return sorted(agent.opinion for agent in self.agents)
 
     @property
     def mean(self) -> float | None:
-        """The mean opinion; `None` if there is nobody."""
+        """The mean opinion; `None` without people."""
         return fmean(self.opinions) if self.opinions else None
 
     @property
     def variance(self) -> float | None:
-        """The variance of the opinions; `None` if there is nobody."""
+        """The variance of the opinions; `None` without people."""
         return pvariance(self.opinions) if self.opinions else None
 
     @property
     def clusters(self) -> int:
-        """How many groups there are between which nobody listens to anybody any more.
+        """How many groups there are. Nobody in one group listens to anybody in another.
 
-        Two people are of one group if they are connected, by themselves or by way of others of the group, and each
-        connected pair differs by less than the confidence.
+        A connection joins two people into one group if their opinions differ by less than the confidence.
         """
         listening = nx.Graph()
         opinions = {agent.cell.coordinate: agent.opinion for agent in self.agents}
@@ -130,7 +133,7 @@ class Opinion(Model):
         return int(nx.number_connected_components(listening))
 
     def result(self) -> str:
-        """What came of it, in one line."""
+        """The outcome in one line."""
         if self.mean is None or self.variance is None:
             return "There was nobody."
         before = self.datacollector.model_vars["variance"][0]
@@ -138,3 +141,46 @@ class Opinion(Model):
         return (
             f"The variance of opinions went from {before:.3f} to {self.variance:.3f}; {groups}, mean {self.mean:.2f}."
         )
+
+
+_OPINION = re.compile(r"\bopinion is (\d+(?:\.\d+)?)")
+DIGITS = 4  # of an opinion in a message
+
+
+def moved(opinion: float, heard: Sequence[float], *, confidence: float, convergence: float) -> float:
+    """The opinion after hearing others, one after the other.
+
+    This is equation 1 of Deffuant et al. (2000): if |x - x'| < d, then x becomes x + μ * (x' - x). In the paper both of
+    a pair move; here only the listener does.
+
+    Args:
+        opinion: x, 0 to 1.
+        heard: the opinions x' of others, in the order in which the person considers them.
+        confidence: d.
+        convergence: μ, 0 to 0.5.
+    """
+    for other in heard:
+        if abs(other - opinion) < confidence:
+            opinion += convergence * (other - opinion)
+    return round(opinion, DIGITS)
+
+
+def policy(request: LLMRequest) -> Message:
+    """Listen to those who think alike, and name the new opinion to a neighbour.
+
+    Args:
+        request: the person's request.
+
+    Returns:
+        The decision, with the tool calls that execute it.
+    """
+    observation = read_observation(request)
+    me = observation["self_state"]["internal_state"]
+    heard = [float(match[1]) for said in me["_heard"] if (match := _OPINION.search(said["message"]))]
+    opinion = moved(me["_opinion"], heard, confidence=me["_confidence"], convergence=me["_convergence"])
+    calls = [] if opinion == me["_opinion"] else [tool_call("change_opinion", opinion=opinion)]
+    if people := [int(name.rpartition(" ")[2]) for name in observation["local_state"]]:
+        listener = choose(people, request, "listener")
+        message = f"My opinion is {opinion}."
+        calls.append(tool_call("speak_to", listener_agents_unique_ids=[listener], message=message))
+    return Message("assistant", f"I have heard {len(heard)} opinions, and mine is {opinion}.", tuple(calls))

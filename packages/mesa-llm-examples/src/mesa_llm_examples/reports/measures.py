@@ -1,4 +1,4 @@
-"""What a report tells of a run in numbers and in words."""
+"""What a report says about a run, in numbers and in words."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _STATUS = {
 
 
 def how_it_ended(run: RecordedRun) -> str:
-    """What a reader has to know of a run that did not complete; empty if it did."""
+    """How a run ended that did not complete; empty if it did."""
     last = max((line.step for line in run.steps if line.states), default=0)
     return _STATUS[run.status].format(next=last + 1, last=last, error=run.end.error if run.end else "")
 
 
 def calls_in_words(run: RecordedRun) -> str:
-    """How many model calls there were."""
+    """The counts of the model calls."""
     if run.end is None:
         return f"{sum(line.calls for line in run.steps):,} so far"
     return f"{run.end.calls:,}, up to {run.end.peak_in_flight:,} at once, {run.end.failures:,} failed"
 
 
 def is_simulated(run: RecordedRun) -> bool:
-    """Whether a rule gave the answers, whose times are made up."""
+    """Whether a rule gave the answers, so that their times are made up."""
     return run.run.decisions == RULE
 
 
 def time_in_words(run: RecordedRun) -> str:
-    """What the steps took, and what the answers took, where that was measured."""
+    """The time of the steps, and the time of the answers where it was measured."""
     if run.end is None:
         seconds, waited = sum(line.seconds for line in run.steps), sum(report.latency_s for report in run.reports())
         answers = sum(report.measured_calls for report in run.reports())
@@ -58,27 +58,27 @@ def steps_in_parallel(run: RecordedRun) -> list[StepLine]:
 
 
 def slowest_step(run: RecordedRun) -> StepLine | None:
-    """The step that took longest, of those in which agents ran in parallel; `None` if there is none."""
+    """The longest of the steps in which agents ran in parallel; `None` without such a step."""
     return max(steps_in_parallel(run), key=lambda line: line.seconds, default=None)
 
 
 def agents_of(run: RecordedRun) -> list[tuple[int, AgentReport]]:
-    """Each agent in each step, with the step's number."""
+    """Each agent in each step, with the number of the step."""
     return [(line.step, agent) for line in run.steps for report in line.reports for agent in report.agents]
 
 
 def calls_of(run: RecordedRun) -> list[CallSpan]:
-    """All model calls of which a report tells."""
+    """All model calls in the reports."""
     return [call for _, agent in agents_of(run) for call in agent.model_calls]
 
 
 def latencies(calls: Iterable[CallSpan]) -> list[float]:
-    """How long each answer took, in seconds, where that was measured."""
+    """The seconds that each answer took, where that was measured."""
     return [call.latency_s for call in calls if call.latency_s is not None]
 
 
 def seconds_in_calls(agent: AgentReport) -> float:
-    """How long an agent waited for model calls; those that overlap count once."""
+    """The seconds that an agent waited for model calls; calls that overlap count once."""
     waited = end = 0.0
     for call in sorted(agent.model_calls, key=lambda call: call.start):
         waited += max(0.0, call.end - max(end, call.start))
@@ -107,19 +107,19 @@ def has_cost(run: RecordedRun) -> bool:
 
 
 def lanes_of(line: StepLine) -> list[tuple[float, AgentReport]]:
-    """The agents of a step in their order, each with the seconds from the step's begin to that of its set."""
+    """The agents of a step in order, each with the seconds between the start of the step and that of its set."""
     began = min(report.started for report in line.reports)
     return [(report.started - began, agent) for report in line.reports for agent in report.agents]
 
 
 def duration_of(line: StepLine) -> float:
-    """Seconds from the begin of a step's first set to the end of its last one."""
+    """The seconds between the start of a step's first set and the end of its last one."""
     began = min(report.started for report in line.reports)
     return max(report.started - began + report.wall_s for report in line.reports)
 
 
 def in_flight(line: StepLine) -> tuple[list[float], list[int]]:
-    """When the number of model calls in flight changed in a step, in seconds since it began, and to what."""
+    """The times in a step, in seconds, at which the number of model calls in flight changed, and the new numbers."""
     edges = sorted(
         (offset + at, change)
         for offset, agent in lanes_of(line)
@@ -133,7 +133,7 @@ INCIDENTS = ("failed", "fell back", "failed to settle", "conflicts")
 
 
 def incidents(line: StepLine) -> dict[str, int]:
-    """How often an agent failed, fell back, failed to settle, or was refused something in a step."""
+    """How often agents failed, fell back, failed to settle, or were refused something in a step."""
     reports = line.reports
     counts = (
         sum(report.failures - report.fallbacks for report in reports),

@@ -1,7 +1,7 @@
-"""What is drawn of a run: its states, its model calls, its steps. Needs matplotlib, of the extra `report`.
+"""The plots of a run: its states, its model calls, its steps, and one step agent by agent. Needs the extra `report`.
 
-Figures have no window and no global state, and a style for light and dark pages. The colours are those of Okabe and Ito
-(2008), which colour-blind people can tell apart.
+Figures use no window and no global state, and suit light and dark pages. The colours are those of Okabe and Ito (2008),
+which colour-blind people can tell apart.
 """
 
 from __future__ import annotations
@@ -9,23 +9,34 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate, cycle
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from mesa_llm_examples.reports.measures import INCIDENTS, calls_of, incidents, is_simulated, latencies, spread
+from mesa_llm_examples.reports.measures import (
+    INCIDENTS,
+    calls_of,
+    duration_of,
+    in_flight,
+    incidents,
+    is_simulated,
+    lanes_of,
+    latencies,
+    spread,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from mesa_llm.parallel_stepping import StepReport
+    from mesa_llm.parallel_stepping import AgentReport
     from mesa_llm_examples.reports.run_file import RecordedRun, StepLine
 
 
@@ -41,7 +52,7 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mesa-llm-examples",
     "text.color": INK,
-    "text.parse_math": False,  # a dollar in a name is a dollar
+    "text.parse_math": False,  # a dollar sign in a name is literal
     "xtick.color": INK,
     "ytick.color": INK,
 }
@@ -49,32 +60,27 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Within its `with` block, figures are made and drawn in our style."""
+    """Make and draw figures in the style of the reports within the `with` block."""
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        # A letter that the font lacks is a box in the picture; pages are drawn with the fonts of the browser.
+        # A letter that the font lacks becomes a box in the PNG; the browser draws the page with its own fonts.
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         yield
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure.
-
-    Args:
-        width: in inches.
-        height: in inches.
-    """
+    """An empty figure of a size in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def legend(axes: Axes, handles: Sequence[Any], *, title: str | None = None) -> None:
-    """Name what axes show, above them: in as many columns as fit, so that it is seen on narrow screens too.
+    """Put a legend above axes, in as many columns as fit, so that it is readable on narrow screens.
 
     Args:
-        axes: with the place that they have in the figure.
+        axes: axes that have their place in the figure.
         handles: artists with labels.
-        title: stands above, in bold.
+        title: a heading in bold.
     """
     axes.legend(
         handles=list(handles),
@@ -93,10 +99,10 @@ def legend(axes: Axes, handles: Sequence[Any], *, title: str | None = None) -> N
 
 
 def _columns(axes: Axes, labels: Sequence[str]) -> int:
-    """How many columns of a legend fit above the axes, by an estimate of how wide letters are."""
+    """How many columns of a legend fit above the axes, estimated from the lengths of the labels."""
     figure = axes.figure
-    assert isinstance(figure, Figure)  # `new_figure` has no figures within figures
-    # Before the layout, axes leave a wider margin than after it.
+    assert isinstance(figure, Figure)  # and not a subfigure
+    # Before the layout, the margins of the axes are wider than after it.
     width = figure.get_figwidth() * 72 * axes.get_position().width * 1.12
     for rows in range(1, len(labels)):
         columns = [labels[at : at + rows] for at in range(0, len(labels), rows)]  # filled from top to bottom
@@ -106,11 +112,11 @@ def _columns(axes: Axes, labels: Sequence[str]) -> int:
 
 
 def as_svg(figure: Figure, name: str) -> str:
-    """A figure as an SVG element whose text has the colour of the page around it.
+    """A figure as an SVG element whose text takes the colour of the page.
 
     Args:
-        figure: what is drawn.
-        name: begins all ids, so that no two figures of a page share one.
+        figure: the figure.
+        name: a prefix of all ids, so that no two figures of a page share one.
     """
     stream = io.StringIO()
     with style():
@@ -125,16 +131,14 @@ CALL = "#0072B2"
 FAILED = "#CC79A7"
 CONFLICT = "#E69F00"
 _STATES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = "os^Dv"  # so that series differ without their colours
-_MARKED = 25
-_SCALE = 12.0
-"""Series whose greatest values differ by a larger factor get axes of their own."""
-_SEEN = 0.005
-"""What took a smaller share of the time of all steps would not be seen, and counts as all else."""
+_MARKERS = "os^Dv"  # tell the series apart without colours
+_MARKED = 25  # about how many points of a series have a marker
+_SCALE = 12.0  # series whose maxima differ by a larger factor get axes of their own
+_SEEN = 0.005  # a phase with a smaller share of the time is too thin to see, and counts as "all else"
 
 
 def draw_states(axes: Sequence[Axes], run: RecordedRun, *, title: str | None = None) -> None:
-    """The states over time, on as many axes as `groups_of_states` gives groups."""
+    """The states over time, with axes for each of the `groups_of_states`."""
     lines = [line for line in run.steps if line.states]
     steps = [line.step for line in lines]
     looks = cycle(zip(_STATES * len(_MARKERS), _MARKERS * len(_STATES), strict=True))
@@ -143,7 +147,7 @@ def draw_states(axes: Sequence[Axes], run: RecordedRun, *, title: str | None = N
             color, marker = next(looks)
             panel.plot(
                 steps,
-                [_height(line.states.get(name)) for line in lines],
+                [float("nan") if (value := line.states.get(name)) is None else value for line in lines],
                 label=name,
                 color=color,
                 marker=marker,
@@ -157,12 +161,8 @@ def draw_states(axes: Sequence[Axes], run: RecordedRun, *, title: str | None = N
     axes[-1].set_xlabel("step")
 
 
-def _height(value: float | None) -> float:
-    return float("nan") if value is None else value
-
-
 def groups_of_states(run: RecordedRun) -> list[list[str]]:
-    """The names of the states, those together whose values are about as large."""
+    """The names of the states; those with values of a similar size are in one group."""
     greatest: dict[str, float] = {}
     for line in run.steps:
         for name, value in line.states.items():
@@ -179,7 +179,7 @@ def groups_of_states(run: RecordedRun) -> list[list[str]]:
 
 
 def draw_latencies(axes: Axes, run: RecordedRun, *, title: str | None = None) -> None:
-    """How long answers took, with median and 95th percentile."""
+    """A histogram of the times of the answers, with median and 95th percentile."""
     values = latencies(calls_of(run))
     _, middle, high, longest = spread(values)
     axes.hist(values, bins=40, range=(0, longest or 1.0), color=CALL)
@@ -196,12 +196,12 @@ def draw_latencies(axes: Axes, run: RecordedRun, *, title: str | None = None) ->
 
 
 def draw_seconds(axes: Axes, run: RecordedRun, *, title: str | None = None) -> None:
-    """Wall time of each step, by phase where the step ran in parallel."""
-    lines = _numbered(run)
+    """The wall time of each step, by phase where the step ran in parallel."""
+    lines = [line for line in run.steps if line.step]
     total = sum(line.seconds for line in lines)
     parts, colors, known = {}, {}, [0.0] * len(lines)
     for phase, label in (("decide", "deciding"), ("act", "acting"), ("settle", "settling")):
-        seconds = [sum(_seconds(report, phase) for report in line.reports) for line in lines]
+        seconds = [sum(getattr(report, f"{phase}_s") for report in line.reports) for line in lines]
         if sum(seconds) > _SEEN * total:
             parts[label], colors[label] = seconds, PHASES[phase]
             known = [part + more for part, more in zip(known, seconds, strict=True)]
@@ -212,13 +212,9 @@ def draw_seconds(axes: Axes, run: RecordedRun, *, title: str | None = None) -> N
     axes.set_ylabel("seconds")
 
 
-def _seconds(report: StepReport, phase: str) -> float:
-    return float(getattr(report, f"{phase}_s"))
-
-
 def draw_incidents(axes: Axes, run: RecordedRun, *, title: str | None = None) -> None:
     """How often agents failed, fell back or were refused something in each step."""
-    lines = _numbered(run)
+    lines = [line for line in run.steps if line.step]
     counts = [incidents(line) for line in lines]
     colors = dict(zip(INCIDENTS, (FAILED, PHASES["decide"], PHASES["settle"], CONFLICT), strict=True))
     _stack(axes, lines, {name: [count[name] for count in counts] for name in INCIDENTS}, colors, title)
@@ -227,8 +223,8 @@ def draw_incidents(axes: Axes, run: RecordedRun, *, title: str | None = None) ->
 
 
 def draw_tokens(axes: Axes, run: RecordedRun, *, title: str | None = None) -> None:
-    """Tokens read and written in each step, and what they cost up to there, if that is known."""
-    lines = _numbered(run)
+    """The tokens that each step read and wrote, and the cumulated cost if it is known."""
+    lines = [line for line in run.steps if line.step]
     tokens = {
         "tokens read": [sum(report.prompt_tokens for report in line.reports) for line in lines],
         "tokens written": [sum(report.completion_tokens for report in line.reports) for line in lines],
@@ -247,10 +243,6 @@ def draw_tokens(axes: Axes, run: RecordedRun, *, title: str | None = None) -> No
         legend(axes, handles, title=title)
 
 
-def _numbered(run: RecordedRun) -> list[StepLine]:
-    return [line for line in run.steps if line.step]
-
-
 def _stack(
     axes: Axes,
     lines: Sequence[StepLine],
@@ -258,7 +250,7 @@ def _stack(
     colors: Mapping[str, str],
     title: str | None,
 ) -> list[Line2D]:
-    """Bars, one a step, of those parts that are not nothing throughout."""
+    """Stacked bars for each step, without the parts that are zero in all steps."""
     steps = [line.step for line in lines]
     bottom = [0.0] * len(lines)
     handles = []
@@ -272,3 +264,113 @@ def _stack(
     if handles:
         legend(axes, handles, title=title)
     return handles
+
+
+_NAMED_LANES = 30  # the most lanes that have the names of their agents
+_LABELS = {
+    "decide": "decides", "call": "waits for a model", "wait": "waits for its turn", "act": "acts", "settle": "settles",
+}  # fmt: skip
+_FULL = 0.84  # the height of a span in its lane
+
+
+def height_of(line: StepLine) -> float:
+    """The height that `draw_timeline` needs, in inches."""
+    lanes = len(lanes_of(line))
+    return 1.6 + 0.18 * lanes if lanes <= _NAMED_LANES else min(4.4 + 0.02 * lanes, 9.0)
+
+
+def draw_timeline(axes: Axes, line: StepLine, *, in_flight_above: Axes | None = None, title: str | None = None) -> None:
+    """One step with a lane for each agent, the first one on top.
+
+    Args:
+        axes: the axes of the lanes.
+        line: a step in which agents ran in parallel.
+        in_flight_above: axes for the number of model calls in flight; `None` to leave it out.
+        title: the title of the uppermost axes.
+    """
+    lanes = lanes_of(line)
+    end = duration_of(line)
+    parts = _parts_of(lanes)
+    for phase in ("wait", "decide", "settle", "call", "act"):
+        if parts[phase]:
+            _draw_parts(axes, phase, parts[phase], narrow=len(lanes) > _NAMED_LANES)
+    handles = [
+        Line2D([], [], color=PHASES.get(phase, CALL), linewidth=5, label=label)
+        for phase, label in _LABELS.items()
+        if parts[phase]
+    ]
+    handles += _draw_marks(axes, lanes)
+    axes.set_xlim(0, end * 1.03)
+    axes.set_ylim(len(lanes) - 0.5, -0.5)
+    if len(lanes) <= _NAMED_LANES:
+        names = [f"{agent.agent_class} {agent.agent_id}" for _, agent in lanes]
+        axes.set_yticks(range(len(lanes)), names, fontsize=8)
+        axes.tick_params(axis="y", length=0)
+    else:
+        axes.set_ylabel(f"{len(lanes):,} agents, in the order of the step")
+        axes.set_yticks([])
+    axes.set_xlabel("seconds since the step began")
+    top = axes if in_flight_above is None else in_flight_above
+    if in_flight_above is not None:
+        times, counts = in_flight(line)
+        peak = max(counts, default=0)
+        top.fill_between(times, counts, step="post", color=CALL, linewidth=0)
+        top.set_xlim(axes.get_xlim())
+        top.set_ylim(0, max(peak, 1) * 1.05)
+        top.set_yticks([0, peak])
+        top.set_ylabel("calls in\nflight")
+        top.tick_params(axis="x", labelbottom=False)
+    legend(top, handles, title=title)
+
+
+def _parts_of(lanes: Sequence[tuple[float, AgentReport]]) -> dict[str, list[tuple[int, float, float]]]:
+    """The spans that have the same colour: lane, start and end."""
+    parts: dict[str, list[tuple[int, float, float]]] = {phase: [] for phase in _LABELS}
+    for lane, (offset, agent) in enumerate(lanes):
+        for span in agent.spans:
+            parts[span.phase].append((lane, offset + span.start, offset + span.end))
+        for call in agent.model_calls:
+            parts["call"].append((lane, offset + call.start, offset + call.end))
+    return parts
+
+
+def _draw_marks(axes: Axes, lanes: Sequence[tuple[float, AgentReport]]) -> list[Line2D]:
+    """Mark the acts in which agents were refused something, and the ends of agents that failed."""
+    marks = {
+        ("was refused something", CONFLICT, "D"): [
+            (offset + _end_of(agent, "act"), lane) for lane, (offset, agent) in enumerate(lanes) if agent.conflicts
+        ],
+        ("failed", FAILED, "X"): [
+            (offset + _end_of(agent), lane)
+            for lane, (offset, agent) in enumerate(lanes)
+            if agent.failed or agent.settle_error is not None
+        ],
+    }
+    size = min(5.0, max(1.5, 400 / len(lanes)))
+    handles = []
+    for (label, color, marker), places in marks.items():
+        if places:
+            times, numbers = zip(*places, strict=True)
+            axes.plot(times, numbers, marker, color=color, markersize=size, markeredgewidth=0, label=label)
+            handles.append(Line2D([], [], color=color, marker=marker, linestyle="", label=label))
+    return handles
+
+
+def _end_of(agent: AgentReport, *phases: str) -> float:
+    """The end of an agent's last span, or of the last one in some phases."""
+    ends = [span.end for span in agent.spans if span.phase in phases] or [span.end for span in agent.spans]
+    return max(ends, default=0.0)
+
+
+def _draw_parts(axes: Axes, phase: str, parts: Iterable[tuple[int, float, float]], *, narrow: bool) -> None:
+    half = {"wait": 0.16, "call": _FULL if narrow else 0.5}.get(phase, _FULL) / 2
+    corners = [
+        [(start, lane - half), (start, lane + half), (end, lane + half), (end, lane - half)]
+        for lane, start, end in parts
+    ]
+    # Most acts are so short that only their edge is visible; the edge of a call separates it from the next one.
+    edges = {"act": (PHASES["act"], 1.2), "call": ("none", 0) if narrow else (PHASES["decide"], 0.5)}
+    edge = edges.get(phase, ("none", 0))
+    axes.add_collection(
+        PolyCollection(corners, facecolors=PHASES.get(phase, CALL), edgecolors=edge[0], linewidths=edge[1], label=phase)
+    )

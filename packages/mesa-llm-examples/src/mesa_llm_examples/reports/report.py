@@ -1,12 +1,13 @@
-"""A run as an HTML page: what is drawn, what it shows in words, and the same numbers as tables; and as one picture.
+"""A run as an HTML page (plots, what they show in words, the same numbers as tables), and as one picture.
 
-The page needs nothing else: no script, no file beside it, no network. Needs matplotlib.
+The page is one file without scripts that loads nothing. All text that comes in is escaped. Needs the extra `report`.
 """
 
 from __future__ import annotations
 
 import textwrap
 from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from html import escape
@@ -14,13 +15,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from mesa_llm.parallel_stepping.report import Phase
 from mesa_llm_examples.reports import measures, plots
-from mesa_llm_examples.reports.html import document, drawn, folded, paragraph, section, table
-from mesa_llm_examples.reports.timeline import draw_timeline, height_of
-from mesa_llm_examples.simulation import figure as shown
 from mesa_llm_examples.words import counted
+from mesa_llm_examples.words import figure as shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -30,8 +28,100 @@ if TYPE_CHECKING:
     from mesa_llm_examples.reports.run_file import RecordedRun, StepLine
 
 
-NUMBERS = "The numbers"
-_LISTED = 20
+_LISTED = 20  # the most failures and refusals that the page lists for a step
+_WIDTHS = {"broad": 8.4, "narrow": 4.05}  # inches; the style sheet shows the plot that fits the screen
+_CSS = """
+:root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --paper: #ffffff; --line: #d1d9e0; --bad: #b42318; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --soft: #9198a1; --paper: #0d1117; --line: #3d444d; --bad: #ff8f86; }
+}
+body { background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; margin: 0 auto;
+  max-width: 58rem; padding: 1rem; overflow-wrap: anywhere; }
+h1 { font-size: 1.5rem; line-height: 1.25; margin: .6rem 0; } h2 { font-size: 1.15rem; margin: 2.4rem 0 .6rem; }
+p, dl, figure { margin: .6rem 0; } .result { font-size: 1.1rem; } .bad { color: var(--bad); font-weight: 600; }
+figcaption, dt, summary { color: var(--soft); } figcaption, summary { font-size: .9rem; }
+dl { display: grid; gap: .15rem 1rem; grid-template-columns: max-content 1fr; } dd { margin: 0; }
+svg { height: auto; width: 100%; } svg.broad { display: block; } svg.narrow { display: none; }
+@media (max-width: 640px) {
+  svg.broad { display: none; } svg.narrow { display: block; }
+  dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .4rem; }
+}
+.scrolls { overflow-x: auto; } summary { cursor: pointer; margin: .6rem 0; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { border-bottom: 1px solid var(--line); padding: .2rem 1rem .2rem 0; text-align: right; vertical-align: top;
+  white-space: nowrap; }
+th:first-child, td:first-child, .words th, .words td { text-align: left; }
+td.prose { min-width: 11rem; white-space: normal; }
+"""
+
+
+def page(run: RecordedRun, line: StepLine | None) -> str:
+    """The page of a run.
+
+    Args:
+        run: the run.
+        line: the step that is drawn agent by agent; `None` if no step can be.
+    """
+    parts = (
+        head(run),
+        states(run),
+        "" if line is None else timeline(run, line),
+        latencies(run),
+        steps(run),
+        tokens(run),
+        incidents(run),
+        classes(run),
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(run.run.headline)}</title>\n<style>{_CSS}</style>\n</head>\n"
+        f"<body>\n<main>\n{''.join(parts)}</main>\n</body>\n</html>\n"
+    )
+
+
+def _section(heading: str, *parts: str) -> str:
+    return f"<section>\n<h2>{escape(heading)}</h2>\n{''.join(parts)}</section>\n"
+
+
+def _paragraph(text: str) -> str:
+    return f"<p>{escape(text)}</p>\n"
+
+
+def _drawn(name: str, height: float, draw: Callable[[Figure], object], caption: str) -> str:
+    """A plot for broad and one for narrow screens, `height` inches high, with a caption that screen readers read."""
+    parts = []
+    for screen, width in _WIDTHS.items():
+        with plots.style():
+            figure = plots.new_figure(width, height)
+            draw(figure)
+            svg = plots.as_svg(figure, f"{name}-{screen}")
+        parts.append(svg.replace("<svg ", f'<svg class="{screen}" role="img" aria-label="{escape(caption)}" ', 1))
+    return f"<figure>{''.join(parts)}<figcaption>{escape(caption)}</figcaption></figure>\n"
+
+
+def _table(headings: Iterable[str], rows: Iterable[Iterable[object]], *, prose: Collection[int] = ()) -> str:
+    """A table; the columns whose numbers are in `prose` hold sentences, the others numbers or names."""
+
+    def cells(tag: str, row: Iterable[object], more: str = "") -> str:
+        kinds = ((' class="prose"' if at in prose else "", text) for at, text in enumerate(row))
+        return "".join(f"<{tag}{more}{kind}>{escape(str(text))}</{tag}>" for kind, text in kinds)
+
+    kind = ' class="words"' if prose else ""
+    body = "".join(f"<tr>{cells('td', row)}</tr>\n" for row in rows)
+    return (
+        f'<div class="scrolls"><table{kind}>\n<thead><tr>{cells("th", headings, ' scope="col"')}</tr></thead>\n'
+        f"<tbody>\n{body}</tbody></table></div>\n"
+    )
+
+
+def _numbers[T](items: Iterable[T], columns: Mapping[str, Callable[[T], object]]) -> str:
+    """A table that is shown on a click: the headings, and what stands below each of them for an item."""
+    return _folded("The numbers", _table(columns, ([of(item) for of in columns.values()] for item in items)))
+
+
+def _folded(summary: str, content: str) -> str:
+    return f"<details><summary>{escape(summary)}</summary>\n{content}</details>\n"
 
 
 def head(run: RecordedRun) -> str:
@@ -59,23 +149,21 @@ def _date(text: str) -> str:
 
 
 def states(run: RecordedRun) -> str:
-    """The states over time; nothing if none were measured."""
+    """The states over time; empty if the run has none."""
     groups = plots.groups_of_states(run)
     if not groups:
         return ""
     lines = [line for line in run.steps if line.states]
     names = list(dict.fromkeys(name for line in lines for name in line.states))
-    numbers = table(
-        ["step", *names], ([str(line.step), *(shown(line.states.get(name)) for name in names)] for line in lines)
-    )
     last = ", ".join(f"{name} {shown(value)}" for name, value in lines[-1].states.items())
-    image = drawn(
+    image = _drawn(
         "states",
         1.3 + 1.7 * len(groups),
         lambda figure: plots.draw_states(list(figure.subplots(len(groups), 1, squeeze=False)[:, 0]), run),
         f"States over time. After step {lines[-1].step}: {last}.",
     )
-    return section("States over time", image, folded(NUMBERS, numbers))
+    rows = ([line.step, *(shown(line.states.get(name)) for name in names)] for line in lines)
+    return _section("States over time", image, _folded("The numbers", _table(["step", *names], rows)))
 
 
 def timeline(run: RecordedRun, line: StepLine) -> str:
@@ -83,57 +171,63 @@ def timeline(run: RecordedRun, line: StepLine) -> str:
     agents = [agent for _, agent in measures.lanes_of(line)]
     peak = max(measures.in_flight(line)[1], default=0)
     text = f"Step {line.step}, the slowest one." if line == measures.slowest_step(run) else f"Step {line.step}."
-    text += f" A lane for each of its {len(agents):,} agents, in the order of the step, and above, how many model "
-    text += f"calls were in flight, those that waited in limits included: up to {peak:,}."
+    text += (
+        f" A lane for each of its {len(agents):,} agents, in the order of the step. Above, the number of model calls "
+    )
+    text += f"in flight, with those that waited in limits: up to {peak:,}."
     if conflicts := sum(len(agent.conflicts) for agent in agents):
         text += f" {counted(conflicts, 'refusal')}, each marked at the act in which the agent was refused something."
     if idle := sum(agent.outcome == "ended" for agent in agents):
         text += f" Agents that ended without a turn: {idle:,}."
-    steps = len(measures.steps_in_parallel(run))
-    if steps > 1:
-        text += f" Of {steps:,} steps only this one is drawn; --step chooses another."
-    image = drawn(
-        "timeline",
-        height_of(line),
-        lambda figure: _draw_timeline(figure, line),
-        text,
-    )
+    if (n_steps := len(measures.steps_in_parallel(run))) > 1:
+        text += f" Only this one of {n_steps:,} steps is drawn; --step chooses another."
+
+    def draw(figure: Figure) -> None:
+        above, lanes = figure.subplots(2, 1, height_ratios=[0.7, plots.height_of(line) - 0.7])
+        plots.draw_timeline(lanes, line, in_flight_above=above)
+
     phases: tuple[Phase, ...] = get_args(Phase.__value__)
-    numbers = table(
-        ["agent", *(f"{phase}, s" for phase in phases), "model calls", "waiting for them, s", "refusals", "outcome"],
-        (
-            [
-                f"{agent.agent_class} {agent.agent_id}",
-                *(f"{agent.seconds(phase):.3f}" for phase in phases),
-                f"{agent.calls:,}",
-                f"{measures.seconds_in_calls(agent):.3f}",
-                f"{len(agent.conflicts):,}",
-                agent.outcome,
-            ]
-            for agent in agents
-        ),
-    )
-    return section("A step, agent by agent", image, folded(NUMBERS, numbers))
+    columns: dict[str, Callable[[AgentReport], object]] = {
+        "agent": _name,
+        **{f"{phase}, s": partial(_seconds, phase) for phase in phases},
+        "model calls": lambda agent: f"{agent.calls:,}",
+        "waiting for them, s": lambda agent: f"{measures.seconds_in_calls(agent):.3f}",
+        "refusals": lambda agent: f"{len(agent.conflicts):,}",
+        "outcome": lambda agent: agent.outcome,
+    }
+    image = _drawn("timeline", plots.height_of(line), draw, text)
+    return _section("A step, agent by agent", image, _numbers(agents, columns))
 
 
-def _draw_timeline(figure: Figure, line: StepLine) -> None:
-    above, lanes = figure.subplots(2, 1, height_ratios=[0.7, height_of(line) - 0.7])
-    draw_timeline(lanes, line, in_flight_above=above)
+def _name(agent: AgentReport) -> str:
+    return f"{agent.agent_class} {agent.agent_id}"
+
+
+def _seconds(phase: Phase, agent: AgentReport) -> str:
+    return f"{agent.seconds(phase):.3f}"
 
 
 def latencies(run: RecordedRun) -> str:
-    """How long answers took; nothing if no report tells of a call."""
+    """The times of the answers; empty if the reports have no calls."""
     calls = measures.calls_of(run)
     if not calls:
         return ""
-    text = " ".join(filter(None, (_which_answers(run, calls), _without_latency(calls))))
     values = measures.latencies(calls)
+    text = ""
+    if values:
+        _, middle, high, longest = measures.spread(values)
+        text = (
+            f"{counted(len(values), 'simulated answer' if measures.is_simulated(run) else 'answer')}: "
+            f"median {middle:.3g} s, 95th percentile {high:.3g} s, longest {longest:.3g} s. "
+            "Waiting in limits, and attempts that failed, do not count. "
+        )
+    text = f"{text}{_without_latency(calls)}".strip()
     if not values:
-        return section("Latencies", paragraph(text))
+        return _section("Latencies", _paragraph(text))
     of_class: dict[str, list[CallSpan]] = {}
     for _, agent in measures.agents_of(run):
         of_class.setdefault(agent.agent_class, []).extend(agent.model_calls)
-    numbers = table(
+    numbers = _table(
         ["answers to", "how many", "shortest, s", "median, s", "95th percentile, s", "longest, s"],
         (
             [name, f"{len(own):,}", *(f"{value:.3f}" for value in measures.spread(own))]
@@ -141,31 +235,18 @@ def latencies(run: RecordedRun) -> str:
             if (own := measures.latencies(theirs))
         ),
     )
-    image = drawn("latencies", 2.4, lambda figure: plots.draw_latencies(figure.subplots(), run), text)
-    return section("Latencies", image, folded(NUMBERS, numbers))
-
-
-def _which_answers(run: RecordedRun, calls: Sequence[CallSpan]) -> str:
-    values = measures.latencies(calls)
-    if not values:
-        return ""
-    _, middle, high, longest = measures.spread(values)
-    kind = "simulated answer" if measures.is_simulated(run) else "answer"
-    return (
-        f"{counted(len(values), kind)}: median {middle:.3g} s, 95th percentile {high:.3g} s, longest {longest:.3g} s. "
-        "Waiting in limits, and attempts that failed, do not count."
-    )
+    image = _drawn("latencies", 2.4, lambda figure: plots.draw_latencies(figure.subplots(), run), text)
+    return _section("Latencies", image, _folded("The numbers", numbers))
 
 
 def _without_latency(calls: Sequence[CallSpan]) -> str:
-    """Which calls have no latency, and why."""
+    """The calls that have no latency, and why."""
     without = [call for call in calls if call.latency_s is None]
-    failed = sum(call.error is not None for call in without)
     kinds = Counter(call.source for call in without if call.error is None)
     parts = (
         (kinds["journal"], "answered from a journal"),
         (kinds["shared"], "answered with the answer to an identical call"),
-        (failed, "failed"),
+        (sum(call.error is not None for call in without), "failed"),
         (kinds["model"] + kinds["rule"], "not measured, as in records of earlier versions and by clients of your own"),
     )
     said = "; ".join(f"{words}: {count:,}" for count, words in parts if count)
@@ -173,58 +254,45 @@ def _without_latency(calls: Sequence[CallSpan]) -> str:
 
 
 def steps(run: RecordedRun) -> str:
-    """What each step took; nothing if there was none."""
+    """The time of each step; empty if the run has none."""
     lines = [line for line in run.steps if line.step]
     if not lines:
         return ""
-    total = sum(line.seconds for line in lines)
-    text = f"Wall time of each step: {total / len(lines):.3g} s on average."
+    text = f"Wall time of each step: {sum(line.seconds for line in lines) / len(lines):.3g} s on average."
     if not any(line.reports for line in lines):
-        text += " No step ran in parallel, so there is no more to tell."
-    phases = ("decide", "act", "settle")
-    numbers = table(
-        ["step", "seconds", "deciding", "acting", "settling", "model calls", "retries"],
-        (
-            [
-                str(line.step),
-                f"{line.seconds:.3f}",
-                *(f"{_sum(line, f'{phase}_s'):.3f}" if line.reports else "-" for phase in phases),
-                f"{line.calls:,}",
-                f"{_sum(line, 'retries'):,}" if line.reports else "-",
-            ]
-            for line in lines
-        ),
-    )
-    image = drawn("steps", 2.4, lambda figure: plots.draw_seconds(figure.subplots(), run), text)
-    return section("Steps", image, folded(NUMBERS, numbers))
+        text += " No step ran in parallel, so the parts of its time are not known."
+    columns: dict[str, Callable[[StepLine], object]] = {
+        "step": lambda line: line.step,
+        "seconds": lambda line: f"{line.seconds:.3f}",
+        "deciding": lambda line: f"{_sum(line, 'decide_s'):.3f}" if line.reports else "-",
+        "acting": lambda line: f"{_sum(line, 'act_s'):.3f}" if line.reports else "-",
+        "settling": lambda line: f"{_sum(line, 'settle_s'):.3f}" if line.reports else "-",
+        "model calls": lambda line: f"{line.calls:,}",
+        "retries": lambda line: f"{_sum(line, 'retries'):,}" if line.reports else "-",
+    }
+    image = _drawn("steps", 2.4, lambda figure: plots.draw_seconds(figure.subplots(), run), text)
+    return _section("Steps", image, _numbers(lines, columns))
 
 
 def tokens(run: RecordedRun) -> str:
-    """Tokens and cost of each step."""
+    """The tokens and the cost of each step."""
     if not measures.has_tokens(run):
-        return section(
-            "Tokens and cost", paragraph("No tokens were told of: no model was asked, or it does not count.")
+        return _section(
+            "Tokens and cost", _paragraph("No tokens were reported: no model was asked, or it does not count them.")
         )
     lines = [line for line in run.steps if line.reports]
     read, written, cost = (
         sum(_sum(line, name) for line in lines) for name in ("prompt_tokens", "completion_tokens", "cost")
     )
-    price = f"US$ {cost:,.4f}" if cost else "price not known"
-    numbers = table(
-        ["step", "tokens read", "tokens written", "US$"],
-        (
-            [
-                str(line.step),
-                f"{_sum(line, 'prompt_tokens'):,}",
-                f"{_sum(line, 'completion_tokens'):,}",
-                f"{_sum(line, 'cost'):,.4f}" if cost else "-",
-            ]
-            for line in lines
-        ),
-    )
-    text = f"{read:,} tokens read, {written:,} written; {price}."
-    image = drawn("tokens", 2.4, lambda figure: plots.draw_tokens(figure.subplots(), run), text)
-    return section("Tokens and cost", image, folded(NUMBERS, numbers))
+    text = f"{read:,} tokens read, {written:,} written; {f'US$ {cost:,.4f}' if cost else 'price not known'}."
+    columns: dict[str, Callable[[StepLine], object]] = {
+        "step": lambda line: line.step,
+        "tokens read": lambda line: f"{_sum(line, 'prompt_tokens'):,}",
+        "tokens written": lambda line: f"{_sum(line, 'completion_tokens'):,}",
+        "US$": lambda line: f"{_sum(line, 'cost'):,.4f}" if cost else "-",
+    }
+    image = _drawn("tokens", 2.4, lambda figure: plots.draw_tokens(figure.subplots(), run), text)
+    return _section("Tokens and cost", image, _numbers(lines, columns))
 
 
 def _sum(line: StepLine, name: str) -> Any:
@@ -232,7 +300,7 @@ def _sum(line: StepLine, name: str) -> Any:
 
 
 def incidents(run: RecordedRun) -> str:
-    """Failures, fallbacks and conflicts of each step, and the first of them in words."""
+    """The failures, fallbacks and conflicts of each step, and the first of them in words."""
     lines = [line for line in run.steps if line.reports]
     if not lines:
         return ""
@@ -240,37 +308,35 @@ def incidents(run: RecordedRun) -> str:
     for line in lines:
         totals.update(measures.incidents(line))
     if not any(totals.values()):
-        return section("Failures and conflicts", paragraph("No agent failed, and none was refused anything."))
+        return _section("Failures and conflicts", _paragraph("No agent failed or was refused anything."))
     text = f"Agents that {', '.join(f'{name}: {totals[name]:,}' for name in measures.INCIDENTS[:-1])}; "
     text += f"refused because another agent had been first: {totals['conflicts']:,}."
-    numbers = table(
-        ["step", *measures.INCIDENTS],
-        ([str(line.step), *(f"{count:,}" for count in measures.incidents(line).values())] for line in lines),
-    )
-    image = drawn("incidents", 2.2, lambda figure: plots.draw_incidents(figure.subplots(), run), text)
-    return section("Failures and conflicts", image, folded(NUMBERS, numbers), *map(_of_step, lines))
+    rows = ([line.step, *(f"{count:,}" for count in measures.incidents(line).values())] for line in lines)
+    numbers = _folded("The numbers", _table(["step", *measures.INCIDENTS], rows))
+    image = _drawn("incidents", 2.2, lambda figure: plots.draw_incidents(figure.subplots(), run), text)
+    return _section("Failures and conflicts", image, numbers, *map(_incidents_in_words, lines))
 
 
-def _of_step(line: StepLine) -> str:
-    """What went wrong in a step, agent by agent in the order of the step; nothing if nothing did."""
+def _incidents_in_words(line: StepLine) -> str:
+    """The failures and refusals in a step, agent by agent in the order of the step; empty without any."""
     rows: list[list[str]] = []
     for _, agent in measures.lanes_of(line):
-        who = f"{agent.agent_class} {agent.agent_id}"
         if agent.failed:
-            rows.append([who, agent.outcome, agent.error or ""])
-        rows += [[who, "was refused", words] for words in agent.conflicts]
+            rows.append([_name(agent), agent.outcome, agent.error or ""])
+        rows += [[_name(agent), "was refused", words] for words in agent.conflicts]
         if agent.settle_error is not None:
-            rows.append([who, "failed to settle", agent.settle_error])
+            rows.append([_name(agent), "failed to settle", agent.settle_error])
     if not rows:
         return ""
     counts = ", ".join(f"{name} {count:,}" for name, count in measures.incidents(line).items() if count)
-    left_out = f"The first {_LISTED} of {len(rows):,}; the record has all." if len(rows) > _LISTED else ""
-    listed = table(["agent", "what", "in words"], rows[:_LISTED], prose={2})
-    return folded(f"Step {line.step}: {counts}", listed + (paragraph(left_out) if left_out else ""))
+    listed = _table(["agent", "what", "in words"], rows[:_LISTED], prose={2})
+    if len(rows) > _LISTED:
+        listed += _paragraph(f"The first {_LISTED} of {len(rows):,}; the record has all.")
+    return _folded(f"Step {line.step}: {counts}", listed)
 
 
 def classes(run: RecordedRun) -> str:
-    """What the agents of each class did; nothing if no report tells."""
+    """A summary of the agents of each class; empty if the reports have no agents."""
     of_class: dict[str, list[AgentReport]] = {}
     for _, agent in measures.agents_of(run):
         of_class.setdefault(agent.agent_class, []).append(agent)
@@ -289,27 +355,7 @@ def classes(run: RecordedRun) -> str:
         for name, own in sorted(of_class.items())
     )
     headings = ["class", "agents", "model calls", "tokens", "seconds to decide", "conflicts", "outcomes"]
-    return section("Agents", table(headings, rows))
-
-
-def page(run: RecordedRun, line: StepLine | None) -> str:
-    """The page of a run.
-
-    Args:
-        run: the run.
-        line: the step that is drawn with a lane an agent; `None` if there is none to draw.
-    """
-    parts = [
-        head(run),
-        states(run),
-        "" if line is None else timeline(run, line),
-        latencies(run),
-        steps(run),
-        tokens(run),
-        incidents(run),
-        classes(run),
-    ]
-    return document(run.run.headline, "".join(parts))
+    return _section("Agents", _table(headings, rows))
 
 
 def save_png(run: RecordedRun, line: StepLine | None, path: Path) -> None:
@@ -323,11 +369,11 @@ def save_png(run: RecordedRun, line: StepLine | None, path: Path) -> None:
 
 
 def draw_all(run: RecordedRun, line: StepLine | None) -> Figure:
-    """States, one step, latencies, and what the steps took, in one figure.
+    """States, one step, latencies, and the time of the steps, in one figure.
 
     Args:
         run: the run.
-        line: the step that is drawn with a lane an agent; `None` if there is none to draw.
+        line: the step that is drawn agent by agent; `None` if no step can be.
     """
     groups = len(plots.groups_of_states(run))
     small = _small_panels(run)
@@ -341,39 +387,31 @@ def draw_all(run: RecordedRun, line: StepLine | None) -> Figure:
         plots.draw_states(list(states), run, title="States over time")
     if line is not None:
         above, lanes = next(places).subgridspec(2, 1, height_ratios=[1, 5]).subplots(squeeze=False)[:, 0]
-        draw_timeline(lanes, line, in_flight_above=above, title=_title(line))
+        peak = max(measures.in_flight(line)[1], default=0)
+        title = f"Step {line.step}, agent by agent" + (f": up to {peak:,} model calls at once" if peak > 1 else "")
+        plots.draw_timeline(lanes, line, in_flight_above=above, title=title)
     below = rows[-1].subgridspec(1, len(small)).subplots(squeeze=False)[0]
     for axes, draw in zip(below, small, strict=True):
         draw(axes)
-    figure.suptitle(textwrap.fill(run.run.headline, 95), fontsize=15, fontweight="bold", x=0.01, ha="left")
-    figure.supxlabel(textwrap.fill(_footer(run), 190), fontsize=9, x=0.01, ha="left")
-    return figure
-
-
-def _small_panels(run: RecordedRun) -> list[Callable[[Axes], None]]:
-    panels: list[Callable[[Axes], None]] = []
-    if measures.latencies(measures.calls_of(run)):
-        panels.append(partial(plots.draw_latencies, run=run, title="Latencies"))
-    panels.append(partial(plots.draw_seconds, run=run, title="Steps"))
-    if measures.has_tokens(run):
-        panels.append(
-            partial(plots.draw_tokens, run=run, title="Tokens and cost" if measures.has_cost(run) else "Tokens")
-        )
-    if any(any(measures.incidents(line).values()) for line in run.steps):
-        panels.append(partial(plots.draw_incidents, run=run, title="Failures and conflicts"))
-    return panels
-
-
-def _title(line: StepLine) -> str:
-    peak = max(measures.in_flight(line)[1], default=0)
-    return f"Step {line.step}, agent by agent" + (f": up to {peak:,} model calls at once" if peak > 1 else "")
-
-
-def _footer(run: RecordedRun) -> str:
-    parts = (
+    footer = (
         measures.how_it_ended(run),
         f"Decisions: {run.run.decisions}.",
         f"Model calls: {measures.calls_in_words(run)}.",
         f"Time: {measures.time_in_words(run)}.",
     )
-    return " ".join(part for part in parts if part)
+    figure.suptitle(textwrap.fill(run.run.headline, 95), fontsize=15, fontweight="bold", x=0.01, ha="left")
+    figure.supxlabel(textwrap.fill(" ".join(filter(None, footer)), 190), fontsize=9, x=0.01, ha="left")
+    return figure
+
+
+def _small_panels(run: RecordedRun) -> list[Callable[[Axes], object]]:
+    panels: list[Callable[[Axes], object]] = []
+    if measures.latencies(measures.calls_of(run)):
+        panels.append(partial(plots.draw_latencies, run=run, title="Latencies"))
+    panels.append(partial(plots.draw_seconds, run=run, title="Steps"))
+    if measures.has_tokens(run):
+        title = "Tokens and cost" if measures.has_cost(run) else "Tokens"
+        panels.append(partial(plots.draw_tokens, run=run, title=title))
+    if any(any(measures.incidents(line).values()) for line in run.steps):
+        panels.append(partial(plots.draw_incidents, run=run, title="Failures and conflicts"))
+    return panels

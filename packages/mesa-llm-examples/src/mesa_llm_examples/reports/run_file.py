@@ -1,10 +1,8 @@
 """A run as a file of JSON Lines: what its lines hold, and how they are written and read. Imports Mesa.
 
-The first line tells what is run, then comes one line a step, and the last one tells how it ended. A run that is still
-going on, or was killed, has no last line, and the line before may be cut in half.
-
-The file and all that is made of it are for people, so no text in a line has control codes or secrets in it, whether the
-line is written or read.
+The first line says what is run, then follows a line for each step, and the last line says how the run ended. A run that
+still goes on, or was killed, has no last line, and the line before may be incomplete. No text in a line has control
+codes or secrets in it, whether the line is written or read.
 """
 
 from __future__ import annotations
@@ -31,14 +29,14 @@ from pydantic import (
 from mesa_llm.errors import RecordingError
 from mesa_llm.errors.shown_text import for_people
 from mesa_llm.parallel_stepping import StepReport
-from mesa_llm_examples.words import RunInterruptedError, in_one_line
+from mesa_llm_examples.simulation import RunInterruptedError
+from mesa_llm_examples.words import in_one_line
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import TextIO
 
     from mesa_llm.clients import MeteredClient
-    from mesa_llm_examples.run import Setting
     from mesa_llm_examples.simulation import StepRecord
 
 
@@ -50,7 +48,7 @@ def _report(data: Any) -> StepReport:
 
 
 def _clean(value: Any) -> Any:
-    """A value with all texts in it made fit for people."""
+    """A value without control codes and secrets in its texts."""
     if isinstance(value, str):
         return for_people(value)
     if isinstance(value, dict):
@@ -68,37 +66,23 @@ class _Line(BaseModel):
 
 
 class RunLine(_Line):
-    """What is run: the first line.
-
-    Attributes:
-        example: its name.
-        headline: what is run, in words.
-        options: all options that show in the results, by name.
-        decisions: who decides: a model and its address, or the rule.
-        started: when, as ISO 8601.
-        versions: of Python and of what makes up the run.
-    """
+    """What is run: the first line."""
 
     type: Literal["run"] = "run"
     schema_version: Literal[1] = 1
     example: str
     headline: str
     options: dict[str, Any]
+    """The options that show in the results, by name."""
     decisions: str
+    """What decides: a model and its address, or the rule."""
     started: str
+    """When the run started, as ISO 8601."""
     versions: dict[str, str]
 
 
 class StepLine(_Line):
-    """One step.
-
-    Attributes:
-        step: its number; 0 stands for the model before the first step.
-        states: what the model's data collector counted and measured at its end; empty if the step has failed.
-        calls: model calls made in it.
-        seconds: its wall time.
-        reports: of the agents that stepped in parallel in it, one a set.
-    """
+    """One step: the fields of a `StepRecord`."""
 
     type: Literal["step"] = "step"
     step: int
@@ -109,25 +93,7 @@ class StepLine(_Line):
 
 
 class EndLine(_Line):
-    """How the run ended: the last line.
-
-    Attributes:
-        status: `completed`, `failed` or `interrupted`.
-        steps: how many steps were completed.
-        seconds: the wall time of all steps.
-        calls: model calls.
-        failures: model calls that failed.
-        prompt_tokens: tokens read.
-        completion_tokens: tokens written.
-        cost: the price of all calls whose price is known, in US dollars.
-        retries: how often calls were sent again.
-        waited_s: seconds that the answers took, added up (see `LLMResponse.latency_s`). In records without
-            `measured_calls` it counted waiting in limits and failed calls too, and is not shown.
-        measured_calls: how many answers these are; `None` in records of earlier versions.
-        peak_in_flight: the most calls that were in flight at once.
-        result: what came of it, in one line.
-        error: what it has failed with, in one line; `None` if it has not.
-    """
+    """How the run ended, and what it took: the last line."""
 
     type: Literal["end"] = "end"
     status: Literal["completed", "failed", "interrupted"]
@@ -140,28 +106,25 @@ class EndLine(_Line):
     cost: float
     retries: int
     waited_s: float
+    """The sum of `LLMResponse.latency_s`. Without `measured_calls` it includes waiting in limits, and is not shown."""
     measured_calls: int | None = None
+    """How many answers `waited_s` adds up; `None` in records of earlier versions."""
     peak_in_flight: int
     result: str
     error: str | None = None
 
 
 class RecordedRun(_Line):
-    """A run that was recorded.
-
-    Attributes:
-        run: what was run.
-        steps: its steps, the model before the first one included.
-        end: how it ended; `None` if that is not recorded.
-    """
+    """A recorded run; its steps include the model before the first step."""
 
     run: RunLine
     steps: tuple[StepLine, ...]
     end: EndLine | None
+    """How the run ended; `None` if that is not recorded."""
 
     @property
     def status(self) -> str:
-        """How it ended; `unfinished` if that is not recorded."""
+        """The status in the last line; `unfinished` without one."""
         return "unfinished" if self.end is None else self.end.status
 
     def reports(self) -> Iterator[StepReport]:
@@ -179,10 +142,10 @@ def read_run(path: str | Path) -> RecordedRun:
     """Read a run.
 
     Args:
-        path: a file that `mesa-llm-examples run --record` has written, or its `--json`.
+        path: a file with the output of `mesa-llm-examples run --record` or `--json`.
 
     Raises:
-        RecordingError: if it is no such file, or a line of it cannot be read that is not the last one.
+        RecordingError: if it is no such file, or a line other than the last one cannot be read.
     """
     path = Path(path)
     try:
@@ -193,7 +156,7 @@ def read_run(path: str | Path) -> RecordedRun:
         raise RecordingError(f"{path} is empty. {_WHAT_IT_TAKES}")
     *whole, last = data.split(b"\n")
     lines = [_read(path, number, line) for number, line in enumerate(whole, start=1) if line.strip()]
-    with suppress(ValidationError):  # empty, or cut off: anywhere, in the middle of a character too
+    with suppress(ValidationError):  # empty, or cut off, even within a character
         lines.append(_line.validate_json(last))
     if not lines or not isinstance(lines[0], RunLine):
         raise RecordingError(f"{path} does not begin as a run does. {_WHAT_IT_TAKES}")
@@ -216,81 +179,62 @@ def _read(path: Path, number: int, line: bytes) -> RunLine | StepLine | EndLine:
         raise RecordingError(f"{path}, line {number}, cannot be read: {where}: {first['msg']}.") from None
 
 
+_COUNTS = ("calls", "failures", "prompt_tokens", "completion_tokens", "cost", "measured_calls", "peak_in_flight")
 _DISTRIBUTIONS = ("mesa", "mesa-llm-core", "mesa-llm-parallel", "mesa-llm-examples")
 
 
 class RunWriter:
-    """Writes the lines of a run while its `with` block runs: one before the first step, one a step, one at the end.
+    """Writes the lines of a run during its `with` block: one before the first step, one for each step, one at the end.
 
-    A line is with the operating system as soon as it is written, so that it can be read while the run goes on and
-    after it has crashed. If one cannot be written, the run goes on without further lines, and `error` says why.
+    Each line is flushed to the operating system at once, so that it can be read while the run goes on and after a
+    crash. If a line cannot be written, the run goes on without further lines, and `error` says why.
 
     Args:
-        stream: where.
-        setting: how the example is run.
+        stream: where to write.
         model: the Mesa model.
-        client: its agents' client, which counts the calls.
+        client: the client of the agents, which counts their calls.
+        run: the fields of `RunLine` that say what is run: example, headline, options, decisions.
     """
 
-    def __init__(self, stream: TextIO, setting: Setting, model: Any, client: MeteredClient) -> None:
+    def __init__(self, stream: TextIO, model: Any, client: MeteredClient, **run: Any) -> None:
         self._stream = stream
-        self._setting = setting
         self._model = model
         self._client = client
+        self._run = run
         self._steps = 0
         self._seconds = 0.0
         self._retries = 0
         self.error: OSError | None = None
 
     def __enter__(self) -> Self:
-        setting = self._setting
-        self._write(
-            RunLine(
-                example=setting.example,
-                headline=setting.headline,
-                options=dict(setting.options),
-                decisions=setting.connection.decides,
-                started=datetime.now(UTC).isoformat(timespec="seconds"),
-                versions={name: version(name) for name in _DISTRIBUTIONS} | {"python": platform.python_version()},
-            )
-        )
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        versions = {name: version(name) for name in _DISTRIBUTIONS} | {"python": platform.python_version()}
+        self._write(RunLine(**self._run, started=started, versions=versions))
         return self
 
     def ended(self, record: StepRecord) -> None:
-        """Write what a step was like."""
+        """Write a step."""
         self._steps += bool(record.step and record.states)
         self._seconds += record.seconds
         self._retries += sum(report.retries for report in record.reports)
-        self._write(
-            StepLine(
-                step=record.step,
-                states=dict(record.states),
-                calls=record.calls,
-                seconds=record.seconds,
-                reports=record.reports,
-            )
-        )
+        fields = ("step", "calls", "seconds", "reports")
+        self._write(StepLine(states=dict(record.states), **{name: getattr(record, name) for name in fields}))
 
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         counts = self._client.counts()
+        status: Any = "interrupted" if isinstance(error, RunInterruptedError) else "failed"
         self._write(
             EndLine(
-                status=_status(error),
+                status="completed" if error is None else status,
                 steps=self._steps,
                 seconds=self._seconds,
-                calls=counts.calls,
-                failures=counts.failures,
-                prompt_tokens=counts.prompt_tokens,
-                completion_tokens=counts.completion_tokens,
-                cost=counts.cost,
                 retries=self._retries,
                 waited_s=counts.waited_seconds,
-                measured_calls=counts.measured_calls,
-                peak_in_flight=counts.peak_in_flight,
                 result=self._model.result(),
                 error=None if error is None else in_one_line(error),
+                **{name: getattr(counts, name) for name in _COUNTS},
             )
         )
 
@@ -300,13 +244,7 @@ class RunWriter:
         try:
             self._stream.write(line.model_dump_json() + "\n")
             self._stream.flush()
-        except BrokenPipeError:  # nobody reads any more
+        except BrokenPipeError:  # the reader of standard output has stopped reading: end the run
             raise
         except OSError as error:
             self.error = error
-
-
-def _status(error: BaseException | None) -> Literal["completed", "failed", "interrupted"]:
-    if error is None:
-        return "completed"
-    return "interrupted" if isinstance(error, RunInterruptedError) else "failed"

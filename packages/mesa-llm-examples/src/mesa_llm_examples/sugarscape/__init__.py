@@ -3,15 +3,12 @@
 After Epstein and Axtell (1996), "Growing artificial societies: Social science from the bottom up", Brookings
 Institution Press and MIT Press, chapter IV, https://doi.org/10.7551/mitpress/3374.001.0001.
 
-    model    the world, where sugar and spice grow, and what is counted
-    agents   who decides: `Trader`
-    tools    what traders can do: go to a cell, and barter
-    policy   Epstein's and Axtell's rules, in the place of a language model
+    model    the landscape, what is counted, and the rules, which decide if no language model is asked
+    agents   `Trader`: its prompts, its tools, and what two traders exchange
+    app      the page in the browser; needs the extra `app`
 """
 
 from mesa_llm_examples.sugarscape.agents import Trader
-from mesa_llm_examples.sugarscape.model import Landscape, Sugarscape
-from mesa_llm_examples.sugarscape.policy import policy
-from mesa_llm_examples.sugarscape.tools import Exchange, Holding
+from mesa_llm_examples.sugarscape.model import Sugarscape, policy
 
-__all__ = ["Exchange", "Holding", "Landscape", "Sugarscape", "Trader", "policy"]
+__all__ = ["Sugarscape", "Trader", "policy"]

@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LACKS_SUGAR, LACKS_SPICE = "#0072B2", "#7b3294"
-_SUGAR, _SPICE = np.array([0.95, 0.75, 0.1]), np.array([0.85, 0.35, 0.2])
-"""The colours of cells that hold as much as can be, as red, green and blue."""
+_SUGAR, _SPICE = np.array([0.95, 0.75, 0.1]), np.array([0.85, 0.35, 0.2])  # the colours of the richest cells
 
 
 def draw_landscape(model: Sugarscape, axes: Axes, chosen: int | None) -> None:
-    """Sugar and spice as the colour of cells, and on them the traders in the colour of what they lack more."""
+    """Draw sugar and spice as the colours of the cells, and each trader in the colour of the good that it lacks."""
     land = model.landscape
     cells = np.ones((land.height, land.width, 3))
     for amounts, shade in ((land.sugar, _SUGAR), (land.spice, _SPICE)):
@@ -43,7 +42,7 @@ def draw_landscape(model: Sugarscape, axes: Axes, chosen: int | None) -> None:
 
 
 def describe(agent: Trader) -> str:
-    """What it has."""
+    """The trader's stores."""
     return f"sugar {agent.holding.sugar:.1f}, spice {agent.holding.spice:.1f}"
 
 

@@ -1,45 +1,50 @@
-"""The world of traders: where sugar and spice grow, and what is counted."""
+"""The landscape of the traders, where sugar and spice grow, what is counted, and the rules of Epstein and Axtell.
+
+The rules decide if no language model is asked. They read the same prompts, answer in the same form, and see only the
+request. Where Epstein and Axtell draw at random, a hash of the request chooses.
+"""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mesa import DataCollector, Model
 from mesa.discrete_space import OrthogonalVonNeumannGrid
 
-from mesa_llm.clients import RuleBasedClient
+from mesa_llm.clients import Message, RuleBasedClient, tool_call
 from mesa_llm.errors import ConfigurationError
-from mesa_llm_examples.shared import at_least
-from mesa_llm_examples.sugarscape.agents import Trader
-from mesa_llm_examples.sugarscape.policy import policy
-from mesa_llm_examples.sugarscape.tools import Exchange, Holding
+from mesa_llm.reasoning import read_observation
+from mesa_llm_examples.shared import at_least, choose
+from mesa_llm_examples.sugarscape.agents import Exchange, Holding, Trader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mesa_llm.clients import LLMClient
+    from mesa_llm.clients import LLMClient, LLMRequest
     from mesa_llm.parallel_stepping import ParallelStepping
 
 
 type Place = tuple[int, int]
 
-RICHEST = 4
-"""How much sugar, or spice, there is at most on a cell."""
-BANDS = 8
-"""Away from a peak a cell holds one unit less with every eighth of the shorter side."""
+RICHEST = 4  # the most sugar, and the most spice, that a cell can hold
+BANDS = 8  # away from a peak, a cell holds one unit less with every eighth of the shorter side
+SMALLEST_SIDE = 3  # on a smaller torus, two directions lead to the same cell
+ENDOWMENT = (25, 50)  # the least and the most sugar, and spice, of a trader at first
 
 
 class Landscape:
     """Two peaks of sugar on a torus, in opposite quarters, and two of spice in the other quarters.
 
-    After the mountains of sugar and of spice of Epstein and Axtell (1996), in a form that fits any size.
+    These are the mountains of sugar and of spice of Epstein and Axtell (1996), in a form that fits any size.
 
     Args:
         width: in cells.
         height: in cells.
-        growth: by how much sugar and spice of each cell grow in a step, up to what the cell can hold.
+        growth: how much sugar, and spice, grows on a cell in a step, up to the cell's capacity.
     """
 
     def __init__(self, width: int, height: int, growth: int) -> None:
@@ -51,36 +56,24 @@ class Landscape:
         self.sugar_capacity = {place: self._holds(place, ((near, near), (far, far))) for place in places}
         self.spice_capacity = {place: self._holds(place, ((near, far), (far, near))) for place in places}
         self.sugar = dict(self.sugar_capacity)
-        """How much sugar there is on each cell now."""
+        """The sugar on each cell now."""
         self.spice = dict(self.spice_capacity)
-        """How much spice there is on each cell now."""
+        """The spice on each cell now."""
 
     def grow(self) -> None:
-        """Grow by one step: the growback rule G."""
+        """Let sugar and spice grow for one step: the growback rule G."""
         for now, capacity in ((self.sugar, self.sugar_capacity), (self.spice, self.spice_capacity)):
             for place, most in capacity.items():
                 now[place] = min(now[place] + self.growth, most)
 
     def harvest(self, place: Place) -> tuple[int, int]:
-        """Take all sugar and all spice from a cell.
-
-        Args:
-            place: the cell.
-
-        Returns:
-            How much sugar, and how much spice.
-        """
+        """Take all sugar and all spice from a cell, and return how much there was of each."""
         taken = self.sugar[place], self.spice[place]
         self.sugar[place] = self.spice[place] = 0
         return taken
 
     def steps_between(self, one: Place, other: Place) -> int:
-        """How many steps apart two cells are, around the torus; there are no diagonal steps.
-
-        Args:
-            one: a cell.
-            other: another one.
-        """
+        """The distance of two cells around the torus, without diagonal steps."""
         (x, y), (other_x, other_y) = one, other
         return round(_around(x - other_x, self.width) + _around(y - other_y, self.height))
 
@@ -98,17 +91,11 @@ def _around(difference: float, size: int) -> float:
     return min(difference, size - difference)
 
 
-SMALLEST_SIDE = 3
-"""On a torus of fewer cells a side, two directions lead to the same cell."""
-ENDOWMENT = (25, 50)
-"""The least and the most sugar, and spice, that a trader begins with."""
-
-
 class Sugarscape(Model):
-    """Sugar and spice on a torus whose cells have room for one trader each.
+    """Sugar and spice on a torus with one trader a cell.
 
-    In a step everything grows, then all traders decide where to go, go one by one, gather and eat; then all decide with
-    whom to trade, and trade one by one.
+    In a step, sugar and spice grow. All traders decide where to go, then go one by one, gather and eat. All decide with
+    whom to trade, then trade one by one.
 
     Args:
         traders: how many traders at first, at least 0.
@@ -118,13 +105,13 @@ class Sugarscape(Model):
         max_vision: how many cells far the most far-sighted traders see, at least 1; the least is 1.
         growth: how much sugar, and spice, grows on a cell in a step, at least 0.
         trade: whether anybody trades.
-        seed: the same seed and the same answers give the same run, on the same release of Mesa; `None` for another
-            run each time.
-        llm_model: the language model, as `provider/model`; by default none is asked, and the rules of Epstein and
-            Axtell decide.
+        seed: the same seed and the same answers give the same run, on the same release of Mesa; with `None` every run
+            differs.
+        llm_model: the language model, as `provider/model`; by default the rules of Epstein and Axtell decide and no
+            model is asked.
         api_base: the base URL of the model's server, if it is not the provider's own.
-        client: the way to the model.
-        parallel_stepping: whether all traders decide at the same time, and if need be how.
+        client: the client that traders ask, in the place of one made from `llm_model` and `api_base`.
+        parallel_stepping: whether all traders decide at the same time; a `ParallelStepping` also says how.
 
     Raises:
         ConfigurationError: if a value cannot work.
@@ -189,7 +176,7 @@ class Sugarscape(Model):
         self.datacollector.collect(self)
 
     def step(self) -> None:
-        """Let everything grow, let everybody decide and act, and count."""
+        """Sugar and spice grow, every trader decides and acts; then the traders and exchanges are counted."""
         self.exchanges = []
         self.landscape.grow()
         self.agents.shuffle_do("step")
@@ -202,7 +189,7 @@ class Sugarscape(Model):
 
     @property
     def exchange_count(self) -> int:
-        """How many exchanges there were in the current step."""
+        """How many exchanges the current step has had."""
         return len(self.exchanges)
 
     @property
@@ -212,11 +199,11 @@ class Sugarscape(Model):
 
     @property
     def gini(self) -> float | None:
-        """How unequal wealth is, sugar and spice together: 0 if all have the same; `None` if nobody is alive."""
+        """The Gini coefficient of wealth, sugar and spice together; `None` if nobody is alive."""
         return gini([agent.holding.sugar + agent.holding.spice for agent in self.agents])
 
     def result(self) -> str:
-        """What came of it, in one line."""
+        """The outcome in one line."""
         of_run = self.datacollector.model_vars
         prices = [price for price in of_run["price"] if price is not None]
         traded = (
@@ -232,13 +219,78 @@ def gini(wealth: Sequence[float]) -> float | None:
     """The Gini coefficient: half the mean difference of all pairs, in units of the mean.
 
     Args:
-        wealth: what everybody has, at least 0.
+        wealth: the wealth of each, at least 0.
 
     Returns:
-        0 (all have the same) to just below 1 (one has everything); `None` if there is nobody or nothing.
+        0 (all have the same) to just below 1 (one has everything); `None` if the total is 0.
     """
     total = sum(wealth)
     if not total:
         return None
     ranked = sum(rank * own for rank, own in enumerate(sorted(wealth), 1))
     return 2 * ranked / (len(wealth) * total) - (len(wealth) + 1) / len(wealth)
+
+
+_CELL = re.compile(r"^- \[(\d+), (\d+)\], (\d+) steps away: (\d+) sugar, (\d+) spice$", re.MULTILINE)
+NEAR = 1.05  # rates of substitution that differ by a smaller factor count as equal
+
+
+def policy(request: LLMRequest) -> Message:
+    """Answer a trader's request: where to go, or with whom to trade.
+
+    Args:
+        request: the trader's request.
+
+    Returns:
+        The decision, with the tool calls that execute it.
+    """
+    observation = read_observation(request)
+    if any(tool.name == "move_to_cell" for tool in request.tools):
+        return _go(observation["self_state"], request)
+    return _trade(observation, request)
+
+
+def _go(myself: Mapping[str, Any], request: LLMRequest) -> Message:
+    """The movement rule M for two goods (chapter IV): go to the nearest of the cells that give the most welfare."""
+    me = myself["internal_state"]
+    holding = Holding(
+        sugar=me["_sugar"],
+        spice=me["_spice"],
+        sugar_metabolism=me["_sugar_metabolism"],
+        spice_metabolism=me["_spice_metabolism"],
+    )
+    welfare, steps = {}, {}
+    for cell in _CELL.findall(request.messages[-1].content):
+        x, y, away, sugar, spice = map(int, cell)
+        welfare[x, y] = round(holding.changed(sugar, spice).welfare, 6)
+        steps[x, y] = away
+    best = max(welfare.values())
+    candidates = [cell for cell in welfare if welfare[cell] == best]
+    nearest = min(steps[cell] for cell in candidates)
+    chosen = choose([cell for cell in candidates if steps[cell] == nearest], request, "cell")
+    if not steps[chosen]:
+        return Message("assistant", f"Nowhere in sight is better than here, where my welfare would be {best:.2f}.")
+    return Message(
+        "assistant",
+        f"At {list(chosen)} my welfare would be {best:.2f}, and nowhere more.",
+        (tool_call("move_to_cell", cell=list(chosen)),),
+    )
+
+
+def _trade(observation: Mapping[str, Any], request: LLMRequest) -> Message:
+    """Trade with the trader whose rate of substitution is farthest from one's own, where there is most to gain."""
+    mine = observation["self_state"]["internal_state"]["mrs"]
+    gaps = {
+        name: abs(math.log(other["internal_state"]["mrs"] / mine)) if other["internal_state"]["mrs"] and mine else 0.0
+        for name, other in observation["local_state"].items()
+        if name.startswith("Trader ")
+    }
+    widest = max(gaps.values(), default=0.0)
+    if widest < math.log(NEAR):
+        return Message("assistant", "Nobody in sight has a rate that is far from mine.")
+    chosen = choose([name for name, gap in gaps.items() if gap == widest], request, "partner")
+    return Message(
+        "assistant",
+        f"The rate of {chosen} is farthest from mine, {mine:g}.",
+        (tool_call("trade_with", trader_id=int(chosen.rpartition(" ")[2])),),
+    )

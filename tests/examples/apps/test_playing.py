@@ -1,16 +1,41 @@
-"""A player steps a model on a thread of its own."""
+"""A session steps its model on a thread of its own."""
 
 import threading
+from typing import NamedTuple
 
 import pytest
 
-from mesa_llm_examples.apps.player import Player, PlayerState
+from mesa_llm_examples.apps.example import ExampleApp
+from mesa_llm_examples.apps.session import Session
 
 MOMENT = 30.0
 
 
+class State(NamedTuple):
+    """What a frame says of the steps."""
+
+    steps: int = 0
+    busy: bool = False
+    playing: bool = False
+    error: str | None = None
+
+
+def state_of(session):
+    frame = session.frame
+    return State(frame.steps, frame.busy, frame.playing, frame.error)
+
+
+def session_of(model, on_change=lambda state: None, **settings):
+    app = ExampleApp(title="", make_model=lambda **_: model, policy=lambda request: "I wait.", parameters={}, series={})
+    session = Session(app, **{"pause": 0} | settings)
+    session.on_change = lambda: on_change(state_of(session))
+    return session
+
+
 class Steps:
     """Steps as often as it is let: `let()` ends a step that has begun."""
+
+    agents = ()
 
     def __init__(self):
         self.begun = threading.Semaphore(0)
@@ -44,16 +69,16 @@ def told():
 
 @pytest.fixture
 def player(model, told):
-    return Player(model, told.append, pause=0)
+    return session_of(model, told.append)
 
 
 def test_a_step_does_not_keep_the_caller_waiting(model, player, told):
     player.step()
     model.wait_until_begun()
-    assert player.state == PlayerState(steps=0, busy=True)
+    assert state_of(player) == State(steps=0, busy=True)
     model.let()
     player.join(MOMENT)
-    assert told == [PlayerState(busy=True), PlayerState(steps=1)]
+    assert told == [State(busy=True), State(steps=1)]
     assert model.done == 1
 
 
@@ -63,7 +88,7 @@ def test_a_step_while_one_is_running_is_none(model, player):
     player.step()
     model.let()
     player.join(MOMENT)
-    assert player.state == PlayerState(steps=1)
+    assert state_of(player) == State(steps=1)
 
 
 def test_it_plays_until_it_is_paused_and_the_running_step_ends(model, player):
@@ -72,10 +97,10 @@ def test_it_plays_until_it_is_paused_and_the_running_step_ends(model, player):
     for _ in range(3):
         model.wait_until_begun()
     player.pause()
-    assert player.state == PlayerState(steps=2, busy=True, playing=False)
+    assert state_of(player) == State(steps=2, busy=True, playing=False)
     model.let()
     player.join(MOMENT)
-    assert player.state == PlayerState(steps=3)
+    assert state_of(player) == State(steps=3)
 
 
 def test_play_while_a_step_is_running_goes_on_after_it(model, player):
@@ -87,23 +112,23 @@ def test_play_while_a_step_is_running_goes_on_after_it(model, player):
     player.pause()
     model.let()
     player.join(MOMENT)
-    assert player.state.steps == 2
+    assert state_of(player).steps == 2
 
 
 def test_pausing_between_two_steps_does_not_wait_for_the_next(model):
     ended = threading.Event()
-    player = Player(model, lambda state: state.steps and ended.set(), pause=10 * MOMENT)
+    player = session_of(model, lambda state: state.steps and ended.set(), pause=10 * MOMENT)
     player.play()
     model.let()
     assert ended.wait(MOMENT)
     player.pause()
     player.join(MOMENT)
-    assert player.state == PlayerState(steps=1)
+    assert state_of(player) == State(steps=1)
 
 
 def test_after_a_step_one_is_told_before_the_next_begins(model):
     seen = []
-    player = Player(model, lambda state: seen.append((state.steps, model.done)), pause=0)
+    player = session_of(model, lambda state: seen.append((state.steps, model.done)))
     player.play()
     model.let(3)
     for _ in range(4):
@@ -120,12 +145,12 @@ def test_an_error_ends_play_in_one_line_and_the_next_step_clears_it(model, playe
     player.play()
     model.let()
     player.join(MOMENT)
-    assert player.state == PlayerState(error="no more")
+    assert state_of(player) == State(error="no more")
     model.error = None
     player.step()
     model.let()
     player.join(MOMENT)
-    assert player.state == PlayerState(steps=1)
+    assert state_of(player) == State(steps=1)
 
 
 def test_once_closed_it_ends_its_step_and_tells_nobody(model, player, told):
@@ -142,7 +167,7 @@ def test_once_closed_it_ends_its_step_and_tells_nobody(model, player, told):
 
 def test_play_stops_after_the_running_step_when_nobody_watches(model):
     watched = True
-    player = Player(model, is_watched=lambda: watched, pause=0)
+    player = session_of(model, is_watched=lambda: watched)
     player.play()
     model.let()
     for _ in range(2):
@@ -150,18 +175,18 @@ def test_play_stops_after_the_running_step_when_nobody_watches(model):
     watched = False
     model.let()
     player.join(MOMENT)
-    assert player.state == PlayerState(steps=2)
+    assert state_of(player) == State(steps=2)
 
 
 def test_a_page_that_cannot_be_changed_does_not_keep_the_player_busy(model, caplog):
     def fail(state):
         raise RuntimeError("The page is gone.")
 
-    player = Player(model, fail, pause=0)
+    player = session_of(model, fail)
     player.step()
     model.let()
     player.join(MOMENT)
-    assert player.state == PlayerState(steps=1)
+    assert state_of(player) == State(steps=1)
     assert "The page is gone." in caplog.text
 
 
@@ -171,5 +196,5 @@ def test_a_failed_step_is_logged_with_its_traceback(model, player, caplog):
     model.let()
     player.join(MOMENT)
     (record,) = caplog.records
-    assert (record.name, record.levelname) == ("mesa_llm_examples.apps.player", "ERROR")
+    assert (record.name, record.levelname) == ("mesa_llm_examples.apps.session", "ERROR")
     assert record.exc_info[1] is model.error
