@@ -289,7 +289,8 @@ def test_a_class_can_demand_it():
         tool_calls = "required"
         max_tool_calls = 1
 
-    player = Player(Model(rng=1), OneCallReasoning, client=ScriptedLLM("no"), step_prompt="?", tools=[rest])
+    llm = ScriptedLLM("no")
+    player = Player(Model(rng=1), OneCallReasoning, client=llm, step_prompt="?", tools=[rest], tool_mode="native")
     with pytest.raises(DecisionError, match="it calls no tool, and one must be called"):
         player.step()
 
