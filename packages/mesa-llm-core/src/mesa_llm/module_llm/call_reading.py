@@ -131,7 +131,7 @@ def _in_short(error: Exception) -> str:
 
 _JUNK_AFTER_NAME = re.compile(r"<\|.*|\(\)\Z|[:.#]\d+\Z", re.DOTALL)
 _AROUND_NAME = " \t\n\r\"'`"
-_NAMESPACE = re.compile(r".*(?:[.:/]|__)", re.DOTALL)
+_END_OF_NAMESPACE = re.compile(r"[.:/]|__")
 _SEPARATORS = re.compile(r"[-_\s]+")
 
 
@@ -155,7 +155,7 @@ def matching_name(name: str, offered: Iterable[str]) -> str | None:
     if not bare:
         return names[0] if len(names) == 1 else None
     bare = _JUNK_AFTER_NAME.sub("", bare)
-    for variant in (bare, _NAMESPACE.sub("", bare)):
+    for variant in (bare, _END_OF_NAMESPACE.split(bare)[-1]):
         fitting = [known for known in names if _same(known) == _same(variant)]
         if fitting:
             return fitting[0] if len(fitting) == 1 else None
