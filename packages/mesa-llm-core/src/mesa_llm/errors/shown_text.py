@@ -1,8 +1,9 @@
-"""Texts and addresses made safe to show: without secrets and control codes."""
+"""Texts, values and addresses made safe to show: short, without secrets and control codes."""
 
 from __future__ import annotations
 
 import re
+import reprlib
 import unicodedata
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ _SECRET_PARAMETER = (
     r"(?:[?&;#]|\\u0026|%26)[\w.~%-]*?(?:key|token|secret|passw(?:or)?d|passphrase|pwd|sig|sign|signature|sas|auth|"
     r"authorization|credentials?|jwt|session|code)(?:=|\\u003d|%3d)"
 )
+_repr = reprlib.Repr(maxstring=100, maxlong=40, maxother=100, maxlevel=4)
 _IN_ADDRESS = re.compile(rf"({_SECRET_PARAMETER})[^&#]+", re.IGNORECASE)
 _IN_TEXT = (
     (re.compile(rf"({_SECRET_PARAMETER})[^&#\s\"'<>]+", re.IGNORECASE), rf"\1{HIDDEN}"),
@@ -59,6 +61,11 @@ def masked(text: str) -> str:
 def for_people(text: str) -> str:
     """A text for terminals, logs and pages: printable and masked."""
     return masked(printable(text))
+
+
+def short_repr(value: object) -> str:
+    """The `repr` of something that a language model wrote, cut to a length that does no harm in a prompt."""
+    return _repr.repr(value)
 
 
 def masked_address(address: str) -> str:

@@ -1,8 +1,8 @@
 """Finding the JSON in what a language model has written.
 
 Nothing is guessed. Strict JSON is read by the standard library (which also takes NaN and line breaks inside strings),
-what is merely sloppy (single quotes, trailing commas, comments) by json5, and of an object that breaks off only those
-entries are kept that are there from beginning to end.
+what is merely sloppy (single quotes, trailing commas, comments, Python's `True`, `None` and tuples) by json5, and of an
+object that breaks off only those entries are kept that are there from beginning to end.
 """
 
 from __future__ import annotations
@@ -19,6 +19,15 @@ _OPENING = re.compile(r"[{\[]")
 _THOUGHT = re.compile(r"\s*<(think|thinking|thought|reasoning)>(?:.*?</\1>|.*)", re.DOTALL | re.IGNORECASE)
 _END_OF_THOUGHT = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 _SPACE = re.compile(r"\s*")
+_ESCAPE = re.compile(r"\\(?:[\"'\\/bfnrtv0\n\r]|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2})?")
+_NOT_IN_JSON = re.compile(r"[\x00-\x1f\ud800-\udfff]")  # to a strict reader
+_PYTHON = re.compile(
+    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|//[^\n]*|(?P<word>\b(?:True|False|None)\b|[()])""", re.DOTALL
+)
+_AS_JSON = {"True": "true", "False": "false", "None": "null", "(": "[", ")": "]"}
+_FIRST_NONCHARACTER = 0xFDD0  # the first of 32 code points that Unicode leaves to programs
+_HIDDEN = {code: _FIRST_NONCHARACTER + code for code in range(32)}
+_SHOWN = {hidden: f"\\u{code:04x}" for code, hidden in _HIDDEN.items()}
 _MOST_OPENINGS = 100  # each may be read to the end of the text, which a hostile text would make expensive
 _LONGEST_SLOPPY = 10_000  # characters: json5 reads some 100 a millisecond
 
@@ -48,7 +57,7 @@ def found_in(text: str) -> list[FoundJSON]:
     What stands in a `<think>` block, or before a lone `</think>`, is no answer and is left out. Of a text whose
     thoughts have no end, nothing is left.
     """
-    text = _without_thoughts(text)
+    text = with_known_escapes(_without_thoughts(text))
     found = list(_scan(text))
     ends_of_thought = [
         tag.end()
@@ -56,6 +65,23 @@ def found_in(text: str) -> list[FoundJSON]:
         if not any(value.start < tag.start() < value.end for value in found if value.is_complete)
     ]
     return [value for value in found if value.start >= max(ends_of_thought, default=0)]
+
+
+def json_at(text: str, start: int) -> FoundJSON | None:
+    """The JSON object or array that begins at a place in a text; `None` if no complete one does.
+
+    Args:
+        text: the text.
+        start: where it begins.
+    """
+    return _strictly(text, start) or _sloppily(text, start)[0]
+
+
+def with_known_escapes(text: str) -> str:
+    r"""A text in which a backslash before what JSON cannot escape, as in `C:\Users`, stands for itself."""
+    if "\\" not in text:
+        return text
+    return _ESCAPE.sub(lambda escape: escape[0] if len(escape[0]) > 1 else r"\\", text)
 
 
 def answer_in(text: str) -> str:
@@ -79,13 +105,17 @@ def _scan(text: str) -> Iterator[FoundJSON]:
             return
         start = opening.start()
         found = _strictly(text, start)
-        if found is None and _breaks_off(text, start):
-            yield FoundJSON(_complete_entries(text, start), start, len(text), is_complete=False)
-            return
         if found is None:
-            found, ran_out = _sloppily(text, start)
-            if ran_out:
-                return  # what stands inside of it is a part of the answer, not the answer
+            problem = _problem(text, start)
+            breaks_off = problem.startswith("EOF")
+            if not breaks_off:
+                found, ran_out = _sloppily(text, start)
+                if ran_out:
+                    return  # what stands inside of it is a part of the answer, not the answer
+                breaks_off = found is None and problem.startswith("expected `,`")
+            if breaks_off:
+                yield FoundJSON(_complete_entries(text, start), start, len(text), is_complete=False)
+                return
         if found is not None:
             yield found
         position = start + 1 if found is None else found.end
@@ -99,26 +129,36 @@ def _strictly(text: str, start: int) -> FoundJSON | None:
     return FoundJSON(value, start, end)
 
 
-def _breaks_off(text: str, start: int) -> bool:
-    """Whether the text from here on is the beginning of a JSON value."""
+def _problem(text: str, start: int) -> str:
+    """Why the text from here on is no JSON, in the words of a strict reader."""
     try:
-        from_json(text[start:], allow_partial=True)
-    except (ValueError, TypeError):  # TypeError: the text has half a surrogate pair
-        return False
-    return True
+        from_json(_NOT_IN_JSON.sub(" ", text[start:]))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _sloppily(text: str, start: int) -> tuple[FoundJSON | None, bool]:
-    """The value as JSON5, and whether the text ends inside of it."""
+    """The value as JSON5 or as Python writes it, and whether the text ends inside of it."""
     import json5  # noqa: PLC0415 - slow to import, and few models are so sloppy
 
+    json5_text = _PYTHON.sub(_as_json5, text[start : start + _LONGEST_SLOPPY])
     try:
-        value, error, end = json5.parse(text[start : start + _LONGEST_SLOPPY], consume_trailing=False)
+        value, error, end = json5.parse(json5_text, consume_trailing=False)
+        if error is not None:
+            return None, "end of input" in error
+        if any(character in json5_text for character in map(chr, _SHOWN)):
+            value = json.loads(json.dumps(value, ensure_ascii=False).translate(_SHOWN))
     except (ValueError, RecursionError):
         return None, False
-    if error is not None:
-        return None, "end of input" in error
     return FoundJSON(value, start, start + end), False
+
+
+def _as_json5(part: re.Match[str]) -> str:
+    """A part of a Python literal as JSON5, of the same length."""
+    word = part["word"]
+    # JSON5 has no line breaks inside strings.
+    return part[0].translate(_HIDDEN) if word is None else _AS_JSON[word]
 
 
 def _complete_entries(text: str, start: int) -> dict[str, Any] | list[Any]:

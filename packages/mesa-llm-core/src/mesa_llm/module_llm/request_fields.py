@@ -46,28 +46,41 @@ def _tool_spec(tool: Mapping[str, Any]) -> ToolSpec:
     return ToolSpec(name, function.get("description", ""), function.get("parameters") or empty)
 
 
+def _accept(arguments: Mapping[str, Any]) -> None:
+    """The check of a tool that refuses nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class OfferedTool(ToolSpec):
-    """A tool as it is offered to one agent at one moment, with arguments that depend on what the agent sees.
+    """A tool as it is offered to one agent at one moment: arguments may depend on what the agent sees.
 
     Attributes:
         plain: the tool as it is sent, the same for all agents and at any time, so that the prompt stays the same too.
         narrow: gives the schema of its arguments with what can be chosen now as enums; `None` if there is nothing to
-            choose from. Only called where a schema constrains the answer, since looking around costs time.
+            choose from. Only called where a schema constrains the answer, since looking around costs time. `None` in
+            its place if the arguments depend on nothing.
+        check: takes the arguments of a call as they are read, and raises a `ToolError` that says what is wrong.
     """
 
     plain: ToolSpec
-    narrow: Callable[[], JSONSchema | None] = field(compare=False, repr=False)
+    narrow: Callable[[], JSONSchema | None] | None = field(default=None, compare=False, repr=False)
+    check: Callable[[Mapping[str, Any]], object] = field(default=_accept, compare=False, repr=False)
 
     @classmethod
-    def of(cls, plain: ToolSpec, narrow: Callable[[], JSONSchema | None]) -> OfferedTool:
-        """The tool with a way to narrow its arguments.
+    def of(
+        cls,
+        plain: ToolSpec,
+        narrow: Callable[[], JSONSchema | None] | None = None,
+        check: Callable[[Mapping[str, Any]], object] = _accept,
+    ) -> OfferedTool:
+        """The tool with a way to narrow its arguments, and one to check them.
 
         Args:
             plain: the tool as it is sent.
             narrow: gives the narrowed schema of its arguments, or `None`.
+            check: raises a `ToolError` if the arguments of a call do not fit.
         """
-        return cls(plain.name, plain.description, plain.parameters, plain, narrow)
+        return cls(plain.name, plain.description, plain.parameters, plain, narrow, check)
 
 
 def check_tool_choice(tool_choice: str) -> ToolChoice:
@@ -104,7 +117,7 @@ def with_plain_tools(request: LLMRequest) -> LLMRequest:
 
 def narrowed_parameters(tool: ToolSpec) -> JSONSchema | None:
     """The schema of a tool's arguments for an answer that a schema constrains; `None` if there is nothing to choose."""
-    return tool.narrow() if isinstance(tool, OfferedTool) else tool.parameters
+    return tool.narrow() if isinstance(tool, OfferedTool) and tool.narrow is not None else tool.parameters
 
 
 def response_format_fields(response_format: AnyFormat | None) -> dict[str, Any]:

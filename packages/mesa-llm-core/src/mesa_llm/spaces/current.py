@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mesa.discrete_space.cell_agent import FixedCell
 
 from mesa_llm.errors import ToolError
+from mesa_llm.errors.shown_text import short_repr
 from mesa_llm.spaces.space import (
     XY,
     Compass,
@@ -21,7 +22,6 @@ from mesa_llm.spaces.space import (
     listed,
     numbers,
     reach,
-    short_repr,
     spellings,
 )
 

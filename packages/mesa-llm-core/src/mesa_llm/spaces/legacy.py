@@ -7,8 +7,9 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ToolError
+from mesa_llm.errors.shown_text import short_repr
 from mesa_llm.spaces.current import ContinuousSpace, as_point
-from mesa_llm.spaces.space import XY, Compass, Position, Space, inside_grid, listed, reach, short_repr, spellings
+from mesa_llm.spaces.space import XY, Compass, Position, Space, inside_grid, listed, reach, spellings
 
 if TYPE_CHECKING:
     from mesa import Agent

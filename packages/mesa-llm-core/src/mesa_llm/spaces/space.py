@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import math
-import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mesa_llm.errors import ToolError
+from mesa_llm.errors.shown_text import short_repr
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -39,7 +39,6 @@ _LONGEST_LITERAL = 200
 _LISTED = 12
 _ORDER = {name: index for index, name in enumerate(XY)}
 _NUMBERS = frozenset({int, float})
-_repr = reprlib.Repr(maxstring=100, maxlong=40, maxother=100, maxlevel=4)
 
 
 class Space(ABC):
@@ -174,11 +173,6 @@ def listed(names: Iterable[object]) -> str:
     names = iter(names)
     shown = ", ".join(str(name) for name in islice(names, _LISTED))
     return shown if next(names, None) is None else f"{shown}, ..."
-
-
-def short_repr(value: object) -> str:
-    """The `repr` of something that a language model wrote, cut to a length that does no harm in a prompt."""
-    return _repr.repr(value)
 
 
 def in_order(name: str) -> int:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ToolError
+from mesa_llm.errors.shown_text import short_repr
 from mesa_llm.spaces import directions_from, move_to, position_of
-from mesa_llm.spaces.space import Position, listed, short_repr
+from mesa_llm.spaces.space import Position, listed
 from mesa_llm.tools.tool_decorator import built_in
 from mesa_llm.tools.visible import FreeDirection, VisibleAgentId, VisibleCell
 

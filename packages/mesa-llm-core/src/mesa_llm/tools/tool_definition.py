@@ -22,8 +22,8 @@ from pydantic_core import core_schema, from_json, to_json, to_jsonable_python
 
 from mesa_llm.clients.messages import ToolSpec
 from mesa_llm.errors import ConfigurationError, ToolError
+from mesa_llm.errors.shown_text import short_repr
 from mesa_llm.module_llm.request_fields import OfferedTool, rebuilt
-from mesa_llm.spaces.space import short_repr
 from mesa_llm.tools.visible import Seen, Sight, narrowed, without_marks
 
 # Coerce numbers to strings and numeric strings to numbers, only where lossless.
@@ -50,11 +50,11 @@ class ToolDefinition:
         return self._renamed.setdefault(name, ToolSpec(name, self.spec.description, self.spec.parameters))
 
     def spec_for(self, name: str, agent: Any, seen: Seen) -> ToolSpec:
-        """The tool as offered to an agent, with the choices that it has now if they depend on what it sees."""
-        spec = self.spec_as(name)
-        if self._marked_parameters is None:
-            return spec
-        return OfferedTool.of(spec, functools.partial(narrowed, self._marked_parameters, agent, seen))
+        """The tool as offered to an agent: with a check of its calls, and the choices that the agent has now."""
+        narrow = None
+        if self._marked_parameters is not None:
+            narrow = functools.partial(narrowed, self._marked_parameters, agent, seen)
+        return OfferedTool.of(self.spec_as(name), narrow, functools.partial(self.validate, sight=Sight(agent, seen)))
 
     def validate(self, arguments: Mapping[str, Any], sight: Sight | None = None) -> dict[str, Any]:
         """Check the arguments of a model, and convert them to the types of the function's annotations.

@@ -18,8 +18,8 @@ from mesa_llm.clients.messages import ToolCall, ToolSpec
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, ConflictError, ToolError
 from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors.shown_text import short_repr
 from mesa_llm.errors.tracebacks import place_of, shorten
-from mesa_llm.spaces.space import short_repr
 from mesa_llm.tools.tool_decorator import ToolTable
 from mesa_llm.tools.tool_definition import check_name, definition_of
 from mesa_llm.tools.visible import Seen, Sight
