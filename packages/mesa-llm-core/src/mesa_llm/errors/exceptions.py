@@ -34,11 +34,15 @@ class ModelCallError(MesaLLMError):
     Attributes:
         model: the model's name, as `provider/model`.
         endpoint: the base URL that was called, without password and keys; `None` where only litellm knows it.
-        status: the HTTP status, `None` if there was no answer.
+        status: the HTTP status, or the one that an error in an answer with status 200 stands for; `None` if there was
+            no answer, or it does not say.
         retry_after: seconds after which the server wants to be asked again; `None` if it does not say.
         is_transient: whether the same request may well succeed later: the server was busy, slow or not there. A wrong
             request, key or name is not.
         retries: how often the request had been sent again before this failure.
+        bad_answer: whether the server has refused what the model itself wrote, such as a tool call that it cannot read
+            (Groq's `tool_use_failed`). Asking again may give a better answer; waiting does not help, so it is not
+            transient.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class ModelCallError(MesaLLMError):
         retry_after: float | None = None,
         is_transient: bool = False,
         retries: int = 0,
+        bad_answer: bool = False,
     ) -> None:
         super().__init__(message)
         self.model = model
@@ -59,6 +64,7 @@ class ModelCallError(MesaLLMError):
         self.retry_after = retry_after
         self.is_transient = is_transient
         self.retries = retries
+        self.bad_answer = bad_answer
 
 
 class MissingAPIKeyError(ModelCallError):

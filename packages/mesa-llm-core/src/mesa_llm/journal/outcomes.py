@@ -11,7 +11,7 @@ from mesa_llm import errors
 from mesa_llm.clients import LLMResponse, Message, ToolCall, Usage
 from mesa_llm.errors import DecisionError, ModelCallError
 
-_DETAILS = ("model", "endpoint", "status", "retry_after", "is_transient", "retries")
+_DETAILS = ("model", "endpoint", "status", "retry_after", "is_transient", "retries", "bad_answer")
 
 # By name, so that nothing is imported or made on the word of a file.
 _KNOWN: dict[str, type[Exception]] = {

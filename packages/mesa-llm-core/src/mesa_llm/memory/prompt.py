@@ -89,14 +89,15 @@ def in_batches(lines: Sequence[str], max_tokens: int, *, most: int | None = None
 def memory_request(memory: Memory, instructions: str, prompt: str) -> LLMRequest:
     """A request about memories: first the instructions that all agents share, then whose memory it is, then the rest.
 
-    The agent's `max_tokens` and `stop` apply to its decisions and are not sent.
+    The agent's `max_tokens` (or `max_completion_tokens`) and `stop` apply to its decisions and are not sent.
 
     Args:
         memory: who asks.
         instructions: what to do; the same for all agents.
         prompt: what to do it with.
     """
-    return memory.llm.request(prompt, system_prompt=f"{instructions}{_about(memory.agent)}", max_tokens=None, stop=None)
+    about = f"{instructions}{_about(memory.agent)}"
+    return memory.llm.request(prompt, system_prompt=about, max_tokens=None, max_completion_tokens=None, stop=None)
 
 
 def _about(agent: Agent[Any]) -> str:
