@@ -76,7 +76,7 @@ FAULTS = {
     "deep": (Fault(status=200, body=b"[" * 200_000), ModelCallError, None, NO, "not JSON"),
     "no choices": ({"choices": []}, ModelCallError, None, YES, "sent a completion without choices"),
     "a list": (Fault(status=200, body=b"[1]"), ModelCallError, None, NO, "sent JSON that is no completion: [1]."),
-    "no message": ({"choices": [{"text": "old"}]}, ModelCallError, None, NO, "is no completion"),
+    "no message": ({"choices": [{"index": 0}]}, ModelCallError, None, YES, "sent a completion without choices"),
     "other JSON": (Fault(status=200, body={"status": "ok"}), ModelCallError, None, NO, 'no completion: {"status"'),
     "told": (Fault(status=200, body=UPSTREAM), ModelCallError, 502, YES, "status 502: upstream is busy."),
     "told late": ({"choices": [{"message": {"content": "I"}} | UPSTREAM]}, ModelCallError, 502, YES, "upstream is"),
@@ -247,5 +247,5 @@ def test_an_answer_that_is_no_http():
         thread.start()
         error = failure_of(DirectClient(api_base=f"http://127.0.0.1:{listener.getsockname()[1]}/v1"))
         thread.join()
-    assert (type(error), error.is_transient) == (ModelCallError, False)
+    assert (type(error), error.is_transient) == (ModelCallError, True)
     assert "sent what is not HTTP" in str(error)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
 from pydantic_core import from_json, to_json
 
+from mesa_llm.clients.event_stream import is_event_stream, read_event_stream
 from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, ToolCall, Usage
+from mesa_llm.clients.server_errors import error_in, only_object
+from mesa_llm.clients.thoughts import without_thoughts
 from mesa_llm.errors import ConfigurationError
 
 type Answer = LLMResponse | Message | str | ToolCall | Sequence[ToolCall]
@@ -46,82 +52,230 @@ def write_request(request: LLMRequest, model: str) -> bytes:
 def read_json(body: bytes) -> Any:
     """The JSON in an answer's body; `None` if it is not JSON.
 
+    Comments of an event stream before it and anything behind it are left out, bytes that are not UTF-8 are replaced,
+    and a stream of completion chunks is put together (see `mesa_llm.clients.event_stream`).
+
     A lone surrogate, where a model broke off, is replaced by U+FFFD: it could be neither stored nor sent again.
     """
     try:
         return from_json(body)
     except ValueError:
         try:
-            lenient = json.loads(body)
+            lenient = _leniently(body)
         except (ValueError, RecursionError):
             return None
         text = json.dumps(lenient, ensure_ascii=False)
         return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
-def error_in(completion: Any) -> Mapping[str, Any] | None:
-    """The error that a completion reports, in place of an answer or beside the beginning of one."""
-    if not isinstance(completion, dict):
-        return None
-    holders = completion.get("choices") or [completion]
-    error = holders[0].get("error") if isinstance(holders, list) and isinstance(holders[0], dict) else None
-    return {"message": error} if isinstance(error, str) else error if isinstance(error, dict) else None
+def _leniently(body: bytes) -> Any:
+    with suppress(UnicodeDecodeError, json.JSONDecodeError):
+        return json.loads(body)
+    text = body.decode("utf-8-sig", "replace")
+    if is_event_stream(text):
+        return read_event_stream(text)
+    text = re.sub(r"\A(?:\s*:[^\n]*\n)+", "", text).lstrip()
+    value, _end = json.JSONDecoder().raw_decode(text)
+    return value if isinstance(value, dict | list) else None
 
 
 def read_completion(completion: Any, model: str) -> LLMResponse | None:
     """The response in a completion's JSON; `None` if it is not a completion, or reports an error.
 
-    Its model is `model` if the completion does not name one.
+    Its model is `model` if the completion does not name one. A refusal is an answer: its words are the content, and its
+    `finish_reason` is `content_filter`.
     """
-    if error_in(completion) is not None:
+    completion = only_object(completion)
+    if not isinstance(completion, Mapping) or error_in(completion) is not None:
+        return None
+    choice = _first_choice(completion.get("choices"))
+    message = choice.get("message") or choice.get("delta")
+    if not isinstance(message, Mapping):
+        if not isinstance(choice.get("text"), str):
+            return None
+        message = {"content": choice["text"]}  # of the older completions API
+    calls = _tool_calls(message)
+    content, thoughts, refusal = _parts(message.get("content"))
+    content, more_thoughts = without_thoughts(content)
+    refusal = refusal or _text(message.get("refusal"))
+    reasoning = [_reasoning(message), thoughts, more_thoughts]
+    finish_reason = _finish_reason(choice.get("finish_reason"), has_calls=bool(calls))
+    if refusal and not content and not calls:
+        content, finish_reason = refusal, "content_filter"
+    return LLMResponse(
+        message=Message("assistant", content, tool_calls=calls),
+        model=_text(completion.get("model")) or model,
+        usage=read_usage(completion.get("usage")),
+        finish_reason=finish_reason,
+        cost=_cost(usage.get("cost") if isinstance(usage := completion.get("usage"), Mapping) else None),
+        reasoning="\n".join(dict.fromkeys(text for text in reasoning if text)),
+    )
+
+
+def _first_choice(choices: Any) -> Mapping[str, Any]:
+    """The choice with the lowest index; an empty one if there is none."""
+    listed = list(choices.values()) if isinstance(choices, Mapping) else choices if isinstance(choices, list) else []
+    usable = [choice for choice in listed if isinstance(choice, Mapping)]
+    return min(usable, key=lambda choice: _count(choice.get("index")) or 0, default={})
+
+
+_FINISH_REASONS = {
+    "stop": ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "end", "complete", "completed", "done"),
+    "length": (
+        "length",
+        "max_tokens",
+        "max_output_tokens",
+        "model_length",
+        "max_length",
+        "model_context_window_exceeded",
+    ),
+    "content_filter": (
+        *("content_filter", "content_filtered", "safety", "sensitive", "refusal", "recitation", "blocklist"),
+        *("prohibited_content", "spii", "guardrail_intervened", "language"),
+    ),
+    "tool_calls": ("tool_calls", "tool_call", "tool_use", "function_call", "function_calls"),
+    "error": (
+        *("error", "abort", "aborted", "cancelled", "network_error", "insufficient_system_resource"),
+        *("malformed_function_call", "unexpected_tool_call", "error_finish"),
+    ),
+}
+_IN_THE_APIS_WORDS = {word: reason for reason, words in _FINISH_REASONS.items() for word in words}
+
+
+def _finish_reason(said: Any, *, has_calls: bool) -> str:
+    """Why an answer ended, in the words of the API; a word that is not known stays."""
+    word = _text(said)
+    reason = _IN_THE_APIS_WORDS.get(word.lower(), word) or "stop"
+    return "tool_calls" if has_calls and reason == "stop" else reason
+
+
+def _tool_calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
+    """The calls in a message, in all forms that servers give them, with ids that are not empty and not the same."""
+    given = message.get("tool_calls") or []
+    if isinstance(given, Mapping):
+        given = [given]
+    if not given and isinstance(message.get("function_call"), Mapping):  # before there were tools
+        given = [{"function": message["function_call"]}]
+    if not given and isinstance(message.get("content"), list):  # Anthropic's form
+        given = [part for part in message["content"] if isinstance(part, Mapping) and part.get("type") == "tool_use"]
+    entries = [entry for entry in given if isinstance(entry, Mapping)] if isinstance(given, list) else []
+    calls: list[ToolCall] = []
+    for number, entry in enumerate(entries):
+        function = next((entry[kind] for kind in ("function", "custom") if isinstance(entry.get(kind), Mapping)), entry)
+        names = ("arguments", "input", "parameters")
+        arguments = next((function[name] for name in names if function.get(name) is not None), None)
+        given_id = entry.get("id")
+        wanted = str(given_id) if type(given_id) in {str, int} and given_id != "" else f"call_{number}"
+        calls.append(
+            ToolCall(
+                id=wanted,
+                name=_text(function.get("name")) or _text(entry.get("function")),
+                arguments=arguments
+                if isinstance(arguments, str)
+                else "{}"
+                if arguments is None
+                else _as_json(arguments),
+            )
+        )
+    return _with_distinct_ids(calls)
+
+
+def _parts(content: Any) -> tuple[str, str, str]:
+    """The text of a message's content, in whatever form; and the thoughts and the refusal among its parts."""
+    if content is None or isinstance(content, str):
+        return content or "", "", ""
+    if isinstance(content, Mapping) and _is_part(content):
+        content = [content]
+    if not (isinstance(content, list) and all(part is None or _is_part(part) for part in content)):
+        return _as_json(content), "", ""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    refusals: list[str] = []
+    for part in content:
+        if isinstance(part, str):
+            texts.append(part)
+        elif part is not None and "refusal" in part:
+            refusals.append(_text(part["refusal"]))
+        elif part is not None and part.get("type") != "tool_use":
+            said = thoughts if str(part.get("type", "text")).startswith(("thinking", "reasoning", "summary")) else texts
+            said.append(_words_of(part))
+    return "".join(texts), "".join(thoughts), "".join(refusals)
+
+
+def _is_part(part: Any) -> bool:
+    if not isinstance(part, Mapping):
+        return isinstance(part, str)
+    return set(part) == {"text"} or str(part.get("type", "")).startswith(_PARTS)
+
+
+_PARTS = (
+    "text",
+    "output_text",
+    "input_text",
+    "refusal",
+    "thinking",
+    "redacted",
+    "reasoning",
+    "summary",
+    "tool_",
+    "image",
+)
+_WORDS = ("text", "thinking", "reasoning", "content", "summary", "value")
+
+
+def _words_of(part: Any) -> str:
+    """The words in a part of a message: a text, or what holds one."""
+    if isinstance(part, list):
+        return "".join(_words_of(inner) for inner in part)
+    if isinstance(part, Mapping):
+        return next((words for name in _WORDS if (words := _words_of(part.get(name)))), "")
+    return _text(part)
+
+
+def _reasoning(message: Mapping[str, Any]) -> str:
+    """The thoughts that stand beside the content."""
+    # vLLM, SGLang, llama.cpp and DeepSeek; OpenRouter and Ollama; litellm, of Anthropic.
+    names = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks")
+    return next((words for name in names if (words := _words_of(message.get(name)))), "")
+
+
+def read_usage(usage: Any) -> Usage:
+    """The tokens that a completion took. What is not a number of tokens counts as not given.
+
+    The total counts where it is more than the parts: some providers leave the tokens of thoughts out of the completion.
+    """
+    counts: Mapping[str, Any] = usage if isinstance(usage, Mapping) else {}
+
+    def count(*names: str) -> int | None:
+        return next((tokens for name in names if (tokens := _count(counts.get(name))) is not None), None)
+
+    prompt, total = count("prompt_tokens", "input_tokens"), count("total_tokens") or 0
+    completion = count("completion_tokens", "output_tokens")
+    if prompt is None:
+        prompt = 0 if completion is None else max(0, total - completion)
+    return Usage(prompt, max(completion or 0, total - prompt))
+
+
+def _count(value: Any) -> int | None:
+    """A whole number that is not negative, also as a float or as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        choice = completion["choices"][0]
-        message = choice["message"]
-        calls = tuple(_tool_call(call, number) for number, call in enumerate(message.get("tool_calls") or ()))
-        content, thoughts = _text_and_thoughts(message.get("content"))
-    except (TypeError, KeyError, AttributeError, IndexError):
+        number = float(value)
+    except (ValueError, OverflowError):
         return None
-    usage = completion.get("usage")
-    counts: Mapping[str, Any] = usage if isinstance(usage, dict) else {}
-    return LLMResponse(
-        message=Message("assistant", content or _text(message.get("refusal")), tool_calls=calls),
-        model=_text(completion.get("model")) or model,
-        usage=Usage(_count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens"))),
-        finish_reason=_text(choice.get("finish_reason")) or ("tool_calls" if calls else "stop"),
-        cost=_cost(counts.get("cost")),
-        # vLLM, SGLang, llama.cpp and DeepSeek; OpenRouter and Ollama.
-        reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")) or thoughts,
-    )
+    return round(number) if 0 <= number < _MOST_TOKENS else None
 
 
-def _tool_call(call: Any, number: int) -> ToolCall:
-    function = call["function"]
-    arguments = function.get("arguments")
-    return ToolCall(
-        id=_text(call.get("id")) or f"call_{number}",
-        name=_text(function["name"]),
-        arguments=arguments if isinstance(arguments, str) else "{}" if arguments is None else json.dumps(arguments),
-    )
-
-
-def _text_and_thoughts(content: Any) -> tuple[str, str]:
-    """The text of a message, and the thoughts that Mistral's reasoning models put before it in the list of parts."""
-    if not isinstance(content, list):
-        return _text(content), ""
-    thoughts = [part["thinking"] for part in content if part.get("type") == "thinking"]
-    return (
-        "".join(_text(part.get("text")) for part in content),
-        "".join(_text_and_thoughts(thought)[0] for thought in thoughts),
-    )
+_MOST_TOKENS = 1e12
 
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _cost(value: Any) -> float | None:
@@ -151,34 +305,57 @@ def to_response(
 ) -> LLMResponse:
     """The full response for an answer in short form. A full one is kept, except that a missing latency is filled in.
 
+    Thoughts in the text of an answer (see `without_thoughts`) become its `reasoning`, as in answers over the network.
+
     Raises:
         TypeError: if the answer has none of the forms of `Answer`.
     """
     if isinstance(answer, LLMResponse):
         is_timed = answer.latency_s is not None or answer.source != "model"
         return answer if is_timed or latency_s is None else replace(answer, latency_s=latency_s)
+    message = to_message(answer)
+    content, reasoning = without_thoughts(message.content)
+    return LLMResponse(
+        message=replace(message, content=content) if reasoning else message,
+        model=model,
+        finish_reason="tool_calls" if message.tool_calls else "stop",
+        cost=cost,
+        reasoning=reasoning,
+        latency_s=latency_s,
+    )
+
+
+def to_message(answer: Message | str | ToolCall | Sequence[ToolCall]) -> Message:
+    """The message for an answer in short form, with its text as it is.
+
+    Raises:
+        TypeError: if the answer has none of the forms of `Answer`.
+    """
     if isinstance(answer, Message):
-        message = answer
-    elif isinstance(answer, str):
-        message = Message("assistant", answer)
-    elif isinstance(answer, ToolCall):
-        message = Message("assistant", tool_calls=(answer,))
-    elif isinstance(answer, Sequence) and all(isinstance(call, ToolCall) for call in answer):
-        message = Message("assistant", tool_calls=_with_distinct_ids(cast("Sequence[ToolCall]", answer)))
-    else:
-        raise TypeError(
-            f"{answer!r} ({type(answer).__name__}) is no answer. Answer with a str, a ToolCall, a list of ToolCalls, "
-            "a Message or an LLMResponse."
-        )
-    finish_reason = "tool_calls" if message.tool_calls else "stop"
-    return LLMResponse(message=message, model=model, finish_reason=finish_reason, cost=cost, latency_s=latency_s)
+        return answer
+    if isinstance(answer, str):
+        return Message("assistant", answer)
+    if isinstance(answer, ToolCall):
+        return Message("assistant", tool_calls=(answer,))
+    if isinstance(answer, Sequence) and all(isinstance(call, ToolCall) for call in answer):
+        return Message("assistant", tool_calls=_with_distinct_ids(cast("Sequence[ToolCall]", answer)))
+    raise TypeError(
+        f"{answer!r} ({type(answer).__name__}) is no answer. Answer with a str, a ToolCall, a list of ToolCalls, "
+        "a Message or an LLMResponse."
+    )
 
 
 def _with_distinct_ids(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
     """Number the ids of equal calls: a tool's result refers to its call by the id."""
-    seen: dict[str, int] = {}
+    taken = {call.id for call in calls}
+    seen: set[str] = set()
     distinct = []
     for call in calls:
-        seen[call.id] = count = seen.get(call.id, 0) + 1
-        distinct.append(call if count == 1 else replace(call, id=f"{call.id}_{count}"))
+        unique = call.id
+        if call.id in seen:
+            numbered = (f"{call.id}_{count}" for count in itertools.count(2))
+            unique = next(name for name in numbered if name not in taken)
+        taken.add(unique)
+        seen.add(call.id)
+        distinct.append(call if unique == call.id else replace(call, id=unique))
     return tuple(distinct)

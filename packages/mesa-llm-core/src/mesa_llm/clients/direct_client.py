@@ -28,6 +28,7 @@ from mesa_llm.clients.failures import FailedCall
 from mesa_llm.clients.masking import Secrets
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
 from mesa_llm.clients.model_list import price_of
+from mesa_llm.clients.optional_fields import OptionalFields
 from mesa_llm.clients.providers import DirectSettings, direct_settings, http_parts
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.concurrency.forks import in_forked_child
@@ -60,7 +61,8 @@ class DirectClient(AsyncClient):
     """Asks any server that speaks OpenAI's API: vLLM, SGLang, llama.cpp, Ollama, LM Studio, OpenAI, OpenRouter.
 
     Connections are kept and shared by all direct clients of the process, as many as calls are in flight. Nothing is
-    retried here: a failure is an error at once. An option `extra_body` of a request, a mapping, goes into its JSON
+    retried here: a failure is an error at once, but for an optional field of the request that the server refuses (see
+    `OptionalFields`). An option `extra_body` of a request, a mapping, goes into its JSON
     beside the other options. It pickles and copies, with a key that was passed in; an `ssl.SSLContext` can only be
     shared with copies, not pickled.
 
@@ -116,6 +118,7 @@ class DirectClient(AsyncClient):
         _tls(verify)  # fails now if it cannot be loaded
         self._secrets = Secrets(keys=[api_key], addresses=[api_base, proxy], headers=self.headers)
         self._routes: dict[DirectSettings, _Route] = {}
+        self._fields = OptionalFields()
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Answer a request. Runs on the transport loop; cancelling it drops the connection.
@@ -124,6 +127,9 @@ class DirectClient(AsyncClient):
             ModelCallError: or one of its children, see `mesa_llm.errors`.
             ConfigurationError: if the address, the key or the request's options cannot be used.
         """
+        return await self._fields.ask(request, self._ask)
+
+    async def _ask(self, request: LLMRequest) -> LLMResponse:
         settings = direct_settings(request.model, self.api_base, self.api_key)
         try:
             answer, body, latency_s = await self._post(settings, write_request(request, settings.model))
@@ -149,7 +155,7 @@ class DirectClient(AsyncClient):
             ssl=_tls(self.verify),
             allow_redirects=False,
         )
-        most = self.max_response_bytes if answer.status == 200 else min(self.max_response_bytes, _MOST_OF_AN_ERROR)
+        most = self.max_response_bytes if _succeeded(answer) else min(self.max_response_bytes, _MOST_OF_AN_ERROR)
         try:
             read = await answer.content.readexactly(most + 1)
         except asyncio.IncompleteReadError as end:
@@ -175,14 +181,15 @@ class DirectClient(AsyncClient):
     def _read(
         self, answer: aiohttp.ClientResponse, body: bytes, request: LLMRequest, settings: DirectSettings, seconds: float
     ) -> LLMResponse:
-        if answer.status == 200 and len(body) > self.max_response_bytes:
+        if _succeeded(answer) and len(body) > self.max_response_bytes:
             text = f"sent an answer of more than {self.max_response_bytes:,} bytes. max_response_bytes can be raised"
             raise self._call(request, settings).unusable(text)
         completion = read_json(body)
-        response = read_completion(completion, settings.model) if answer.status == 200 else None
+        response = read_completion(completion, settings.model) if _succeeded(answer) else None
         if response is None:
             missing_keys = () if settings.api_key else settings.key_variables
-            raise self._call(request, settings).refused(answer, body, completion, missing_keys)
+            call, headers = self._call(request, settings), answer.headers
+            raise call.refused(answer.status, answer.reason, headers, body, completion, missing_keys)
         cost = response.cost
         if cost is None and settings.is_at_provider:
             cost = price_of(request, response.usage.prompt_tokens, response.usage.completion_tokens)
@@ -201,6 +208,11 @@ class DirectClient(AsyncClient):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return copy.copy(self)  # nothing in it ever changes
+
+
+def _succeeded(answer: aiohttp.ClientResponse) -> bool:
+    """Whether the status says so: some gateways answer 201 or 202 with a whole completion."""
+    return 200 <= answer.status < 300
 
 
 def _tls(verify: Verify) -> bool | ssl.SSLContext:
@@ -271,6 +283,8 @@ async def _open() -> aiohttp.ClientSession:
         connector=http.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE),
         cookie_jar=http.DummyCookieJar(),
         request_class=TimedRequest,
+        max_line_size=_MOST_OF_AN_ERROR,
+        max_field_size=_MOST_OF_AN_ERROR,  # gateways send headers that are longer than aiohttp's 8 KB
     )
     return session
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import errno
-import math
 import re
 import socket
 import ssl
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mesa_llm.clients.chat_completion import error_in
+from mesa_llm.clients.event_stream import is_event_stream
 from mesa_llm.clients.masking import Secrets
+from mesa_llm.clients.server_errors import (
+    error_in,
+    error_message,
+    is_bad_answer,
+    is_out_of_credit,
+    is_too_long,
+    meaning_of,
+    retry_after,
+    retry_delay_in,
+    status_of,
+)
 from mesa_llm.errors import (
     EndpointUnreachableError,
     MissingAPIKeyError,
@@ -28,11 +34,12 @@ from mesa_llm.errors import (
 from mesa_llm.errors.shown_text import masked_address, printable
 from mesa_llm.errors.tracebacks import causes_of
 
-if TYPE_CHECKING:
-    import aiohttp
-
 _MAY_PASS = frozenset({408, 409, 425, 429})  # and all from 500 on
 _CUT_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+_SHORTEN = (
+    "The prompt is too long for the model. What makes it shorter: a smaller max_tokens or capacity of the memory, a "
+    "smaller vision, fewer tools; and a smaller max_tokens of the agent leaves more room for it."
+)
 _MARKUP = re.compile(r"<(script|style).*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 
 
@@ -68,17 +75,27 @@ class FailedCall:
         return made
 
     def answered(
-        self, status: int, body: Any, headers: Mapping[str, str], missing_keys: Sequence[str] = ()
+        self,
+        status: int,
+        body: Any,
+        headers: Mapping[str, str],
+        missing_keys: Sequence[str] = (),
+        *,
+        names_status: bool = True,
     ) -> ModelCallError:
         """The server has answered with an error status, and the error as JSON or as a text.
 
-        The `missing_keys` are environment variables in which a key was looked for and not found.
+        The `missing_keys` are environment variables in which a key was looked for and not found. `names_status` is
+        false if the server has named no status, and its words stand for one.
         """
         is_redirection = 300 <= status < 400
         said = f"it redirects to {headers.get('Location', 'nowhere')}" if is_redirection else error_message(body)
-        text = f"{self.where} answered with status {status}: {self._said(said)}"
-        wait = retry_after(headers)
+        how = f"answered with status {status}" if names_status else "sent an error in place of a completion"
+        text = f"{self.where} {how}: {self._said(said)}"
+        wait = retry_after(headers, with_resets=status == 429)
+        wait = retry_delay_in(body) if wait is None else wait
         kind, way_out, is_transient = ModelCallError, "", status in _MAY_PASS or status >= 500
+        bad_answer = status not in {401, 402, 403, 404, 429} and is_bad_answer(body)
         match status:
             case 401 | 403 if missing_keys:
                 kind, way_out = MissingAPIKeyError, f"No key was sent. {set_key(missing_keys)}"
@@ -90,15 +107,24 @@ class FailedCall:
                 way_out = "Check the account's balance."
             case 408 | 504:
                 kind = ModelTimeoutError
-            case 429 if _is_out_of_quota(body):  # no waiting helps
+            case 429 if is_out_of_credit(body):
                 kind, way_out, is_transient = RateLimitedError, "Check the account's plan and balance.", False
             case 429:
                 kind = RateLimitedError
                 way_out = f"Ask less often{'' if wait is None else f', next in {wait:g} s'}."
+            case _ if bad_answer:
+                way_out, is_transient = (
+                    "The model's answer was unusable; it may be better when it is asked again.",
+                    False,
+                )
+            case _ if is_too_long(body):
+                way_out, is_transient = _SHORTEN, False
+            case _ if status < 500 and is_out_of_credit(body):
+                way_out = "Check the account's plan and balance."
             case _ if is_redirection:
                 way_out = "Redirections are not followed: give the final address as api_base."
         text = f"{text} {way_out}".rstrip()
-        return self.error(kind, text, status=status, retry_after=wait, is_transient=is_transient)
+        return self.error(kind, text, status=status, retry_after=wait, is_transient=is_transient, bad_answer=bad_answer)
 
     def timed_out(self, seconds: float) -> ModelCallError:
         """There was no answer in time."""
@@ -147,32 +173,40 @@ class FailedCall:
             case aiohttp.ClientPayloadError():
                 return self.unusable(f"broke off in the middle of its answer ({error})", is_transient=True)
             case aiohttp.ClientResponseError():
-                return self.unusable(f"sent what is not HTTP: {error.message}")
+                # A proxy that restarts, or a connection that was mixed up, sends this for a moment.
+                return self.unusable(f"sent what is not HTTP: {error.message}", is_transient=True)
             case aiohttp.ClientConnectionError() | OSError():
                 return self.unreachable(error)
         return self.unexpected(error)
 
     def refused(
-        self, answer: aiohttp.ClientResponse, raw: bytes, body: Any, missing_keys: Sequence[str]
+        self,
+        status: int,
+        reason: str | None,
+        headers: Mapping[str, str],
+        raw: bytes,
+        body: Any,
+        missing_keys: Sequence[str] = (),
     ) -> ModelCallError:
-        """The direct client has got a whole answer without a completion. Its `body` is `raw` as JSON, or `None`."""
-        kind = answer.headers.get("Content-Type", "no content type").partition(";")[0]
+        """The server has sent a whole answer without a completion. Its `body` is `raw` as JSON, or `None`."""
+        kind = headers.get("Content-Type", "no content type").partition(";")[0]
         text = raw[:20_000].decode("utf-8", "replace")
-        shown = _MARKUP.sub(" ", text) if "html" in kind else text
-        if answer.status != 200:
+        shown = _MARKUP.sub(" ", text) if "html" in kind or text.lstrip()[:1] == "<" else text
+        if not 200 <= status < 300:
             said = shown if body is None else body
-            said = said if error_message(said).strip() else answer.reason or ""
-            return self.answered(answer.status, said, answer.headers, missing_keys)
+            said = said if error_message(said).strip() else reason or ""
+            return self.answered(status, said, headers, missing_keys)
         if body is None:
             if not raw.strip():
                 return self.unusable("sent an empty answer", is_transient=True)
             return self.unusable(f"sent an answer that is not JSON ({kind}): {shown}", is_transient=is_half_json(text))
         if (error := error_in(body)) is not None:  # as OpenRouter's, with status 200
-            code = error.get("code")
-            if isinstance(code, int) and 400 <= code < 600:
-                return self.answered(code, error, {})
+            if (named := status_of(error)) is not None:
+                return self.answered(named, error, headers, missing_keys)
+            if (meant := meaning_of(error)) is not None:
+                return self.answered(meant, error, headers, missing_keys, names_status=False)
             return self.unusable(f"sent an error in place of a completion: {error_message(error)}")
-        if isinstance(body, dict) and body.get("choices") == []:
+        if isinstance(body, dict) and "choices" in body:
             return self.unusable(f"sent a completion without choices: {shown}", is_transient=True)
         return self.unusable(f"sent JSON that is no completion: {shown}")
 
@@ -181,41 +215,9 @@ class FailedCall:
         return sentence(self.secrets.clean(text))
 
 
-def retry_after(headers: Mapping[str, str], *, now: Callable[[], float] = time.time) -> float | None:
-    """Seconds from now after which the server wants to be asked again; `None` if it does not say.
-
-    Reads `Retry-After-Ms` (milliseconds, as OpenAI and Azure send it) and `Retry-After` in both forms of
-    [RFC 9110, section 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3): seconds, here with fractions,
-    and a date. A date that has passed means now. The mapping has to ignore the case of names.
-    """
-    for name, parts_of_a_second in (("Retry-After-Ms", 1000), ("Retry-After", 1)):
-        with suppress(ValueError):
-            seconds = float(headers.get(name, "")) / parts_of_a_second
-            if 0 <= seconds < math.inf:
-                return seconds
-    with suppress(ValueError, OverflowError):
-        date = parsedate_to_datetime(headers.get("Retry-After", ""))
-        return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now())
-    return None
-
-
-def error_message(body: Any) -> str:
-    """The message in an error's JSON: OpenAI's form, or one of those that others use. It is not clean."""
-    for key in ("error", "message", "detail"):
-        if isinstance(body, dict) and key in body:
-            body = body[key]
-    return body if isinstance(body, str) else str(body)
-
-
-def _is_out_of_quota(body: Any) -> bool:
-    """Whether it is OpenAI's error for an account without credit."""
-    error = body.get("error") if isinstance(body, dict) else None
-    return isinstance(error, dict) and (error.get("code") or error.get("type")) == "insufficient_quota"
-
-
 def is_half_json(text: str) -> bool:
-    """Whether a text that is not JSON begins an object and broke off, or is empty."""
-    return text.lstrip()[:1] in {"{", ""}
+    """Whether a text that is not JSON begins an object, or a stream of them, and broke off, or is empty."""
+    return text.lstrip()[:1] in {"{", ""} or is_event_stream(text)
 
 
 def set_key(names: Sequence[str]) -> str:

@@ -6,15 +6,19 @@ import json
 import os
 import re
 import socket
+import zlib
 from dataclasses import replace
 from typing import Any
 
-from mesa_llm.clients.chat_completion import read_completion
+from mesa_llm.clients.chat_completion import read_completion, read_json
 from mesa_llm.clients.client import AsyncClient
 from mesa_llm.clients.failures import FailedCall, is_half_json, sentence, set_key
-from mesa_llm.clients.litellm_module import TimedExchange, load_litellm
+from mesa_llm.clients.litellm_module import WatchedExchange, load_litellm
 from mesa_llm.clients.masking import Secrets, is_secret_variable, secrets_in_options
-from mesa_llm.clients.messages import LLMRequest, LLMResponse
+from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, Usage
+from mesa_llm.clients.model_list import cost_of
+from mesa_llm.clients.optional_fields import OptionalFields
+from mesa_llm.clients.server_errors import error_in, only_object
 from mesa_llm.errors import ConfigurationError, MissingAPIKeyError, ModelCallError, UnknownModelError
 from mesa_llm.errors.tracebacks import causes_of
 
@@ -22,13 +26,15 @@ from mesa_llm.errors.tracebacks import causes_of
 _OPENAI_LIKE = frozenset({"openai", "text-completion-openai", "custom_openai", "openai_like"})
 _NO_KEY = "not-needed"
 _LITELLM_PREFIX = re.compile(r"^(litellm\.)?(\w*(Error|Timeout|Timeout Error): )|^\w*(Exception|Error)( \w+)? - ")
+_ADVICE = re.compile(r"[,.]? To drop (these|unsupported)\b")  # how to set litellm up
+_FORM_TOOL = "json_tool_call"  # litellm's `RESPONSE_FORMAT_TOOL_NAME`
 
 
 class LiteLLMClient(AsyncClient):
     """Asks through litellm, which knows some hundred providers.
 
     The first call imports litellm and therefore takes some seconds longer. Nothing is retried here: a failure is an
-    error at once.
+    error at once, but for an optional field of the request that is refused (see `OptionalFields`).
 
     Args:
         api_base: the base URL of the server; `None` for the provider's own.
@@ -47,6 +53,7 @@ class LiteLLMClient(AsyncClient):
         self.api_key = api_key
         self.timeout = timeout
         self._secrets = Secrets(keys=[api_key], addresses=[api_base])
+        self._fields = OptionalFields()
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Answer a request. Runs on the transport loop; cancelling it drops the connection.
@@ -54,30 +61,55 @@ class LiteLLMClient(AsyncClient):
         Raises:
             ModelCallError: or one of its children, see `mesa_llm.errors`.
         """
+        return await self._fields.ask(request, self._complete)
+
+    async def _complete(self, request: LLMRequest) -> LLMResponse:
         litellm = await load_litellm(self._secrets)
+        answer, exchange = None, WatchedExchange()
         try:
             key = self._key(litellm, request.model)
-            with TimedExchange() as exchange:
+            with exchange:
                 answer = await self._ask(litellm, request, key)
         except Exception as error:
-            failure = self._failure(error, litellm, self._call(request))
+            result = self._read_body(exchange, request, litellm) or self._failure(error, litellm, self._call(request))
         else:
-            cost = getattr(answer, "_hidden_params", {}).get("response_cost")
-            return replace(self._read(answer, request), cost=cost, latency_s=exchange.seconds)
+            result = self._read_body(exchange, request, litellm, answer) or self._read(answer, request)
+        if isinstance(result, LLMResponse):
+            return replace(result, cost=_cost(result, answer, request), latency_s=exchange.seconds)
         # Raised here and not above: litellm's error would be its context, which is four errors long and holds the key
         # if the server echoed it.
-        raise failure
+        raise result
 
     async def _ask(self, litellm: Any, request: LLMRequest, key: str | None) -> Any:
         # The last two turn off litellm's own retries, and those of the OpenAI client below it.
         fixed = {"api_base": self.api_base, "api_key": key, "num_retries": 0, "max_retries": 0}
         return await litellm.acompletion(**{"timeout": self.timeout} | request.as_dict() | fixed)
 
-    def _read(self, answer: Any, request: LLMRequest) -> LLMResponse:
+    def _read_body(
+        self, exchange: WatchedExchange, request: LLMRequest, litellm: Any, answer: Any = None
+    ) -> LLMResponse | ModelCallError | None:
+        """What the server itself has answered, read as the direct client reads it.
+
+        `None` if that is in the form of another API, which litellm has put into OpenAI's; or not known.
+        """
+        body = exchange.body()
+        if body is None:
+            return None
+        status, read = exchange.response.status_code, read_json(body)
+        is_success = 200 <= status < 300
+        completion = only_object(read)
+        is_completion = isinstance(completion, dict) and "choices" in completion
+        if is_success and not is_completion and (answer is not None or (read is not None and error_in(read) is None)):
+            return None
+        if is_success and is_completion and (response := read_completion(read, request.model)) is not None:
+            return _with_form(response, request)
+        missing = () if self.api_key else _missing_keys(litellm, request.model)
+        headers, reason = exchange.response.headers, exchange.response.reason_phrase
+        return self._call(request).refused(status, reason, headers, body, read, missing)
+
+    def _read(self, answer: Any, request: LLMRequest) -> LLMResponse | ModelCallError:
         response = read_completion(answer.model_dump(warnings=False), request.model)
-        if response is None:
-            raise self._call(request).unusable("sent a completion without choices", is_transient=True)
-        return response
+        return response or self._call(request).unusable("sent a completion without choices", is_transient=True)
 
     def _key(self, litellm: Any, model: str) -> str | None:
         if self.api_key is not None or self.api_base is None:
@@ -106,19 +138,17 @@ class LiteLLMClient(AsyncClient):
         litellm's classes cannot be trusted: a refused connection comes as `InternalServerError` with status 500, a
         `TypeError` as `APIConnectionError`. What happened stands at the end of the chain of causes.
         """
+        import aiohttp  # noqa: PLC0415 - slow to import; here it has been
         import httpx  # noqa: PLC0415 - comes with litellm, and only with it
 
         causes = list(causes_of(error))
         provider = call.model.partition("/")[0]
         answered = next((cause.response for cause in causes if isinstance(cause, httpx.HTTPStatusError)), None)
-        if answered is not None:
-            try:
-                body = answered.json()
-            except (ValueError, RuntimeError):  # not JSON; or a stream that nobody read
-                body = None
-            status, body = answered.status_code, _stripped(error) if body is None else body
-            missing = _missing_keys(litellm, call.model) if status in {401, 403} and not self.api_key else ()
-            return call.answered(status, body, answered.headers, missing)
+        if answered is not None:  # by way of a client that is not watched
+            missing = (
+                _missing_keys(litellm, call.model) if answered.status_code in {401, 403} and not self.api_key else ()
+            )
+            return call.answered(answered.status_code, _stripped(error), answered.headers, missing)
         if isinstance(error, litellm.BadRequestError) and "LLM Provider NOT provided" in str(error):
             text = f"litellm has no provider {provider!r}. Write 'provider/model', e.g. 'openai/gpt-4o-mini'."
             return call.error(UnknownModelError, f"{call.model}: {text}")
@@ -140,15 +170,39 @@ class LiteLLMClient(AsyncClient):
             if isinstance(cause, json.JSONDecodeError):
                 text = f"sent an answer that is not JSON ({_stripped(error)})"
                 return call.unusable(text, is_transient=is_half_json(cause.doc))
+            if isinstance(
+                cause, httpx.DecodingError | zlib.error | aiohttp.ClientResponseError | aiohttp.http.HttpProcessingError
+            ):
+                return call.unusable(f"sent what is not HTTP: {_stripped(error)}", is_transient=True)
         root = causes[-1]
         if type(root).__module__.partition(".")[0] in {"litellm", "openai"}:
             return call.error(ModelCallError, f"{call.where}: {sentence(call.secrets.clean(_stripped(error)))}")
         return call.unexpected(root)
 
 
+def _with_form(response: LLMResponse, request: LLMRequest) -> LLMResponse:
+    """The answer in words, where litellm has asked for a form by the only tool that must be called."""
+    calls = response.message.tool_calls
+    if len(calls) != 1 or calls[0].name != _FORM_TOOL or any(tool.name == _FORM_TOOL for tool in request.tools):
+        return response
+    finish_reason = "stop" if response.finish_reason == "tool_calls" else response.finish_reason
+    return replace(response, message=Message("assistant", calls[0].arguments), finish_reason=finish_reason)
+
+
+def _cost(response: LLMResponse, answer: Any, request: LLMRequest) -> float | None:
+    """The price: what the server says, what litellm has reckoned, or the list price if it has counted other tokens."""
+    if response.cost is not None:
+        return response.cost
+    usage = getattr(answer, "usage", None)
+    counted = Usage(getattr(usage, "prompt_tokens", None) or 0, getattr(usage, "completion_tokens", None) or 0)
+    if answer is not None and counted == response.usage:
+        return getattr(answer, "_hidden_params", {}).get("response_cost")
+    return cost_of(request.model, response.usage)
+
+
 def _stripped(error: Exception) -> str:
     """The text of litellm's error without the classes that it passed through, and without a traceback."""
-    text = str(error).partition("\nTraceback")[0]
+    text = _ADVICE.split(str(error).partition("\nTraceback")[0], maxsplit=1)[0]
     while (shorter := _LITELLM_PREFIX.sub("", text, count=1)) != text:
         text = shorter
     return text

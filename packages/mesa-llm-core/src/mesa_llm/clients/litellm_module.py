@@ -1,4 +1,4 @@
-"""The module litellm, imported by the first call that needs it: silenced, masked, timed, and without redirections."""
+"""The module litellm, imported by the first call that needs it: silenced, masked, watched, without redirections."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _import() -> Any:
     for name in (*_LOGGERS, *logging.root.manager.loggerDict):
         if name.startswith(_LOGGERS):
             logging.getLogger(name).addFilter(_log_filter)
-    _follow_no_redirects()
+    _patch_clients()
     _time_exchanges()
     atexit.register(_settle_at_exit, os.getpid())
     return litellm
@@ -105,39 +105,55 @@ class _LogFilter(logging.Filter):
 _log_filter = _LogFilter()
 
 
-def _follow_no_redirects() -> None:
-    """Make litellm treat a redirection as an error, as the direct client does.
+def _patch_clients() -> None:
+    """Make litellm treat a redirection as an error, as the direct client does, and show what the server has answered.
 
     Its httpx would follow one to another host without `Authorization`, but with the headers in which other providers
     want their key: `api-key`, `x-api-key`, `x-goog-api-key`.
+
+    litellm loses some of an answer, such as an error in a completion, and fails on forms of it that can be read.
     """
     handlers: Any = importlib.import_module("litellm.llms.custom_httpx.http_handler")
+    httpx: Any = importlib.import_module("httpx")
     of_openai: Any = importlib.import_module("litellm.llms.openai.common_utils").BaseOpenAILLM
 
-    def without_redirects(make: Callable[..., Any]) -> Callable[..., Any]:
+    def patched(make: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(make)
         def made(*args: Any, **kwargs: Any) -> Any:
             client = make(*args, **kwargs)
             if client is not None:
                 client.follow_redirects = False
+                if isinstance(client, httpx.AsyncClient):
+                    client.event_hooks["response"].append(_note_response)
             return client
 
         return made
 
     for handler in (handlers.AsyncHTTPHandler, handlers.HTTPHandler):
-        handler.create_client = without_redirects(handler.create_client)
+        handler.create_client = patched(handler.create_client)
     for name in ("_get_async_http_client", "_get_sync_http_client"):
-        setattr(of_openai, name, staticmethod(without_redirects(getattr(of_openai, name))))
+        setattr(of_openai, name, staticmethod(patched(getattr(of_openai, name))))
 
 
-class TimedExchange:
-    """Times the exchange with a server in the one call of litellm inside its `with` block.
+async def _note_response(response: Any) -> None:
+    """Keep the answer where an exchange is watched. Runs in the task of the call."""
+    if (exchange := _exchange.get()) is not None:
+        exchange.response = response
+        await response.aread()
+
+
+class WatchedExchange:
+    """Times the exchange with a server in the one call of litellm inside its `with` block, and keeps its answer.
 
     Where the exchange is not seen, it is the whole block, with litellm's own work before and after.
+
+    Attributes:
+        response: the last answer of the server, of httpx; `None` if there was none, or it was not seen.
     """
 
     sent: float
     answered: float | None
+    response: Any = None
 
     @property
     def seconds(self) -> float:
@@ -146,15 +162,22 @@ class TimedExchange:
 
     def __enter__(self) -> Self:
         self._token = _exchange.set(self)
-        self.sent, self.answered = time.perf_counter(), None
+        self.sent, self.answered, self.response = time.perf_counter(), None, None
         return self
+
+    def body(self) -> bytes | None:
+        """The body of the answer; `None` if it did not come, or cannot be unpacked."""
+        try:
+            return None if self.response is None else bytes(self.response.content)
+        except RuntimeError:  # it was not read to its end
+            return None
 
     def __exit__(self, *_: object) -> None:
         _exchange.reset(self._token)
         self.answered = self.answered or time.perf_counter()
 
 
-_exchange: ContextVar[TimedExchange | None] = ContextVar("mesa_llm_litellm_exchange", default=None)
+_exchange: ContextVar[WatchedExchange | None] = ContextVar("mesa_llm_litellm_exchange", default=None)
 
 
 def _time_exchanges() -> None:

@@ -37,11 +37,15 @@ class ModelCallError(MesaLLMError):
     Attributes:
         model: the model's name, as `provider/model`.
         endpoint: the base URL that was called, without password and keys; `None` where only litellm knows it.
-        status: the HTTP status; `None` if there was no answer.
+        status: the HTTP status, or the one that an error in an answer with status 200 stands for; `None` if there was
+            no answer, or it names none.
         retry_after: seconds after which the server asks for the next attempt; `None` if it names none.
         is_transient: whether the same request may succeed later, because the server was busy, slow or unreachable. A
             wrong request, key or model name is permanent.
         retries: how often the request was sent again before this failure.
+        bad_answer: whether the server has refused what the model itself wrote, such as a tool call that it cannot read
+            (Groq's `tool_use_failed`). Asking again may give a better answer; waiting does not help, so it is not
+            transient.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class ModelCallError(MesaLLMError):
         retry_after: float | None = None,
         is_transient: bool = False,
         retries: int = 0,
+        bad_answer: bool = False,
     ) -> None:
         super().__init__(message)
         self.model = model
@@ -62,6 +67,7 @@ class ModelCallError(MesaLLMError):
         self.retry_after = retry_after
         self.is_transient = is_transient
         self.retries = retries
+        self.bad_answer = bad_answer
 
 
 class MissingAPIKeyError(ModelCallError):

@@ -100,7 +100,7 @@ def response_from_json(text: str) -> LLMResponse:
     )
 
 
-_DETAILS = ("model", "endpoint", "status", "retry_after", "is_transient", "retries")
+_DETAILS = ("model", "endpoint", "status", "retry_after", "is_transient", "retries", "bad_answer")
 # By name, so that a file cannot have anything imported or constructed.
 _KNOWN: dict[str, type[Exception]] = {
     name: known

@@ -51,6 +51,7 @@ class ModuleLLM:
         temperature: how much chance has a part in the answers, at least 0; `None`, as for all that follow: not sent.
         top_p: the share of the probability that tokens are drawn from, above 0, up to 1.
         max_tokens: the length of an answer, at least 1 token.
+        max_completion_tokens: the same by its newer name.
         seed: the same seed gives the same answer, where the provider holds to it.
         stop: texts at which an answer ends.
         extra_body: what else goes into the body of each request, for servers that know more than the API.
@@ -74,6 +75,7 @@ class ModuleLLM:
         temperature: float | None = None,
         top_p: float | None = None,
         max_tokens: int | None = None,
+        max_completion_tokens: int | None = None,
         seed: int | None = None,
         stop: str | Sequence[str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
@@ -97,6 +99,7 @@ class ModuleLLM:
             temperature=temperature,
             top_p=top_p,
             max_tokens=max_tokens,
+            max_completion_tokens=max_completion_tokens,
             seed=seed,
             stop=stop,
             extra_body=extra_body,

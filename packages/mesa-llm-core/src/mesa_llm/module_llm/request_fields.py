@@ -186,6 +186,8 @@ class SamplingOptions(TypedDict, total=False):
         temperature: how much chance has a part in it, at least 0, which is (almost) none.
         top_p: only the likeliest tokens that have this share of the probability together are drawn, above 0, up to 1.
         max_tokens: the length of an answer, at least 1 token.
+        max_completion_tokens: the same by its newer name, which some models want. A server that wants the other name
+            gets it.
         seed: the same seed gives the same answer, where the provider holds to it.
         stop: texts at which an answer ends.
         extra_body: what else goes into the body of the request, for servers that know more than the API.
@@ -194,6 +196,7 @@ class SamplingOptions(TypedDict, total=False):
     temperature: float | None
     top_p: float | None
     max_tokens: int | None
+    max_completion_tokens: int | None
     seed: int | None
     stop: str | Sequence[str] | None
     extra_body: Mapping[str, Any] | None
@@ -219,6 +222,10 @@ _RULES: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str, str]] = {
     "temperature": ((int, float), lambda value: 0 <= value < math.inf, "a number >= 0", "Use 0 for no chance."),
     "top_p": ((int, float), lambda value: 0 < value <= 1, "above 0 and at most 1", "Use 1 for all tokens."),
     "max_tokens": ((int,), lambda value: value >= 1, "a whole number >= 1", "Use None for the provider's own limit."),
+    "max_completion_tokens": (
+        *((int,), lambda value: value >= 1),
+        *("a whole number >= 1", "Use None for the provider's own limit."),
+    ),
     "seed": ((int,), lambda value: True, "a whole number", "Use None for another answer each time."),
 }
 

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from mesa_llm.activation.context import current_agent_step
 from mesa_llm.clients import LLMRequest, LLMResponse, Message
 from mesa_llm.clients.model_list import listed_model
+from mesa_llm.clients.server_errors import is_too_long, words_of
 from mesa_llm.errors import (
     ConfigurationError,
     DecisionError,
@@ -146,9 +147,12 @@ def calls_no_tools(model: str) -> bool:
 
 
 def refuses_tools(error: ModelCallError) -> bool:
-    """Whether a call failed because the server, or the model, takes no tools."""
-    return (
-        error.status in _REFUSALS
-        and not isinstance(error, _NO_REFUSALS)
-        and _ABOUT_TOOLS.search(str(error)) is not None
-    )
+    """Whether a call failed because the server, or the model, takes no tools.
+
+    What the model's name says does not count; nor do a prompt that is too long, with its tools, and a call that the
+    model has written badly.
+    """
+    if error.status not in _REFUSALS or isinstance(error, _NO_REFUSALS) or error.bad_answer:
+        return False
+    words = words_of(error)
+    return _ABOUT_TOOLS.search(words) is not None and not is_too_long(words)

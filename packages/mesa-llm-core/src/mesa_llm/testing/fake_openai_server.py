@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from mesa_llm.clients.chat_completion import Answer, to_response
+from mesa_llm.clients import LLMResponse
+from mesa_llm.clients.chat_completion import Answer, to_message, to_response
 from mesa_llm.clients.latency import Latency
 from mesa_llm.concurrency.loop_thread import LoopThread
 from mesa_llm.testing.scripted_llm import Script, ScriptReader
@@ -263,7 +264,8 @@ def _completion_json(answer: Answer | dict[str, Any], body: dict[str, Any], numb
         usage = None
     else:
         response = to_response(answer, model=model)
-        message, finish_reason = response.message.as_dict(), response.finish_reason
+        sent = answer.message if isinstance(answer, LLMResponse) else to_message(answer)  # thoughts and all
+        message, finish_reason = sent.as_dict(), response.finish_reason
         usage = response.usage if response.usage.total_tokens else None
     prompt_tokens = usage.prompt_tokens if usage else _words(*(part.get("content") for part in body["messages"]))
     completion_tokens = usage.completion_tokens if usage else _words(message["content"])

@@ -1,0 +1,77 @@
+"""What a model thought before it answered, where it stands in the text of the answer: taken apart."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+
+_NAMES = r"think|thinking|thoughts?|reasoning|seed:think"
+_OPEN = rf"<\s*(?:{_NAMES})\s*>|\[THINK\]|◁think▷|<\|begin_of_thought\|>"
+_CLOSE = rf"<\s*/\s*(?:{_NAMES})\s*>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>"
+_BLOCK = re.compile(rf"(?:{_OPEN})((?:(?!{_OPEN}).)*?)(?:{_CLOSE})", re.DOTALL | re.IGNORECASE)
+_UNCLOSED = re.compile(rf"(?:^|\n)[ \t]*(?:{_OPEN})(.*)", re.DOTALL | re.IGNORECASE)
+_LONE_CLOSE = re.compile(rf"(.*)(?:{_CLOSE})", re.DOTALL | re.IGNORECASE)
+_MARK = re.compile(rf"{_OPEN}|{_CLOSE}|<\|channel\|>|assistantfinal", re.IGNORECASE)
+
+# OpenAI's harmony format: <|start|>assistant<|channel|>analysis<|message|>…<|end|>. Without its special tokens, which
+# some servers drop, an answer is "analysis…assistantfinal…".
+_CHANNEL = re.compile(
+    r"(?:<\|start\|>\w*\s*)?<\|channel\|>\s*(\w+)([^<]*(?:<\|constrain\|>[^<]*)?)<\|message\|>(.*?)"
+    r"(?=<\|start\|>|<\|channel\|>|<\|end\|>|<\|return\|>|<\|call\|>|\Z)(?:<\|end\|>|<\|return\|>|<\|call\|>)?",
+    re.DOTALL,
+)
+_BARE_CHANNELS = re.compile(r"\s*analysis(?=\W|[A-Z])(.*?)assistantfinal(.*)", re.DOTALL)
+
+
+def without_thoughts(text: str) -> tuple[str, str]:
+    """The answer in a text, and the thoughts in it.
+
+    Thoughts are what stands in `<think>…</think>` and tags like it, before an end tag that nothing has opened, behind a
+    start tag that nothing closes, and in the channels of the harmony format other than `final`. A call of a tool in
+    such a channel stays in the answer. A text without thoughts, or one that is JSON as a whole, is the answer as it is.
+
+    Args:
+        text: what the model has written.
+
+    Returns:
+        The answer, without the space around it if there were thoughts; and the thoughts, or an empty text.
+    """
+    if _MARK.search(text) is None or _is_json(text):
+        return text, ""
+    if bare := _BARE_CHANNELS.fullmatch(text):
+        return bare[2].strip(), bare[1].strip()
+    thoughts: list[str] = []
+
+    def think(found: re.Match[str]) -> str:
+        thoughts.append(found[1])
+        return ""
+
+    def speak(found: re.Match[str]) -> str:
+        channel, recipient, words = found.groups()
+        if channel == "final":
+            return words
+        if "to=" in recipient:
+            return found[0]
+        thoughts.append(words)
+        return ""
+
+    answer = _CHANNEL.sub(speak, text)
+    while True:  # the innermost first
+        shorter = _BLOCK.sub(think, answer)
+        if shorter == answer:
+            break
+        answer = shorter
+    answer = _LONE_CLOSE.sub(think, answer)
+    answer = _UNCLOSED.sub(think, answer, count=1)
+    if not thoughts and answer == text:
+        return text, ""
+    return answer.strip(), "\n".join(thought.strip() for thought in thoughts if thought.strip())
+
+
+def _is_json(text: str) -> bool:
+    if text.lstrip()[:1] in {"{", "[", '"'}:
+        with suppress(ValueError, RecursionError):
+            json.loads(text)
+            return True
+    return False
