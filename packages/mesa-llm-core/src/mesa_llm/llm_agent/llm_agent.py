@@ -72,8 +72,8 @@ class LLMAgent(Agent):
         tool_calls: whether a decision may (`auto`), must (`required`) or must not (`none`) call tools.
         max_tool_calls: how many tools a decision may call at most; `None` for any number. With `required` and 1, each
             decision is exactly one valid call, or a `DecisionError`.
-        **sampling: `temperature`, `top_p`, `max_tokens` (or `max_completion_tokens`), `seed`, `stop`, `extra_body`: sent
-            with every request; see `SamplingOptions`.
+        **sampling: `temperature`, `top_p`, `max_tokens` (or `max_completion_tokens`), `seed`, `stop`, `extra_body`:
+            sent with every request; see `SamplingOptions`.
 
     A class can define `vision`, `internal_state`, `step_prompt`, `system_prompt`, `tool_calls` and `max_tool_calls`
     itself, as an attribute or as a property; an argument takes precedence over an attribute. A property is evaluated

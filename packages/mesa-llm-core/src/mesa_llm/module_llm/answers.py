@@ -60,7 +60,7 @@ def usable_answer(request: LLMRequest, response: LLMResponse, *, as_json: bool =
         raise UnusableAnswerError(f"it calls {len(calls)} tools, and at most {most} may be called")
     if calls:
         return read
-    if request.tool_choice == "required":
+    if request.tool_choice == "required" and not has_form(request):
         raise UnusableAnswerError("it calls no tool, and one must be called", calls_none=True)
     if has_form(request) or as_json:  # as JSON, an empty list of calls is an answer
         return read
@@ -87,11 +87,11 @@ def _with_calls(request: LLMRequest, response: LLMResponse, *, as_json: bool) ->
 
 
 def _usable_words(request: LLMRequest, response: LLMResponse) -> LLMResponse:
-    if response.message.tool_calls:
+    if request.tools and response.message.tool_calls:
         response = replace(response, message=replace(response.message, tool_calls=()))
     if has_form(request):  # whoever asks for a form reads it, and asks again
         return response
-    is_empty = not response.message.content.strip()
+    is_empty = not response.message.content.strip() and not response.message.tool_calls
     if (is_empty or request.tools) and (why := why_stopped(request, response)) is not None:
         raise UnusableAnswerError(why, can_be_mended=response.finish_reason == "error")
     if is_empty:

@@ -235,12 +235,14 @@ class ModuleLLM:
             DecisionError: if tool calls as JSON could not be read, asked again once.
         """
         with self._known():
-            return converse(ask_in_mode(request, self.tool_mode), functools.partial(ask, self.client))
+            return converse(ask_in_mode(request, self.tool_mode, asker=self.agent), functools.partial(ask, self.client))
 
     async def acomplete(self, request: LLMRequest) -> LLMResponse:
         """Like `complete`. Cancelling the caller cancels the call."""
         with self._known():
-            return await aconverse(ask_in_mode(request, self.tool_mode), functools.partial(aask, self.client))
+            return await aconverse(
+                ask_in_mode(request, self.tool_mode, asker=self.agent), functools.partial(aask, self.client)
+            )
 
     def _known(self) -> AbstractContextManager[None]:
         """Makes calls that the agent makes outside of its steps known as its own."""

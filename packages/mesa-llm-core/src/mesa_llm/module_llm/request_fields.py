@@ -92,7 +92,7 @@ def check_tool_choice(tool_choice: str) -> ToolChoice:
     for known in get_args(ToolChoice.__value__):
         if tool_choice == known:
             return known  # type: ignore[no-any-return]
-    raise ConfigurationError(f"tool_choice must be 'auto', 'none' or 'required', got {tool_choice!r}.")
+    raise ConfigurationError(f"tool_choice must be 'auto', 'none', 'required' or None, got {tool_choice!r}.")
 
 
 def check_most_calls(max_tool_calls: int | None) -> int | None:

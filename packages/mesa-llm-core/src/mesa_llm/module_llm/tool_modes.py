@@ -55,7 +55,7 @@ def check_tool_mode(mode: str) -> ToolMode:
     )
 
 
-def ask_in_mode(request: LLMRequest, mode: ToolMode) -> Dialogue[LLMResponse]:
+def ask_in_mode(request: LLMRequest, mode: ToolMode, *, asker: object = None) -> Dialogue[LLMResponse]:
     """Have a request answered, with its tools called in this mode, by an answer that can be used.
 
     An answer that cannot be used is asked for again once, with what is wrong about it: it holds neither words nor
@@ -65,6 +65,7 @@ def ask_in_mode(request: LLMRequest, mode: ToolMode) -> Dialogue[LLMResponse]:
     Args:
         request: the request.
         mode: how tools are called.
+        asker: who asks, for the error; by default the agent in whose step this is.
 
     Returns:
         The response, with tool calls as if they had been made natively, under the tools' names, and with arguments as
@@ -90,14 +91,16 @@ def ask_in_mode(request: LLMRequest, mode: ToolMode) -> Dialogue[LLMResponse]:
             if not error.bad_answer:
                 raise
             if is_last:
-                raise _unusable(request, error) from error
+                raise _unusable(request, error, asker) from error
         else:
             try:
-                return _counted(request, usable_answer(request, response, as_json=as_json))
+                in_words = as_json and asked.response_format is request.response_format  # nothing can be called now
+                wanted = replace(request, tool_choice="none") if in_words else request
+                return _counted(request, usable_answer(wanted, response, as_json=as_json))
             except UnusableAnswerError as problem:
                 if is_last or not problem.can_be_mended:
                     if problem.best is None:
-                        raise _unusable(request, problem) from problem
+                        raise _unusable(request, problem, asker) from problem
                     return _counted(request, problem.best)
                 if mode == "auto" and not as_json and problem.calls_none:
                     as_json, asked = True, request_with_schema(request)
@@ -120,9 +123,9 @@ def _natively(request: LLMRequest) -> LLMRequest:
     return replace(plain, messages=(replace(first, content=f"{first.content}\n\n{limit}".strip()), *rest))
 
 
-def _unusable(request: LLMRequest, problem: Exception) -> DecisionError:
+def _unusable(request: LLMRequest, problem: Exception, asker: object) -> DecisionError:
     agent_step = current_agent_step()
-    asker = request.model if agent_step is None else agent_step.agent
+    asker = asker or (request.model if agent_step is None else agent_step.agent)
     return DecisionError(f"{asker}: the model's answer cannot be used: {str(problem).removesuffix('.')}.")
 
 
