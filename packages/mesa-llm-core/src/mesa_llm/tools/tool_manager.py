@@ -176,10 +176,10 @@ class ToolManager:
         leniently as is unambiguous; those that the tool does not have are left out, which the result says.
 
         Mistakes of the model and failures inside a tool become the text of a result that is not `ok`; errors other than
-        `ToolError` are logged, each kind once in a step. Each call counts in the tally of the agent's step. Errors that end a run are raised: a missing key, an exhausted
-        budget, an unreadable journal; so is anything but an `Exception`, such as `KeyboardInterrupt`. The remaining
-        calls are then not made. Tools run in the calling thread; an async tool runs on the thread's event loop, or on
-        a helper thread if a loop is running here.
+        `ToolError` are logged, each kind once in a step. Each call counts in the tally of the agent's step. Errors that
+        end a run are raised: a missing key, an exhausted budget, an unreadable journal; so is anything but an
+        `Exception`, such as `KeyboardInterrupt`. The remaining calls are then not made. Tools run in the calling
+        thread; an async tool runs on the thread's event loop, or on a helper thread if a loop is running here.
 
         Args:
             agent: the agent that calls; passed to tools that have a parameter `agent`.
