@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, overload
 
-from mesa_llm.tools.tool_definition import define
+from mesa_llm.tools.tool_definition import Condition, define
 
 if TYPE_CHECKING:
     from mesa_llm.tools.tool_manager import ToolManager
@@ -16,17 +16,27 @@ _GLOBAL_TOOL_REGISTRY: dict[str, Callable[..., Any]] = {}
 
 
 @overload
-def tool[F: Callable[..., Any]](fn: F, *, tool_manager: ToolManager | None = None, ignore_agent: bool = True) -> F: ...
+def tool[F: Callable[..., Any]](
+    fn: F, *, tool_manager: ToolManager | None = None, ignore_agent: bool = True, available: Condition | None = None
+) -> F: ...
 
 
 @overload
 def tool[F: Callable[..., Any]](
-    fn: None = None, *, tool_manager: ToolManager | None = None, ignore_agent: bool = True
+    fn: None = None,
+    *,
+    tool_manager: ToolManager | None = None,
+    ignore_agent: bool = True,
+    available: Condition | None = None,
 ) -> Callable[[F], F]: ...
 
 
 def tool(
-    fn: Callable[..., Any] | None = None, *, tool_manager: ToolManager | None = None, ignore_agent: bool = True
+    fn: Callable[..., Any] | None = None,
+    *,
+    tool_manager: ToolManager | None = None,
+    ignore_agent: bool = True,
+    available: Condition | None = None,
 ) -> Any:
     """Make a function a tool: `@tool`, or `@tool(tool_manager=manager)`.
 
@@ -39,18 +49,20 @@ def tool(
         tool_manager: the only manager that offers the tool; by default all do, also existing ones.
         ignore_agent: whether a parameter `agent` is hidden from the model and filled in with the agent that calls.
             Otherwise it is a parameter like any other.
+        available: a condition, `available(agent)`: the tool is on offer to an agent only while it is true. It is
+            evaluated when the agent decides, and again when the tool is called. What it raises ends the step.
 
     Returns:
         The function itself; the decorator if only options are given.
 
     Raises:
-        ConfigurationError: if the function cannot be a tool, for instance because it takes `*args`.
+        ConfigurationError: if the function cannot be a tool, for instance because it takes `*args` or has a `yield`.
     """
     if fn is not None:
-        return _declare(fn, tool_manager, ignore_agent, sys._getframe(1).f_locals)
+        return _declare(fn, tool_manager, ignore_agent, available, sys._getframe(1).f_locals)
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        return _declare(function, tool_manager, ignore_agent, sys._getframe(1).f_locals)
+        return _declare(function, tool_manager, ignore_agent, available, sys._getframe(1).f_locals)
 
     return decorate
 
@@ -65,9 +77,10 @@ def _declare(
     function: Callable[..., Any],
     tool_manager: ToolManager | None,
     ignore_agent: bool,
+    available: Condition | None,
     names_at_definition: dict[str, Any],
 ) -> Callable[..., Any]:
-    definition = define(function, ignore_agent=ignore_agent, local_names=names_at_definition)
+    definition = define(function, ignore_agent=ignore_agent, available=available, local_names=names_at_definition)
     setattr(function, "__tool_schema__", definition.spec.as_dict())  # noqa: B010 - unknown to the type checker
     if tool_manager is None:
         _GLOBAL_TOOL_REGISTRY[definition.spec.name] = function

@@ -18,28 +18,36 @@ from typing import Annotated, Any, NotRequired, Optional
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema, from_json, to_json, to_jsonable_python
+from pydantic_core import core_schema, to_json, to_jsonable_python
 
 from mesa_llm.clients.messages import ToolSpec
 from mesa_llm.errors import ConfigurationError, ToolError
 from mesa_llm.errors.shown_text import short_repr
+from mesa_llm.module_llm.call_reading import matching_name, read_arguments, unwrapped
+from mesa_llm.module_llm.json_in_text import json_at
 from mesa_llm.module_llm.request_fields import OfferedTool, rebuilt
 from mesa_llm.tools.visible import Seen, Sight, narrowed, without_marks
 
 # Coerce numbers to strings and numeric strings to numbers, only where lossless.
 _CONFIG = ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
 _NAME = re.compile(r"[\w-]{1,64}")
+_NULLS = {"", "null", "none"}
 _MOST_PROBLEMS = 5
 _INDENTED_SECTION = re.compile(r"^[ \t]+(?:Args|Arguments|Parameters|Params|Returns):[ \t]*$", re.MULTILINE)
 
 
+type Condition = Callable[[Any], object]
+"""Takes an agent, and says whether a tool is on offer to it at the moment."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolDefinition:
-    """A function as a tool: how it is offered to a model, and whether it gets the calling agent as `agent`."""
+    """A function as a tool: how and when it is offered to a model, and whether it gets the calling agent as `agent`."""
 
     spec: ToolSpec
     injects_agent: bool
     _arguments: TypeAdapter[dict[str, Any]]
+    available: Condition | None = None
     _marked_parameters: Mapping[str, Any] | None = None
     _renamed: dict[str, ToolSpec] = field(default_factory=dict)
 
@@ -59,22 +67,81 @@ class ToolDefinition:
     def validate(self, arguments: Mapping[str, Any], sight: Sight | None = None) -> dict[str, Any]:
         """Check the arguments of a model, and convert them to the types of the function's annotations.
 
-        Lists and objects that the model sent as JSON in a string are parsed. Without `sight`, it is not checked whether
-        agents are in sight.
+        See `accept`, which also tells which arguments were left out.
 
         Raises:
-            ToolError: if arguments are unknown, missing, of a wrong type, or name an agent out of sight. The text names
-                them.
+            ToolError: if arguments are missing, of a wrong type, or name an agent out of sight. The text names them.
         """
+        accepted, _left_out = self.accept(arguments, sight)
+        return accepted
+
+    def accept(
+        self, arguments: Mapping[str, Any], sight: Sight | None = None
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """The arguments for the function, and the names of those that are left out because no parameter has them.
+
+        Lists, objects and `null` that the model sent as text are read; `null` for a parameter that cannot be `None`
+        means its default. Without `sight`, it is not checked whether agents are in sight.
+
+        Raises:
+            ToolError: if arguments are missing, of a wrong type, or name an agent out of sight. The text names them.
+        """
+        parameters: Mapping[str, Any] = self.spec.parameters["properties"]
         given = {name: value for name, value in arguments.items() if not (self.injects_agent and name == "agent")}
-        try:
-            return self._arguments.validate_json(to_json(given), context=sight)
-        except ValidationError as error:
-            given |= _unquoted(given, error)
-        try:
-            return self._arguments.validate_json(to_json(given), context=sight)
-        except ValidationError as error:
-            raise ToolError(_describe_problems(error, given, self.spec.parameters["properties"])) from error
+        given = _with_known_names(unwrapped(given, parameters), parameters)
+        left_out: tuple[str, ...] = ()
+        while True:
+            try:
+                return self._arguments.validate_json(to_json(given), context=sight), left_out
+            except ValidationError as error:
+                better = self._repaired(given, error)
+                if better is None:
+                    raise ToolError(_describe_problems(error, given, parameters)) from error
+            left_out += tuple(name for name in given if name not in better and name not in parameters)
+            given = better
+
+    def _repaired(self, given: dict[str, Any], error: ValidationError) -> dict[str, Any] | None:
+        """The arguments with those that are wrong in a better form; `None` if nothing can be done about them."""
+        parameters = self.spec.parameters["properties"]
+        wrong = {str(problem["loc"][0]) for problem in error.errors(include_url=False, include_context=False)}
+        if wrong.isdisjoint(parameters):
+            return {name: value for name, value in given.items() if name in parameters}
+        better = dict(given)
+        for name in wrong & given.keys() & parameters.keys():
+            value, is_optional = given[name], name not in self.spec.parameters["required"]
+            if value is None and is_optional:
+                del better[name]
+            elif isinstance(value, str):
+                better[name] = _read_text(value, may_be_null=is_optional or _takes_null(parameters[name]))
+        return None if better == given else better
+
+    def is_available(self, name: str, agent: Any) -> bool:
+        """Whether the tool is on offer to an agent at the moment.
+
+        Raises:
+            Exception: what the condition raises, with a note that names the tool.
+        """
+        return self.available is None or holds(self.available, name, agent)
+
+
+def holds(condition: Condition, name: str, agent: Any) -> bool:
+    """Whether the condition of a tool holds for an agent; what it raises gets a note that names the tool."""
+    try:
+        return bool(condition(agent))
+    except Exception as error:
+        error.add_note(
+            f"Raised by the condition `available` of the tool {name!r}, for agent {getattr(agent, 'unique_id', agent)}."
+        )
+        raise
+
+
+def check_condition(name: str, condition: Any) -> None:
+    """Raise a `ConfigurationError` if something cannot be the condition of a tool."""
+    if not callable(condition) or inspect.iscoroutinefunction(condition):
+        raise ConfigurationError(
+            f"available of the tool {name!r} must be a plain function that takes an agent and returns True or False, "
+            f"got {condition!r}."
+        )
 
 
 _defining = threading.RLock()  # protects the making of a definition, so that a tool has only one
@@ -99,6 +166,7 @@ def define(
     *,
     name: str | None = None,
     ignore_agent: bool = True,
+    available: Condition | None = None,
     local_names: Mapping[str, Any] | None = None,
 ) -> ToolDefinition:
     """Make a function's definition as a tool; it replaces an earlier one.
@@ -110,6 +178,9 @@ def define(
         ConfigurationError: if the function cannot be a tool.
     """
     name = check_name(getattr(function, "__name__", None) if name is None else name, function)
+    _refuse_generator(name, function)
+    if available is not None:
+        check_condition(name, available)
     try:
         parameters = dict(inspect.signature(function).parameters)
     except ValueError as error:
@@ -131,7 +202,7 @@ def define(
     marked = _parameters_schema(adapter)
     sent = without_marks(marked)
     definition = ToolDefinition(
-        ToolSpec(name, description, sent), injects_agent, adapter, None if sent == marked else marked
+        ToolSpec(name, description, sent), injects_agent, adapter, available, None if sent == marked else marked
     )
     _warn_of_gaps(function, definition.spec)
     _definitions[function] = definition
@@ -148,6 +219,15 @@ def check_name(name: Any, function: Callable[..., Any]) -> str:
             "Define it with def, or give it a name in ToolManager(extra_tools={'name': function})."
         )
     return name
+
+
+def _refuse_generator(name: str, function: Callable[..., Any]) -> None:
+    for called in (function, getattr(function, "__call__", None)):  # noqa: B004 - the method of an object
+        if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
+            raise ConfigurationError(
+                f"Tool {name!r} is a generator: it has a `yield`, so a call would run none of its code. Return the "
+                "result instead, for instance a list of what it yields."
+            )
 
 
 def _refuse_unnameable(tool: str, parameter: inspect.Parameter) -> None:
@@ -268,16 +348,34 @@ def _slim(schema: dict[str, Any], definitions: dict[str, Any], within: tuple[str
     return slim
 
 
-def _unquoted(given: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name in {problem["loc"][0] for problem in error.errors(include_url=False)}:
-        value = given.get(str(name))
-        if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
-            try:
-                found[str(name)] = from_json(value, allow_inf_nan=False)
-            except ValueError:
-                continue
-    return found
+def _with_known_names(given: dict[str, Any], parameters: Collection[str]) -> dict[str, Any]:
+    """The arguments, with names such as `Amount` or `unit-price` as the parameters have them."""
+    unknown = [name for name in given if name.strip() and name not in parameters]
+    for name in unknown:
+        meant = matching_name(name, [parameter for parameter in parameters if parameter not in given])
+        if meant is not None:
+            given = {meant if other == name else other: value for other, value in given.items()}
+    return given
+
+
+def _read_text(text: str, *, may_be_null: bool) -> Any:
+    """The list, tuple, object or `null` that a text holds; the text itself if it holds nothing of these."""
+    stripped = text.strip()
+    if stripped.casefold() in _NULLS:
+        return None if may_be_null else text
+    if stripped[0] == "(" and stripped[-1] == ")":
+        stripped = f"[{stripped[1:-1]}]"
+    found = json_at(stripped, 0) if stripped[0] in "[{" else None
+    if found is None or found.end < len(stripped):
+        return text
+    try:
+        return read_arguments({"value": found.value})["value"]
+    except ToolError:  # a number that is not finite
+        return text
+
+
+def _takes_null(schema: Mapping[str, Any]) -> bool:
+    return schema.get("type") == "null" or any(_takes_null(kind) for kind in schema.get("anyOf", ()))
 
 
 def _describe_problems(error: ValidationError, arguments: Mapping[str, Any], accepted: Collection[str]) -> str:

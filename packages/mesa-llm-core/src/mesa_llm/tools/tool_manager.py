@@ -6,12 +6,12 @@ import difflib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
-from inspect import isawaitable
+from inspect import isasyncgen, isawaitable, isgenerator
 from typing import Any
 
-from pydantic_core import from_json, to_json
-
 from mesa_llm.activation import current_turn
+from mesa_llm.activation.call import Tally, last_agent_step
+from mesa_llm.activation.context import current_agent_step
 from mesa_llm.activation.repeats import log_once
 from mesa_llm.activation.values import to_text, without_addresses
 from mesa_llm.clients.messages import ToolCall, ToolSpec
@@ -20,8 +20,10 @@ from mesa_llm.errors import ConfigurationError, ConflictError, ToolError
 from mesa_llm.errors.exceptions import ends_run
 from mesa_llm.errors.shown_text import short_repr
 from mesa_llm.errors.tracebacks import place_of, shorten
+from mesa_llm.module_llm.call_reading import matching_name, read_arguments
+from mesa_llm.spaces.space import listed
 from mesa_llm.tools.tool_decorator import ToolTable
-from mesa_llm.tools.tool_definition import check_name, definition_of
+from mesa_llm.tools.tool_definition import Condition, ToolDefinition, check_condition, check_name, definition_of, holds
 from mesa_llm.tools.visible import Seen, Sight
 
 logger = logging.getLogger(__name__)
@@ -37,8 +39,8 @@ class ToolResult:
 
     Attributes:
         call_id: the identifier of the call that this answers.
-        name: the name in the call.
-        arguments: the arguments as the model wrote them, before validation; empty if they are not a JSON object.
+        name: the name of the tool; the name in the call, if it means no tool.
+        arguments: the arguments as the model wrote them, before validation; empty if they cannot be read.
         response: the text that goes back to the model.
         ok: whether the tool ran to its end. If not, `response` begins with `Error: `.
     """
@@ -61,9 +63,12 @@ class ToolManager:
         tools: functions; these are then the only tools. By default all that are declared with a plain `@tool`, also
             later ones. (A dict means `extra_tools`, as in mesa-llm 0.3.)
         extra_tools: functions, or a dict of them by name, added to the global tools.
+        available: conditions by the names of tools, as `@tool(available=…)` has them; for a tool that has one, both
+            must hold.
 
     Raises:
-        ConfigurationError: if both are given, something is not a function or cannot be a tool, or a name comes twice.
+        ConfigurationError: if both are given, something is not a function or cannot be a tool, a name comes twice, or a
+            condition is for a tool that the manager does not have.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class ToolManager:
         tools: Iterable[Function] | Mapping[str, Function] | None = None,
         *,
         extra_tools: Iterable[Function] | Mapping[str, Function] | None = None,
+        available: Mapping[str, Condition] | None = None,
     ) -> None:
         if tools is not None and extra_tools is not None:
             raise ConfigurationError(
@@ -80,6 +86,11 @@ class ToolManager:
         own = tools if tools is not None else extra_tools
         self.tools: MutableMapping[str, Function] = ToolTable(with_global=not only_these)
         self.tools.update(_by_name(() if own is None else own))
+        self._available = dict(available) if available else None
+        for name, condition in (available or {}).items():
+            if name not in self.tools:
+                raise ConfigurationError(f"available names {name!r}, which is none of the tools: {list(self.tools)}.")
+            check_condition(name, condition)
 
     def register(self, fn: Function) -> None:
         """Add a function to the tools of this manager; it replaces a tool of the same name.
@@ -103,10 +114,12 @@ class ToolManager:
     def specs(
         self, selected_tools: Iterable[str] | None = None, *, agent: Any = None, seen: Seen | None = None
     ) -> tuple[ToolSpec, ...]:
-        """The tools as they are offered to a model; for each tool always the same object.
+        """The tools as they are offered to a model; without an agent, for each tool always the same object.
 
-        With an agent and what it sees, a tool that takes agents or cells in sight (`VisibleAgentId`, `VisibleCell`)
-        also lists them, for schemas that constrain the answer. The description of the tool stays the same.
+        With an agent, tools whose condition does not hold (`@tool(available=…)`) are left out. With what it sees as
+        well, each is an `OfferedTool`, which checks the arguments of a call; and a tool that takes agents or cells in
+        sight (`VisibleAgentId`, `VisibleCell`) lists them, for schemas that constrain the answer. The description of
+        the tool stays the same.
 
         Args:
             selected_tools: the names of the tools, in order; `None` for all, `[]` for none.
@@ -115,12 +128,15 @@ class ToolManager:
 
         Raises:
             ConfigurationError: if a name is unknown.
+            Exception: what a condition raises.
         """
         table = dict(self.tools)
         names = list(table) if selected_tools is None else list(selected_tools)
         if unknown := [name for name in names if name not in table]:
             raise ConfigurationError(f"Unknown tool name(s) {unknown}. Available tools: {sorted(table)}.")
         definitions = [(definition_of(table[name], name), name) for name in names]
+        if agent is not None:
+            definitions = [(known, name) for known, name in definitions if self._is_available(known, name, agent)]
         if seen is None:
             return tuple([definition.spec_as(name) for definition, name in definitions])
         return tuple([definition.spec_for(name, agent, seen) for definition, name in definitions])
@@ -156,11 +172,14 @@ class ToolManager:
     ) -> list[ToolResult]:
         """Call the tools that a model has asked for, one after the other, in the order of the calls.
 
+        A name that means one of the tools uniquely is that tool (`functions.move`, `Move`), and arguments are read as
+        leniently as is unambiguous; those that the tool does not have are left out, which the result says.
+
         Mistakes of the model and failures inside a tool become the text of a result that is not `ok`; errors other than
-        `ToolError` are logged, each kind once in a step. Errors that end a run are raised: a missing key, an exhausted
-        budget, an unreadable journal; so is anything but an `Exception`, such as `KeyboardInterrupt`. The remaining
-        calls are then not made. Tools run in the calling thread; an async tool runs on the thread's event loop, or on
-        a helper thread if a loop is running here.
+        `ToolError` are logged, each kind once in a step. Each call counts in the tally of the agent's step. Errors that
+        end a run are raised: a missing key, an exhausted budget, an unreadable journal; so is anything but an
+        `Exception`, such as `KeyboardInterrupt`. The remaining calls are then not made. Tools run in the calling
+        thread; an async tool runs on the thread's event loop, or on a helper thread if a loop is running here.
 
         Args:
             agent: the agent that calls; passed to tools that have a parameter `agent`.
@@ -171,6 +190,9 @@ class ToolManager:
 
         Returns:
             One result for each call, in their order.
+
+        Raises:
+            Exception: an error that ends a run, and what the condition of a tool raises.
         """
         return calling_loop.run_unsuspended(self._execute(agent, calls, offered, seen, _call_and_block))
 
@@ -223,24 +245,37 @@ class ToolManager:
         sight: Sight | None,
         invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]],
     ) -> ToolResult:
+        tally = _tally_of(agent)
+        tally.tool_calls += 1
         call_id, name, raw = _read_call(call)
         arguments: dict[str, Any] = {}
+        note = ""
         try:
-            arguments = _parse_arguments(raw)
-            function = self._offered(name, offered)
-            definition = definition_of(function, name)
-            accepted = definition.validate(arguments, sight)
+            arguments = read_arguments(raw)
+            name = self._meant(name, offered, agent)
+        except ToolError as error:
+            tally.refused += 1
+            return _failed(call_id, name, arguments, str(error))
+        function = self.tools[name]
+        definition = definition_of(function, name)
+        try:
+            accepted, left_out = definition.accept(arguments, sight)
+            note = _note_on(left_out)
             if definition.injects_agent:
                 accepted["agent"] = agent
             returned = await invoke(function, accepted)
+            if isgenerator(returned) or isasyncgen(returned):
+                raise TypeError("the tool has returned a generator, none of whose code has run; return a list")
             response = f"{name} executed successfully" if returned is None else to_text(returned)
         except ToolError as error:
+            tally.refused += 1
             if isinstance(error, ConflictError) and (turn := current_turn()) is not None:
                 turn.conflicted(str(error))
-            return ToolResult(call_id, name, arguments, without_addresses(f"Error: {error}"), ok=False)
+            return _failed(call_id, name, arguments, f"{error}{note}")
         except Exception as error:
             if ends_run(error):
                 raise
+            tally.crashed += 1
             described = without_addresses(": ".join(filter(None, [type(error).__name__, str(error)])))
             shorten(error)
             log_once(
@@ -251,15 +286,25 @@ class ToolManager:
                 kind=(name, type(error), place_of(error)),
                 exc_info=error,
             )
-            return ToolResult(call_id, name, arguments, f"Error: {described}", ok=False)
-        return ToolResult(call_id, name, arguments, response, ok=True)
+            return _failed(call_id, name, arguments, f"{described}{note}")
+        return ToolResult(call_id, name, arguments, f"{response}{note}".lstrip() if note else response, ok=True)
 
-    def _offered(self, name: str, offered: Collection[str] | None) -> Function:
-        function = self.tools.get(name)
-        if function is None or (offered is not None and name not in offered):
-            on_offer = [tool for tool in self.tools if offered is None or tool in offered]
-            raise _no_such_tool(name, on_offer)
-        return function
+    def _meant(self, name: str, offered: Collection[str] | None, agent: Any) -> str:
+        """The name of the tool that a call means, if it is on offer."""
+        on_offer = [tool for tool in self.tools if offered is None or tool in offered]
+        meant = matching_name(name, on_offer)
+        if meant is not None and self._is_available(definition_of(self.tools[meant], meant), meant, agent):
+            return meant
+        others = [
+            tool
+            for tool in on_offer
+            if tool != meant and self._is_available(definition_of(self.tools[tool], tool), tool, agent)
+        ]
+        raise _no_such_tool(name, others) if meant is None else _not_available(meant, others)
+
+    def _is_available(self, definition: ToolDefinition, name: str, agent: Any) -> bool:
+        condition = None if self._available is None else self._available.get(name)
+        return definition.is_available(name, agent) and (condition is None or holds(condition, name, agent))
 
 
 async def _call_and_await(function: Function, arguments: dict[str, Any]) -> Any:
@@ -305,25 +350,35 @@ def _read_call(call: Any) -> tuple[str, str, Any]:
     )
 
 
-def _parse_arguments(raw: Any) -> dict[str, Any]:
-    """The arguments of a call: a JSON object as text, or parsed, as some servers send it. `null` means none."""
-    if raw is None or (isinstance(raw, str) and not raw.strip()):
-        return {}
-    try:
-        text = raw.encode(errors="surrogatepass") if isinstance(raw, str) else to_json(raw, inf_nan_mode="constants")
-        arguments = from_json(text, allow_inf_nan=False)
-    except ValueError as error:
-        raise ToolError(f"the arguments are not valid JSON, {error}: {short_repr(raw)}") from error
-    if arguments is None:
-        return {}
-    if not isinstance(arguments, dict):
-        raise ToolError(f'the arguments must be a JSON object such as {{"name": "value"}}, got {short_repr(raw)}')
-    return arguments
+def _tally_of(agent: Any) -> Tally:
+    """The tally of the step in which the agent acts; of its last one, if it acts outside of its steps."""
+    agent_step = current_agent_step()
+    if agent_step is not None and agent_step.agent is agent:
+        return agent_step.tally
+    return last_agent_step(agent).tally if hasattr(agent, "model") else Tally()
+
+
+def _failed(call_id: str, name: str, arguments: dict[str, Any], reason: str) -> ToolResult:
+    return ToolResult(call_id, name, arguments, without_addresses(f"Error: {reason}"), ok=False)
+
+
+def _note_on(left_out: tuple[str, ...]) -> str:
+    if not left_out:
+        return ""
+    names = listed([short_repr(name) for name in left_out])
+    are = "argument {} is unknown and was" if len(left_out) == 1 else "arguments {} are unknown and were"
+    return f" (the {are.format(names)} left out)"
+
+
+def _not_available(name: str, on_offer: Collection[str]) -> ToolError:
+    return ToolError(f"the tool {name!r} cannot be used now; {_on_offer(on_offer)}")
 
 
 def _no_such_tool(name: str, on_offer: Collection[str]) -> ToolError:
-    if not on_offer:
-        return ToolError(f"there is no tool {short_repr(name)}; no tools are on offer")
     closest = difflib.get_close_matches(name[:100], on_offer, n=1)
     hint = f" (did you mean {closest[0]!r}?)" if closest else ""
-    return ToolError(f"there is no tool {short_repr(name)}{hint}; on offer: {', '.join(on_offer)}")
+    return ToolError(f"there is no tool {short_repr(name)}{hint}; {_on_offer(on_offer)}")
+
+
+def _on_offer(names: Collection[str]) -> str:
+    return f"on offer: {', '.join(names)}" if names else "no tools are on offer"
