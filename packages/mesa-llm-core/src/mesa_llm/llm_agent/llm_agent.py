@@ -68,7 +68,7 @@ class LLMAgent(Agent):
         api_key: the key; by default that of the provider's environment variable.
         transport: how the default client reaches the model: `direct`, `litellm` or `auto`.
         tool_mode: how it calls tools: `native`, `json_schema` for models that have no tool calling, or `auto`.
-        **sampling: `temperature`, `top_p`, `max_tokens` (or `max_completion_tokens`), `seed`, `stop`, `extra_body`: sent
+        **sampling: `temperature`, `top_p`, `max_tokens` or `max_completion_tokens`, `seed`, `stop`, `extra_body`: sent
             with every request; see `SamplingOptions`.
 
     A class can define `vision`, `internal_state`, `step_prompt` and `system_prompt` itself, as an attribute or as a
