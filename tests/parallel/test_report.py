@@ -395,7 +395,7 @@ def test_a_report_as_a_data_frame(mode):
     model.agents.do("step")
     (report,) = model.parallel_reports
     frame = report.to_dataframe()
-    assert frame.shape == (3, 20)
+    assert frame.shape == (3, 26)
     assert list(frame.measured_calls) == [1, 1, 1]
     assert list(frame.index) == [1, 2, 3]
     assert frame.calls.sum() == report.calls

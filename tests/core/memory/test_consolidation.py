@@ -82,7 +82,7 @@ Where to go?\
 
 
 async def test_the_agents_max_tokens_and_stop_are_for_its_decisions():
-    agent = Someone("one", max_tokens=5, stop="\n", temperature=0.5, seed=3)
+    agent = Someone("one", max_tokens=5, max_completion_tokens=5, stop="\n", temperature=0.5, seed=3)
     memory = LongTermMemory(agent)
     note(memory, "a")
     await settle(memory)

@@ -14,6 +14,7 @@ ALL = {
     "temperature": 0,
     "top_p": 0.5,
     "max_tokens": 9,
+    "max_completion_tokens": 9,
     "seed": 0,
     "stop": ["\n"],
     "extra_body": {"top_k": 3},
@@ -63,6 +64,7 @@ def test_a_blocking_call_overrides_the_agent():
         ("top_p", 1.1, "top_p must be"),
         ("max_tokens", 0, "max_tokens must be a whole number >= 1, got 0. Use None"),
         ("max_tokens", 1.5, "max_tokens must be"),
+        ("max_completion_tokens", 0, "max_completion_tokens must be a whole number >= 1, got 0. Use None"),
         ("seed", "x", "seed must be a whole number, got 'x'"),
     ],
 )

@@ -327,8 +327,11 @@ def test_auto_knows_models_without_tool_calling():
     assert [bool(request.tools) for request in sent(llm)] == [False]
 
 
-def refusal(status, text="registry.ollama.ai/library/gemma does not support tools"):
-    return ModelCallError(text, status=status)
+def refusal(status, text="registry.ollama.ai/library/gemma does not support tools", **more):
+    return ModelCallError(text, status=status, **more)
+
+
+TOOL_USE = {"model": "openai/llama3-8b-tool-use", "endpoint": "http://tool/v1"}
 
 
 @pytest.mark.parametrize(
@@ -340,6 +343,8 @@ def refusal(status, text="registry.ollama.ai/library/gemma does not support tool
         refusal(501, "Function calling is not implemented."),
         refusal(None, "perplexity does not support parameters: ['tools', 'tool_choice']"),
         refusal(400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'),
+        refusal(500, "Value is not callable: null at row 1: tool.parameters|tojson"),
+        refusal(400, "openai/tool-7b at http://a/v1 answered: tool-7b does not support tools.", model="openai/tool-7b"),
     ],
 )
 def test_auto_asks_again_with_a_schema_where_the_server_refuses_tools(error):
@@ -357,12 +362,17 @@ def test_auto_asks_again_with_a_schema_where_the_server_refuses_tools(error):
         refusal(503, "tools are overloaded"),
         RateLimitedError("tools: too many", status=429),
         ModelTimeoutError("no answer to tools"),
+        refusal(400, "maximum context length is 8192 tokens (8500 in the messages and tools)"),
+        refusal(500, "the request with its tools exceeds the available context size"),
+        refusal(400, "openai/llama3-8b-tool-use at http://tool/v1 answered with status 400: bad request.", **TOOL_USE),
+        refusal(404, "openai/llama3-8b-tool-use: The model `llama3-8b-tool-use` does not exist.", **TOOL_USE),
     ],
 )
 def test_other_errors_are_errors(error):
     llm = handle([error], "auto")
     with pytest.raises(type(error)):
         llm.generate("?", [GO])
+    assert len(sent(llm)) == 1
 
 
 def test_a_refusal_is_an_error_where_tools_are_to_be_called_natively():

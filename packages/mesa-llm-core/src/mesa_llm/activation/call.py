@@ -352,6 +352,9 @@ class model_call:  # noqa: N801 - used as `contextlib.suppress` is
             call.response = my_client.generate(request)
 
     Entering gives the call; set its `response`, so that its tokens are counted.
+
+    Args:
+        call: the call; by default a new one, which cannot be cancelled.
     """
 
     __slots__ = ("_agent_step", "_call", "_turn")

@@ -61,9 +61,9 @@ class DirectClient(AsyncClient):
     """Asks any server that speaks OpenAI's API: vLLM, SGLang, llama.cpp, Ollama, LM Studio, OpenAI, OpenRouter.
 
     Connections are kept and shared by all direct clients of the process, as many as calls are in flight. Nothing is
-    retried here: a failure is an error at once, but for an optional field of the request that the server refuses (see
-    `OptionalFields`). An option `extra_body` of a request, a mapping, goes into its JSON
-    beside the other options. It pickles and copies, with a key that was passed in; an `ssl.SSLContext` can only be
+    retried here: a failure is an error at once. Only a field that the request can do without, and that the server
+    refuses, is left out, and the request sent once more. An option `extra_body` of a request, a mapping, goes into its
+    JSON beside the other options. It pickles and copies, with a key that was passed in; an `ssl.SSLContext` can only be
     shared with copies, not pickled.
 
     The price of an answer (`LLMResponse.cost`) is what the server says, as OpenRouter does; else, at a provider's own

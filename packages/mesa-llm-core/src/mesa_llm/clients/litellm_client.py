@@ -34,7 +34,8 @@ class LiteLLMClient(AsyncClient):
     """Asks through litellm, which knows some hundred providers.
 
     The first call imports litellm and therefore takes some seconds longer. Nothing is retried here: a failure is an
-    error at once, but for an optional field of the request that is refused (see `OptionalFields`).
+    error at once. Only a field that the request can do without, and that is refused, is left out, and the request sent
+    once more.
 
     Args:
         api_base: the base URL of the server; `None` for the provider's own.

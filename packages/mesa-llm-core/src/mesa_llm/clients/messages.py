@@ -175,10 +175,13 @@ class LLMResponse:
         message: what the assistant says, with its tool calls.
         model: the model that answered, as the provider names it.
         usage: tokens taken; zero where the provider does not say.
-        finish_reason: why the answer ended: `stop`, `tool_calls`, `length`, …
+        finish_reason: why the answer ended, in the words of the API: `stop`; `tool_calls`; `length`, cut off;
+            `content_filter`, stopped by the provider, or refused by the model, whose words are then the content;
+            `error`, broken off by the server. A word of a server's own that means none of these stays as it is.
         cost: the price of the call in US dollars; `None` where it is not known.
         retries: how often the request was sent again before this answer came.
-        reasoning: what a reasoning model thought before it answered, where the provider shows it.
+        reasoning: what a reasoning model thought before it answered, where the provider shows it; never a part of the
+            message.
         source: who answered: the `model`; a `rule` in Python, whose latency is simulated; a `journal`, from an earlier
             run; or the model, to an identical request with which this one `shared` its call.
         latency_s: seconds of the exchange that gave this answer, measured by the transport from sending the request to

@@ -10,6 +10,9 @@ from mesa_llm.clients.client import AsyncClient
 from mesa_llm.clients.latency import Latency, check_latency, pause
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
 
+NOTHING = "nothing"
+"""The `finish_reason` of a rule's empty answer: it decides to do nothing. A model's empty answer is a failure."""
+
 
 class RuleBasedClient(AsyncClient):
     """Answers by a policy, without a network and without a key.
@@ -36,7 +39,8 @@ class RuleBasedClient(AsyncClient):
 
     Args:
         policy: gives the answer to a request: a text, one or several tool calls (see `tool_call`), a `Message`, or a
-            full `LLMResponse`. What it raises reaches the caller as it is, with its traceback.
+            full `LLMResponse`; an empty text or list decides to do nothing. What it raises reaches the caller as it is,
+            with its traceback.
         latency: seconds until the answer, or a function that gives them for a request. Waiting overlaps, as with a
             model.
 
@@ -52,4 +56,7 @@ class RuleBasedClient(AsyncClient):
         """Answer a request. Runs on the transport loop."""
         seconds = await pause(self.latency, request)
         response = to_response(self.policy(request), model=request.model, cost=0.0, latency_s=seconds)
-        return replace(response, source="rule") if response.source == "model" else response
+        if response.source != "model":
+            return response
+        is_nothing = not response.message.content and not response.message.tool_calls
+        return replace(response, source="rule", finish_reason=NOTHING if is_nothing else response.finish_reason)

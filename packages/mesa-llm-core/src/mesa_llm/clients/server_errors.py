@@ -43,6 +43,7 @@ _TOO_LONG = re.compile(
 # The first that is found in the codes, and then in the words, of an error without a status.
 _MEANINGS = (
     (_NO_CREDIT, 429),
+    (_BAD_ANSWER, 400),
     (re.compile(r"rate[ _-]?limit|too[ _]many[ _]requests|resource[ _]?exhausted|throttl|slow[ _]?down", re.I), 429),
     (re.compile(r"overload|unavailable|\bbusy\b|\bloading\b|over capacity|no capacity|try again|temporar", re.I), 503),
     (re.compile(r"time[d_ ]*out|deadline[ _]exceeded", re.I), 504),

@@ -65,9 +65,7 @@ class MeteredClient(AsyncClient):
             self._call_ended(response)
 
     def _goes_on(self) -> None:
-        in_flight = self._counts.in_flight + 1
-        peak = max(self._counts.peak_in_flight, in_flight)
-        self._counts = replace(self._counts, in_flight=in_flight, peak_in_flight=peak)
+        self._counts = replace(self._counts, in_flight=self._counts.in_flight + 1)
 
     def _waits(self) -> None:
         self._counts = replace(self._counts, in_flight=self._counts.in_flight - 1)
@@ -79,6 +77,7 @@ class MeteredClient(AsyncClient):
             counts,
             failures=counts.failures + (response is None),
             in_flight=counts.in_flight - 1,
+            peak_in_flight=max(counts.peak_in_flight, counts.in_flight),  # they only become fewer when one ends
             prompt_tokens=counts.prompt_tokens + (response.usage.prompt_tokens if response else 0),
             completion_tokens=counts.completion_tokens + (response.usage.completion_tokens if response else 0),
             cost=counts.cost + ((response.cost or 0.0) if response else 0.0),

@@ -21,7 +21,7 @@ _CHANNEL = re.compile(
     r"(?=<\|start\|>|<\|channel\|>|<\|end\|>|<\|return\|>|<\|call\|>|\Z)(?:<\|end\|>|<\|return\|>|<\|call\|>)?",
     re.DOTALL,
 )
-_BARE_CHANNELS = re.compile(r"\s*analysis(?=\W|[A-Z])(.*?)assistantfinal(.*)", re.DOTALL)
+_BARE_CHANNELS = re.compile(r"\s*analysis(?=[A-Z\n])(.*?)assistantfinal(.*)", re.DOTALL)
 
 
 def without_thoughts(text: str) -> tuple[str, str]:

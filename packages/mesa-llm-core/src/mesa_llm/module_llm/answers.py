@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec
+from mesa_llm.clients.rule_based import NOTHING
 from mesa_llm.errors import ToolError
 from mesa_llm.module_llm.call_reading import calls_in_text, matching_name, read_arguments
 from mesa_llm.module_llm.calls_schema import read_calls
@@ -66,7 +67,7 @@ def usable_answer(request: LLMRequest, response: LLMResponse, *, as_json: bool =
         return read
     if response.finish_reason in {"tool_calls", "function_call"}:
         raise UnusableAnswerError("it says that it calls a tool, and holds no call that can be read")
-    if not read.message.content.strip():
+    if _is_empty(read):
         raise UnusableAnswerError("it is empty")
     return read
 
@@ -91,12 +92,17 @@ def _usable_words(request: LLMRequest, response: LLMResponse) -> LLMResponse:
         response = replace(response, message=replace(response.message, tool_calls=()))
     if has_form(request):  # whoever asks for a form reads it, and asks again
         return response
-    is_empty = not response.message.content.strip() and not response.message.tool_calls
+    is_empty = _is_empty(response)
     if (is_empty or request.tools) and (why := why_stopped(request, response)) is not None:
         raise UnusableAnswerError(why, can_be_mended=response.finish_reason == "error")
     if is_empty:
         raise UnusableAnswerError("it is empty")
     return response
+
+
+def _is_empty(response: LLMResponse) -> bool:
+    message = response.message
+    return not message.content.strip() and not message.tool_calls and response.finish_reason != NOTHING
 
 
 def _read(call: ToolCall, tools: Sequence[ToolSpec]) -> ToolCall:

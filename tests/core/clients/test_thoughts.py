@@ -1,0 +1,71 @@
+"""Thoughts in the text of an answer, in the forms in which models and servers write them."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesa_llm.clients.thoughts import without_thoughts
+
+HARMONY = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Go."
+A_CALL = '<|start|>assistant<|channel|>commentary to=functions.move <|constrain|>json<|message|>{"x": 1}<|call|>'
+
+FORMS = {
+    "<think>hm</think>Go.": ("Go.", "hm"),
+    "<think>\nhm\n</think>\n\nGo.": ("Go.", "hm"),
+    "<Think>hm</Think> Go.": ("Go.", "hm"),
+    "<thinking>hm</thinking>Go.": ("Go.", "hm"),
+    "<thought>hm</thought>Go.": ("Go.", "hm"),
+    "<reasoning>hm</reasoning>Go.": ("Go.", "hm"),
+    "<seed:think>hm</seed:think>Go.": ("Go.", "hm"),
+    "[THINK]hm[/THINK]Go.": ("Go.", "hm"),
+    "◁think▷hm◁/think▷Go.": ("Go.", "hm"),
+    "<|begin_of_thought|>hm<|end_of_thought|>Go.": ("Go.", "hm"),
+    "<think></think>Go.": ("Go.", ""),
+    "<think>a</think><think>b</think>Go.": ("Go.", "a\nb"),
+    "<think>a</think>Go.<think>b</think>": ("Go.", "a\nb"),
+    "<think>a <think>b</think> c</think>Go.": ("Go.", "b\na  c"),
+    "hm</think>Go.": ("Go.", "hm"),
+    "hm</thinking>\nGo.": ("Go.", "hm"),
+    "a</think>b</think>Go.": ("Go.", "a</think>b"),
+    "<think>hm": ("", "hm"),
+    "<think>": ("", ""),
+    "<think>hm</think>": ("", "hm"),
+    "Go.\n<think>hm": ("Go.", "hm"),
+    HARMONY: ("Go.", "hm"),
+    f"{HARMONY}<|return|>": ("Go.", "hm"),
+    f"<|start|>assistant{HARMONY}": ("Go.", "hm"),
+    "<|channel|>analysis<|message|>hm": ("", "hm"),
+    "<|channel|>analysis<|message|>hm<|end|>": ("", "hm"),
+    "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>commentary<|message|>b<|end|>"
+    "<|start|>assistant<|channel|>final<|message|>Go.": ("Go.", "a\nb"),
+    f"<|channel|>analysis<|message|>hm<|end|>{A_CALL}": (A_CALL, "hm"),
+    "analysisI wonder.assistantfinalGo.": ("Go.", "I wonder."),
+    "I <think> so, therefore I go.": ("I <think> so, therefore I go.", ""),
+    "analysis of the assistantfinal": ("analysis of the assistantfinal", ""),
+    "Go.": ("Go.", ""),
+    "  Go.\n": ("  Go.\n", ""),
+    "": ("", ""),
+}
+
+
+@pytest.mark.parametrize("text", FORMS)
+def test_forms(text):
+    assert without_thoughts(text) == FORMS[text]
+
+
+@pytest.mark.parametrize("value", [{"say": "<think>hm</think>"}, ["a</think>b"], "<think>x"])
+def test_json_stays_as_it_is(value):
+    assert without_thoughts(json.dumps(value)) == (json.dumps(value), "")
+
+
+@given(st.lists(st.sampled_from(["<think>", "</think>", "<|channel|>final<|message|>", "<|end|>", "a", "\n"])))
+def test_any_mixture_is_read_and_no_block_is_left(parts):
+    answer, _ = without_thoughts("".join(parts))
+    assert "</think>" not in answer
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="<[◁")))
+def test_a_text_without_tags_stays_as_it_is(text):
+    assert without_thoughts(text) == (text, "") or "assistantfinal" in text
