@@ -94,6 +94,8 @@ CALLS = {
     "flat, with parameters": ([{"id": "a", "name": "move", "parameters": {"x": 1}}], [("a", '{"x": 1}')]),
     "the name as function": ([{"id": "a", "function": "move", "arguments": {"x": 1}}], [("a", '{"x": 1}')]),
     "custom": ([{"id": "a", "type": "custom", "custom": {"name": "move", "input": "x"}}], [("a", "x")]),
+    "with args": ([{"id": "a", "function": {"name": "move", "args": {"x": 1}}}], [("a", '{"x": 1}')]),
+    "JSON in a text": ('[{"id": "a", "name": "move", "arguments": {}}]', [("a", "{}")]),
     "one dict": (call("{}"), [("a", "{}")]),
     "a null among them": ([None, call("{}")], [("a", "{}")]),
     "one id for two": ([call("{}"), call("{}")], [("a", "{}"), ("a_2", "{}")]),

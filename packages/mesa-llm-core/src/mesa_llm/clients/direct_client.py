@@ -62,8 +62,8 @@ class DirectClient(AsyncClient):
 
     Connections are kept and shared by all direct clients of the process, as many as calls are in flight. Nothing is
     retried here: a failure is an error at once. Only a field that the request can do without, and that the server
-    refuses, is left out, and the request sent once more. An option `extra_body` of a request, a mapping, goes into its JSON
-    beside the other options. It pickles and copies, with a key that was passed in; an `ssl.SSLContext` can only be
+    refuses, is left out, and the request sent once more. An option `extra_body` of a request, a mapping, goes into its
+    JSON beside the other options. It pickles and copies, with a key that was passed in; an `ssl.SSLContext` can only be
     shared with copies, not pickled.
 
     The price of an answer (`LLMResponse.cost`) is what the server says, as OpenRouter does; else, at a provider's own

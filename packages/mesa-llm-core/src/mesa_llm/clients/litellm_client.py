@@ -174,7 +174,7 @@ class LiteLLMClient(AsyncClient):
             if isinstance(
                 cause, httpx.DecodingError | zlib.error | aiohttp.ClientResponseError | aiohttp.http.HttpProcessingError
             ):
-                return call.unusable(f"sent what is not HTTP: {_stripped(error)}", is_transient=True)
+                return call.unusable(f"sent what is not HTTP: {cause}", is_transient=True)
         root = causes[-1]
         if type(root).__module__.partition(".")[0] in {"litellm", "openai"}:
             return call.error(ModelCallError, f"{call.where}: {sentence(call.secrets.clean(_stripped(error)))}")
