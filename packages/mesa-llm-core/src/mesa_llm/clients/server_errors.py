@@ -103,10 +103,7 @@ def error_message(body: Any) -> str:
         inner = _inner_json(body)
         return body if inner is None else error_message(inner)
     if isinstance(body, list):
-        parts = [
-            _problem(part) if isinstance(part, Mapping) and "loc" in part else error_message(part) for part in body
-        ]
-        return "; ".join(part for part in parts if part)
+        return "; ".join(problem for problem in map(_problem, body) if problem)
     if not isinstance(body, Mapping):
         return "" if body is None else str(body)
     for name in (*_HOLDERS, *_WORDS):
