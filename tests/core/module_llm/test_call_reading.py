@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mesa_llm.clients import tool_call
 from mesa_llm.errors import ToolError
 from mesa_llm.module_llm.call_reading import calls_in_text, matching_name, read_arguments, unwrapped
+from mesa_llm.module_llm.json_in_text import found_in
 
 X = {"x": 1}
 
@@ -366,3 +367,30 @@ def test_what_json_has_written_is_called_as_it_was(arguments):
     for text in (call, f"<tool_call>{call}</tool_call>", f"```json\n{call}\n```", f"[TOOL_CALLS][{call}]"):
         (made,) = calls_in_text(text, ["move"])
         assert json.loads(made.arguments) == arguments
+
+
+# --- JSON in a text that is no call
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"plan": {"action": "a"}; "action": "b"}', '{"x": 1 "inner": {"x": 2}}', '{"x": "a\nb', '{"x": "a\ud800b'],
+)
+def test_what_is_inside_of_an_object_that_breaks_off_is_not_the_answer(text):
+    (found,) = found_in(text)
+    assert not found.is_complete
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("I do {'go': True, 'to': (1, 2)}.", {"go": True, "to": [1, 2]}),
+        ('{"a": 1 // the first\n}', {"a": 1}),
+        ('{don\'t worry} {"a": 1}', {"a": 1}),
+        ('{"a": "\\(x\\)"}', {"a": "\\(x\\)"}),
+        ("{'a': 'b\nc'}", {"a": "b\nc"}),
+    ],
+)
+def test_sloppy_json_in_a_text(text, value):
+    (found,) = found_in(text)
+    assert (found.value, found.is_complete) == (value, True)
