@@ -91,6 +91,8 @@ def _value_in(text: str, whole: Any) -> Any:
         return json.loads(stripped, strict=False)
     except (ValueError, RecursionError):
         pass
+    if stripped.startswith("{{") and stripped.endswith("}}"):  # as templates escape braces
+        stripped = stripped[1:-1]
     if stripped.startswith(('"', '{\\"')):  # JSON in a string, with something behind it, or without its quotes
         try:
             return _string_decoder.raw_decode(stripped if stripped[0] == '"' else f'"{stripped}"')[0]
