@@ -295,8 +295,10 @@ def test_calls_of_tools_that_are_not_on_offer_are_refused_and_remembered(reasoni
     assert "walk" in str(action)
 
 
-def test_a_plan_without_calls_has_them_as_words():
-    (walker,) = Town(RuleBasedClient(lambda request: [tool_call("walk")]), n=1).agents
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("reasoning", REASONINGS)
+def test_a_plan_without_calls_has_them_as_words(reasoning, mode):
+    (walker,) = Town(RuleBasedClient(lambda request: [tool_call("walk")]), reasoning, n=1, tool_mode=mode).agents
     message = walker.reasoning.plan(tool_calls="none").llm_plan
     assert message.tool_calls == ()
     assert message.content == 'I call these tools:\n{"calls": [{"tool": "walk", "arguments": {}}]}'

@@ -73,9 +73,13 @@ def fitted(response: LLMResponse, request: LLMRequest, asked: Instructions) -> L
     if message.tool_calls:
         if asked.question in {"sum up", "grade"}:
             raise DecisionError(f"it called the tool {message.tool_calls[0].name!r}, where a text was asked for.")
-        if asked.question == "call tools" or not _takes_words_only(request, asked, form is not None):
+        is_known = asked.in_words is not None or form is not None
+        if request.tool_choice != "none" and (request.tools or not is_known):
             return response
         text = f"{text or _TOOLS}\n{_in_words(message.tool_calls)}"
+        if not (request.tools or asked.in_words or form is not None):
+            # Both: tools that are not on offer refuse the calls, and where none may be made, the words are left.
+            return replace(response, message=replace(message, content=text))
     elif not text and asked.question == "decide" and asked.in_words is not None:
         text = f"{_NO_TOOL}\n{_in_words(())}" if asked.in_words else _NO_TOOL
     if form == _REACT and (message.tool_calls or not _may_be_react(text)):
@@ -86,10 +90,6 @@ def fitted(response: LLMResponse, request: LLMRequest, asked: Instructions) -> L
             f"{text[:_SHOWN]!r}. Let it answer with that JSON as a text."
         )
     return response if text == message.content else _with_text(response, text)
-
-
-def _takes_words_only(request: LLMRequest, asked: Instructions, has_form: bool) -> bool:
-    return request.tool_choice == "none" or (not request.tools and (asked.in_words or has_form))
 
 
 def _may_be_react(text: str) -> bool:
