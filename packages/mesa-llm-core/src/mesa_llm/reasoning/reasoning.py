@@ -16,6 +16,7 @@ from mesa_llm.activation.decisions import adecide, decide, in_thread
 from mesa_llm.activation.method_pairs import nearer_method
 from mesa_llm.activation.values import to_text
 from mesa_llm.clients import ToolChoice
+from mesa_llm.clients.questions import register_question
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, DecisionError
 from mesa_llm.module_llm.dialogue import aconverse, converse, with_most_calls
@@ -33,6 +34,7 @@ _EXECUTION = (
     "You carry out the decision of an agent in a simulation by calling tools. Call exactly the tools that the decision "
     "asks for, in its order. If it asks for no action, call none."
 )
+register_question("call tools", _EXECUTION)
 
 
 def _decision[R: Reasoning, **P, T](plan: Callable[Concatenate[R, P], T]) -> Callable[Concatenate[R, P], T]:
