@@ -268,7 +268,11 @@ class Reasoning:
     def _made(self, question: Question, plan: Plan, seen: Observation) -> Plan:
         """Complete a new plan, and keep it if it holds for longer than this step."""
         if plan.offered is None:
-            plan.offered = question.selected_tools
+            names = question.selected_tools
+            specs = self.agent.tool_manager.specs(names, agent=self.agent)
+            # All of the agent's tools is what it means without a name: later ones too, unless conditions leave some out.
+            is_all = names is None and len(specs) == len(self.agent.tool_manager.tools)
+            plan.offered = None if is_all else tuple([spec.name for spec in specs])
         if plan.seen is None:
             plan.seen = seen
         if plan.ttl > 1 and self.holds_plans:
