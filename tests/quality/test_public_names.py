@@ -5,7 +5,7 @@ import importlib
 import pytest
 from helpers.public_names import packages
 
-MOST = 156
+MOST = 129
 """The most public names in all packages together. It only ever goes down."""
 
 

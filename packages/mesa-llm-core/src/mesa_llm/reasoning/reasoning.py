@@ -270,7 +270,7 @@ class Reasoning:
         if plan.offered is None:
             names = question.selected_tools
             specs = self.agent.tool_manager.specs(names, agent=self.agent)
-            # All of the agent's tools is what it means without a name: later ones too, unless conditions leave some out.
+            # None means all of the agent's tools, later ones too; not so if a condition leaves some out.
             is_all = names is None and len(specs) == len(self.agent.tool_manager.tools)
             plan.offered = None if is_all else tuple([spec.name for spec in specs])
         if plan.seen is None:
