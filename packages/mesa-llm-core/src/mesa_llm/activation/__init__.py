@@ -1,4 +1,4 @@
-"""The turn: the one seam between agents and whoever runs them in parallel.
+"""The turn: the one seam between agents and the runners that step them in parallel.
 
 In a parallel step every agent first decides, then acts when it is its turn. Core marks three places in an agent's
 step: the start of a model call, the end of a decision (the turn point), and the start of a further decision. A runner

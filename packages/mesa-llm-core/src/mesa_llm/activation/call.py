@@ -232,7 +232,7 @@ class ModelCall:
         agent_step: the step of the agent that makes it; `None` if no agent does, and when the call has ended.
         origin: its identity; `None` if no agent makes it, and when the call has ended.
         cancel: ends a call that blocks a thread, when the agent's step is called off.
-        response: the `LLMResponse`; set by whoever makes the call, as soon as there is one.
+        response: the `LLMResponse`; set by the caller, as soon as the call has one.
         error: what the call has raised.
         started: when it was sent, on the clock of `time.perf_counter`, in seconds.
         turn: the turn of the agent; `None` if nobody runs agents in parallel, and when the call has ended.

@@ -113,7 +113,7 @@ def read_completion(completion: Any, model: str) -> LLMResponse | None:
 
 
 def _first_choice(choices: Any) -> Mapping[str, Any]:
-    """The choice with the lowest index; an empty one if there is none."""
+    """The choice with the lowest index; an empty one without choices."""
     listed = list(choices.values()) if isinstance(choices, Mapping) else choices if isinstance(choices, list) else []
     usable = [choice for choice in listed if isinstance(choice, Mapping)]
     return min(usable, key=lambda choice: _count(choice.get("index")) or 0, default={})

@@ -90,7 +90,7 @@ def _with_calls(request: LLMRequest, response: LLMResponse, *, as_json: bool) ->
 def _usable_words(request: LLMRequest, response: LLMResponse) -> LLMResponse:
     if request.tools and response.message.tool_calls:
         response = replace(response, message=replace(response.message, tool_calls=()))
-    if has_form(request):  # whoever asks for a form reads it, and asks again
+    if has_form(request):  # `ask_structured` reads the form, and asks again
         return response
     is_empty = _is_empty(response)
     if (is_empty or request.tools) and (why := why_stopped(request, response)) is not None:
