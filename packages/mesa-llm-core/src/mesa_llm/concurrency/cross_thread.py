@@ -171,7 +171,7 @@ class BlockingCall[T](_Sent[T], Future[T]):
 class AwaitedCall[T](_Sent[T]):
     """A coroutine that runs on the event loop of another thread, awaited on the one where this is made.
 
-    Awaiting it gives what the coroutine returns or raises. A task that is cancelled while it awaits this must cancel it.
+    Awaiting it gives what the coroutine returns or raises. A task that is cancelled meanwhile must cancel it.
     It does what a `BlockingCall` does, at half the cost: a thread cannot wait for it. The arguments are those of
     `LoopThread.send`, and the loop.
     """
