@@ -198,7 +198,7 @@ def test_play_stops_with_the_running_step_when_its_page_is_closed(browser, page,
     async def answer(body):
         if len(server.requests) > CALLS:  # from the second step on
             await may_answer.wait()
-        return tool_call("rest") if body.get("tool_choice") != "none" else "Action: I stay."
+        return "Action: I stay."
 
     with FakeOpenAIServer(answer) as server:
         closed = browser.new_page()
