@@ -13,7 +13,7 @@ from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.llm_agent import step_hooks
+from mesa_llm.llm_agent import bases, step_hooks
 from mesa_llm.llm_agent.observe import check_names, observe
 from mesa_llm.memory import Memory, ShortTermMemory
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
@@ -36,7 +36,8 @@ class LLMAgent(Agent):
 
     Its `step` (and `astep`) observes, decides and acts. Override one or both of them; a class that overrides only one
     runs that one in every mode. Combine it with Mesa's own agent classes to place it in a space: `class
-    Citizen(LLMAgent, CellAgent)`.
+    Citizen(LLMAgent, CellAgent)`. Arguments of the other class are given as keywords: `super().__init__(model,
+    CoTReasoning, space=space)` in a `class Flier(LLMAgent, ContinuousSpaceAgent)`. The bases may come in either order.
 
     ```python
     from mesa import Model
@@ -73,7 +74,8 @@ class LLMAgent(Agent):
         max_tool_calls: how many tools a decision may call at most; `None` for any number. With `required` and 1, each
             decision is exactly one valid call, or a `DecisionError`.
         **sampling: `temperature`, `top_p`, `max_tokens` (or `max_completion_tokens`), `seed`, `stop`, `extra_body`:
-            sent with every request; see `SamplingOptions`.
+            sent with every request; see `SamplingOptions`. Other keywords are handed on to the constructors of the
+            other bases of the agent's class.
 
     A class can define `vision`, `internal_state`, `step_prompt`, `system_prompt`, `tool_calls` and `max_tool_calls`
     itself, as an attribute or as a property; an argument takes precedence over an attribute. A property is evaluated
@@ -92,7 +94,7 @@ class LLMAgent(Agent):
     Raises:
         ConfigurationError: if `reasoning`, `llm_model`, `tool_mode` or a sampling argument cannot work, or an argument
             is given for what the class defines as a property without a setter.
-        TypeError: if there is no such argument.
+        TypeError: if neither `LLMAgent` nor another base takes one of the keywords.
     """
 
     visible_attributes: ClassVar[Collection[str]]
@@ -105,6 +107,7 @@ class LLMAgent(Agent):
     model: Model[Any, Any]
     _recorder: SimulationRecorder | None = None
 
+    @bases.with_kept_arguments
     def __init__(
         self,
         model: Model[Any, Any],
@@ -126,11 +129,14 @@ class LLMAgent(Agent):
         max_tool_calls: int | None = None,
         **sampling: Unpack[SamplingOptions],
     ) -> None:
-        if unknown := sampling.keys() - SamplingOptions.__annotations__.keys():
-            raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {min(unknown)!r}")
+        others: dict[str, Any] = {
+            name: sampling.pop(name)  # type: ignore[misc] # no sampling argument
+            for name in list(sampling)
+            if name not in SamplingOptions.__annotations__
+        }
         if not callable(reasoning):
             raise ConfigurationError(f"reasoning must be a class of reasoning, e.g. CoTReasoning, got {reasoning!r}.")
-        super().__init__(model=model)
+        bases.hand_on(self, model, others)
         self.llm = ModuleLLM(
             DEFAULT_MODEL if llm_model is None else llm_model,
             api_base=api_base,
@@ -170,6 +176,7 @@ class LLMAgent(Agent):
         super().__init_subclass__(**kwargs)
         check_names(cls, "visible_attributes")
         check_names(cls, "observed_layers")
+        bases.install(cls)
         step_hooks.install(cls)
 
     def __repr__(self) -> str:

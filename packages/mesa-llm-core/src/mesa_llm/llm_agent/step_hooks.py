@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation.call import begin_agent_step
 from mesa_llm.activation.context import current_agent_step, current_turn, is_stepping, turn_in, within
 from mesa_llm.activation.decisions import in_thread
-from mesa_llm.activation.method_pairs import mark_installed, nearer_method
+from mesa_llm.activation.method_pairs import is_placeholder, mark_installed, nearer_method
 from mesa_llm.activation.repeats import log_once
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, NotParallelWarning
@@ -45,6 +45,9 @@ def install(cls: type[LLMAgent]) -> None:
     meant_in_threads = nearer_method(cls, "step", "astep", prefer_async=False)
     for name, hooked in (("step", _hooked), ("astep", _ahooked)):
         method = getattr(cls, name)
+        if is_placeholder(method):  # MetaAgent's, of a base that comes before LLMAgent
+            method = next(vars(base)[name] for base in cls.__mro__ if hasattr(vars(base).get(name), _HOOKED))
+            setattr(cls, name, mark_installed(method))
         if not hasattr(method, _HOOKED):
             wrapped = hooked(method)
             setattr(wrapped, _HOOKED, True)
