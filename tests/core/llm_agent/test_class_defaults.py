@@ -39,6 +39,23 @@ def test_what_a_class_defines_counts_where_no_argument_is_given(name, define):
     assert expected in prompt
 
 
+@pytest.mark.parametrize("define", [lambda value: value, lambda value: property(lambda agent: value)])
+def test_a_system_prompt_of_the_class_is_in_requests_of_ones_own(define):
+    llm = ScriptedLLM("ok")
+    agent = agent_of(client=llm, system_prompt=define("You are Ann."))
+    agent.llm.generate("Who are you?")
+    agent.llm.for_model(agent.llm.llm_model).generate("Who are you?")
+    assert [request.messages[0].content for request in llm.requests] == ["You are Ann.", ""]
+
+
+@pytest.mark.parametrize("name", ["llm", "memory", "tool_manager", "reasoning"])
+def test_what_every_agent_has_of_its_own_is_no_property_without_a_setter(name):
+    model = Model(rng=1)
+    with pytest.raises(ConfigurationError, match=f"^Trader defines {name} as a property without a setter"):
+        agent_of(model=model, **{name: property(lambda agent: None)})
+    assert len(model.agents) == 0
+
+
 @pytest.mark.parametrize(
     ("name", "given"), [("vision", 0), ("internal_state", ["rich"]), ("step_prompt", "Wait."), ("system_prompt", "B.")]
 )

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "gemini/gemini-2.0-flash"
 
+_OWN = {"llm": "ModuleLLM", "memory": "memory", "tool_manager": "tools", "reasoning": "reasoning"}
+"""What the constructor makes for each agent."""
+
 
 class LLMAgent(Agent):
     """A Mesa agent whose decisions come from a language model.
@@ -136,6 +139,12 @@ class LLMAgent(Agent):
         }
         if not callable(reasoning):
             raise ConfigurationError(f"reasoning must be a class of reasoning, e.g. CoTReasoning, got {reasoning!r}.")
+        for name in _OWN:
+            if _is_fixed(type(self), name):
+                raise ConfigurationError(
+                    f"{type(self).__name__} defines {name} as a property without a setter, but LLMAgent keeps the "
+                    f"agent's own {_OWN[name]} there. Give the property a setter, or another name."
+                )
         bases.hand_on(self, model, others)
         self.llm = ModuleLLM(
             DEFAULT_MODEL if llm_model is None else llm_model,
@@ -164,8 +173,7 @@ class LLMAgent(Agent):
         """Set an attribute if a value is given; otherwise the class's own definition stands."""
         if value is None:
             return
-        defined = inspect.getattr_static(type(self), name)
-        if isinstance(defined, property) and defined.fset is None:
+        if _is_fixed(type(self), name):
             raise ConfigurationError(
                 f"{type(self).__name__} defines {name} as a property, so it cannot be given as an argument too, got "
                 f"{value!r}. Leave the argument out, or give the property a setter."
@@ -317,6 +325,12 @@ class LLMAgent(Agent):
 
 
 step_hooks.install(LLMAgent)
+
+
+def _is_fixed(cls: type, name: str) -> bool:
+    """Whether a class defines an attribute as a property without a setter."""
+    defined = inspect.getattr_static(cls, name, None)
+    return isinstance(defined, property) and defined.fset is None
 
 
 def _as_facts(internal_state: Any) -> Any:

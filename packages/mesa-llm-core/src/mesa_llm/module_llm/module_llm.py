@@ -143,6 +143,12 @@ class ModuleLLM:
         other.agent = self.agent
         return other
 
+    def _own_system_prompt(self) -> str | None:
+        """That of the agent if this is its handle: its class may define one."""
+        agent = self.agent
+        own: str | None = agent.system_prompt if getattr(agent, "llm", None) is self else self.system_prompt
+        return own
+
     def request(
         self,
         prompt: str | list[str] | None = None,
@@ -171,7 +177,7 @@ class ModuleLLM:
         choice = None if tool_choice is None else check_tool_choice(tool_choice)
         tools = tool_specs(tool_schema)
         fields = response_format_fields(response_format)
-        system = system_prompt if system_prompt is not None else self.system_prompt
+        system = system_prompt if system_prompt is not None else self._own_system_prompt()
         return LLMRequest(
             model=self.llm_model,
             # Always one system message, even an empty one: without it some servers insert their own default.
