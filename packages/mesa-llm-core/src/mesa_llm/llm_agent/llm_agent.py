@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from mesa import Agent
 
@@ -13,7 +13,7 @@ from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.llm_agent import bases, step_hooks
+from mesa_llm.llm_agent import bases, many_agents, step_hooks
 from mesa_llm.llm_agent.observe import check_names, observe
 from mesa_llm.memory import Memory, ShortTermMemory
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
@@ -24,6 +24,8 @@ from mesa_llm.tools import ToolManager
 
 if TYPE_CHECKING:
     from mesa import Model
+    from mesa.agent import AgentSet
+    from pandas import DataFrame
 
     from mesa_llm.clients import LLMClient, ToolChoice, Transport
     from mesa_llm.tools import ToolResult
@@ -139,11 +141,11 @@ class LLMAgent(Agent):
         }
         if not callable(reasoning):
             raise ConfigurationError(f"reasoning must be a class of reasoning, e.g. CoTReasoning, got {reasoning!r}.")
-        for name in _OWN:
+        for name, kept in _OWN.items():
             if _is_fixed(type(self), name):
                 raise ConfigurationError(
                     f"{type(self).__name__} defines {name} as a property without a setter, but LLMAgent keeps the "
-                    f"agent's own {_OWN[name]} there. Give the property a setter, or another name."
+                    f"agent's own {kept} there. Give the property a setter, or another name."
                 )
         bases.hand_on(self, model, others)
         self.llm = ModuleLLM(
@@ -186,6 +188,64 @@ class LLMAgent(Agent):
         check_names(cls, "observed_layers")
         bases.install(cls)
         step_hooks.install(cls)
+
+    @classmethod
+    def create_agents(cls, model: Model[Any, Any], n: int, *args: Any, **kwargs: Any) -> AgentSet[Self]:
+        """Create agents. As always in Mesa, a list of length `n` is dealt out to them, one item each.
+
+        Not so `tools` and `stop`: each agent gets the whole list, also one of length `n`. A list of such lists is dealt
+        out. `internal_state` goes by Mesa's rule: `["calm", "angry"]` makes one calm agent and one angry agent of two.
+
+        ```python
+        from mesa import Model
+        from mesa_llm.llm_agent import LLMAgent
+        from mesa_llm.reasoning import CoTReasoning
+        from mesa_llm.testing import ScriptedLLM
+
+        def rest(agent) -> str:
+            "Take a rest."
+            return "rested"
+
+        def work(agent) -> str:
+            "Do some work."
+            return "worked"
+
+        agents = LLMAgent.create_agents(
+            Model(), 2, CoTReasoning, client=ScriptedLLM("hm"), tools=[rest, work], internal_state=["calm", "angry"]
+        )
+        print([(agent.internal_state, list(agent.tool_manager.tools)) for agent in agents])
+        #> [(['calm'], ['rest', 'work']), (['angry'], ['rest', 'work'])]
+        ```
+
+        Args:
+            model: the Mesa model that the agents belong to.
+            n: how many agents.
+            *args: arguments of the constructor, after the model.
+            **kwargs: arguments of the constructor.
+
+        Returns:
+            The new agents.
+        """
+        arguments, keywords = many_agents.dealt(cls, n, args, kwargs)
+        agents: AgentSet[Self] = super().create_agents(model, n, *arguments, **keywords)
+        return agents
+
+    @classmethod
+    def from_dataframe(cls, model: Model[Any, Any], df: DataFrame, **kwargs: Any) -> AgentSet[Self]:
+        """Create an agent for each row of a data frame (from Mesa 3.5 on).
+
+        Args:
+            model: the Mesa model that the agents belong to.
+            df: its columns are arguments of the constructor.
+            **kwargs: arguments that all agents share. `tools` and `stop` may be lists; Mesa allows no others here.
+
+        Returns:
+            The new agents, in the order of the rows.
+        """
+        whole = {name: kwargs.pop(name) for name in list(kwargs) if many_agents.is_whole(name, kwargs[name])}
+        columns = {name: [value] * len(df) for name, value in whole.items()}
+        agents: AgentSet[Self] = super().from_dataframe(model, df.assign(**columns), **kwargs)
+        return agents
 
     def __repr__(self) -> str:
         return name_of(self)
