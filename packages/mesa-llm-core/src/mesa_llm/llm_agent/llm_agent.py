@@ -14,7 +14,7 @@ from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent import bases, many_agents, step_hooks
-from mesa_llm.llm_agent.observe import check_names, observe
+from mesa_llm.llm_agent.observe import check_names, check_vision, observe
 from mesa_llm.memory import Memory, ShortTermMemory
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
 from mesa_llm.module_llm.request_fields import check_most_calls, check_tool_choice
@@ -65,8 +65,8 @@ class LLMAgent(Agent):
         vision: how far it sees other agents, in the units of its space (cells, edges or distance); 0 or `None` for
             nobody, -1 for everybody.
         internal_state: what it knows about itself: a list of facts, a mapping, a dataclass, one text, or anything that
-            can be printed. Lists, dicts and sets are copied. Agents that see it see this too, except for entries whose
-            name begins with an underscore.
+            can be printed. Lists, dicts and sets are copied, those in them too. Agents that see it see this too, except
+            for entries whose name begins with an underscore.
         step_prompt: what it decides in each step.
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the client that answers, see `connect`; by default one that reaches any provider, shared by all agents.
@@ -97,8 +97,8 @@ class LLMAgent(Agent):
             agent; `()`: nothing.
 
     Raises:
-        ConfigurationError: if `reasoning`, `llm_model`, `tool_mode` or a sampling argument cannot work, or an argument
-            is given for what the class defines as a property without a setter.
+        ConfigurationError: if `reasoning`, `llm_model`, `tool_mode`, `vision` or a sampling argument cannot work, or an
+            argument is given for what the class defines as a property without a setter.
         TypeError: if neither `LLMAgent` nor another base takes one of the keywords.
     """
 
@@ -147,6 +147,7 @@ class LLMAgent(Agent):
                     f"{type(self).__name__} defines {name} as a property without a setter, but LLMAgent keeps the "
                     f"agent's own {kept} there. Give the property a setter, or another name."
                 )
+        check_vision(vision, of=type(self).__name__)
         bases.hand_on(self, model, others)
         self.llm = ModuleLLM(
             DEFAULT_MODEL if llm_model is None else llm_model,
@@ -186,6 +187,8 @@ class LLMAgent(Agent):
         super().__init_subclass__(**kwargs)
         check_names(cls, "visible_attributes")
         check_names(cls, "observed_layers")
+        if not hasattr(vision := vars(cls).get("vision"), "__get__"):
+            check_vision(vision, of=cls.__name__)
         bases.install(cls)
         step_hooks.install(cls)
 
@@ -399,4 +402,24 @@ def _as_facts(internal_state: Any) -> Any:
         return [internal_state]
     if isinstance(internal_state, Iterator):
         return list(internal_state)
-    return copy.copy(internal_state) if isinstance(internal_state, list | dict | set) else internal_state
+    return _copied(internal_state, {})
+
+
+def _copied(value: Any, copies: dict[int, Any]) -> Any:
+    """A copy of lists, dicts and sets, and of those in them; agents and other objects in them stay the same ones.
+
+    Args:
+        value: what to copy.
+        copies: the copies made so far, by the id of the original: a list may contain itself.
+    """
+    if type(value) is tuple:
+        return tuple([_copied(item, copies) for item in value])
+    if not isinstance(value, list | dict | set):
+        return value
+    if id(value) not in copies:
+        copied: Any = copy.copy(value)
+        copies[id(value)] = copied
+        items = () if isinstance(value, set) else value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            copied[key] = _copied(item, copies)
+    return copies[id(value)]
