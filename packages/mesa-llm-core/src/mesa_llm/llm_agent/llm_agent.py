@@ -13,7 +13,7 @@ from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.llm_agent import bases, many_agents, step_hooks
+from mesa_llm.llm_agent import bases, many_agents, messages, step_hooks
 from mesa_llm.llm_agent.observe import check_names, check_vision, observe
 from mesa_llm.memory import Memory, ShortTermMemory
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from mesa_llm.clients import LLMClient, ToolChoice, Transport
+    from mesa_llm.llm_agent.messages import Recipients
     from mesa_llm.tools import ToolResult
 
 DEFAULT_MODEL = "gemini/gemini-2.0-flash"
@@ -329,34 +330,39 @@ class LLMAgent(Agent):
             )
         return [result.as_dict() for result in results]
 
-    def send_message(self, message: str, recipients: Iterable[Agent[Any]]) -> str:
+    def send_message(self, message: str, recipients: Recipients) -> str:
         """Send a message; the recipients and the agent itself remember it at once.
+
+        Each recipient gets it once, however often it is named. The agent itself is left out, and so are agents without
+        a memory, agents that have been removed from the model, and ids that no agent has.
 
         Args:
             message: the text.
-            recipients: the agents that get it. The agent itself and agents without a memory are left out.
+            recipients: the agents that get it, or their unique ids; or one of them.
 
         Returns:
             A sentence that says which agents got the message, and which did not.
 
         Raises:
             TurnError: in a parallel step before the agent's turn, on a thread whose event loop runs agents.
+            TypeError: if a recipient is neither an agent nor an id.
         """
         if turn_in(self.model) is not None:
             wait_my_turn()
-        others = [recipient for recipient in recipients if recipient is not self]
-        listeners = [other for other in others if isinstance(getattr(other, "memory", None), Memory)]
+        others, unknown = messages.found(self.model, recipients)
+        others.pop(self, None)
+        hears = {other: isinstance(getattr(other, "memory", None), Memory) for other in others}
+        listeners: list[Any] = [other for other in others if hears[other]]
+        deaf = [other.unique_id for other in others if not hears[other]]
         listener_ids = [listener.unique_id for listener in listeners]
         for listener in listeners:
             listener.memory.add_to_memory("message", {"message": message, "sender": self.unique_id})
-        if not listeners:
-            return f"Nobody could be given the message {message!r}."
-        self.memory.add_to_memory("message", {"message": message, "sender": self.unique_id, "recipients": listener_ids})
-        deaf = [other.unique_id for other in others if other not in listeners]
-        left_out = f" Agents {deaf} have no memory and were left out." if deaf else ""
-        return f"Agents {listener_ids} were told {message!r}.{left_out}"
+        if listeners:
+            sent = {"message": message, "sender": self.unique_id, "recipients": listener_ids}
+            self.memory.add_to_memory("message", sent)
+        return messages.report(message, listener_ids, deaf, unknown)
 
-    async def asend_message(self, message: str, recipients: Iterable[Agent[Any]]) -> str:
+    async def asend_message(self, message: str, recipients: Recipients) -> str:
         """Like `send_message`; waits for the agent's turn."""
         if turn_in(self.model) is not None:
             await my_turn()

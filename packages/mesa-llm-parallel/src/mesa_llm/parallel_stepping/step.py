@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import current_turn
+from mesa_llm.activation.clock import is_in_model
 from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.repeats import log_counts
 from mesa_llm.concurrency import calling_loop
@@ -416,8 +417,3 @@ def raise_all(turns: Sequence[AgentTurn], what: str) -> None:
         raise errors[0]
     if errors:
         raise BaseExceptionGroup(f"{len(errors)} agents failed while {what}", errors)
-
-
-def is_in_model(agent: Agent) -> bool:
-    """Whether the agent has not been removed."""
-    return agent in agent.model.agents
