@@ -14,6 +14,7 @@ from mesa_llm.activation.context import current_agent_step, current_turn, is_ste
 from mesa_llm.activation.decisions import in_thread
 from mesa_llm.activation.method_pairs import is_placeholder, mark_installed, nearer_method
 from mesa_llm.activation.repeats import log_once
+from mesa_llm.activation.schedules import step_on_after_failure
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, NotParallelWarning
 from mesa_llm.errors.exceptions import ends_run
@@ -102,6 +103,7 @@ class _Stepping:
         self._within.__exit__()
         if self._is_alone and error is not None:
             shorten(error)
+            step_on_after_failure(self._agent.model)
 
 
 def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
