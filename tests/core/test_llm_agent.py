@@ -4,9 +4,11 @@ import json
 import warnings
 
 import mesa
+import numpy as np
 import pytest
 from helpers.speakers import OneCall, Speaker, SpeakersModel, tool_call
 from mesa.discrete_space import CellAgent, OrthogonalMooreGrid
+from mesa.experimental.meta_agents import MetaAgent
 
 from mesa_llm.clients import Message
 from mesa_llm.errors import ConfigurationError, NotParallelWarning, TurnError
@@ -186,6 +188,87 @@ def test_a_message_to_nobody_is_told_so():
     speaker = Walker(world)
     assert "Nobody" in speaker.send_message("hello", [])
     assert speaker.memory.entries == ()
+
+
+RECIPIENTS = [
+    (lambda a, b, gone, plain: [b, b, 2, b], [2], "Agents [2] were told 'hello'."),
+    (lambda a, b, gone, plain: b, [2], "Agents [2] were told 'hello'."),
+    (lambda a, b, gone, plain: 2, [2], "Agents [2] were told 'hello'."),
+    (lambda a, b, gone, plain: np.int64(2), [2], "Agents [2] were told 'hello'."),
+    (lambda a, b, gone, plain: (each for each in [1, 2]), [2], "Agents [2] were told 'hello'."),
+    (lambda a, b, gone, plain: a.model.agents, [2], "Agents [2] were told 'hello'. Agents [4] have no memory and were "
+     "left out."),
+    (lambda a, b, gone, plain: [gone, b], [2], "Agents [2] were told 'hello'. There are no agents [3]."),
+    (lambda a, b, gone, plain: [gone, 3], [], "Nobody could be given the message 'hello'. There are no agents [3]."),
+    (lambda a, b, gone, plain: [99, 2, 98, 99], [2], "Agents [2] were told 'hello'. There are no agents [99, 98]."),
+    (lambda a, b, gone, plain: [plain, plain], [], "Nobody could be given the message 'hello'. Agents [4] have no "
+     "memory and were left out."),
+    (lambda a, b, gone, plain: [a, 1], [], "Nobody could be given the message 'hello'."),
+    (lambda a, b, gone, plain: Walker(World()), [], "Nobody could be given the message 'hello'. There are no agents "
+     "[1]."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("named", "heard", "reply"), RECIPIENTS)
+async def test_whoever_is_meant_gets_a_message_once(named, heard, reply):
+    world = World()
+    a, b, gone = Walker(world), Walker(world), Walker(world)
+    plain = mesa.Agent(world)
+    gone.remove()
+    for send in (a.send_message, a.asend_message):
+        said = send("hello", named(a, b, gone, plain))
+        assert (said if isinstance(said, str) else await said) == reply
+    assert [len(agent.memory.entries) for agent in (a, b, gone)] == [2 * len(heard), 2 * len(heard), 0]
+
+
+class Guild(LLMAgent, MetaAgent):
+    """Can be iterated over, and is one agent."""
+
+
+def test_a_meta_agent_is_one_recipient_and_its_members_are_several():
+    world = World()
+    speaker, *members = Walker(world), Walker(world), Walker(world)
+    guild = Guild(world, OneCall, client=ScriptedLLM("hm"), tools=[], agents=members)
+    assert speaker.send_message("hello", guild) == "Agents [4] were told 'hello'."
+    assert speaker.send_message("hello", guild.agents) == "Agents [2, 3] were told 'hello'."
+
+
+@pytest.mark.parametrize("recipients", [None, "2", ["2"], [None], [True], 2.0])
+def test_what_cannot_be_a_recipient_is_an_error(recipients):
+    with pytest.raises(TypeError, match=r"^The recipients of a message are agents or their unique ids, got "):
+        Walker(World()).send_message("hello", recipients)
+
+
+class Compared(mesa.Agent):
+    """Counts how often it is compared with another agent."""
+
+    compared = 0
+
+    def __init__(self, model, *, hears):
+        super().__init__(model)
+        if hears:
+            self.memory = ShortTermMemory(self)
+
+    def __eq__(self, other):
+        Compared.compared += 1
+        return self is other
+
+    __hash__ = mesa.Agent.__hash__
+
+
+def test_a_broadcast_compares_nobody_with_everybody_and_is_one_short_line_for_the_speaker():
+    world = World()
+    speaker = Walker(world)
+    for hears in [True, False] * 50:
+        Compared(world, hears=hears)
+    Compared.compared = 0
+    reply = speaker.send_message("hello", list(world.agents))
+    assert Compared.compared <= 300  # a few times each, to look them up
+    (sent,) = speaker.memory.entries
+    assert sent.content["recipients"] == list(range(2, 102, 2))
+    shown = "[2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, ...] (50 agents)"
+    assert str(sent) == f"[step 0] message: message: hello; sender: 1; recipients: {shown}"
+    assert reply.startswith(f"Agents {shown} were told 'hello'. Agents [3, 5, ")
 
 
 @pytest.mark.parametrize("act", ["apply", "send"])

@@ -1,7 +1,10 @@
 """What a class of agents defines about itself, as an attribute or a property, in the place of an argument."""
 
 import json
+import re
+from collections import defaultdict
 
+import numpy as np
 import pytest
 from mesa import Agent, Model
 
@@ -37,6 +40,23 @@ def test_what_a_class_defines_counts_where_no_argument_is_given(name, define):
     prompt = "\n".join(message.content for message in llm.requests[0].messages)
     expected = {"vision": "Trader 2", "internal_state": '["3 coins"]'}.get(name, VALUES[name])
     assert expected in prompt
+
+
+@pytest.mark.parametrize("define", [lambda value: value, lambda value: property(lambda agent: value)])
+def test_a_system_prompt_of_the_class_is_in_requests_of_ones_own(define):
+    llm = ScriptedLLM("ok")
+    agent = agent_of(client=llm, system_prompt=define("You are Ann."))
+    agent.llm.generate("Who are you?")
+    agent.llm.for_model(agent.llm.llm_model).generate("Who are you?")
+    assert [request.messages[0].content for request in llm.requests] == ["You are Ann.", ""]
+
+
+@pytest.mark.parametrize("name", ["llm", "memory", "tool_manager", "reasoning"])
+def test_what_every_agent_has_of_its_own_is_no_property_without_a_setter(name):
+    model = Model(rng=1)
+    with pytest.raises(ConfigurationError, match=f"^Trader defines {name} as a property without a setter"):
+        agent_of(model=model, **{name: property(lambda agent: None)})
+    assert len(model.agents) == 0
 
 
 @pytest.mark.parametrize(
@@ -122,6 +142,60 @@ def test_agents_do_not_share_what_one_of_them_changes(state, change, is_given):
     change(first)
     assert agents[0].internal_state is first != state == agents[1].internal_state
     assert json.dumps(sorted(state)) == before
+
+
+@pytest.mark.parametrize(
+    ("state", "change"),
+    [
+        ({"bag": ["rope"]}, lambda state: state["bag"].append("knife")),
+        ([{"seen": {1}}], lambda state: state[0]["seen"].add(2)),
+        (({"hp": [3]},), lambda state: state[0]["hp"].append(4)),
+        (defaultdict(list, bag=["rope"]), lambda state: state["bag"].append("knife")),
+    ],
+)
+def test_what_is_in_it_is_not_shared_either(state, change):
+    before = repr(state)
+    model = Model(rng=1)
+    agents = [agent_of(model=model, given={"internal_state": state}) for _ in range(2)]
+    change(agents[0].internal_state)
+    assert repr(agents[1].internal_state) == repr(state) == before != repr(agents[0].internal_state)
+    assert type(agents[0].internal_state) is type(state)
+
+
+def test_agents_in_it_stay_the_same_ones_and_it_may_contain_itself():
+    friend = agent_of()
+    state = [{"friend": friend}]
+    state.append(state)
+    agent = agent_of(given={"internal_state": state})
+    assert agent.internal_state[0]["friend"] is friend
+    assert agent.internal_state[1] is agent.internal_state is not state
+
+
+# Vision.
+
+NO_DISTANCE = ["1", "far", float("nan"), -2, -0.5, True, False, [1], np.bool_(True)]
+
+
+@pytest.mark.parametrize("vision", NO_DISTANCE, ids=repr)
+def test_a_vision_that_is_no_distance_is_refused_wherever_it_comes_from(vision):
+    said = rf"^The vision of Trader( 1)? must be a number >= 0 .* got {re.escape(repr(vision))}\. Use 0 or None .* -1"
+    model = Model(rng=1)
+    with pytest.raises(ConfigurationError, match=said):
+        agent_of(model=model, given={"vision": vision})
+    assert len(model.agents) == 0
+    with pytest.raises(ConfigurationError, match=said):
+        agent_of(vision=vision)
+    with pytest.raises(ConfigurationError, match=said):
+        agent_of(vision=property(lambda agent: vision)).generate_obs()
+    agent = agent_of()
+    agent.vision = vision
+    with pytest.raises(ConfigurationError, match=said):
+        agent.step()
+
+
+@pytest.mark.parametrize("vision", [None, 0, 1, -1, 1.5, np.int64(2), np.float32(0.5), float("inf"), -1.0], ids=repr)
+def test_any_number_from_0_on_is_a_vision(vision):
+    agent_of(given={"vision": vision}).step()
 
 
 def test_an_iterator_is_read_once():

@@ -9,6 +9,7 @@ import pytest
 from mesa.discrete_space import CellAgent, HexGrid, Network, OrthogonalMooreGrid, OrthogonalVonNeumannGrid
 
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.spaces import neighbors_of
 from mesa_llm.spaces.surroundings import Surroundings
 
 
@@ -193,3 +194,14 @@ def test_only_cells_within_the_radius_are_looked_at():
     space.layers = lambda: layers
     around.cells(1)
     assert len(looked) == 9
+
+
+def test_an_agent_that_was_removed_from_the_model_is_not_seen_where_it_still_is_in_the_space(kind):
+    world = kind.world()
+    agent, gone, near = world.add(kind.here), world.agent(), world.agent()
+    places = list(kind.steps.values())
+    for other, place in zip((gone, near), places, strict=False):
+        kind.put(world, other, place)
+    assert neighbors_of(agent, 2) == [gone, near]
+    mesa.Agent.remove(gone)  # as a class without a remove of its own does
+    assert neighbors_of(agent, 2) == [near]

@@ -1,4 +1,4 @@
-"""Which step of its model an agent is in."""
+"""Which step of its model an agent is in, and whether it still is in its model."""
 
 from __future__ import annotations
 
@@ -15,3 +15,12 @@ def step_of(model: Any) -> int:
     """
     steps = getattr(model, "steps", None)
     return int(model.time if steps is None else steps)
+
+
+def is_in_model(agent: Any) -> bool:
+    """Whether an agent has not been removed. A removed one may still be in its cell, or in a set of the user's.
+
+    Args:
+        agent: the Mesa agent.
+    """
+    return agent in agent.model.agents

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from mesa_llm.activation.context import current_turn, is_deciding, within
+from mesa_llm.activation.schedules import stepping_on
 from mesa_llm.concurrency import worker_thread
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ async def adecide[**P, T](agent: Agent, decision: Callable[P, Awaitable[T]], /, 
         The decision, when it is the agent's turn. At once if nobody runs agents in parallel.
     """
     turn = current_turn()
-    if turn is None or turn.agent is not agent or is_deciding(turn):
+    if turn is None:
+        with stepping_on((agent,)):
+            return await decision(*args, **kwargs)
+    if turn.agent is not agent or is_deciding(turn):
         return await decision(*args, **kwargs)
     await turn.abegin_decision()
     with _InDecision(turn):
@@ -47,7 +51,10 @@ def decide[**P, T](agent: Agent, decision: Callable[P, T], /, *args: P.args, **k
         TurnError: on a thread whose event loop runs agents.
     """
     turn = current_turn()
-    if turn is None or turn.agent is not agent or is_deciding(turn):
+    if turn is None:
+        with stepping_on((agent,)):
+            return decision(*args, **kwargs)
+    if turn.agent is not agent or is_deciding(turn):
         return decision(*args, **kwargs)
     turn.begin_decision()
     with _InDecision(turn):

@@ -43,4 +43,14 @@ def nearer_method(cls: type, sync_name: str, async_name: str, *, prefer_async: b
 
 def _defines(cls: type, name: str) -> bool:
     method: Any = vars(cls).get(name)
-    return method is not None and not hasattr(method, _INSTALLED)
+    return method is not None and not hasattr(method, _INSTALLED) and not is_placeholder(method)
+
+
+def is_placeholder(method: Any) -> bool:
+    """Whether a method is one of the empty ones that Mesa's own agent classes have (`Agent.step`, `MetaAgent.step`).
+
+    Args:
+        method: the method, as a class holds it.
+    """
+    module = getattr(method, "__module__", None) or ""
+    return module.startswith("mesa.") and not module.startswith("mesa.examples.")

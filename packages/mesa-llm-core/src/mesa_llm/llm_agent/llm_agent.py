@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from mesa import Agent
 
@@ -13,8 +13,8 @@ from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.llm_agent import step_hooks
-from mesa_llm.llm_agent.observe import check_names, observe
+from mesa_llm.llm_agent import bases, many_agents, messages, step_hooks
+from mesa_llm.llm_agent.observe import check_names, check_vision, observe
 from mesa_llm.memory import Memory, ShortTermMemory
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
 from mesa_llm.module_llm.request_fields import check_most_calls, check_tool_choice
@@ -24,11 +24,17 @@ from mesa_llm.tools import ToolManager
 
 if TYPE_CHECKING:
     from mesa import Model
+    from mesa.agent import AgentSet
+    from pandas import DataFrame
 
     from mesa_llm.clients import LLMClient, ToolChoice, Transport
+    from mesa_llm.llm_agent.messages import Recipients
     from mesa_llm.tools import ToolResult
 
 DEFAULT_MODEL = "gemini/gemini-2.0-flash"
+
+_OWN = {"llm": "ModuleLLM", "memory": "memory", "tool_manager": "tools", "reasoning": "reasoning"}
+"""What the constructor makes for each agent."""
 
 
 class LLMAgent(Agent):
@@ -36,7 +42,8 @@ class LLMAgent(Agent):
 
     Its `step` (and `astep`) observes, decides and acts. Override one or both of them; a class that overrides only one
     runs that one in every mode. Combine it with Mesa's own agent classes to place it in a space: `class
-    Citizen(LLMAgent, CellAgent)`.
+    Citizen(LLMAgent, CellAgent)`. Arguments of the other class are given as keywords: `super().__init__(model,
+    CoTReasoning, space=space)` in a `class Flier(LLMAgent, ContinuousSpaceAgent)`. The bases may come in either order.
 
     ```python
     from mesa import Model
@@ -59,8 +66,8 @@ class LLMAgent(Agent):
         vision: how far it sees other agents, in the units of its space (cells, edges or distance); 0 or `None` for
             nobody, -1 for everybody.
         internal_state: what it knows about itself: a list of facts, a mapping, a dataclass, one text, or anything that
-            can be printed. Lists, dicts and sets are copied. Agents that see it see this too, except for entries whose
-            name begins with an underscore.
+            can be printed. Lists, dicts and sets are copied, those in them too. Agents that see it see this too, except
+            for entries whose name begins with an underscore.
         step_prompt: what it decides in each step.
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the client that answers, see `connect`; by default one that reaches any provider, shared by all agents.
@@ -73,7 +80,8 @@ class LLMAgent(Agent):
         max_tool_calls: how many tools a decision may call at most; `None` for any number. With `required` and 1, each
             decision is exactly one valid call, or a `DecisionError`.
         **sampling: `temperature`, `top_p`, `max_tokens` (or `max_completion_tokens`), `seed`, `stop`, `extra_body`:
-            sent with every request; see `SamplingOptions`.
+            sent with every request; see `SamplingOptions`. Other keywords are handed on to the constructors of the
+            other bases of the agent's class.
 
     A class can define `vision`, `internal_state`, `step_prompt`, `system_prompt`, `tool_calls` and `max_tool_calls`
     itself, as an attribute or as a property; an argument takes precedence over an attribute. A property is evaluated
@@ -90,9 +98,9 @@ class LLMAgent(Agent):
             agent; `()`: nothing.
 
     Raises:
-        ConfigurationError: if `reasoning`, `llm_model`, `tool_mode` or a sampling argument cannot work, or an argument
-            is given for what the class defines as a property without a setter.
-        TypeError: if there is no such argument.
+        ConfigurationError: if `reasoning`, `llm_model`, `tool_mode`, `vision` or a sampling argument cannot work, or an
+            argument is given for what the class defines as a property without a setter.
+        TypeError: if neither `LLMAgent` nor another base takes one of the keywords.
     """
 
     visible_attributes: ClassVar[Collection[str]]
@@ -105,6 +113,7 @@ class LLMAgent(Agent):
     model: Model[Any, Any]
     _recorder: SimulationRecorder | None = None
 
+    @bases.with_kept_arguments
     def __init__(
         self,
         model: Model[Any, Any],
@@ -126,11 +135,21 @@ class LLMAgent(Agent):
         max_tool_calls: int | None = None,
         **sampling: Unpack[SamplingOptions],
     ) -> None:
-        if unknown := sampling.keys() - SamplingOptions.__annotations__.keys():
-            raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {min(unknown)!r}")
+        others: dict[str, Any] = {
+            name: sampling.pop(name)  # type: ignore[misc] # no sampling argument
+            for name in list(sampling)
+            if name not in SamplingOptions.__annotations__
+        }
         if not callable(reasoning):
             raise ConfigurationError(f"reasoning must be a class of reasoning, e.g. CoTReasoning, got {reasoning!r}.")
-        super().__init__(model=model)
+        for name, kept in _OWN.items():
+            if _is_fixed(type(self), name):
+                raise ConfigurationError(
+                    f"{type(self).__name__} defines {name} as a property without a setter, but LLMAgent keeps the "
+                    f"agent's own {kept} there. Give the property a setter, or another name."
+                )
+        check_vision(vision, of=type(self).__name__)
+        bases.hand_on(self, model, others)
         self.llm = ModuleLLM(
             DEFAULT_MODEL if llm_model is None else llm_model,
             api_base=api_base,
@@ -158,8 +177,7 @@ class LLMAgent(Agent):
         """Set an attribute if a value is given; otherwise the class's own definition stands."""
         if value is None:
             return
-        defined = inspect.getattr_static(type(self), name)
-        if isinstance(defined, property) and defined.fset is None:
+        if _is_fixed(type(self), name):
             raise ConfigurationError(
                 f"{type(self).__name__} defines {name} as a property, so it cannot be given as an argument too, got "
                 f"{value!r}. Leave the argument out, or give the property a setter."
@@ -170,7 +188,68 @@ class LLMAgent(Agent):
         super().__init_subclass__(**kwargs)
         check_names(cls, "visible_attributes")
         check_names(cls, "observed_layers")
+        if not hasattr(vision := vars(cls).get("vision"), "__get__"):
+            check_vision(vision, of=cls.__name__)
+        bases.install(cls)
         step_hooks.install(cls)
+
+    @classmethod
+    def create_agents(cls, model: Model[Any, Any], n: int, *args: Any, **kwargs: Any) -> AgentSet[Self]:
+        """Create agents. As always in Mesa, a list of length `n` is dealt out to them, one item each.
+
+        Not so `tools` and `stop`: each agent gets the whole list, also one of length `n`. A list of such lists is dealt
+        out. `internal_state` goes by Mesa's rule: `["calm", "angry"]` makes one calm agent and one angry agent of two.
+
+        ```python
+        from mesa import Model
+        from mesa_llm.llm_agent import LLMAgent
+        from mesa_llm.reasoning import CoTReasoning
+        from mesa_llm.testing import ScriptedLLM
+
+        def rest(agent) -> str:
+            "Take a rest."
+            return "rested"
+
+        def work(agent) -> str:
+            "Do some work."
+            return "worked"
+
+        agents = LLMAgent.create_agents(
+            Model(), 2, CoTReasoning, client=ScriptedLLM("hm"), tools=[rest, work], internal_state=["calm", "angry"]
+        )
+        print([(agent.internal_state, list(agent.tool_manager.tools)) for agent in agents])
+        #> [(['calm'], ['rest', 'work']), (['angry'], ['rest', 'work'])]
+        ```
+
+        Args:
+            model: the Mesa model that the agents belong to.
+            n: how many agents.
+            *args: arguments of the constructor, after the model.
+            **kwargs: arguments of the constructor.
+
+        Returns:
+            The new agents.
+        """
+        arguments, keywords = many_agents.dealt(cls, n, args, kwargs)
+        agents: AgentSet[Self] = super().create_agents(model, n, *arguments, **keywords)
+        return agents
+
+    @classmethod
+    def from_dataframe(cls, model: Model[Any, Any], df: DataFrame, **kwargs: Any) -> AgentSet[Self]:
+        """Create an agent for each row of a data frame (from Mesa 3.5 on).
+
+        Args:
+            model: the Mesa model that the agents belong to.
+            df: its columns are arguments of the constructor.
+            **kwargs: arguments that all agents share. `tools` and `stop` may be lists; Mesa allows no others here.
+
+        Returns:
+            The new agents, in the order of the rows.
+        """
+        whole = {name: kwargs.pop(name) for name in list(kwargs) if many_agents.is_whole(name, kwargs[name])}
+        columns = {name: [value] * len(df) for name, value in whole.items()}
+        agents: AgentSet[Self] = super().from_dataframe(model, df.assign(**columns), **kwargs)
+        return agents
 
     def __repr__(self) -> str:
         return name_of(self)
@@ -251,34 +330,39 @@ class LLMAgent(Agent):
             )
         return [result.as_dict() for result in results]
 
-    def send_message(self, message: str, recipients: Iterable[Agent[Any]]) -> str:
+    def send_message(self, message: str, recipients: Recipients) -> str:
         """Send a message; the recipients and the agent itself remember it at once.
+
+        Each recipient gets it once, however often it is named. The agent itself is left out, and so are agents without
+        a memory, agents that have been removed from the model, and ids that no agent has.
 
         Args:
             message: the text.
-            recipients: the agents that get it. The agent itself and agents without a memory are left out.
+            recipients: the agents that get it, or their unique ids; or one of them.
 
         Returns:
             A sentence that says which agents got the message, and which did not.
 
         Raises:
             TurnError: in a parallel step before the agent's turn, on a thread whose event loop runs agents.
+            TypeError: if a recipient is neither an agent nor an id.
         """
         if turn_in(self.model) is not None:
             wait_my_turn()
-        others = [recipient for recipient in recipients if recipient is not self]
-        listeners = [other for other in others if isinstance(getattr(other, "memory", None), Memory)]
+        others, unknown = messages.found(self.model, recipients)
+        others.pop(self, None)
+        hears = {other: isinstance(getattr(other, "memory", None), Memory) for other in others}
+        listeners: list[Any] = [other for other in others if hears[other]]
+        deaf = [other.unique_id for other in others if not hears[other]]
         listener_ids = [listener.unique_id for listener in listeners]
         for listener in listeners:
             listener.memory.add_to_memory("message", {"message": message, "sender": self.unique_id})
-        if not listeners:
-            return f"Nobody could be given the message {message!r}."
-        self.memory.add_to_memory("message", {"message": message, "sender": self.unique_id, "recipients": listener_ids})
-        deaf = [other.unique_id for other in others if other not in listeners]
-        left_out = f" Agents {deaf} have no memory and were left out." if deaf else ""
-        return f"Agents {listener_ids} were told {message!r}.{left_out}"
+        if listeners:
+            sent = {"message": message, "sender": self.unique_id, "recipients": listener_ids}
+            self.memory.add_to_memory("message", sent)
+        return messages.report(message, listener_ids, deaf, unknown)
 
-    async def asend_message(self, message: str, recipients: Iterable[Agent[Any]]) -> str:
+    async def asend_message(self, message: str, recipients: Recipients) -> str:
         """Like `send_message`; waits for the agent's turn."""
         if turn_in(self.model) is not None:
             await my_turn()
@@ -312,10 +396,36 @@ class LLMAgent(Agent):
 step_hooks.install(LLMAgent)
 
 
+def _is_fixed(cls: type, name: str) -> bool:
+    """Whether a class defines an attribute as a property without a setter."""
+    defined = inspect.getattr_static(cls, name, None)
+    return isinstance(defined, property) and defined.fset is None
+
+
 def _as_facts(internal_state: Any) -> Any:
     """A text as a list of one fact; lists, dicts and sets as copies, so that agents do not share them by accident."""
     if isinstance(internal_state, str):
         return [internal_state]
     if isinstance(internal_state, Iterator):
         return list(internal_state)
-    return copy.copy(internal_state) if isinstance(internal_state, list | dict | set) else internal_state
+    return _copied(internal_state, {})
+
+
+def _copied(value: Any, copies: dict[int, Any]) -> Any:
+    """A copy of lists, dicts and sets, and of those in them; agents and other objects in them stay the same ones.
+
+    Args:
+        value: what to copy.
+        copies: the copies made so far, by the id of the original: a list may contain itself.
+    """
+    if type(value) is tuple:
+        return tuple([_copied(item, copies) for item in value])
+    if not isinstance(value, list | dict | set):
+        return value
+    if id(value) not in copies:
+        copied: Any = copy.copy(value)
+        copies[id(value)] = copied
+        items = () if isinstance(value, set) else value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            copied[key] = _copied(item, copies)
+    return copies[id(value)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from numbers import Real
+from typing import TYPE_CHECKING, Any, cast
 
 from mesa_llm.activation import step_of
 from mesa_llm.activation.values import Canonical, name_of, plain
@@ -27,10 +28,12 @@ def observe(agent: LLMAgent) -> Observation:
 
     Raises:
         ConfigurationError: if a class names an attribute or a property layer that does not exist, or its
-            `internal_state` cannot be evaluated.
+            `internal_state` cannot be evaluated, or its `vision` is no distance.
     """
     around = Surroundings(agent)
-    if agent.vision and agent.vision != _EVERYBODY and around.cannot_be_found:
+    vision = check_vision(agent.vision, of=name_of(agent))
+    far = 0 if not vision or vision == _EVERYBODY else vision
+    if far and around.cannot_be_found:
         warnings.warn(
             f"{name_of(agent)} is in a cell, but sees nobody around it: the space of that cell is no attribute of "
             f"{type(agent.model).__name__}. Set it there, as in self.grid = OrthogonalMooreGrid(…), or use vision=0.",
@@ -43,18 +46,39 @@ def observe(agent: LLMAgent) -> Observation:
         "internal_state": plain(_internal_state(agent, hide=False)),
         **_attributes(agent, hide=False),
     }
-    local_state = {name_of(other): _seen_of(other) for other in _in_sight(agent, around)}
-    far = 0 if not agent.vision or agent.vision == _EVERYBODY else agent.vision
+    local_state = {name_of(other): _seen_of(other) for other in _in_sight(agent, vision, around)}
     environment = around.cells(far, agent.observed_layers)
     return Observation(step_of(agent.model), Canonical(self_state), Canonical(local_state), environment)
 
 
-def _in_sight(agent: LLMAgent, around: Surroundings) -> Iterable[Agent]:
-    if not agent.vision:
+def check_vision(vision: Any, *, of: str) -> float | None:
+    """How far an agent sees.
+
+    Args:
+        vision: what the agent or its class says.
+        of: the name of the agent or of its class, for the error.
+
+    Raises:
+        ConfigurationError: if it is no distance.
+    """
+    if vision is None:
+        return None
+    if isinstance(vision, Real) and not isinstance(vision, bool):
+        number = cast("float", vision)
+        if number >= 0 or number == _EVERYBODY:
+            return number
+    raise ConfigurationError(
+        f"The vision of {of} must be a number >= 0 (cells, edges or distance), got {vision!r}. Use 0 or None for "
+        "nobody, -1 for everybody."
+    )
+
+
+def _in_sight(agent: LLMAgent, vision: float | None, around: Surroundings) -> Iterable[Agent]:
+    if not vision:
         return []
-    if agent.vision == _EVERYBODY:
+    if vision == _EVERYBODY:
         return [other for other in agent.model.agents if other is not agent]
-    return around.neighbors(agent.vision)
+    return around.neighbors(vision)
 
 
 def _seen_of(other: Agent) -> dict[str, Any]:

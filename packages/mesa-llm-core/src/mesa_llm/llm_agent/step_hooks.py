@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation.call import begin_agent_step
 from mesa_llm.activation.context import current_agent_step, current_turn, is_stepping, turn_in, within
 from mesa_llm.activation.decisions import in_thread
-from mesa_llm.activation.method_pairs import mark_installed, nearer_method
+from mesa_llm.activation.method_pairs import is_placeholder, mark_installed, nearer_method
 from mesa_llm.activation.repeats import log_once
+from mesa_llm.activation.schedules import step_on_after_failure
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, NotParallelWarning
 from mesa_llm.errors.exceptions import ends_run
@@ -45,6 +46,9 @@ def install(cls: type[LLMAgent]) -> None:
     meant_in_threads = nearer_method(cls, "step", "astep", prefer_async=False)
     for name, hooked in (("step", _hooked), ("astep", _ahooked)):
         method = getattr(cls, name)
+        if is_placeholder(method):  # MetaAgent's, of a base that comes before LLMAgent
+            method = next(vars(base)[name] for base in cls.__mro__ if hasattr(vars(base).get(name), _HOOKED))
+            setattr(cls, name, mark_installed(method))
         if not hasattr(method, _HOOKED):
             wrapped = hooked(method)
             setattr(wrapped, _HOOKED, True)
@@ -99,6 +103,7 @@ class _Stepping:
         self._within.__exit__()
         if self._is_alone and error is not None:
             shorten(error)
+            step_on_after_failure(self._agent.model)
 
 
 def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,6 +13,7 @@ from mesa_llm.activation.values import to_text
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.limits.token_estimate import BYTES_PER_TOKEN, tokens_in
 from mesa_llm.module_llm import ModuleLLM
+from mesa_llm.spaces.space import ids_listed
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -50,8 +51,12 @@ class MemoryEntry:
 
     @cached_property
     def _line(self) -> str:
-        details = "; ".join(f"{to_text(key)}: {to_text(value)}" for key, value in self.content.items())
+        details = "; ".join(f"{to_text(key)}: {self._detail(key, value)}" for key, value in self.content.items())
         return f"[step {self.step}] {self.type}: {details}"
+
+    def _detail(self, name: Any, value: Any) -> str:
+        """One value; of the recipients of a broadcast the first ones, and how many there are."""
+        return ids_listed(value) if name == "recipients" and isinstance(value, list) else to_text(value)
 
     @cached_property
     def tokens(self) -> int:

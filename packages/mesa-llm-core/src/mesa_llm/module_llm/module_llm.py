@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 from mesa_llm.activation.call import last_agent_step
 from mesa_llm.activation.context import current_agent_step, in_agent_step
+from mesa_llm.activation.schedules import stepping_on
 from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse, Message, Transport
 from mesa_llm.clients.client import aask, ask
 from mesa_llm.clients.transport import check_transport
@@ -143,6 +144,12 @@ class ModuleLLM:
         other.agent = self.agent
         return other
 
+    def _own_system_prompt(self) -> str | None:
+        """That of the agent if this is its handle: its class may define one."""
+        agent = self.agent
+        own: str | None = agent.system_prompt if getattr(agent, "llm", None) is self else self.system_prompt
+        return own
+
     def request(
         self,
         prompt: str | list[str] | None = None,
@@ -171,7 +178,7 @@ class ModuleLLM:
         choice = None if tool_choice is None else check_tool_choice(tool_choice)
         tools = tool_specs(tool_schema)
         fields = response_format_fields(response_format)
-        system = system_prompt if system_prompt is not None else self.system_prompt
+        system = system_prompt if system_prompt is not None else self._own_system_prompt()
         return LLMRequest(
             model=self.llm_model,
             # Always one system message, even an empty one: without it some servers insert their own default.
@@ -244,11 +251,14 @@ class ModuleLLM:
                 ask_in_mode(request, self.tool_mode, asker=self.agent), functools.partial(aask, self.client)
             )
 
-    def _known(self) -> AbstractContextManager[None]:
-        """Makes calls that the agent makes outside of its steps known as its own."""
+    @contextmanager
+    def _known(self) -> Iterator[None]:
+        """Makes calls that the agent makes outside of its steps known as its own; its model survives their failure."""
         if self.agent is None or current_agent_step() is not None:
-            return nullcontext()
-        return in_agent_step(last_agent_step(self.agent))
+            yield
+        else:
+            with in_agent_step(last_agent_step(self.agent)), stepping_on((self.agent,)):
+                yield
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = type(self).__new__(type(self))

@@ -175,6 +175,11 @@ def listed(names: Iterable[object]) -> str:
     return shown if next(names, None) is None else f"{shown}, ..."
 
 
+def ids_listed(ids: Sequence[int]) -> str:
+    """Ids of agents: all of them if they are few, or else the first ones and how many there are."""
+    return f"[{listed(ids)}]" + (f" ({len(ids)} agents)" if len(ids) > _LISTED else "")
+
+
 def in_order(name: str) -> int:
     """Sort key that puts compass names into the order of `XY`, before all others."""
     return _ORDER.get(name, len(_ORDER))

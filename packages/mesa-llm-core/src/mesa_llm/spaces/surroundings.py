@@ -14,6 +14,7 @@ from mesa.discrete_space import DiscreteSpace, Grid, HexGrid, VoronoiGrid
 from mesa.experimental import continuous_space
 
 from mesa_llm.activation import claim, is_claimed
+from mesa_llm.activation.clock import is_in_model
 from mesa_llm.errors import ConfigurationError, ConflictError, ToolError
 from mesa_llm.spaces.current import Cells, ExperimentalContinuousSpace, GridCells, HexCells, VoronoiCells
 from mesa_llm.spaces.legacy import LegacyContinuousSpace, LegacyGrid, LegacyHexGrid, LegacyNetwork
@@ -38,6 +39,8 @@ def position_of(agent: Agent[Any]) -> Position | None:
 
 def neighbors_of(agent: Agent[Any], radius: float) -> list[Agent[Any]]:
     """The other agents within a radius, those in the agent's own cell included, in the order of their `unique_id`.
+
+    Agents that have been removed from the model are left out, also where they still are in the space.
 
     The distance is that of the space: steps from cell to cell, where diagonal steps count as one on Moore grids and on
     the grids of `mesa.space`; edges on networks; Euclidean on continuous spaces. Radius 0 is the agent's own cell;
@@ -129,7 +132,8 @@ class Surroundings:
         """The other agents within a radius, see `neighbors_of`."""
         if self._space is None:
             return []
-        others = [other for other in self._space.within(self._agent, radius) if other is not self._agent]
+        within = self._space.within(self._agent, radius)
+        others = [other for other in within if other is not self._agent and is_in_model(other)]
         return sorted(others, key=lambda other: other.unique_id)
 
     def cells(self, radius: float, layers: Collection[str] | None = None) -> dict[Position, dict[str, Any]]:

@@ -15,7 +15,7 @@ Its modules, from the outside in:
     progress            how far a step has come, while it runs
     diagnostics         warnings: results that depend on timing, steps that do not overlap or do not get on
     failures            agents that fail alike, as one error
-    mesa_compat         the random state put back, and Mesa kept stepping, when a step has failed
+    mesa_compat         the random state put back when a step has failed
     relaxed_gc          the garbage collector left to wait while a step runs
 """
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mesa.agent import AgentSet
 
 from mesa_llm.activation.context import turn_in
+from mesa_llm.activation.schedules import stepping_on
 from mesa_llm.errors import ConfigurationError, TurnError
 from mesa_llm.llm_agent.step_hooks import warn_not_parallel
 from mesa_llm.parallel_stepping import mesa_compat
@@ -125,10 +126,11 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
     @functools.wraps(original)
     def step_in_parallel(self: Any, method: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         agents: list[Agent] = list(self)
-        with mesa_compat.stepping_on(agents):
+        with stepping_on(agents):
             config = _wanted(agents, method)
         if config is None:
-            return original(self, method, *args, **kwargs)
+            with stepping_on(agent for agent in agents if getattr(agent.model, "parallel_stepping", False)):
+                return original(self, method, *args, **kwargs)
         restore = mesa_compat.restorer(agents, self.random)
         if shuffles:
             self.random.shuffle(agents)  # the same draw as Mesa's own: it depends on nothing but the number of agents

@@ -12,15 +12,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import current_turn
+from mesa_llm.activation.clock import is_in_model
 from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.repeats import log_counts
+from mesa_llm.activation.schedules import step_on_after_failure
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.concurrency.calling_loop import GRACE
 from mesa_llm.errors import MesaLLMError
 from mesa_llm.errors.exceptions import ends_run
 from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.llm_agent import LLMAgent
-from mesa_llm.parallel_stepping import mesa_compat, progress, relaxed_gc
+from mesa_llm.parallel_stepping import progress, relaxed_gc
 from mesa_llm.parallel_stepping.board import Board
 from mesa_llm.parallel_stepping.consolidate import consolidate
 from mesa_llm.parallel_stepping.diagnostics import Diagnostics, Watchdog, rng_watched
@@ -112,7 +114,7 @@ class ParallelStep:
             if not self.board.began:  # interrupted before
                 self._restore()
             for model in self._models:  # it may have been interrupted after its end
-                mesa_compat.step_on_after_failure(model)
+                step_on_after_failure(model)
             shorten(error)
             raise
 
@@ -171,7 +173,7 @@ class ParallelStep:
             if not self._anybody_has_acted():
                 self._restore()
             for model in self._models:
-                mesa_compat.step_on_after_failure(model)
+                step_on_after_failure(model)
 
     def _report(self, failure: BaseException | None) -> None:
         wall_s = self.board.now()
@@ -416,8 +418,3 @@ def raise_all(turns: Sequence[AgentTurn], what: str) -> None:
         raise errors[0]
     if errors:
         raise BaseExceptionGroup(f"{len(errors)} agents failed while {what}", errors)
-
-
-def is_in_model(agent: Agent) -> bool:
-    """Whether the agent has not been removed."""
-    return agent in agent.model.agents
