@@ -15,7 +15,7 @@ from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent import step_hooks
 from mesa_llm.llm_agent.observe import check_names, observe
-from mesa_llm.memory import Memory, ShortTermMemory
+from mesa_llm.memory import Memory, STLTMemory
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
 from mesa_llm.module_llm.request_fields import check_most_calls, check_tool_choice
 from mesa_llm.reasoning import Observation, Plan, Reasoning
@@ -65,7 +65,8 @@ class LLMAgent(Agent):
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the client that answers, see `connect`; by default one that reaches any provider, shared by all agents.
         tools: the tools it may use; by default all that are declared with a plain `@tool`.
-        memory: makes its memory, given the agent; by default (or with `None`) it remembers the last five steps.
+        memory: makes its memory, given the agent; by default (or with `None`) an `STLTMemory`, which remembers the last
+            steps word for word, and from the eighth step on has the model sum up older ones: one call every two steps.
         api_key: the key; by default that of the provider's environment variable.
         transport: how the default client reaches the model: `direct`, `litellm` or `auto`.
         tool_mode: how it calls tools: `native`, `json_schema` for models that have no tool calling, or `auto`.
@@ -118,7 +119,7 @@ class LLMAgent(Agent):
         *,
         client: LLMClient | None = None,
         tools: Iterable[Callable[..., Any]] | None = None,
-        memory: Callable[[LLMAgent], Memory] | None = ShortTermMemory,
+        memory: Callable[[LLMAgent], Memory] | None = STLTMemory,
         api_key: str | None = None,
         transport: Transport = "auto",
         tool_mode: ToolMode = "auto",
@@ -142,7 +143,7 @@ class LLMAgent(Agent):
         )
         self.llm.agent = self
         self._set("system_prompt", system_prompt)
-        self.memory: Memory = (ShortTermMemory if memory is None else memory)(self)
+        self.memory: Memory = (STLTMemory if memory is None else memory)(self)
         self.tool_manager = ToolManager(tools)
         self._set("vision", vision)
         self._set("step_prompt", step_prompt)
