@@ -1,5 +1,6 @@
 """Memories are read, changed and subclassed as with mesa-llm 0.3."""
 
+import asyncio
 import pickle
 from collections import deque
 
@@ -7,6 +8,7 @@ import mesa
 import pytest
 from helpers.speakers import OneCall
 
+from mesa_llm.clients import tool_call
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.memory.episodic_memory import EpisodicMemory
 from mesa_llm.memory.lt_memory import LongTermMemory
@@ -14,7 +16,9 @@ from mesa_llm.memory.memory import Memory, MemoryEntry
 from mesa_llm.memory.st_lt_memory import STLTMemory
 from mesa_llm.memory.st_memory import ShortTermMemory
 from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
+from mesa_llm.reasoning import CoTReasoning, OneCallReasoning, ReActReasoning, ReWOOReasoning
 from mesa_llm.testing import ScriptedLLM
+from mesa_llm.tools import ToolManager
 
 STEPWISE = pytest.mark.parametrize("make", [ShortTermMemory, STLTMemory])
 
@@ -223,3 +227,51 @@ def test_the_instructions_of_a_memory_can_be_replaced():
     own.agent.step()
     last = own.agent.model.llm.requests[-1]
     assert (last.model, last.messages[0].content.startswith("Sum up, like a pirate.")) == ("other/model", True)
+
+
+class Async(ShortTermMemory):
+    """Counts what comes by the async method, as 0.3 calls it where an agent runs async."""
+
+    def __init__(self, agent):
+        super().__init__(agent)
+        self.came = []
+
+    async def aadd_to_memory(self, type, content):  # noqa: A002
+        await asyncio.sleep(0)
+        self.came.append(type)
+        await super().aadd_to_memory(type, content)
+
+
+def wave(agent) -> str:
+    """Wave."""
+    return "done"
+
+
+@pytest.mark.parametrize("reasoning", [CoTReasoning, ReActReasoning, ReWOOReasoning, OneCallReasoning])
+@pytest.mark.parametrize("mode", ["asyncio", None])
+async def test_an_aadd_to_memory_of_ones_own_is_called_where_an_agent_runs_async(mode, reasoning):
+    def answer(request):
+        if request.tool_choice == "none":
+            return '{"reasoning": "r", "action": "wave"}'
+        return [tool_call("wave")]
+
+    if mode is not None:
+        enable_automatic_parallel_stepping(mode=mode)
+    town = Town(Async, script=answer, parallel=mode is not None)
+    (agent,) = town.agents
+    agent.reasoning, agent.tool_manager = reasoning(agent), ToolManager([wave])
+    await agent.astep() if mode is None else town.step()
+    thought = ["plan"] if reasoning is OneCallReasoning else ["plan", "plan_execution"]
+    assert agent.memory.came == ["observation", *thought, "action"]
+    assert [entry.type for entry in agent.memory.entries] == agent.memory.came
+
+
+async def test_messages_come_by_an_aadd_to_memory_of_ones_own_if_they_are_sent_async():
+    town = Town(Async, Async)
+    sender, other = town.agents
+    await sender.asend_message("hello", [other])
+    assert (other.memory.came, sender.memory.came) == (["message"], ["message"])
+    sender.send_message("bye", [other])
+    assert (other.memory.came, len(other.memory.entries)) == (["message"], 2)
+    await sender.reasoning.aexecute_tool_call("Wave.", selected_tools=[])
+    assert sender.memory.came == ["message", "plan_execution"]

@@ -16,6 +16,7 @@ from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent import step_hooks
 from mesa_llm.llm_agent.observe import check_names, observe
 from mesa_llm.memory import Memory, STLTMemory
+from mesa_llm.memory.remembering import AwaitedWrites, remember
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
 from mesa_llm.module_llm.request_fields import check_most_calls, check_tool_choice
 from mesa_llm.reasoning import Observation, Plan, Reasoning
@@ -207,14 +208,19 @@ class LLMAgent(Agent):
                 `observed_layers`.
         """
         observation = observe(self)
-        self.memory.add_to_memory(
-            "observation", {"self_state": observation.self_state, "local_state": observation.local_state}
+        remember(
+            self.memory,
+            "observation",
+            {"self_state": observation.self_state, "local_state": observation.local_state},
         )
         return observation
 
     async def agenerate_obs(self) -> Observation:
         """Like `generate_obs`."""
-        return self.generate_obs()
+        with AwaitedWrites() as writes:
+            observation = self.generate_obs()
+            await writes.flush()
+        return observation
 
     def apply_plan(self, plan: Plan) -> list[dict[str, Any]]:
         """Carry a plan out: call its tools, in order, and remember the results.
@@ -241,14 +247,18 @@ class LLMAgent(Agent):
         """Like `apply_plan`; async tools are awaited."""
         if turn_in(self.model) is not None:
             await my_turn()
-        return self._remember_acts(
-            await self.tool_manager.aexecute(self, plan.llm_plan.tool_calls, offered=plan.offered, seen=plan.seen)
-        )
+        done = await self.tool_manager.aexecute(self, plan.llm_plan.tool_calls, offered=plan.offered, seen=plan.seen)
+        with AwaitedWrites() as writes:
+            results = self._remember_acts(done)
+            await writes.flush()
+        return results
 
     def _remember_acts(self, results: list[ToolResult]) -> list[dict[str, Any]]:
         for result in results:
-            self.memory.add_to_memory(
-                "action", {"tool": result.name, "arguments": result.arguments, "result": result.response}
+            remember(
+                self.memory,
+                "action",
+                {"tool": result.name, "arguments": result.arguments, "result": result.response},
             )
         return [result.as_dict() for result in results]
 
@@ -271,10 +281,11 @@ class LLMAgent(Agent):
         listeners = [other for other in others if isinstance(getattr(other, "memory", None), Memory)]
         listener_ids = [listener.unique_id for listener in listeners]
         for listener in listeners:
-            listener.memory.add_to_memory("message", {"message": message, "sender": self.unique_id})
+            remember(listener.memory, "message", {"message": message, "sender": self.unique_id})
         if not listeners:
             return f"Nobody could be given the message {message!r}."
-        self.memory.add_to_memory("message", {"message": message, "sender": self.unique_id, "recipients": listener_ids})
+        sent = {"message": message, "sender": self.unique_id, "recipients": listener_ids}
+        remember(self.memory, "message", sent)
         deaf = [other.unique_id for other in others if other not in listeners]
         left_out = f" Agents {deaf} have no memory and were left out." if deaf else ""
         return f"Agents {listener_ids} were told {message!r}.{left_out}"
@@ -283,7 +294,10 @@ class LLMAgent(Agent):
         """Like `send_message`; waits for the agent's turn."""
         if turn_in(self.model) is not None:
             await my_turn()
-        return self.send_message(message, recipients)
+        with AwaitedWrites() as writes:
+            report = self.send_message(message, recipients)
+            await writes.flush()
+        return report
 
     def pre_step(self) -> None:
         """Called before each step."""

@@ -37,6 +37,10 @@ _ADDITIVE = frozenset({"message", "action"})
 class MemoryEntry:
     """One thing remembered; or several, in the form of mesa-llm 0.3: `MemoryEntry(content, step, agent)`.
 
+    Args:
+        *args: step, type and content; or content, step and agent.
+        **named: the same by name.
+
     Attributes:
         step: the model's step in which it happened; in the form of mesa-llm 0.3, `None` for a step that is not over.
         type: `observation`, `plan`, `action`, `message`, or a name of the user's own; empty for several events, whose

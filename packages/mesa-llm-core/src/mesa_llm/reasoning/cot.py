@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mesa_llm.memory.remembering import remember
 from mesa_llm.reasoning.plan import Observation, Thinking
 from mesa_llm.reasoning.reasoning import Reasoning, first_request, tool_calls_for
 
@@ -38,5 +39,5 @@ class CoTReasoning(Reasoning):
         """Think, then turn the decision into tool calls."""
         response = yield first_request(self.agent, _INSTRUCTIONS, prompt, obs, selected_tools, "none")
         thoughts = response.message.content
-        self.agent.memory.add_to_memory("plan", {"content": thoughts})
+        remember(self.agent.memory, "plan", {"content": thoughts})
         return (yield from tool_calls_for(self.agent, thoughts, obs, ttl, selected_tools, tool_calls))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mesa_llm.memory.remembering import remember
 from mesa_llm.reasoning.plan import Observation, Plan, Thinking
 from mesa_llm.reasoning.reasoning import Reasoning, first_request
 
@@ -35,5 +36,5 @@ class OneCallReasoning(Reasoning):
         """Decide."""
         response = yield first_request(self.agent, _INSTRUCTIONS, prompt, obs, selected_tools, tool_calls)
         plan = Plan(step=obs.step, llm_plan=response.message, ttl=ttl)
-        self.agent.memory.add_to_memory("plan", {"content": str(plan)})
+        remember(self.agent.memory, "plan", {"content": str(plan)})
         return plan

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mesa_llm.memory.remembering import remember
 from mesa_llm.module_llm.dialogue import ask_structured
 from mesa_llm.reasoning.plan import Observation, Thinking
 from mesa_llm.reasoning.reasoning import Reasoning, first_request, tool_calls_for
@@ -53,5 +54,5 @@ class ReActReasoning(Reasoning):
         """
         request = first_request(self.agent, _INSTRUCTIONS, prompt, obs, selected_tools, "none", ReActOutput)
         output = yield from ask_structured(request, ReActOutput, asker=self.agent)
-        self.agent.memory.add_to_memory("plan", output.model_dump())
+        remember(self.agent.memory, "plan", output.model_dump())
         return (yield from tool_calls_for(self.agent, output.action, obs, ttl, selected_tools, tool_calls))

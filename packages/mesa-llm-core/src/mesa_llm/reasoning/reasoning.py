@@ -18,6 +18,7 @@ from mesa_llm.activation.values import to_text
 from mesa_llm.clients import ToolChoice
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, DecisionError
+from mesa_llm.memory.remembering import AwaitedWrites, remember
 from mesa_llm.module_llm.dialogue import aconverse, converse, with_most_calls
 from mesa_llm.module_llm.request_fields import check_most_calls
 from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking
@@ -25,7 +26,7 @@ from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thin
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from mesa_llm.clients import LLMRequest
+    from mesa_llm.clients import LLMRequest, LLMResponse
     from mesa_llm.llm_agent import LLMAgent
 
 _OBSERVATION = "# Observation"
@@ -185,7 +186,7 @@ class Reasoning:
             return question
         seen = await self.agent.agenerate_obs() if obs is None else obs
         thinking = self._thinking(question, seen, ttl, selected_tools)
-        return self._made(question, await aconverse(thinking, self.agent.llm.acomplete), seen)
+        return self._made(question, await self._athink(thinking), seen)
 
     def execute_tool_call(
         self,
@@ -221,7 +222,18 @@ class Reasoning:
     ) -> Plan:
         """Like `execute_tool_call`, without blocking the event loop."""
         thinking = self._execution(chaining_message, selected_tools, ttl, tool_calls)
-        return await aconverse(thinking, self.agent.llm.acomplete)
+        return await self._athink(thinking)
+
+    async def _athink(self, thinking: Thinking) -> Plan:
+        with AwaitedWrites() as writes:
+
+            async def ask(request: LLMRequest) -> LLMResponse:
+                await writes.flush()
+                return await self.agent.llm.acomplete(request)
+
+            plan = await aconverse(thinking, ask)
+            await writes.flush()
+            return plan
 
     def _execution(
         self, decision: str, selected_tools: list[str] | None, ttl: int, tool_calls: ToolChoice | None
@@ -317,7 +329,7 @@ def tool_calls_for(
     )
     step = step_of(agent.model) if obs is None else obs.step
     plan = Plan(step=step, llm_plan=response.message, ttl=ttl, offered=_names(selected_tools), seen=obs)
-    agent.memory.add_to_memory("plan_execution", {"content": str(plan)})
+    remember(agent.memory, "plan_execution", {"content": str(plan)})
     return plan
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mesa_llm.activation import stage, step_of
 from mesa_llm.clients import Message, ToolCall
+from mesa_llm.memory.remembering import remember
 from mesa_llm.reasoning.plan import Observation, Plan, Thinking
 from mesa_llm.reasoning.reasoning import Reasoning, first_request, tool_calls_for
 
@@ -73,7 +74,7 @@ class ReWOOReasoning(Reasoning):
         agent = self.agent
         response = yield first_request(agent, _INSTRUCTIONS, prompt, obs, selected_tools, "none")
         text = response.message.content
-        agent.memory.add_to_memory("plan", {"content": text})
+        remember(agent.memory, "plan", {"content": text})
         plan = yield from tool_calls_for(agent, text, obs, ttl, selected_tools, tool_calls)
         stage(agent, lambda: setattr(self, "_whole", plan))
         return self._next_of(plan)
