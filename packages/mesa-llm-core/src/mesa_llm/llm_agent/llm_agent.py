@@ -240,14 +240,14 @@ class LLMAgent(Agent):
         if turn_in(self.model) is not None:
             wait_my_turn()
         return self._remember_acts(
-            self.tool_manager.execute(self, plan.llm_plan.tool_calls, offered=plan.offered, seen=plan.seen)
+            self.tool_manager.execute(self, plan.tool_calls, offered=plan.offered, seen=plan.seen)
         )
 
     async def aapply_plan(self, plan: Plan) -> list[dict[str, Any]]:
         """Like `apply_plan`; async tools are awaited."""
         if turn_in(self.model) is not None:
             await my_turn()
-        done = await self.tool_manager.aexecute(self, plan.llm_plan.tool_calls, offered=plan.offered, seen=plan.seen)
+        done = await self.tool_manager.aexecute(self, plan.tool_calls, offered=plan.offered, seen=plan.seen)
         with AwaitedWrites() as writes:
             results = self._remember_acts(done)
             await writes.flush()

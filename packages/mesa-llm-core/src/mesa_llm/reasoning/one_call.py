@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mesa_llm.memory.remembering import remember
 from mesa_llm.reasoning.plan import Observation, Plan, Thinking
-from mesa_llm.reasoning.reasoning import Reasoning, first_request
+from mesa_llm.reasoning.reasoning import Reasoning, first_request, step_decided
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
@@ -35,6 +35,6 @@ class OneCallReasoning(Reasoning):
     ) -> Thinking:
         """Decide."""
         response = yield first_request(self.agent, _INSTRUCTIONS, prompt, obs, selected_tools, tool_calls)
-        plan = Plan(step=obs.step, llm_plan=response.message, ttl=ttl)
+        plan = Plan(step=step_decided(self.agent, obs), llm_plan=response.message, ttl=ttl)
         remember(self.agent.memory, "plan", {"content": str(plan)})
         return plan

@@ -6,6 +6,7 @@ by their beginning can reuse it: instructions, persona | memory, observation, ta
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Awaitable, Callable, Coroutine
@@ -21,7 +22,7 @@ from mesa_llm.errors import ConfigurationError, DecisionError
 from mesa_llm.memory.remembering import AwaitedWrites, remember
 from mesa_llm.module_llm.dialogue import aconverse, converse, with_most_calls
 from mesa_llm.module_llm.request_fields import check_most_calls
-from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking
+from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking, sight_of, text_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -126,7 +127,7 @@ class Reasoning:
     def plan(
         self,
         prompt: str | None = None,
-        obs: Observation | None = None,
+        obs: Observation | Any | None = None,
         ttl: int = 1,
         selected_tools: list[str] | None = None,
         tool_calls: ToolChoice | None = None,
@@ -137,7 +138,8 @@ class Reasoning:
 
         Args:
             prompt: what to decide; the agent's `step_prompt` by default.
-            obs: what the agent sees; a fresh observation by default.
+            obs: what the agent sees; a fresh observation by default. Anything else, such as a text or a dict, is put
+                into the prompt as a text; then nothing checks whether the agents that a call names are in sight.
             ttl: for how many steps the plan holds: in the `ttl - 1` steps that follow, the same question (prompt,
                 tools) is not asked again, and the same plan is returned.
             selected_tools: names of the tools on offer, `None` for all, `[]` for none.
@@ -170,7 +172,7 @@ class Reasoning:
     async def aplan(
         self,
         prompt: str | None = None,
-        obs: Observation | None = None,
+        obs: Observation | Any | None = None,
         ttl: int = 1,
         selected_tools: list[str] | None = None,
         tool_calls: ToolChoice | None = None,
@@ -280,7 +282,7 @@ class Reasoning:
         if plan.offered is None:
             plan.offered = question.selected_tools
         if plan.seen is None:
-            plan.seen = seen
+            plan.seen = sight_of(seen)
         if plan.ttl > 1 and self.holds_plans:
             stage(self.agent, lambda: self._held.keep(question, plan))
         return plan
@@ -298,15 +300,22 @@ def first_request(
     selected_tools: list[str] | None,
     tool_choice: ToolChoice | None,
     response_format: type[BaseModel] | None = None,
+    *,
+    prompt: str | list[str] | None = None,
+    system_prompt: str | None = None,
 ) -> LLMRequest:
-    """The request that starts a decision: what the agent remembers, what it sees, what it has to decide."""
-    memory = agent.memory.get_prompt_ready()
+    """The request that starts a decision: what the agent remembers, what it sees, what it has to decide.
+
+    A `prompt` or `system_prompt` built by a method of the user's own replaces the one that is made here.
+    """
+    if prompt is None:
+        prompt = "\n\n".join([*remembered_and_seen(agent, obs), f"# Task\n{task}"])
     return agent.llm.request(
-        prompt=f"# Memory\n{memory}\n\n{_OBSERVATION}\n{obs}\n\n# Task\n{task}",
-        tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
+        prompt=prompt,
+        tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=sight_of(obs)),
         tool_choice=tool_choice,
         response_format=response_format,
-        system_prompt=_system_prompt(instructions, agent.system_prompt),
+        system_prompt=system_prompt_of(agent, instructions) if system_prompt is None else system_prompt,
     )
 
 
@@ -323,14 +332,25 @@ def tool_calls_for(
         raise DecisionError(f"{agent}: there is no decision to carry out, the text is empty.")
     response = yield agent.llm.request(
         prompt=decision,
-        tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
+        tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=sight_of(obs)),
         tool_choice=tool_calls,
-        system_prompt=_system_prompt(_EXECUTION, agent.system_prompt),
+        system_prompt=system_prompt_of(agent, _EXECUTION),
     )
-    step = step_of(agent.model) if obs is None else obs.step
-    plan = Plan(step=step, llm_plan=response.message, ttl=ttl, offered=_names(selected_tools), seen=obs)
+    plan = Plan(
+        step=step_decided(agent, obs),
+        llm_plan=response.message,
+        ttl=ttl,
+        offered=_names(selected_tools),
+        seen=sight_of(obs),
+    )
     remember(agent.memory, "plan_execution", {"content": str(plan)})
     return plan
+
+
+def step_decided(agent: LLMAgent, obs: Any) -> int:
+    """The model's step in which an agent decides: that of its observation, if it has one."""
+    step: int | None = getattr(obs, "step", None)
+    return step_of(agent.model) if step is None else step
 
 
 def _given(**arguments: Any) -> dict[str, Any]:
@@ -357,10 +377,33 @@ def read_observation(request: LLMRequest) -> dict[str, Any]:
     for message in reversed(request.messages):
         _, found, rest = message.content.partition(f"{_OBSERVATION}\n")
         if found:
-            observation: dict[str, Any] = json.loads(rest.split("\n", 1)[0])
-            return observation
+            with contextlib.suppress(ValueError):  # an observation of the user's own
+                observation = json.loads(rest.split("\n", 1)[0])
+                if isinstance(observation, dict):
+                    return observation
     raise DecisionError(f"No observation in the request: none of its {len(request.messages)} messages has one.")
 
 
-def _system_prompt(instructions: str, persona: str | None) -> str:
-    return f"{instructions}\n\n# Who you are\n{persona.strip()}" if persona and persona.strip() else instructions
+def system_prompt_of(agent: LLMAgent, instructions: str, obs: Observation | None = None) -> str:
+    """Instructions and who the agent is; with an observation, also what it remembers and sees, as in mesa-llm 0.3."""
+    persona = (agent.system_prompt or "").strip()
+    parts = [instructions, f"# Who you are\n{persona}" if persona else ""]
+    if obs is not None:
+        parts += remembered_and_seen(agent, obs)
+    return "\n\n".join(filter(None, parts))
+
+
+def remembered_and_seen(agent: LLMAgent, obs: Observation) -> list[str]:
+    """What an agent remembers, and what it sees: two parts of a prompt."""
+    return [f"# Memory\n{agent.memory.get_prompt_ready()}", f"{_OBSERVATION}\n{text_of(obs)}"]
+
+
+def own_prompt[T](build: Callable[..., T], base: Callable[..., T], *args: Any) -> T | None:
+    """What a strategy's method builds, if it is not the one of the base any more, else `None`.
+
+    Args:
+        build: the bound method, such as `self.get_cot_system_prompt`.
+        base: the function that it overrides.
+        *args: its arguments.
+    """
+    return None if getattr(build, "__func__", None) is base else build(*args)
