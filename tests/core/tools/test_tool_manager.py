@@ -975,7 +975,7 @@ def test_a_generator_that_a_tool_returns_is_a_bug(execute, caplog, make):
     assert len(caplog.records) == 1
 
 
-class Market:
+class Market:  # noqa: PLW1641
     """An object of an agent's own, whose methods are its tools; equal to others, so without a hash."""
 
     def __init__(self, name: str) -> None:
@@ -1004,6 +1004,7 @@ def trade(market: Market, good: str) -> str:
     return f"{market.name} {good}"
 
 
+@pytest.mark.filterwarnings("ignore:Tool .* has no docstring")
 @pytest.mark.parametrize("method_of", [lambda market: market.sell, lambda market: functools.partial(market.sell)])
 def test_the_schema_of_a_method_is_made_once_whatever_it_is_bound_to(method_of):
     def manager_of(name):
@@ -1017,6 +1018,7 @@ def test_the_schema_of_a_method_is_made_once_whatever_it_is_bound_to(method_of):
         assert result.response == f"{name} maize 1"
 
 
+@pytest.mark.filterwarnings("ignore:Tool .* has no docstring")
 def test_partial_functions_of_one_function_differ_by_what_they_leave_open():
     market = Market("north")
     tools = {
