@@ -11,6 +11,7 @@ from mesa import Model
 
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.memory import ShortTermMemory
 from mesa_llm.module_llm import connect
 from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
 from mesa_llm.reasoning import CoTReasoning
@@ -40,7 +41,14 @@ class City(Model):
         self.parallel_stepping = parallel
         for _ in range(agents):
             LLMAgent(
-                self, CoTReasoning, "openai/fake", system_prompt=PERSONA, step_prompt=PROMPT, vision=0, client=client
+                self,
+                CoTReasoning,
+                "openai/fake",
+                system_prompt=PERSONA,
+                step_prompt=PROMPT,
+                vision=0,
+                client=client,
+                memory=ShortTermMemory,  # two calls a step, however many steps
             )
 
     def step(self) -> None:

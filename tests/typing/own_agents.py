@@ -125,7 +125,7 @@ def misuse(model: "mesa.Model[Any, Any]", citizen: Citizen) -> None:
     LLMAgent(model, CoTReasoning, tool_mode="xml")  # type: ignore[arg-type]
     LLMAgent(model, CoTReasoning(citizen))  # type: ignore[arg-type]
     LLMAgent(model, CoTReasoning, memory=ToolManager)  # type: ignore[arg-type]
-    citizen.reasoning.plan(obs="nothing")  # type: ignore[arg-type]
+    citizen.reasoning.plan(ttl="two")  # type: ignore[arg-type]
     citizen.reasoning.plan(tool_calls="maybe")  # type: ignore[arg-type]
     citizen.memory.add_to_memory("plan", "text")  # type: ignore[arg-type]
 

@@ -1,13 +1,21 @@
 """An exhausted budget ends a parallel step whatever is to become of agents that fail."""
 
 import pytest
-from helpers.speakers import SpeakersModel
+from helpers.speakers import Speaker, SpeakersModel
 
 from mesa_llm.clients import LLMResponse, Message, Usage
 from mesa_llm.errors import BudgetExhaustedError
 from mesa_llm.limits import Budget, BudgetClient
+from mesa_llm.memory import ShortTermMemory
 from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
+
+
+class Forgetful(Speaker):
+    """Asks only to decide: its memory needs no model."""
+
+    def __init__(self, model, client):
+        super().__init__(model, client, memory=ShortTermMemory)
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip", lambda agent, error: pytest.fail("a fallback was called")])
@@ -19,7 +27,7 @@ def test_a_step_that_overruns_the_budget_raises(mode, activation, on_error):
     budget = Budget(tokens=7000)
     client = BudgetClient(ScriptedLLM(spoken), budget)
     config = ParallelStepping(mode=mode, activation=activation, on_error=on_error)
-    model = Runs(4, client, parallel=config)
+    model = Runs(4, client, Forgetful, parallel=config)
     for agent in model.agents:
         agent.llm.options["max_tokens"] = 1000
     with pytest.raises(ParallelStepError) as caught:

@@ -48,6 +48,28 @@ def contents(memory):
     return [str(entry) for entry in memory.entries], getattr(memory, "long_term_memory", ""), grades
 
 
+@pytest.mark.parametrize("mode", ["asyncio", "threading", None])
+def test_the_default_memory_sums_up_what_it_no_longer_keeps_word_for_word(mode):
+    """One call every two steps from the eighth on; in a parallel step, those of all agents overlap."""
+    if mode is not None:
+        enable_automatic_parallel_stepping(mode=mode)
+
+    def kept(request):
+        return (
+            "The well is poisoned." if is_memorys(request) and "poisoned" in str(request.messages) else answer(request)
+        )
+
+    client = ScriptedLLM(kept, hold_until=None if mode is None else N)
+    model = SpeakersModel(N, client, parallel=mode is not None)
+    for memory in memories_of(model):
+        assert (type(memory), memory.capacity, memory.consolidation_capacity) == (STLTMemory, 5, 2)
+        memory.add_to_memory("message", {"message": "the well is poisoned", "sender": 9})
+    for _ in range(10):
+        model.step()
+    assert sum(map(is_memorys, client.requests)) == 2 * N
+    assert all("The well is poisoned." in memory.get_prompt_ready() for memory in memories_of(model))
+
+
 @EACH
 def test_calls_of_memories_are_in_the_report_with_their_tokens(mode, make):
     def counted(request):

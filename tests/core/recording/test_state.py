@@ -103,8 +103,9 @@ def move(model):
 
 def hold_a_plan(model):
     agent = first(model)
+    before, agent.memory = agent.memory, EpisodicMemory(agent)
     agent.reasoning.plan(ttl=3, obs=agent.generate_obs())
-    agent.memory._forget(agent.memory.entries[1:])
+    agent.memory = before
 
 
 CHANGES = [

@@ -973,3 +973,70 @@ def test_a_generator_that_a_tool_returns_is_a_bug(execute, caplog, make):
     [result] = execute(ToolManager(tools=[later]), AGENT, [call_of("later")])
     assert result.response.startswith("Error: TypeError: the tool has returned a generator")
     assert len(caplog.records) == 1
+
+
+class Market:  # noqa: PLW1641
+    """An object of an agent's own, whose methods are its tools; equal to others, so without a hash."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Market)
+
+    def sell(self, good: str, amount: int = 1) -> str:
+        """Offer a good.
+
+        Args:
+            good: what is sold.
+            amount: how much of it.
+        """
+        return f"{self.name} {good} {amount}"
+
+
+def trade(market: Market, good: str) -> str:
+    """Trade a good.
+
+    Args:
+        market: where.
+        good: what is traded.
+    """
+    return f"{market.name} {good}"
+
+
+@pytest.mark.filterwarnings("ignore:Tool .* has no docstring")
+@pytest.mark.parametrize("method_of", [lambda market: market.sell, lambda market: functools.partial(market.sell)])
+def test_the_schema_of_a_method_is_made_once_whatever_it_is_bound_to(method_of):
+    def manager_of(name):
+        return ToolManager(extra_tools={"sell": method_of(Market(name))})
+
+    first, second = (manager_of(name) for name in ("north", "south"))
+    assert first.specs(["sell"])[0] is second.specs(["sell"])[0]
+    assert list(first.specs(["sell"])[0].parameters["properties"]) == ["good", "amount"]
+    for manager, name in ((first, "north"), (second, "south")):
+        (result,) = manager.execute(AGENT, [ToolCall("1", "sell", '{"good": "maize"}')])
+        assert result.response == f"{name} maize 1"
+
+
+@pytest.mark.filterwarnings("ignore:Tool .* has no docstring")
+def test_partial_functions_of_one_function_differ_by_what_they_leave_open():
+    market = Market("north")
+    tools = {
+        "trade": functools.partial(trade, market),
+        "trade_maize": functools.partial(trade, market, good="maize"),
+        "trade_wheat": functools.partial(trade, market, good="wheat"),
+    }
+    manager = ToolManager(extra_tools=tools)
+    of_trade, of_maize, of_wheat = manager.specs(list(tools))
+    assert "default" not in of_trade.parameters["properties"]["good"]
+    assert of_maize.parameters["properties"]["good"]["default"] == "maize"
+    assert of_wheat.parameters["properties"]["good"]["default"] == "wheat"
+
+
+def test_a_schema_does_not_keep_what_its_method_is_bound_to():
+    market = Market("north")
+    ToolManager([market.sell]).specs()
+    kept = weakref.ref(market)
+    del market
+    gc.collect()
+    assert kept() is None

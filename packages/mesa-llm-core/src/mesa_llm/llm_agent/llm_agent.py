@@ -15,7 +15,8 @@ from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent import bases, many_agents, messages, step_hooks
 from mesa_llm.llm_agent.observe import check_names, check_vision, observe
-from mesa_llm.memory import Memory, ShortTermMemory
+from mesa_llm.memory import Memory, STLTMemory
+from mesa_llm.memory.remembering import AwaitedWrites, remember
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
 from mesa_llm.module_llm.request_fields import check_most_calls, check_tool_choice
 from mesa_llm.reasoning import Observation, Plan, Reasoning
@@ -72,7 +73,8 @@ class LLMAgent(Agent):
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the client that answers, see `connect`; by default one that reaches any provider, shared by all agents.
         tools: the tools it may use; by default all that are declared with a plain `@tool`.
-        memory: makes its memory, given the agent; by default (or with `None`) it remembers the last five steps.
+        memory: makes its memory, given the agent; by default (or with `None`) an `STLTMemory`, which remembers the last
+            steps word for word, and from the eighth step on has the model sum up older ones: one call every two steps.
         api_key: the key; by default that of the provider's environment variable.
         transport: how the default client reaches the model: `direct`, `litellm` or `auto`.
         tool_mode: how it calls tools: `native`, `json_schema` for models that have no tool calling, or `auto`.
@@ -127,7 +129,7 @@ class LLMAgent(Agent):
         *,
         client: LLMClient | None = None,
         tools: Iterable[Callable[..., Any]] | None = None,
-        memory: Callable[[LLMAgent], Memory] | None = ShortTermMemory,
+        memory: Callable[[LLMAgent], Memory] | None = STLTMemory,
         api_key: str | None = None,
         transport: Transport = "auto",
         tool_mode: ToolMode = "auto",
@@ -161,7 +163,7 @@ class LLMAgent(Agent):
         )
         self.llm.agent = self
         self._set("system_prompt", system_prompt)
-        self.memory: Memory = (ShortTermMemory if memory is None else memory)(self)
+        self.memory: Memory = (STLTMemory if memory is None else memory)(self)
         self.tool_manager = ToolManager(tools)
         self._set("vision", vision)
         self._set("step_prompt", step_prompt)
@@ -285,14 +287,19 @@ class LLMAgent(Agent):
                 `observed_layers`.
         """
         observation = observe(self)
-        self.memory.add_to_memory(
-            "observation", {"self_state": observation.self_state, "local_state": observation.local_state}
+        remember(
+            self.memory,
+            "observation",
+            {"self_state": observation.self_state, "local_state": observation.local_state},
         )
         return observation
 
     async def agenerate_obs(self) -> Observation:
         """Like `generate_obs`."""
-        return self.generate_obs()
+        with AwaitedWrites() as writes:
+            observation = self.generate_obs()
+            await writes.flush()
+        return observation
 
     def apply_plan(self, plan: Plan) -> list[dict[str, Any]]:
         """Carry a plan out: call its tools, in order, and remember the results.
@@ -312,21 +319,25 @@ class LLMAgent(Agent):
         if turn_in(self.model) is not None:
             wait_my_turn()
         return self._remember_acts(
-            self.tool_manager.execute(self, plan.llm_plan.tool_calls, offered=plan.offered, seen=plan.seen)
+            self.tool_manager.execute(self, plan.tool_calls, offered=plan.offered, seen=plan.seen)
         )
 
     async def aapply_plan(self, plan: Plan) -> list[dict[str, Any]]:
         """Like `apply_plan`; async tools are awaited."""
         if turn_in(self.model) is not None:
             await my_turn()
-        return self._remember_acts(
-            await self.tool_manager.aexecute(self, plan.llm_plan.tool_calls, offered=plan.offered, seen=plan.seen)
-        )
+        done = await self.tool_manager.aexecute(self, plan.tool_calls, offered=plan.offered, seen=plan.seen)
+        with AwaitedWrites() as writes:
+            results = self._remember_acts(done)
+            await writes.flush()
+        return results
 
     def _remember_acts(self, results: list[ToolResult]) -> list[dict[str, Any]]:
         for result in results:
-            self.memory.add_to_memory(
-                "action", {"tool": result.name, "arguments": result.arguments, "result": result.response}
+            remember(
+                self.memory,
+                "action",
+                {"tool": result.name, "arguments": result.arguments, "result": result.response},
             )
         return [result.as_dict() for result in results]
 
@@ -356,17 +367,20 @@ class LLMAgent(Agent):
         deaf = [other.unique_id for other in others if not hears[other]]
         listener_ids = [listener.unique_id for listener in listeners]
         for listener in listeners:
-            listener.memory.add_to_memory("message", {"message": message, "sender": self.unique_id})
+            remember(listener.memory, "message", {"message": message, "sender": self.unique_id})
         if listeners:
             sent = {"message": message, "sender": self.unique_id, "recipients": listener_ids}
-            self.memory.add_to_memory("message", sent)
+            remember(self.memory, "message", sent)
         return messages.report(message, listener_ids, deaf, unknown)
 
     async def asend_message(self, message: str, recipients: Recipients) -> str:
         """Like `send_message`; waits for the agent's turn."""
         if turn_in(self.model) is not None:
             await my_turn()
-        return self.send_message(message, recipients)
+        with AwaitedWrites() as writes:
+            report = self.send_message(message, recipients)
+            await writes.flush()
+        return report
 
     def pre_step(self) -> None:
         """Called before each step."""

@@ -1,7 +1,7 @@
 """What an agent remembers, and how it gets into a prompt.
 
     ShortTermMemory    the last steps, word for word; asks no model
-    STLTMemory         the last steps, and a text into which a model works older ones
+    STLTMemory         the last steps, and a text into which a model works older ones; an agent's default
     LongTermMemory     one text, into which a model works each step
     EpisodicMemory     single events; the recent, important and relevant ones go into prompts
 

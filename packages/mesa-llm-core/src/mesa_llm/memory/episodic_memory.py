@@ -29,12 +29,14 @@ from mesa_llm.memory.memory import (
     memory_request,
     tokens_of_line,
 )
+from mesa_llm.memory.step_entries import GroupedEntries, events_of
 from mesa_llm.module_llm.dialogue import aconverse, ask_structured, converse
 
 if TYPE_CHECKING:
     from mesa import Agent
     from numpy.typing import NDArray
 
+    from mesa_llm.memory.step_entries import Group
     from mesa_llm.module_llm.dialogue import Dialogue
 
     type Vector = NDArray[np.float32]
@@ -137,6 +139,7 @@ class EpisodicMemory(Memory):
         self.recency_decay = recency_decay
         self._weights = tuple(weights.values())
         self._embed = embed
+        self.system_prompt = _INSTRUCTIONS
         self._episodes: list[_Episode] = []
 
     def _store(self, entry: MemoryEntry) -> None:
@@ -149,6 +152,27 @@ class EpisodicMemory(Memory):
     def _forget(self, entries: Iterable[MemoryEntry]) -> None:
         gone = {id(entry) for entry in entries}
         self._episodes = [episode for episode in self._episodes if id(episode.entry) not in gone]
+
+    def _hold(self, entries: Iterable[MemoryEntry]) -> None:
+        known = {id(episode.entry): episode for episode in self._episodes}
+        self._episodes = [
+            known.get(id(entry)) or _Episode(entry, importance=entry.content.get("importance")) for entry in entries
+        ]
+
+    @property
+    def memory_entries(self) -> GroupedEntries:
+        """The entries, oldest first, in the form of mesa-llm 0.3: each has its importance in its content."""
+        return GroupedEntries(self, self._with_importance)
+
+    @memory_entries.setter
+    def memory_entries(self, entries: Iterable[MemoryEntry]) -> None:
+        self._hold([event for entry in entries for event in events_of(entry, self)])
+
+    def _with_importance(self, entries: Iterable[MemoryEntry]) -> Iterable[Group]:
+        importances = {id(episode.entry): episode.importance for episode in self._episodes}
+        for entry in entries:
+            content = {**entry.content, "importance": importances.get(id(entry)) or _UNJUDGED}
+            yield MemoryEntry({entry.type: content}, entry.step, self.agent), [entry]
 
     async def asettle(self) -> Callable[[], None] | None:
         """Have the model judge new entries, and embed entries without an embedding.
@@ -280,12 +304,12 @@ class EpisodicMemory(Memory):
         return shared_words(words, [episode.words for episode in episodes])
 
 
-def _importances(memory: Memory, lines: Sequence[str]) -> Dialogue[list[int]]:
+def _importances(memory: EpisodicMemory, lines: Sequence[str]) -> Dialogue[list[int]]:
     """Have a model judge the importance of entries, many in one call; answers are clamped to 1 to 10."""
     found: list[int] = []
     for batch in in_batches(lines, memory.max_tokens or MAX_TOKENS, most=_AT_ONCE):
         numbered = "\n".join(f"{number}. {line}" for number, line in enumerate(batch, 1))
-        request = memory_request(memory, _INSTRUCTIONS, f"# Entries\n{numbered}")
+        request = memory_request(memory, memory.system_prompt, f"# Entries\n{numbered}")
         numbers = [str(number) for number in range(1, len(batch) + 1)]
         form: dict[str, Any] = {
             "title": "grades",

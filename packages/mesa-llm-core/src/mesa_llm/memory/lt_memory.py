@@ -61,13 +61,15 @@ class LongTermMemory(Memory):
         display: without effect, see `Memory`.
         llm_model: the model that consolidates; by default the agent's.
         api_base: the base URL of its server, see `Memory`.
-        additive_event_types: without effect, see `Memory`.
+        additive_event_types: see `Memory`.
         max_tokens: how many tokens of a prompt the memory takes at most, see `Memory`.
         long_term_tokens: how many of them the text takes at most; at least 50, and never more than half of
             `max_tokens`. The model is asked for few enough words to keep to it; a longer answer is cut.
 
     Attributes:
         long_term_memory: the text; empty until something is consolidated.
+        system_prompt: the instructions for consolidating; `{words}` in it stands for how many words the text may have.
+        buffer: what was consolidated last, as an entry in the form of mesa-llm 0.3; `None` until then.
 
     Raises:
         ConfigurationError: if one of these cannot work.
@@ -91,6 +93,8 @@ class LongTermMemory(Memory):
         super().__init__(agent, llm_model, display, api_base, additive_event_types, max_tokens=max_tokens)
         self.long_term_tokens = long_term_tokens if max_tokens is None else min(long_term_tokens, max_tokens // 2)
         self.long_term_memory = ""
+        self.system_prompt = _INSTRUCTIONS
+        self.buffer: MemoryEntry | None = None
 
     def _pending(self) -> Sequence[MemoryEntry]:
         """The entries to be consolidated now, oldest first."""
@@ -135,13 +139,14 @@ class LongTermMemory(Memory):
 
         def keep() -> None:
             self.long_term_memory = text
+            self.buffer = self._as_one(pending)
             self._forget(pending)
 
         return keep
 
     def _consolidated(self, lines: Sequence[str]) -> Dialogue[str]:
         text = self.format_long_term()
-        instructions = _INSTRUCTIONS.format(words=self.long_term_tokens // _TOKENS_PER_WORD)
+        instructions = self.system_prompt.replace("{words}", str(self.long_term_tokens // _TOKENS_PER_WORD))
         for batch in in_batches(lines, self.max_tokens or MAX_TOKENS):
             news = "\n".join(batch)
             prompt = f"# Memory so far\n{text or NOTHING_YET}\n\n# What has happened since\n{news}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from mesa_llm.activation import Turn, current_turn, step_of
 from mesa_llm.activation.values import to_text
@@ -31,19 +31,49 @@ _FEWEST_TOKENS = 100  # with fewer, headings and notes about what was cut would 
 _LARGEST_SHARE = 4  # divisor: one entry takes at most a quarter of a memory, so that it does not push out all others
 
 
-@dataclass(frozen=True)
+_ADDITIVE = frozenset({"message", "action"})
+
+
+@dataclass(frozen=True, init=False)
 class MemoryEntry:
-    """One thing remembered.
+    """One thing remembered; or several, in the form of mesa-llm 0.3: `MemoryEntry(content, step, agent)`.
+
+    Args:
+        *args: step, type and content; or content, step and agent.
+        **named: the same by name.
 
     Attributes:
-        step: the model's step in which it happened.
-        type: `observation`, `plan`, `action`, `message`, or a name of the user's own.
+        step: the model's step in which it happened; in the form of mesa-llm 0.3, `None` for a step that is not over.
+        type: `observation`, `plan`, `action`, `message`, or a name of the user's own; empty for several events, whose
+            content is by their types.
         content: what happened.
+        agent: who remembers it, in the form of mesa-llm 0.3.
     """
 
     step: int
     type: str
     content: Mapping[str, Any]
+    agent: Any = field(repr=False, compare=False)
+
+    @overload
+    def __init__(self, step: int, type: str, content: Mapping[str, Any]) -> None: ...
+    @overload
+    def __init__(self, content: Mapping[str, Any], step: int | None, agent: Any) -> None: ...
+    def __init__(self, *args: Any, **named: Any) -> None:
+        in_order = (
+            ("content", "step", "agent") if args and isinstance(args[0], Mapping) else ("step", "type", "content")
+        )
+        given = {"type": "", "agent": None} | dict(zip(in_order, args, strict=False)) | named
+        if (
+            len(args) > len(in_order)
+            or given.keys() != set(self.__match_args__)
+            or named.keys() & in_order[: len(args)]
+        ):
+            raise TypeError(
+                f"MemoryEntry takes step, type and content, or content, step and agent, got {args} and {named}."
+            )
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
         """The entry as one line of a prompt."""
@@ -52,7 +82,13 @@ class MemoryEntry:
     @cached_property
     def _line(self) -> str:
         details = "; ".join(f"{to_text(key)}: {self._detail(key, value)}" for key, value in self.content.items())
-        return f"[step {self.step}] {self.type}: {details}"
+        about = [f"[step {self.step}]" if self.step is not None else "", f"{self.type}:" if self.type else "", details]
+        return " ".join(filter(None, about))
+
+    def display(self) -> None:
+        """Print the entry, with the agent that remembers it."""
+        whose = "" if self.agent is None else f"{to_text(self.agent)} "
+        print(f"{whose}{self}")  # noqa: T201 - what it is for
 
     def _detail(self, name: Any, value: Any) -> str:
         """One value; of the recipients of a broadcast the first ones, and how many there are."""
@@ -81,7 +117,8 @@ class Memory(ABC):
         display: accepted for models written for mesa-llm 0.3, without effect: nothing is printed.
         api_base: the base URL of that model's server; by default the agent's for the agent's model, and the provider's
             own for another one. Without effect if the agent was given a client.
-        additive_event_types: accepted likewise, without effect: every entry of every type is kept.
+        additive_event_types: the types of which `step_content` holds every event, in a list; by default `message` and
+            `action`. Of others, it holds the last event. (A prompt has every entry of every type.)
         max_tokens: how many tokens of a prompt the memory takes at most, estimated from the length of its text; at
             least 100, or `None` for no bound. The oldest entries go first. An entry longer than a quarter of the bound
             is shortened in the prompt, with a note.
@@ -107,6 +144,9 @@ class Memory(ABC):
         self.agent = agent
         self.display = display
         self.max_tokens = max_tokens
+        self.additive_event_types = set(_ADDITIVE if additive_event_types is None else additive_event_types)
+        self._step_content: dict[str, Any] = {}
+        self._step_of_content: int | None = None
         # Fixed, because the tokens of the entries that are kept are counted with it.
         self._most_of_one = None if max_tokens is None else max_tokens // _LARGEST_SHARE
         self._llm = _own_llm(agent, llm_model, api_base)
@@ -166,7 +206,11 @@ class Memory(ABC):
     def _forget(self, entries: Iterable[MemoryEntry]) -> None:
         """Drop exactly these entries, and none that arrived since they were read."""
         gone = {id(entry) for entry in entries}
-        self._kept = [entry for entry in self._kept if id(entry) not in gone]
+        self._hold(entry for entry in self._kept if id(entry) not in gone)
+
+    def _hold(self, entries: Iterable[MemoryEntry]) -> None:
+        """Keep these entries and no others."""
+        self._kept = list(entries)
         self._kept_tokens = sum(map(self._tokens_of, self._kept))
 
     def _tokens_of(self, entry: MemoryEntry) -> int:
@@ -235,6 +279,7 @@ class Memory(ABC):
 
     def _remember(self, entry: MemoryEntry) -> None:
         self._store(entry)
+        self._collect(entry)
         recorder = getattr(self.agent, "recorder", None)
         if recorder is not None:
             recorder.record_entry(self.agent.unique_id, entry)
@@ -246,12 +291,46 @@ class Memory(ABC):
         else:
             self._staged.pop(turn, None)
 
+    @property
+    def step_content(self) -> dict[str, Any]:
+        """What has happened since the agent's last step, by type: the last event, or all, see `additive_event_types`.
+
+        A memory of your own may take it over in `process_step`, and begin a new one: `self.step_content = {}`.
+        """
+        staged = self._staged_now()
+        if not staged:
+            return self._step_content
+        content = {name: [*value] if isinstance(value, list) else value for name, value in self._step_content.items()}
+        for entry in staged:
+            _add_event(content, entry, self.additive_event_types)
+        return content
+
+    @step_content.setter
+    def step_content(self, content: dict[str, Any]) -> None:
+        self._step_content = content
+
+    def _as_one(self, entries: Sequence[MemoryEntry]) -> MemoryEntry:
+        """Several entries as one, in the form of mesa-llm 0.3."""
+        content: dict[str, Any] = {}
+        for entry in entries:
+            _add_event(content, entry, self.additive_event_types)
+        return MemoryEntry(content, entries[-1].step, self.agent)
+
+    def _collect(self, entry: MemoryEntry) -> None:
+        # A memory without a process_step of its own may never be told that a step is over: it must not grow.
+        if type(self).process_step is Memory.process_step and entry.step != self._step_of_content:
+            self._step_content = {}
+        self._step_of_content = entry.step
+        _add_event(self._step_content, entry, self.additive_event_types)
+
     def process_step(self, pre_step: bool = False) -> None:
-        """Called before and after each step of the agent; does nothing by default.
+        """Called before and after each step of the agent. By default, `step_content` begins again after the step.
 
         Args:
             pre_step: whether the step is about to begin.
         """
+        if not pre_step:
+            self.step_content = {}
 
     async def aprocess_step(self, pre_step: bool = False) -> None:
         """Like `process_step`."""
@@ -281,6 +360,23 @@ class Memory(ABC):
             if entry.type == "message"
         ]
         return "\n".join(_newest_that_fit(lines, self.max_tokens, tokens_of_line))
+
+
+def _add_event(content: dict[str, Any], event: MemoryEntry, additive: Collection[str]) -> None:
+    """Add an event to the content of a step: to the list of its type if the type is additive, or in place of the last.
+
+    Args:
+        content: what has happened in the step, by type; changed.
+        event: what has happened now.
+        additive: the additive types.
+    """
+    if event.type not in additive:
+        content[event.type] = event.content
+        return
+    before = content.setdefault(event.type, [])
+    if not isinstance(before, list):  # the user's own
+        before = content[event.type] = [before]
+    before.append(event.content)
 
 
 def _own_llm(agent: Agent[Any], llm_model: str | None, api_base: str | None) -> ModuleLLM | None:
@@ -344,11 +440,14 @@ def in_batches(lines: Sequence[str], max_tokens: int, *, most: int | None = None
 def memory_request(memory: Memory, instructions: str, prompt: str) -> LLMRequest:
     """A request about memories: first the instructions that all agents share, then who the agent is, then the prompt.
 
-    The agent's bounds on the length of an answer apply to its decisions and are not sent.
+    A system prompt of the memory's own model replaces the instructions. The agent's bounds on the length of an answer
+    apply to its decisions and are not sent.
     """
     parts = {"Who the agent is": "system_prompt", "What it decides in each step": "step_prompt"}
     texts = {heading: str(getattr(memory.agent, name, None) or "").strip() for heading, name in parts.items()}
     about = "".join(f"\n\n# {heading}\n{text}" for heading, text in texts.items() if text)
+    if memory._llm is not None and memory._llm.system_prompt:
+        instructions = memory._llm.system_prompt
     body = memory.llm.options.get("extra_body")
     options: dict[str, Any] = dict.fromkeys(("max_tokens", "max_completion_tokens", "stop"))
     if body:

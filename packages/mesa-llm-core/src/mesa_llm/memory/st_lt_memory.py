@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.memory.lt_memory import LONG_TERM_TOKENS, LongTermMemory
 from mesa_llm.memory.memory import MAX_TOKENS, Memory, MemoryEntry
+from mesa_llm.memory.step_entries import StepMemory
 
 if TYPE_CHECKING:
     from mesa import Agent
 
 
-class STLTMemory(LongTermMemory):
+class STLTMemory(StepMemory, LongTermMemory):
     """Remembers the last steps word for word, and has a model consolidate older ones into one text.
 
     When more than `short_term_capacity + consolidation_capacity` steps are kept, all but the last one and the
@@ -29,7 +30,7 @@ class STLTMemory(LongTermMemory):
         display: without effect, see `Memory`.
         llm_model: the model that consolidates; by default the agent's.
         api_base: the base URL of its server, see `Memory`.
-        additive_event_types: without effect, see `Memory`.
+        additive_event_types: see `Memory`.
         max_tokens: how many tokens of a prompt the memory takes at most, see `Memory`.
         long_term_tokens: how many of them the long-term part takes at most, see `LongTermMemory`.
 
@@ -52,7 +53,16 @@ class STLTMemory(LongTermMemory):
     ) -> None:
         if short_term_capacity < 1:
             raise ConfigurationError(f"short_term_capacity must be at least 1 step, got {short_term_capacity!r}.")
-        super().__init__(agent, display, llm_model, api_base, max_tokens=max_tokens, long_term_tokens=long_term_tokens)
+        LongTermMemory.__init__(
+            self,
+            agent,
+            display,
+            llm_model,
+            api_base,
+            additive_event_types,
+            max_tokens=max_tokens,
+            long_term_tokens=long_term_tokens,
+        )
         self.capacity = short_term_capacity
         self.consolidation_capacity = max(consolidation_capacity, 0)
 
@@ -87,7 +97,3 @@ class STLTMemory(LongTermMemory):
                 return position
             excess -= self._tokens_of(entry)
         return len(self._kept) - 1
-
-    def format_short_term(self) -> str:
-        """The entries that are kept word for word, one a line, oldest first."""
-        return self._lines(self.entries)

@@ -6,20 +6,21 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.memory import MAX_TOKENS, Memory, MemoryEntry
+from mesa_llm.memory.memory import MAX_TOKENS, MemoryEntry
+from mesa_llm.memory.step_entries import StepMemory
 
 if TYPE_CHECKING:
     from mesa import Agent
 
 
-class ShortTermMemory(Memory):
+class ShortTermMemory(StepMemory):
     """Remembers the last `n` steps in which something happened, as far as there is room, and nothing older.
 
     Args:
         agent: the agent that remembers.
         n: how many steps are kept, at least 1.
         display: without effect, see `Memory`.
-        additive_event_types: without effect, see `Memory`.
+        additive_event_types: see `Memory`.
         max_tokens: how many tokens of a prompt it takes at most, see `Memory`.
 
     Raises:
@@ -37,17 +38,13 @@ class ShortTermMemory(Memory):
     ) -> None:
         if n < 1:
             raise ConfigurationError(f"n must be at least 1 step, got {n!r}.")
-        super().__init__(agent, display=display, max_tokens=max_tokens)
+        super().__init__(agent, display=display, additive_event_types=additive_event_types, max_tokens=max_tokens)
         self.n = n
 
     def _store(self, entry: MemoryEntry) -> None:
         super()._store(entry)
         if self._kept[0].step != entry.step:
             self._drop_steps_before_last(self.n)
-
-    def format_short_term(self) -> str:
-        """The entries, one a line, oldest first."""
-        return self._lines(self.entries)
 
     def get_prompt_ready(self) -> str:
         """The memory as text for a prompt, without the observation just made, which the prompt has elsewhere."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mesa_llm.clients.questions import register_question
+from mesa_llm.memory.remembering import remember
 from mesa_llm.reasoning.plan import Observation, Thinking
-from mesa_llm.reasoning.reasoning import Reasoning, first_request, tool_calls_for
+from mesa_llm.reasoning.reasoning import Reasoning, first_request, own_prompt, system_prompt_of, tool_calls_for
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
@@ -28,6 +29,20 @@ register_question("decide", _INSTRUCTIONS, in_words=True)
 class CoTReasoning(Reasoning):
     """Thinks in numbered steps, then turns the decision into tool calls: two model calls."""
 
+    def get_cot_system_prompt(self, obs: Observation) -> str:
+        """The system prompt, for a subclass to override: what is returned replaces it, and the task alone follows.
+
+        What this one returns has everything: instructions, who the agent is, its memory and the observation. If it is
+        not overridden, the prompt is put together in an order that servers can cache better.
+
+        Args:
+            obs: what the agent sees.
+
+        Returns:
+            The system prompt.
+        """
+        return system_prompt_of(self.agent, _INSTRUCTIONS, obs)
+
     def decide(
         self,
         prompt: str,
@@ -38,7 +53,11 @@ class CoTReasoning(Reasoning):
         tool_calls: ToolChoice | None,
     ) -> Thinking:
         """Think, then turn the decision into tool calls."""
-        response = yield first_request(self.agent, _INSTRUCTIONS, prompt, obs, selected_tools, "none")
+        own = own_prompt(self.get_cot_system_prompt, CoTReasoning.get_cot_system_prompt, obs)
+        task = None if own is None else prompt
+        response = yield first_request(
+            self.agent, _INSTRUCTIONS, prompt, obs, selected_tools, "none", prompt=task, system_prompt=own
+        )
         thoughts = response.message.content
-        self.agent.memory.add_to_memory("plan", {"content": thoughts})
+        remember(self.agent.memory, "plan", {"content": thoughts})
         return (yield from tool_calls_for(self.agent, thoughts, obs, ttl, selected_tools, tool_calls))

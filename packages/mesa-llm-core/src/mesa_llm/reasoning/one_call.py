@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mesa_llm.clients.questions import register_question
+from mesa_llm.memory.remembering import remember
 from mesa_llm.reasoning.plan import Observation, Plan, Thinking
-from mesa_llm.reasoning.reasoning import Reasoning, first_request
+from mesa_llm.reasoning.reasoning import Reasoning, first_request, step_decided
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
@@ -36,6 +37,6 @@ class OneCallReasoning(Reasoning):
     ) -> Thinking:
         """Decide."""
         response = yield first_request(self.agent, _INSTRUCTIONS, prompt, obs, selected_tools, tool_calls)
-        plan = Plan(step=obs.step, llm_plan=response.message, ttl=ttl)
-        self.agent.memory.add_to_memory("plan", {"content": str(plan)})
+        plan = Plan(step=step_decided(self.agent, obs), llm_plan=response.message, ttl=ttl)
+        remember(self.agent.memory, "plan", {"content": str(plan)})
         return plan

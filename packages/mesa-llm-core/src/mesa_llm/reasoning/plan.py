@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -53,13 +53,24 @@ class Observation:
         return self.as_json()
 
 
+def text_of(obs: Any) -> str:
+    """An observation as it stands in a prompt: an `Observation`, a text, or anything else in its canonical form."""
+    return str(obs if isinstance(obs, Observation | str) else plain(obs))
+
+
+def sight_of(obs: Any) -> Any:
+    """What an agent sees, to check calls against it; `None` if the observation does not say whom it sees."""
+    return obs if hasattr(obs, "local_state") else None
+
+
 @dataclass(slots=True)
 class Plan:
     """A decision.
 
     Attributes:
         step: the model's step in which it was made.
-        llm_plan: the model's message, with the tool calls that carry the decision out.
+        llm_plan: the model's message, with the tool calls that carry the decision out; of a strategy of your own also a
+            text, or `None`, which call no tool.
         ttl: for how many steps it holds, at least 1.
         offered: the names of the tools on offer; calls of others are refused. `None` for all of the agent's.
         seen: what the agent saw as it decided; calls that name agents out of sight are refused. `None` for no check.
@@ -73,8 +84,15 @@ class Plan:
 
     def __str__(self) -> str:
         """The text of the decision, or its tool calls if it has no text."""
-        calls = ", ".join(f"{call.name}({call.arguments})" for call in self.llm_plan.tool_calls)
-        return self.llm_plan.content or calls
+        message: Any = self.llm_plan
+        text = message if message is None or isinstance(message, str) else getattr(message, "content", to_text(message))
+        functions = [getattr(call, "function", call) for call in self.tool_calls]
+        return text or ", ".join(f"{function.name}({function.arguments})" for function in functions)
+
+    @property
+    def tool_calls(self) -> Sequence[Any]:
+        """The tool calls of the decision, in order."""
+        return getattr(self.llm_plan, "tool_calls", None) or ()
 
 
 type Thinking = Dialogue[Plan]

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 
 from mesa_llm.clients.questions import register_question
+from mesa_llm.memory.remembering import remember
 from mesa_llm.module_llm.dialogue import ask_structured
 from mesa_llm.reasoning.plan import Observation, Thinking
-from mesa_llm.reasoning.reasoning import Reasoning, first_request, tool_calls_for
+from mesa_llm.reasoning.reasoning import (
+    Reasoning,
+    first_request,
+    own_prompt,
+    remembered_and_seen,
+    system_prompt_of,
+    tool_calls_for,
+)
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
@@ -39,6 +47,21 @@ class ReActReasoning(Reasoning):
     If the answer is not the JSON asked for, the model is asked again once, with the problem.
     """
 
+    def get_react_system_prompt(self) -> str:
+        """The system prompt, for a subclass to override: instructions and who the agent is."""
+        return system_prompt_of(self.agent, _INSTRUCTIONS)
+
+    def get_react_prompt(self, obs: Observation) -> list[str]:
+        """The texts before the task, for a subclass to override: the agent's memory, and what it sees.
+
+        Args:
+            obs: what the agent sees.
+
+        Returns:
+            The texts, each a message of its own.
+        """
+        return remembered_and_seen(self.agent, obs)
+
     def decide(
         self,
         prompt: str,
@@ -53,7 +76,18 @@ class ReActReasoning(Reasoning):
         Raises:
             DecisionError: if the second answer cannot be read either.
         """
-        request = first_request(self.agent, _INSTRUCTIONS, prompt, obs, selected_tools, "none", ReActOutput)
+        texts = own_prompt(self.get_react_prompt, ReActReasoning.get_react_prompt, obs)
+        request = first_request(
+            self.agent,
+            _INSTRUCTIONS,
+            prompt,
+            obs,
+            selected_tools,
+            "none",
+            ReActOutput,
+            prompt=None if texts is None else [*([texts] if isinstance(texts, str) else texts), prompt],
+            system_prompt=own_prompt(self.get_react_system_prompt, ReActReasoning.get_react_system_prompt),
+        )
         output = yield from ask_structured(request, ReActOutput, asker=self.agent)
-        self.agent.memory.add_to_memory("plan", output.model_dump())
+        remember(self.agent.memory, "plan", output.model_dump())
         return (yield from tool_calls_for(self.agent, output.action, obs, ttl, selected_tools, tool_calls))

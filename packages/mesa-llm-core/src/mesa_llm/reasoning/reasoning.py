@@ -6,6 +6,7 @@ by their beginning can reuse it: instructions, persona | memory, observation, ta
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Awaitable, Callable, Coroutine
@@ -19,14 +20,15 @@ from mesa_llm.clients import ToolChoice
 from mesa_llm.clients.questions import register_question
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, DecisionError
+from mesa_llm.memory.remembering import AwaitedWrites, remember
 from mesa_llm.module_llm.dialogue import aconverse, converse, with_most_calls
 from mesa_llm.module_llm.request_fields import check_most_calls
-from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking
+from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking, sight_of, text_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from mesa_llm.clients import LLMRequest
+    from mesa_llm.clients import LLMRequest, LLMResponse
     from mesa_llm.llm_agent import LLMAgent
 
 _OBSERVATION = "# Observation"
@@ -127,7 +129,7 @@ class Reasoning:
     def plan(
         self,
         prompt: str | None = None,
-        obs: Observation | None = None,
+        obs: Observation | Any | None = None,
         ttl: int = 1,
         selected_tools: list[str] | None = None,
         tool_calls: ToolChoice | None = None,
@@ -138,7 +140,8 @@ class Reasoning:
 
         Args:
             prompt: what to decide; the agent's `step_prompt` by default.
-            obs: what the agent sees; a fresh observation by default.
+            obs: what the agent sees; a fresh observation by default. Anything else, such as a text or a dict, is put
+                into the prompt as a text; then nothing checks whether the agents that a call names are in sight.
             ttl: for how many steps the plan holds: in the `ttl - 1` steps that follow, the same question (prompt,
                 tools) is not asked again, and the same plan is returned.
             selected_tools: names of the tools on offer, `None` for all, `[]` for none.
@@ -171,7 +174,7 @@ class Reasoning:
     async def aplan(
         self,
         prompt: str | None = None,
-        obs: Observation | None = None,
+        obs: Observation | Any | None = None,
         ttl: int = 1,
         selected_tools: list[str] | None = None,
         tool_calls: ToolChoice | None = None,
@@ -187,7 +190,7 @@ class Reasoning:
             return question
         seen = await self.agent.agenerate_obs() if obs is None else obs
         thinking = self._thinking(question, seen, ttl, selected_tools)
-        return self._made(question, await aconverse(thinking, self.agent.llm.acomplete), seen)
+        return self._made(question, await self._athink(thinking), seen)
 
     def execute_tool_call(
         self,
@@ -223,7 +226,18 @@ class Reasoning:
     ) -> Plan:
         """Like `execute_tool_call`, without blocking the event loop."""
         thinking = self._execution(chaining_message, selected_tools, ttl, tool_calls)
-        return await aconverse(thinking, self.agent.llm.acomplete)
+        return await self._athink(thinking)
+
+    async def _athink(self, thinking: Thinking) -> Plan:
+        with AwaitedWrites() as writes:
+
+            async def ask(request: LLMRequest) -> LLMResponse:
+                await writes.flush()
+                return await self.agent.llm.acomplete(request)
+
+            plan = await aconverse(thinking, ask)
+            await writes.flush()
+            return plan
 
     def _execution(
         self, decision: str, selected_tools: list[str] | None, ttl: int, tool_calls: ToolChoice | None
@@ -274,7 +288,7 @@ class Reasoning:
             is_all = names is None and len(specs) == len(self.agent.tool_manager.tools)
             plan.offered = None if is_all else tuple([spec.name for spec in specs])
         if plan.seen is None:
-            plan.seen = seen
+            plan.seen = sight_of(seen)
         if plan.ttl > 1 and self.holds_plans:
             stage(self.agent, lambda: self._held.keep(question, plan))
         return plan
@@ -292,15 +306,22 @@ def first_request(
     selected_tools: list[str] | None,
     tool_choice: ToolChoice | None,
     response_format: type[BaseModel] | None = None,
+    *,
+    prompt: str | list[str] | None = None,
+    system_prompt: str | None = None,
 ) -> LLMRequest:
-    """The request that starts a decision: what the agent remembers, what it sees, what it has to decide."""
-    memory = agent.memory.get_prompt_ready()
+    """The request that starts a decision: what the agent remembers, what it sees, what it has to decide.
+
+    A `prompt` or `system_prompt` built by a method of the user's own replaces the one that is made here.
+    """
+    if prompt is None:
+        prompt = "\n\n".join([*remembered_and_seen(agent, obs), f"# Task\n{task}"])
     return agent.llm.request(
-        prompt=f"# Memory\n{memory}\n\n{_OBSERVATION}\n{obs}\n\n# Task\n{task}",
-        tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
+        prompt=prompt,
+        tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=sight_of(obs)),
         tool_choice=tool_choice,
         response_format=response_format,
-        system_prompt=_system_prompt(instructions, agent.system_prompt),
+        system_prompt=system_prompt_of(agent, instructions) if system_prompt is None else system_prompt,
     )
 
 
@@ -317,14 +338,25 @@ def tool_calls_for(
         raise DecisionError(f"{agent}: there is no decision to carry out, the text is empty.")
     response = yield agent.llm.request(
         prompt=decision,
-        tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
+        tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=sight_of(obs)),
         tool_choice=tool_calls,
-        system_prompt=_system_prompt(_EXECUTION, agent.system_prompt),
+        system_prompt=system_prompt_of(agent, _EXECUTION),
     )
-    step = step_of(agent.model) if obs is None else obs.step
-    plan = Plan(step=step, llm_plan=response.message, ttl=ttl, offered=_names(selected_tools), seen=obs)
-    agent.memory.add_to_memory("plan_execution", {"content": str(plan)})
+    plan = Plan(
+        step=step_decided(agent, obs),
+        llm_plan=response.message,
+        ttl=ttl,
+        offered=_names(selected_tools),
+        seen=sight_of(obs),
+    )
+    remember(agent.memory, "plan_execution", {"content": str(plan)})
     return plan
+
+
+def step_decided(agent: LLMAgent, obs: Any) -> int:
+    """The model's step in which an agent decides: that of its observation, if it has one."""
+    step: int | None = getattr(obs, "step", None)
+    return step_of(agent.model) if step is None else step
 
 
 def _given(**arguments: Any) -> dict[str, Any]:
@@ -351,10 +383,33 @@ def read_observation(request: LLMRequest) -> dict[str, Any]:
     for message in reversed(request.messages):
         _, found, rest = message.content.partition(f"{_OBSERVATION}\n")
         if found:
-            observation: dict[str, Any] = json.loads(rest.split("\n", 1)[0])
-            return observation
+            with contextlib.suppress(ValueError):  # an observation of the user's own
+                observation = json.loads(rest.split("\n", 1)[0])
+                if isinstance(observation, dict):
+                    return observation
     raise DecisionError(f"No observation in the request: none of its {len(request.messages)} messages has one.")
 
 
-def _system_prompt(instructions: str, persona: str | None) -> str:
-    return f"{instructions}\n\n# Who you are\n{persona.strip()}" if persona and persona.strip() else instructions
+def system_prompt_of(agent: LLMAgent, instructions: str, obs: Observation | None = None) -> str:
+    """Instructions and who the agent is; with an observation, also what it remembers and sees, as in mesa-llm 0.3."""
+    persona = (agent.system_prompt or "").strip()
+    parts = [instructions, f"# Who you are\n{persona}" if persona else ""]
+    if obs is not None:
+        parts += remembered_and_seen(agent, obs)
+    return "\n\n".join(filter(None, parts))
+
+
+def remembered_and_seen(agent: LLMAgent, obs: Observation) -> list[str]:
+    """What an agent remembers, and what it sees: two parts of a prompt."""
+    return [f"# Memory\n{agent.memory.get_prompt_ready()}", f"{_OBSERVATION}\n{text_of(obs)}"]
+
+
+def own_prompt[T](build: Callable[..., T], base: Callable[..., T], *args: Any) -> T | None:
+    """What a strategy's method builds, if it is not the one of the base any more, else `None`.
+
+    Args:
+        build: the bound method, such as `self.get_cot_system_prompt`.
+        base: the function that it overrides.
+        *args: its arguments.
+    """
+    return None if getattr(build, "__func__", None) is base else build(*args)

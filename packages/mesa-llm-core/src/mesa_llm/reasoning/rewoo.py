@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from mesa_llm.activation import stage, step_of
 from mesa_llm.clients import Message, ToolCall
 from mesa_llm.clients.questions import register_question
+from mesa_llm.memory.remembering import remember
 from mesa_llm.reasoning.plan import Observation, Plan, Thinking
-from mesa_llm.reasoning.reasoning import Reasoning, first_request, tool_calls_for
+from mesa_llm.reasoning.reasoning import Reasoning, first_request, own_prompt, system_prompt_of, tool_calls_for
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
@@ -52,6 +53,20 @@ class ReWOOReasoning(Reasoning):
         """How many tool calls of the current plan are still to be made."""
         return len(self._remaining)
 
+    @remaining_tool_calls.setter
+    def remaining_tool_calls(self, n: int) -> None:
+        self._remaining = self._remaining[max(len(self._remaining) - n, 0) :]
+
+    @property
+    def current_plan(self) -> Message | None:
+        """The model's message with all tool calls of the current plan; `None` before the first."""
+        return None if self._whole is None else self._whole.llm_plan
+
+    @property
+    def current_obs(self) -> Observation | None:
+        """What the agent saw when it made the current plan."""
+        return None if self._whole is None else self._whole.seen
+
     def unfinished_plan(self, ttl: int) -> Plan | None:
         """The next tool call of the current plan, `None` when all have been made."""
         step = step_of(self.agent.model)
@@ -61,6 +76,20 @@ class ReWOOReasoning(Reasoning):
         return self._next_of(
             replace(whole, llm_plan=Message("assistant", tool_calls=self._remaining), step=step, ttl=ttl)
         )
+
+    def get_rewoo_system_prompt(self, obs: Observation) -> str:
+        """The system prompt, for a subclass to override: what is returned replaces it, and the task alone follows.
+
+        What this one returns has everything: instructions, who the agent is, its memory and the observation. If it is
+        not overridden, the prompt is put together in an order that servers can cache better.
+
+        Args:
+            obs: what the agent sees.
+
+        Returns:
+            The system prompt.
+        """
+        return system_prompt_of(self.agent, _INSTRUCTIONS, obs)
 
     def decide(
         self,
@@ -73,9 +102,13 @@ class ReWOOReasoning(Reasoning):
     ) -> Thinking:
         """Make a new plan and begin it."""
         agent = self.agent
-        response = yield first_request(agent, _INSTRUCTIONS, prompt, obs, selected_tools, "none")
+        own = own_prompt(self.get_rewoo_system_prompt, ReWOOReasoning.get_rewoo_system_prompt, obs)
+        task = None if own is None else prompt
+        response = yield first_request(
+            agent, _INSTRUCTIONS, prompt, obs, selected_tools, "none", prompt=task, system_prompt=own
+        )
         text = response.message.content
-        agent.memory.add_to_memory("plan", {"content": text})
+        remember(agent.memory, "plan", {"content": text})
         plan = yield from tool_calls_for(agent, text, obs, ttl, selected_tools, tool_calls)
         stage(agent, lambda: setattr(self, "_whole", plan))
         return self._next_of(plan)

@@ -12,7 +12,7 @@ import types
 import typing
 import warnings
 import weakref
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NotRequired, Optional
 
@@ -145,20 +145,33 @@ def check_condition(name: str, condition: Any) -> None:
 
 
 _defining = threading.RLock()  # protects the making of a definition, so that a tool has only one
-_definitions: weakref.WeakKeyDictionary[Callable[..., Any], ToolDefinition] = weakref.WeakKeyDictionary()
+# By the function that lasts, and how a callable is made from it.
+_definitions: weakref.WeakKeyDictionary[Callable[..., Any], dict[Hashable, ToolDefinition]]
+_definitions = weakref.WeakKeyDictionary()
 
 
 def definition_of(function: Callable[..., Any], name: str | None = None) -> ToolDefinition:
-    """A function's definition as a tool, made once.
+    """A function's definition as a tool, made once; for all bound methods of one function, whatever they are bound to.
 
     Raises:
         ConfigurationError: if the function cannot be a tool, or has no name and is given none.
     """
-    definition = _definitions.get(function)
+    lasting, how = _made_from(function)
+    definition = _definitions.get(lasting, {}).get(how)
     if definition is None:
         with _defining:
-            definition = _definitions.get(function) or define(function, name=name)
+            definition = _definitions.get(lasting, {}).get(how) or define(function, name=name)
     return definition
+
+
+def _made_from(function: Callable[..., Any]) -> tuple[Callable[..., Any], Hashable]:
+    """The function that lasts, and how the callable is made from it: each agent may bring new bound methods."""
+    if isinstance(function, types.MethodType):
+        return function.__func__, "bound"
+    if isinstance(function, functools.partial) and not function.keywords:
+        lasting, how = _made_from(function.func)
+        return lasting, (how, len(function.args))
+    return function, None
 
 
 def define(
@@ -205,7 +218,8 @@ def define(
         ToolSpec(name, description, sent), injects_agent, adapter, available, None if sent == marked else marked
     )
     _warn_of_gaps(function, definition.spec)
-    _definitions[function] = definition
+    lasting, how = _made_from(function)
+    _definitions.setdefault(lasting, {})[how] = definition
     return definition
 
 

@@ -15,6 +15,7 @@ from mesa.discrete_space import CellAgent
 from mesa_llm.activation import claim, is_claimed, my_turn, step_of
 from mesa_llm.errors import ConflictError, ToolError
 from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.memory import ShortTermMemory
 from mesa_llm.reasoning import CoTReasoning
 from mesa_llm.spaces import directions_from, neighbors_of
 from mesa_llm.tools import VisibleAgent
@@ -89,6 +90,7 @@ class Resident(LLMAgent, CellAgent):
             step_prompt=f"{task} Then move to one of your free directions." if model.movement else task,
             api_base=model.api_base,
             client=model.client,
+            memory=ShortTermMemory,
             # Given to this class alone: a function marked with a plain `@tool` is offered to every agent of every
             # model.
             tools=[tool, move_one_step] if model.movement else [tool],

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation import claim, is_claimed, step_of
 from mesa_llm.errors import ConflictError, ToolError
 from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.memory import ShortTermMemory
 from mesa_llm.reasoning import OneCallReasoning
 from mesa_llm.tools import VisibleAgentId
 
@@ -68,6 +69,7 @@ class Negotiator(LLMAgent):
             step_prompt=TASK,
             api_base=model.api_base,
             client=model.client,
+            memory=ShortTermMemory,
             tools=[make_offer, accept_offer, reject_offer],
         )
         self.limit = limit

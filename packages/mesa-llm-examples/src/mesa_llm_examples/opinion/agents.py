@@ -12,6 +12,7 @@ from mesa.discrete_space import CellAgent
 from mesa_llm.activation import step_of
 from mesa_llm.errors import ToolError
 from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.memory import ShortTermMemory
 from mesa_llm.reasoning import OneCallReasoning
 from mesa_llm.tools.inbuilt_tools import speak_to
 
@@ -53,6 +54,7 @@ class Person(LLMAgent, CellAgent):
             step_prompt=TASK,
             api_base=model.api_base,
             client=model.client,
+            memory=ShortTermMemory,
             tools=[change_opinion, speak_to],
         )
         self.cell = cell

@@ -17,6 +17,7 @@ from mesa_llm.activation import claim, is_claimed
 from mesa_llm.clients import Message
 from mesa_llm.errors import ConflictError, ToolError
 from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.memory import ShortTermMemory
 from mesa_llm.reasoning import OneCallReasoning, Plan
 from mesa_llm.spaces import free_places_around, move_to, neighbors_of, position_of
 from mesa_llm.tools import VisibleAgent, VisibleCell
@@ -141,6 +142,7 @@ class Trader(LLMAgent, CellAgent):
             vision=vision,
             api_base=model.api_base,
             client=model.client,
+            memory=ShortTermMemory,
             tools=[move_to_cell, trade_with],
         )
         self.cell = cell

@@ -53,12 +53,15 @@ async def consolidate(turns: Iterable[AgentTurn]) -> None:
 
 async def _ask(turn: AgentTurn) -> Callable[[], None] | None:
     started = turn.board.now()
+    nothing_pending = False
     try:
         asking = asyncio.get_running_loop().create_task(turn.agent.memory.asettle(), context=entered(turn))
         commit: Callable[[], None] | None = await asking
+        nothing_pending = commit is None
         return commit
     finally:
-        turn.add_span("settle", started)
+        if not nothing_pending:
+            turn.add_span("settle", started)
 
 
 def _keep(result: Callable[[], None] | BaseException | None) -> None:

@@ -1,0 +1,56 @@
+"""One body for sync and async agents that remember: an `aadd_to_memory` of the user's own is awaited where they can."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar, Token
+from typing import Any, Self
+
+from mesa_llm.memory.memory import Memory
+
+type _Write = Callable[[], Awaitable[None]]
+
+
+class AwaitedWrites:
+    """While entered, writes to memories with an `aadd_to_memory` of their own are kept, in order, until `flush`."""
+
+    def __init__(self) -> None:
+        self._pending: list[_Write] = []
+        self._token: Token[AwaitedWrites | None] | None = None
+
+    def __enter__(self) -> Self:
+        self._token = _writes.set(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._token is not None:
+            _writes.reset(self._token)
+
+    def add(self, write: _Write) -> None:
+        """Keep a write until `flush`."""
+        self._pending.append(write)
+
+    async def flush(self) -> None:
+        """Make the writes that are kept, one after the other."""
+        pending, self._pending = self._pending, []
+        for write in pending:
+            await write()
+
+
+_writes: ContextVar[AwaitedWrites | None] = ContextVar("mesa_llm_awaited_writes", default=None)
+
+
+def remember(memory: Memory, type: str, content: Mapping[str, Any]) -> None:  # noqa: A002 - mesa-llm's name
+    """Add to a memory: by its `aadd_to_memory` if it has one of its own and the caller can await it.
+
+    Args:
+        memory: the memory.
+        type: the type of what is remembered.
+        content: what happened.
+    """
+    writes = _writes.get()
+    asynchronous = getattr(memory, "aadd_to_memory", None)
+    if writes is None or getattr(asynchronous, "__func__", None) in {None, Memory.aadd_to_memory}:
+        memory.add_to_memory(type, content)
+    else:
+        writes.add(lambda: memory.aadd_to_memory(type, content))
