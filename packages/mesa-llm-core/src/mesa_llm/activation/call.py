@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.clock import step_of
-from mesa_llm.activation.context import current_agent_step, current_turn
+from mesa_llm.activation.context import current_agent_step, current_turn, note_asking
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -193,6 +193,19 @@ def begin_agent_step(agent: Agent) -> AgentStep:
     return AgentStep(agent, count)
 
 
+def resume_agent_step(agent: Agent) -> AgentStep:
+    """The last of an agent's own steps, for calls that a runner lets it make outside of them; counted by themselves.
+
+    Args:
+        agent: the agent.
+    """
+    last, model_step = _count_of(agent), step_of(agent.model)
+    earlier = (*last.earlier, last.tally) if last.model_step == model_step else ()
+    count = _Count(last.step, last.calls, model_step=model_step, earlier=earlier)
+    setattr(agent, _COUNT, count)
+    return AgentStep(agent, count)
+
+
 def tallies_of(agent: Agent) -> tuple[Tally, ...]:
     """The tallies of the agent's own steps within the current step of its model, oldest first.
 
@@ -275,6 +288,7 @@ class ModelCall:
         self.turn = current_turn()
         self.agent_step = current_agent_step()
         self.origin = None if self.agent_step is None else self.agent_step.next_call()
+        note_asking(self.agent)
 
     def detach(self) -> None:
         """Forget the agent: the client has ended, and what it leaves behind must not keep the model alive."""

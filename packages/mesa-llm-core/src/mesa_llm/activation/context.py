@@ -25,6 +25,7 @@ class Running:
         deciding: the turn for which a decision is being made.
         stepping: the agent whose `step` or `astep` runs, hooks included.
         call: the model call that the code of a client works for.
+        asked: gets the ids of agents that ask a model outside of their steps and of a runner.
     """
 
     turn: Turn | None = None
@@ -32,6 +33,7 @@ class Running:
     deciding: Turn | None = None
     stepping: Agent | None = None
     call: ModelCall | None = None
+    asked: set[int] | None = None
 
 
 _NOTHING = Running()
@@ -73,6 +75,17 @@ def is_deciding(turn: Turn) -> bool:
 def is_stepping(agent: Agent) -> bool:
     """Whether the running code is part of an agent's `step` or `astep`."""
     return _running.get().stepping is agent
+
+
+def note_asking(agent: Agent | None) -> None:
+    """An agent asks a model: whoever wants to know of it is told, unless it does so in its step or a runner runs it.
+
+    Args:
+        agent: the agent; `None` if no agent asks.
+    """
+    running = _running.get()
+    if running.asked is not None and agent is not None and running.turn is None and running.stepping is None:
+        running.asked.add(agent.unique_id)
 
 
 def turn_in(model: Any) -> Turn | None:

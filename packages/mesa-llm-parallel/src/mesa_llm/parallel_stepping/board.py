@@ -26,6 +26,7 @@ class Board:
     Args:
         config: how the agents step.
         n_agents: how many of them there are.
+        method: what they do, `step` in most models.
 
     Attributes:
         began: when the step began, on `clock`; 0 before.
@@ -42,8 +43,9 @@ class Board:
     clock = staticmethod(time.perf_counter)
     """Gives the time in seconds."""
 
-    def __init__(self, config: ParallelStepping, n_agents: int) -> None:
+    def __init__(self, config: ParallelStepping, n_agents: int, method: str) -> None:
         self.config = config
+        self.method = method
         self.began = 0.0
         self.running = 0
         self.progress = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -61,6 +61,11 @@ class ParallelStepping:
         plain_steps: in threading mode, when agents step that have nothing to decide. `together`: on threads, all at
             once, after the decisions and before the acts; the run is reproducible if each touches only itself.
             `ordered`: in their places among the acts, as always in asyncio mode and under `eager`.
+        methods: the methods that run in parallel when an agent set does them: `("observe", "decide", "act")` for staged
+            activation. Each of them is a parallel step of its own; of a method and its async twin (`decide`, `adecide`)
+            the nearer one runs, as of `step` and `astep`. Hooks and the upkeep of memories belong to `step` alone.
+        step_members: whether members of a `MetaAgent` step when they are in one agent set with it. `False` leaves them
+            to their group, whose `step` steps them.
         on_report: called with the `StepReport` of every parallel step, also of one that fails.
 
     Raises:
@@ -74,12 +79,24 @@ class ParallelStepping:
     decide_timeout: float | None = None
     max_workers: int | None = None
     plain_steps: PlainSteps = "together"
+    methods: Collection[str] = ("step",)
+    step_members: bool = True
     on_report: OnReport | None = None
 
     def __post_init__(self) -> None:
         _one_of("mode", self.mode, get_args(Mode.__value__))
         _one_of("activation", self.activation, get_args(Activation.__value__))
         _one_of("plain_steps", self.plain_steps, get_args(PlainSteps.__value__))
+        methods: Any = self.methods
+        if (
+            isinstance(methods, str)
+            or not (isinstance(methods, Collection) and methods)
+            or not all(isinstance(name, str) and name.isidentifier() for name in methods)
+        ):
+            raise ConfigurationError(f"methods must be a tuple of names such as ('step',), got {methods!r}.")
+        object.__setattr__(self, "methods", tuple(methods))  # so that the settings can be compared
+        if not isinstance(self.step_members, bool):
+            raise ConfigurationError(f"step_members must be True or False, got {self.step_members!r}.")
         if not callable(self.on_error):
             _one_of("on_error", self.on_error, ("raise", "skip"), " or a function of the agent and its error")
         if inspect.iscoroutinefunction(self.on_error):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+import warnings
+import weakref
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mesa.agent import AgentSet
 
-from mesa_llm.activation.context import turn_in
+from mesa_llm.activation.context import turn_in, within
 from mesa_llm.activation.schedules import stepping_on
-from mesa_llm.errors import ConfigurationError, TurnError
+from mesa_llm.errors import ConfigurationError, NotParallelWarning, TurnError
 from mesa_llm.llm_agent.step_hooks import warn_not_parallel
 from mesa_llm.parallel_stepping import mesa_compat
 from mesa_llm.parallel_stepping.activations import make_step
@@ -19,7 +21,7 @@ from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, OnRepor
 from mesa_llm.parallel_stepping.runners import has_decision
 
 if TYPE_CHECKING:
-    from mesa import Agent
+    from mesa import Agent, Model
 
 type _Stepping = Callable[..., Any]
 
@@ -36,14 +38,16 @@ def enable_automatic_parallel_stepping(
     decide_timeout: float | None = None,
     max_workers: int | None = None,
     plain_steps: PlainSteps = "together",
+    methods: Collection[str] = ("step",),
+    step_members: bool = True,
     on_report: OnReport | None = None,
 ) -> None:
     """Let the agents of every model that sets `parallel_stepping = True` step in parallel.
 
     From then on `shuffle_do("step")` and `do("step")` of all agent sets do so: `model.agents`, `agents_by_type[...]`,
     what `select()` returns, sets of your own. The order of the agents and the random numbers drawn stay Mesa's own.
-    Models that do not set the flag, and all other methods, run as ever. Enabling again changes the settings only. A
-    model that sets `parallel_stepping = ParallelStepping(…)` goes by its own settings.
+    Models that do not set the flag, and methods that are not in `methods`, run as ever. Enabling again changes the
+    settings only. A model that sets `parallel_stepping = ParallelStepping(…)` goes by its own settings.
 
     ```python
     from mesa import Model
@@ -71,6 +75,8 @@ def enable_automatic_parallel_stepping(
         decide_timeout: seconds that an agent may take to decide.
         max_workers: how many threads may run at the same time.
         plain_steps: in threading mode, whether agents without a decision step `together` or `ordered`.
+        methods: the methods that run in parallel when an agent set does them.
+        step_members: whether members of a `MetaAgent` step beside it, or are left to its `step`.
         on_report: called with the `StepReport` of every parallel step.
 
     Raises:
@@ -85,6 +91,8 @@ def enable_automatic_parallel_stepping(
         decide_timeout=decide_timeout,
         max_workers=max_workers,
         plain_steps=plain_steps,
+        methods=methods,
+        step_members=step_members,
         on_report=on_report,
     )
     for cls, name in _methods_that_step():
@@ -126,26 +134,67 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
     @functools.wraps(original)
     def step_in_parallel(self: Any, method: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         agents: list[Agent] = list(self)
+        name = _in_config(agents, method)
         with stepping_on(agents):
-            config = _wanted(agents, method)
+            config = None if name is None else _wanted(agents, name)
         if config is None:
-            with stepping_on(agent for agent in agents if getattr(agent.model, "parallel_stepping", False)):
-                return original(self, method, *args, **kwargs)
+            asked: set[int] = set()
+            with stepping_on(agent for agent in agents if _flag(agent)), within(asked=asked):
+                done = original(self, method, *args, **kwargs)
+            if len(asked) > 1 and name is None and _flag(agents[0]):
+                _warn_of_calls(agents[0].model, method, len(asked))
+            return done
         restore = mesa_compat.restorer(agents, self.random)
         if shuffles:
             self.random.shuffle(agents)  # the same draw as Mesa's own: it depends on nothing but the number of agents
-        make_step(agents, config, args=args, kwargs=kwargs, restore=restore).run_here()
+        make_step(agents, config, method=name, args=args, kwargs=kwargs, restore=restore).run_here()
         return self
 
     return step_in_parallel
 
 
-def _wanted(agents: list[Agent], method: str | Callable[..., Any]) -> ParallelStepping | None:
-    """How the agents are to step in parallel; `None` if they are not."""
+def _flag(agent: Agent) -> Any:
+    return getattr(agent.model, "parallel_stepping", False)
+
+
+def _in_config(agents: list[Agent], method: str | Callable[..., Any]) -> str | None:
+    """The name of the method, if the settings name it: given as such, or as the method itself."""
     if not agents:
         return None
-    if method != "step" and not all(method is getattr(type(agent), "step", None) for agent in agents):
-        return None
+    flag = _flag(agents[0])
+    for name in (flag if isinstance(flag, ParallelStepping) else _config).methods:
+        if method == name or (callable(method) and all(method is getattr(type(agent), name, None) for agent in agents)):
+            return name
+    return None
+
+
+_warned_of_calls: weakref.WeakKeyDictionary[type, set[str]] = weakref.WeakKeyDictionary()
+
+
+def _warn_of_calls(model: Model, method: str | Callable[..., Any], n_agents: int) -> None:
+    """Warn, once a class of models and method, that agents ask their models one after the other."""
+    name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
+    warned = _warned_of_calls.setdefault(type(model), set())
+    if name in warned:
+        return
+    warned.add(name)
+    flag = getattr(model, "parallel_stepping", False)
+    methods = (flag if isinstance(flag, ParallelStepping) else _config).methods
+    way_out = (
+        f"Set parallel_stepping = ParallelStepping(methods={(*methods, name)!r})"
+        if isinstance(method, str)
+        else "Give the agents a method, do it by its name, and name it in ParallelStepping(methods=…)"
+    )
+    warnings.warn(
+        f"{type(model).__name__} sets parallel_stepping, but {n_agents} agents have asked their models one after the "
+        f"other in {name!r}: only {', '.join(methods)} runs in parallel. {way_out}, or parallel_stepping = False.",
+        NotParallelWarning,
+        stacklevel=3,
+    )
+
+
+def _wanted(agents: list[Agent], method: str) -> ParallelStepping | None:
+    """How the agents are to step in parallel; `None` if they are not."""
     flags = _flags(agents)
     if not any(flags):
         return None
@@ -159,7 +208,8 @@ def _wanted(agents: list[Agent], method: str | Callable[..., Any]) -> ParallelSt
         return None
     refuse_before_the_turn(agents)
     config = flags[0] if isinstance(flags[0], ParallelStepping) else _config
-    _warn_if_nobody_has_decision(agents, config)
+    if method == "step":
+        _warn_if_nobody_has_decision(agents, config)
     return config
 
 

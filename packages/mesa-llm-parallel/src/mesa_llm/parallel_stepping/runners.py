@@ -261,8 +261,8 @@ class Runners:
 
     Args:
         board: what the turns share.
-        args: passed on to each agent's step.
-        kwargs: passed on to each agent's step.
+        args: passed on to each agent's method.
+        kwargs: passed on to each agent's method.
 
     Attributes:
         deciders: the turns of agents that have something to decide, in order.
@@ -288,18 +288,19 @@ class Runners:
         agent_class = type(agent)
         name = self._step_methods.get(agent_class)
         if name is None:
-            name = self._step_methods[agent_class] = step_method(agent_class, in_threads=in_threads)
+            name = self._step_methods[agent_class] = step_method(agent_class, board.method, in_threads=in_threads)
+        is_async = name != board.method or inspect.iscoroutinefunction(getattr(agent_class, name, None))
         function = getattr(agent, name)
         if self._args or self._kwargs:
             function = functools.partial(function, *self._args, **self._kwargs)
-        if name != "astep" and is_rule_based(agent):
+        if not is_async and is_rule_based(agent):
             if not config.runs_plain_steps_together:
                 return AgentTurn(agent, board, InlineRunner(function))
             turn = AgentTurn(agent, board, ThreadRunner(function, board.slots), decides=False)
             self.plain_in_threads.append(turn)
             return turn
         runner: Runner
-        if name != "astep":
+        if not is_async:
             runner = ThreadRunner(function, board.slots)
         elif in_threads:
             runner = LoopThreadRunner(function, self._next_loop_thread(config))
@@ -323,9 +324,15 @@ class Runners:
         self.plain_in_threads.clear()
 
 
-def step_method(agent_class: type, *, in_threads: bool) -> str:
-    """`step` or `astep`: the one defined nearer to the class; where one class has both, the one for the mode."""
-    return nearer_method(agent_class, "step", "astep", prefer_async=not in_threads) or "step"
+def step_method(agent_class: type, method: str = "step", *, in_threads: bool) -> str:
+    """`step` or `astep`: the one defined nearer to the class; where one class has both, the one for the mode.
+
+    Any other method has a twin only if a coroutine function is called so: `abide` is not the twin of `bide`.
+    """
+    twin = f"a{method}"
+    if method != "step" and not inspect.iscoroutinefunction(getattr(agent_class, twin, None)):
+        return method
+    return nearer_method(agent_class, method, twin, prefer_async=not in_threads) or method
 
 
 def is_rule_based(agent: Agent) -> bool:

@@ -63,8 +63,9 @@ class ParallelStep:
         agents: who steps, in order.
         config: how.
         regime: lets the turns decide and act.
-        args: passed on to each agent's step.
-        kwargs: passed on to each agent's step.
+        method: what each agent does; its steps are those of a model that steps.
+        args: passed on to each agent's method.
+        kwargs: passed on to each agent's method.
         restore: puts the random state back.
 
     Attributes:
@@ -79,6 +80,7 @@ class ParallelStep:
         config: ParallelStepping,
         regime: Regime,
         *,
+        method: str = "step",
         args: Sequence[Any] = (),
         kwargs: dict[str, Any] | None = None,
         restore: Callable[[], None] = lambda: None,
@@ -88,7 +90,7 @@ class ParallelStep:
         self._regime = regime
         self._restore = restore
         self.config = config
-        self.board = Board(config, len(self._agents))
+        self.board = Board(config, len(self._agents), method)
         self._runners = Runners(self.board, args, kwargs or {})
         self._diagnostics = Diagnostics()
         self._task: asyncio.Task[Any] | None = None
@@ -365,6 +367,8 @@ class ParallelStep:
         )
 
     async def _consolidate(self, turns: Iterable[AgentTurn]) -> None:
+        if self.board.method != "step":
+            return  # as where nobody runs the agents in parallel
         with self.timed("settle"):
             await consolidate(
                 turn for turn in turns if turn.error is None and not turn.called_off and is_in_model(turn.agent)

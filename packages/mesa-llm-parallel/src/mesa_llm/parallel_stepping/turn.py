@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol, override
 
 from mesa_llm.activation import ModelCall, Turn
-from mesa_llm.activation.call import AgentStep, begin_agent_step
+from mesa_llm.activation.call import AgentStep, begin_agent_step, resume_agent_step
 from mesa_llm.errors import DecisionTimeoutError, MesaLLMError, StepAborted, TurnError
 from mesa_llm.parallel_stepping.failures import name_of
 from mesa_llm.parallel_stepping.pausable_timer import PausableTimer
@@ -423,7 +423,8 @@ class AgentTurn(Turn):
             agent_step: which of the agent's own steps it goes on with, if it does.
         """
         if self._agent_step is None:
-            self._agent_step = begin_agent_step(self.agent) if agent_step is None else agent_step
+            begin = begin_agent_step if self.board.method == "step" else resume_agent_step
+            self._agent_step = begin(self.agent) if agent_step is None else agent_step
 
     def start(self) -> None:
         """Start the agent's step; an agent that only acts is at the barrier."""
