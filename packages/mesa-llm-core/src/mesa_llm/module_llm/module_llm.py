@@ -119,8 +119,8 @@ class ModuleLLM:
             if name in vars(cls) and getattr(cls, instead) is getattr(ModuleLLM, instead):
                 warnings.warn(
                     f"{cls.__name__}.{name} is not called for decisions: agents send ready requests by "
-                    f"{instead}(request). Override {instead}; or, for sampling arguments, give temperature=… and the like to LLMAgent or "
-                    "ModuleLLM.",
+                    f"{instead}(request). Override {instead}; or, for sampling arguments, give temperature=… and the "
+                    "like to LLMAgent or ModuleLLM.",
                     stacklevel=2,
                 )
 
