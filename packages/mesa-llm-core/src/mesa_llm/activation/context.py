@@ -26,6 +26,7 @@ class Running:
         stepping: the agent whose `step` or `astep` runs, hooks included.
         call: the model call that the code of a client works for.
         asked: gets the ids of agents that ask a model outside of their steps and of a runner.
+        writes: what keeps the agent's writes to its memory until they can be awaited.
     """
 
     turn: Turn | None = None
@@ -34,6 +35,7 @@ class Running:
     stepping: Agent | None = None
     call: ModelCall | None = None
     asked: set[int] | None = None
+    writes: Any = None
 
 
 _NOTHING = Running()
@@ -65,6 +67,11 @@ def current_origin() -> CallOrigin | None:
     """
     call = _running.get().call
     return None if call is None else call.origin
+
+
+def current_writes() -> Any:
+    """What keeps the calling agent's writes to its memory until they can be awaited; `None` if it need not wait."""
+    return _running.get().writes
 
 
 def is_deciding(turn: Turn) -> bool:

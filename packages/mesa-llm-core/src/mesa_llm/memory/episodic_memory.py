@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from mesa_llm.activation import step_of
 from mesa_llm.activation.values import to_text
@@ -54,6 +55,14 @@ You judge how much the memories of an agent in a simulation matter to it. Grade 
 10: 1 for what is routine and can be forgotten, 10 for what will matter for the rest of its life.
 Answer with a JSON object that has the grade of each entry under its number, such as {"1": 2, "2": 8}."""
 register_question("grade", _INSTRUCTIONS)
+
+
+class EventGrade(BaseModel):
+    """The importance of an event, as a form to ask for: what mesa-llm 0.3 asked in. Here, one call judges many."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    grade: int = Field(description="How much the event matters, as a whole number")
 
 
 @dataclass(eq=False)
@@ -366,6 +375,24 @@ def unit_vectors(vectors: Iterable[Sequence[float]], n: int) -> list[Vector]:
         raise ValueError(f"An embedding is a list of finite numbers, got {rows[0]!r} and its like.")
     lengths = np.linalg.norm(array, axis=1, keepdims=True)
     return list(array / np.where(lengths == 0, 1, lengths))
+
+
+def normalize_dict_values(scores: dict[Any, float], min_target: float, max_target: float) -> dict[Any, float]:
+    """Bring the values of a dict to a range (min-max), in place; all to its middle if they are all the same.
+
+    Args:
+        scores: the values by their keys; changed.
+        min_target: the lower end of the range.
+        max_target: the upper end.
+
+    Returns:
+        The same dict.
+    """
+    if scores:
+        same = min(scores.values()) == max(scores.values())
+        shares = [0.5] * len(scores) if same else scaled(list(scores.values()))
+        scores.update(zip(scores, (min_target + share * (max_target - min_target) for share in shares), strict=True))
+    return scores
 
 
 def scaled(values: Sequence[float]) -> list[float]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextvars import ContextVar, Token
 from typing import Any, Self
 
+from mesa_llm.activation.context import current_writes, within
 from mesa_llm.memory.memory import Memory
 
 type _Write = Callable[[], Awaitable[None]]
@@ -16,15 +16,14 @@ class AwaitedWrites:
 
     def __init__(self) -> None:
         self._pending: list[_Write] = []
-        self._token: Token[AwaitedWrites | None] | None = None
+        self._within = within(writes=self)
 
     def __enter__(self) -> Self:
-        self._token = _writes.set(self)
+        self._within.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._token is not None:
-            _writes.reset(self._token)
+        self._within.__exit__(*exception)
 
     def add(self, write: _Write) -> None:
         """Keep a write until `flush`."""
@@ -37,9 +36,6 @@ class AwaitedWrites:
             await write()
 
 
-_writes: ContextVar[AwaitedWrites | None] = ContextVar("mesa_llm_awaited_writes", default=None)
-
-
 def remember(memory: Memory, type: str, content: Mapping[str, Any]) -> None:  # noqa: A002 - mesa-llm's name
     """Add to a memory: by its `aadd_to_memory` if it has one of its own and the caller can await it.
 
@@ -48,7 +44,7 @@ def remember(memory: Memory, type: str, content: Mapping[str, Any]) -> None:  # 
         type: the type of what is remembered.
         content: what happened.
     """
-    writes = _writes.get()
+    writes = current_writes()
     asynchronous = getattr(memory, "aadd_to_memory", None)
     if writes is None or getattr(asynchronous, "__func__", None) in {None, Memory.aadd_to_memory}:
         memory.add_to_memory(type, content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
@@ -14,7 +15,7 @@ from mesa_llm.activation.schedules import stepping_on
 from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse, Message, Transport
 from mesa_llm.clients.client import aask, ask
 from mesa_llm.clients.transport import check_transport
-from mesa_llm.errors import ConfigurationError
+from mesa_llm.errors import ConfigurationError, EndpointUnreachableError, ModelTimeoutError, RateLimitedError
 from mesa_llm.module_llm.connect import shared_client
 from mesa_llm.module_llm.dialogue import aconverse, converse
 from mesa_llm.module_llm.request_fields import (
@@ -27,6 +28,9 @@ from mesa_llm.module_llm.request_fields import (
     tool_specs,
 )
 from mesa_llm.module_llm.tool_modes import ToolMode, ask_in_mode, check_tool_mode
+
+RETRYABLE_EXCEPTIONS = (EndpointUnreachableError, ModelTimeoutError, RateLimitedError)
+"""Errors that can pass, as in mesa-llm 0.3. The shared client has retried them already when they are raised."""
 
 _OLLAMA = "http://localhost:11434"
 
@@ -109,6 +113,17 @@ class ModuleLLM:
         self._client = client
         self.agent: Any = None
         """The agent whose handle this is, if it is one's: calls between its steps count with the last of them."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, instead in {"generate": "complete", "agenerate": "acomplete"}.items():
+            if name in vars(cls) and getattr(cls, instead) is getattr(ModuleLLM, instead):
+                warnings.warn(
+                    f"{cls.__name__}.{name} is not called for decisions: agents send ready requests by "
+                    f"{instead}(request). Override {instead}; or, for sampling arguments, give temperature=… and the "
+                    "like to LLMAgent or ModuleLLM.",
+                    stacklevel=2,
+                )
 
     @property
     def client(self) -> LLMClient:

@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.errors import ToolError
 from mesa_llm.errors.shown_text import short_repr
 from mesa_llm.spaces import directions_from, move_to, position_of
-from mesa_llm.spaces.space import Position, listed
+from mesa_llm.spaces.space import XY, Position, listed
 from mesa_llm.tools.tool_decorator import built_in
 from mesa_llm.tools.visible import FreeDirection, VisibleAgentId, VisibleCell
 
 if TYPE_CHECKING:
     from mesa import Agent
+
+direction_map_xy = dict(XY)
+"""The steps (dx, dy) by their names, as in mesa-llm 0.3; a copy, for tools of your own."""
+
+direction_map_row_col = {name: (-dy, dx) for name, (dx, dy) in XY.items()}
+"""The same as (row, column) of cell grids."""
 
 
 @built_in

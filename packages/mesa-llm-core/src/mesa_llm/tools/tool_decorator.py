@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, overload
 
+from mesa_llm.errors import ConfigurationError
 from mesa_llm.tools.tool_definition import Condition, define
 
 if TYPE_CHECKING:
@@ -13,6 +14,21 @@ if TYPE_CHECKING:
 
 _GLOBAL_TOOL_REGISTRY: dict[str, Callable[..., Any]] = {}
 """The tools that every `ToolManager` offers, by name, in the order of their definition."""
+
+_callbacks: list[Callable[[Callable[..., Any]], object]] = []
+
+
+class DocstringParsingError(ConfigurationError):
+    """For `except` clauses of models written for mesa-llm 0.3; here, gaps in a docstring are warnings."""
+
+
+def add_tool_callback(callback: Callable[[Callable[..., Any]], object]) -> None:
+    """Have a function called with each function that a plain `@tool` makes a global tool from now on.
+
+    Args:
+        callback: takes the function.
+    """
+    _callbacks.append(callback)
 
 
 @overload
@@ -84,6 +100,8 @@ def _declare(
     setattr(function, "__tool_schema__", definition.spec.as_dict())  # noqa: B010 - unknown to the type checker
     if tool_manager is None:
         _GLOBAL_TOOL_REGISTRY[definition.spec.name] = function
+        for callback in _callbacks:
+            callback(function)
     else:
         tool_manager.register(function)
     return function

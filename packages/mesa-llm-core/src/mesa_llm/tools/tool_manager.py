@@ -22,6 +22,7 @@ from mesa_llm.errors.shown_text import short_repr
 from mesa_llm.errors.tracebacks import place_of, shorten
 from mesa_llm.module_llm.call_reading import matching_name, read_arguments
 from mesa_llm.spaces.space import listed
+from mesa_llm.tools.tool_decorator import _GLOBAL_TOOL_REGISTRY as GLOBAL_TOOLS
 from mesa_llm.tools.tool_decorator import ToolTable
 from mesa_llm.tools.tool_definition import Condition, ToolDefinition, check_condition, check_name, definition_of, holds
 from mesa_llm.tools.visible import Seen, Sight
@@ -103,6 +104,18 @@ class ToolManager:
         """
         self.tools.update(_by_name((fn,)))
 
+    @classmethod
+    def add_tool_to_all(cls, fn: Function) -> None:
+        """Add a function to the global tools, which all managers offer that are not given their `tools`.
+
+        Args:
+            fn: the function, with or without `@tool`.
+
+        Raises:
+            ConfigurationError: if it cannot be a tool.
+        """
+        GLOBAL_TOOLS.update(_by_name((fn,)))
+
     def has_tool(self, name: str) -> bool:
         """Whether there is a tool of this name.
 
@@ -140,6 +153,18 @@ class ToolManager:
         if seen is None:
             return tuple([definition.spec_as(name) for definition, name in definitions])
         return tuple([definition.spec_for(name, agent, seen) for definition, name in definitions])
+
+    def get_tool_schema(self, fn: Function, schema_name: str) -> dict[str, Any]:
+        """A function as JSON of the chat completions API, whether the manager has it or not.
+
+        Args:
+            fn: the function.
+            schema_name: the name under which it is offered.
+
+        Raises:
+            ConfigurationError: if it cannot be a tool.
+        """
+        return definition_of(fn, schema_name).spec_as(schema_name).as_dict()
 
     def get_all_tools_schema(self, selected_tools: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """Like `specs`, as JSON of the chat completions API."""
