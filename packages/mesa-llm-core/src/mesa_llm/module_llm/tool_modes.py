@@ -133,9 +133,9 @@ def _counted(request: LLMRequest, response: LLMResponse) -> LLMResponse:
     """The response, counted in the tally of the calling agent if it is a decision that may call tools."""
     agent_step = current_agent_step()
     if agent_step is not None and request.tools and request.tool_choice != "none":
-        agent_step.tally.decisions += 1
-        is_valid = any(problem_with(call, request.tools) is None for call in response.message.tool_calls)
-        agent_step.tally.without_call += not is_valid
+        agent_step.count("decisions")
+        if all(problem_with(call, request.tools) is not None for call in response.message.tool_calls):
+            agent_step.count("without_call")
     return response
 
 

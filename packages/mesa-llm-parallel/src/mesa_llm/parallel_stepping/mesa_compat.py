@@ -1,4 +1,4 @@
-"""What Mesa needs when a step has failed: it is kept stepping, and its random generators are put back.
+"""What Mesa needs when a step has failed: it is kept stepping.
 
 From Mesa 3.5 on, `model.step()` is an event that schedules the next one when it has succeeded. After an exception there
 is no next one: later calls of `step()` advance the time and run nothing, silently. Mesa 3.4 steps on.
@@ -7,9 +7,8 @@ is no next one: later calls of `step()` advance the time and run nothing, silent
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,27 +53,3 @@ def _rearm(model: Any) -> None:
     if schedule.is_active and (due is None or due <= model.time):
         schedule.pause()
         schedule.resume()
-
-
-def restorer(agents: Iterable[Agent], *others: Random) -> Callable[[], None]:
-    """Remember the random state of the agents' models.
-
-    Args:
-        agents: their models' `random` and `rng` are remembered.
-        others: further generators to remember.
-
-    Returns:
-        A function that puts all of them back.
-    """
-    models = {id(agent.model): agent.model for agent in agents}.values()
-    generators = {id(generator): generator for generator in [*(model.random for model in models), *others]}.values()
-    states = [(generator, generator.getstate()) for generator in generators]
-    bit_states = [(model.rng.bit_generator, model.rng.bit_generator.state) for model in models]
-
-    def restore() -> None:
-        for generator, state in states:
-            generator.setstate(state)
-        for bit_generator, bit_state in bit_states:
-            bit_generator.state = bit_state
-
-    return restore

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mesa.agent import AgentSet
 
 from mesa_llm.activation.context import turn_in
+from mesa_llm.activation.random_state import restorer
 from mesa_llm.errors import ConfigurationError, TurnError
 from mesa_llm.llm_agent.step_hooks import warn_not_parallel
 from mesa_llm.parallel_stepping import mesa_compat
@@ -129,7 +130,7 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
             config = _wanted(agents, method)
         if config is None:
             return original(self, method, *args, **kwargs)
-        restore = mesa_compat.restorer(agents, self.random)
+        restore = restorer(agents, self.random)
         if shuffles:
             self.random.shuffle(agents)  # the same draw as Mesa's own: it depends on nothing but the number of agents
         make_step(agents, config, args=args, kwargs=kwargs, restore=restore).run_here()
