@@ -8,6 +8,7 @@ from helpers.transports import TRANSPORTS, ask, completion, says
 
 from mesa_llm.clients import LiteLLMClient, LLMRequest, Message, ResponseFormat, ToolCall, ToolSpec, Usage
 from mesa_llm.clients.chat_completion import read_usage, to_response
+from mesa_llm.errors import ConfigurationError
 from mesa_llm.testing import FakeOpenAIServer, ScriptedLLM
 
 both = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -94,6 +95,8 @@ CALLS = {
     "flat, with parameters": ([{"id": "a", "name": "move", "parameters": {"x": 1}}], [("a", '{"x": 1}')]),
     "the name as function": ([{"id": "a", "function": "move", "arguments": {"x": 1}}], [("a", '{"x": 1}')]),
     "custom": ([{"id": "a", "type": "custom", "custom": {"name": "move", "input": "x"}}], [("a", "x")]),
+    "with args": ([{"id": "a", "function": {"name": "move", "args": {"x": 1}}}], [("a", '{"x": 1}')]),
+    "JSON in a text": ('[{"id": "a", "name": "move", "arguments": {}}]', [("a", "{}")]),
     "one dict": (call("{}"), [("a", "{}")]),
     "a null among them": ([None, call("{}")], [("a", "{}")]),
     "one id for two": ([call("{}"), call("{}")], [("a", "{}"), ("a_2", "{}")]),
@@ -333,3 +336,22 @@ def test_the_fake_server_sends_thoughts_as_they_are_written():
         request = LLMRequest(model="openai/fake", messages=(Message("user", "hi"),))
         response = TRANSPORTS["direct"](api_base=server.url).generate(request)
     assert (response.message.content, response.reasoning) == ("Go.", "hm")
+
+
+@both
+@pytest.mark.parametrize(
+    "written", [" {url}", "{url}\n", "{url}/", "{url}/chat/completions", "{url}/chat/completions/"]
+)
+def test_an_address_that_is_written_a_little_otherwise(transport, written):
+    with FakeOpenAIServer("hi") as server:
+        client = TRANSPORTS[transport](api_base=written.format(url=server.url), api_key="sk-12345678")
+        request = LLMRequest(model="openai/fake", messages=(Message("user", "hi"),))
+        assert client.generate(request).message.content == "hi"
+
+
+@both
+@pytest.mark.parametrize("api_base", ["127.0.0.1:80/v1", "localhost:80", "http:/127.0.0.1/v1", "http://", "ftp://a/v1"])
+def test_an_address_that_cannot_be_used(transport, api_base):
+    client = TRANSPORTS[transport](api_base=api_base, api_key="sk-12345678")
+    with pytest.raises(ConfigurationError, match=r"api_base must be an http or https URL, .* got"):
+        client.generate(LLMRequest(model="openai/fake", messages=(Message("user", "hi"),)))

@@ -98,7 +98,9 @@ def test_embeddings_of_memories_are_counted_and_replayed(mode, tmp_path):
     def run(client):
         embed = Embedder(NAME, client)
         kind = talkers(lambda agent: EpisodicMemory(agent, considered_entries=3, embed=embed))
-        policy = RuleBasedClient(lambda asked: answer_memory(asked) if is_memorys(asked) else "hello")
+        policy = RuleBasedClient(
+            lambda asked: answer_memory(asked) if is_memorys(asked) else "hello", answers={"decide", "grade"}
+        )
         model = SpeakersModel(2, policy, kind)
         for _ in range(4):
             model.step()

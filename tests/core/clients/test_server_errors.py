@@ -110,6 +110,11 @@ IN_A_SUCCESS = {
         YES,
         "not JSON",
     ),
+    "a text": (b'"Rate limit reached"', RATE, 429, YES, "Rate limit reached."),
+    "a problem": ({"title": "Too Many Requests", "status": 429}, RATE, 429, YES, "Too Many Requests."),
+    "a gateway's words": (b"upstream connect error or disconnect", CALL_ERROR, None, YES, "not JSON"),
+    "a gateway's page": (b"<html><h1>503 Service Unavailable</h1></html>", CALL_ERROR, None, YES, "503 Service"),
+    "another page": (b"<html><h1>Please log in</h1></html>", CALL_ERROR, None, NO, "Is api_base right?"),
     "half": (b'{"choices": [{"mess', CALL_ERROR, None, YES, "not JSON"),
     "empty": (b" ", CALL_ERROR, None, YES, "an empty answer"),
 }
@@ -306,10 +311,11 @@ def test_what_is_no_http_may_pass(transport, form, raw_server):
     assert caught.value.is_transient
 
 
-def test_a_header_of_many_kilobytes(raw_server):
+@both
+def test_a_header_of_many_kilobytes(transport, raw_server):
     body = json.dumps(completion(says("hi"))).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nX-Policy: {'x' * 40_000}\r\n\r\n".encode()
-    assert ask_at(raw_server(head + body), "direct").message.content == "hi"
+    assert ask_at(raw_server(head + body), transport).message.content == "hi"
 
 
 def ask_at(url, transport):

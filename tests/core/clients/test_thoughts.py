@@ -10,12 +10,14 @@ from mesa_llm.clients.thoughts import without_thoughts
 
 HARMONY = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Go."
 A_CALL = '<|start|>assistant<|channel|>commentary to=functions.move <|constrain|>json<|message|>{"x": 1}<|call|>'
+A_LATER_CALL = "<|start|>assistant to=functions.move<|channel|>commentary json<|message|>{}<|call|>"
 
 FORMS = {
     "<think>hm</think>Go.": ("Go.", "hm"),
     "<think>\nhm\n</think>\n\nGo.": ("Go.", "hm"),
     "<Think>hm</Think> Go.": ("Go.", "hm"),
     "<thinking>hm</thinking>Go.": ("Go.", "hm"),
+    '<think signature="x">hm</think>Go.': ("Go.", "hm"),
     "<thought>hm</thought>Go.": ("Go.", "hm"),
     "<reasoning>hm</reasoning>Go.": ("Go.", "hm"),
     "<seed:think>hm</seed:think>Go.": ("Go.", "hm"),
@@ -41,6 +43,7 @@ FORMS = {
     "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>commentary<|message|>b<|end|>"
     "<|start|>assistant<|channel|>final<|message|>Go.": ("Go.", "a\nb"),
     f"<|channel|>analysis<|message|>hm<|end|>{A_CALL}": (A_CALL, "hm"),
+    f"<|channel|>analysis<|message|>hm<|end|>{A_LATER_CALL}": (A_LATER_CALL, "hm"),
     "analysisI wonder.assistantfinalGo.": ("Go.", "I wonder."),
     "I <think> so, therefore I go.": ("I <think> so, therefore I go.", ""),
     "analysis of the assistantfinal": ("analysis of the assistantfinal", ""),

@@ -171,7 +171,7 @@ def test_what_is_said_after_an_agent_has_settled_by_itself_is_not_lost(make):
 @pytest.mark.parametrize("make", [ShortTermMemory, *ASKING])
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_agents_with_memories_pickle_and_copy_between_steps(mode, make, duplicate):
-    model = SpeakersModel(3, RuleBasedClient(answer), LLMTalker)
+    model = SpeakersModel(3, RuleBasedClient(answer, answers={"decide", "sum up", "grade"}), LLMTalker)
     for agent in model.agents:
         agent.memory = make(agent, llm_model="a/other") if make in ASKING else make(agent)
     for _ in range(9):

@@ -15,6 +15,7 @@ from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.memory import LongTermMemory
 from mesa_llm.reasoning import CoTReasoning, OneCallReasoning, ReActReasoning, ReWOOReasoning
 from mesa_llm.testing import FakeOpenAIServer, ScriptedLLM
+from mesa_llm.tools import ToolManager
 
 STRATEGIES = [OneCallReasoning, CoTReasoning, ReActReasoning, ReWOOReasoning]
 TRANSPORTS = ["direct", "litellm"]
@@ -337,3 +338,14 @@ def test_the_answer_is_the_same_response_but_for_its_calls():
     response = agent.llm.complete(request)
     assert (response.cost, response.retries, response.message.content) == (0.5, 2, "Well.")
     assert response.message.tool_calls == (ToolCall("a", "give", '{"tokens": "3"}'),)
+
+
+def test_a_tool_that_was_not_on_offer_when_the_agent_decided_is_refused_when_it_acts():
+    agent = person(script=tool_call("rest"), tools=[give])
+    agent.tool_manager = ToolManager([give, rest], available={"rest": lambda agent: agent.is_tired})
+    agent.is_tired = False
+    plan = agent.reasoning.plan()
+    agent.is_tired = True  # meanwhile
+    agent.apply_plan(plan)
+    assert plan.offered == ("give",)
+    assert agent.memory.entries[-1].content["result"].startswith("Error: there is no tool 'rest'; on offer: give")

@@ -10,7 +10,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Optional
 
 import pytest
 from pydantic import BaseModel, Field
@@ -35,6 +35,19 @@ class Home(BaseModel):
 
 class Tree(BaseModel):
     children: list[Tree] = []
+
+
+class Pair(NamedTuple):
+    number: int
+    name: str = "it"
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
 
 
 @dataclass
@@ -186,6 +199,30 @@ def test_a_manager_without_tools_is_not_taken_for_none():
                 "items": {"anyOf": [{"type": "integer"}, {"type": "string"}]},
                 "minItems": 2,
                 "maxItems": 2,
+            },
+        ),
+        (
+            Pair,
+            {
+                "type": "array",
+                "items": {"anyOf": [{"type": "integer"}, {"type": "string"}]},
+                "minItems": 1,
+                "maxItems": 2,
+            },
+        ),
+        (tuple, {"type": "array", "items": {}}),
+        (Literal["a"], {"type": "string", "enum": ["a"]}),
+        (
+            Annotated[Cat | Dog, Field(discriminator="kind")],
+            {
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "properties": {"kind": {"type": "string", "enum": [kind]}},
+                        "required": ["kind"],
+                    }
+                    for kind in ("cat", "dog")
+                ]
             },
         ),
         (int | str, {"anyOf": [{"type": "integer"}, {"type": "string"}]}),

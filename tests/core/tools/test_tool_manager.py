@@ -9,6 +9,7 @@ import gc
 import json
 import logging
 import pickle
+import re
 import threading
 import tracemalloc
 import weakref
@@ -18,10 +19,14 @@ from typing import Annotated, Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import AfterValidator
+from mesa import Agent, Model
+from pydantic import AfterValidator, Field
 
+from mesa_llm.activation.call import AgentStep, begin_agent_step, last_agent_step
+from mesa_llm.activation.context import in_agent_step
 from mesa_llm.clients.messages import Message, ToolCall
 from mesa_llm.errors import ConfigurationError, StepAborted, ToolError
+from mesa_llm.module_llm.request_fields import OfferedTool, narrowed_parameters
 from mesa_llm.tools import ToolManager, ToolResult, tool
 from mesa_llm.tools.tool_decorator import _GLOBAL_TOOL_REGISTRY
 
@@ -694,3 +699,277 @@ async def test_cancellation_ends_the_tool_and_the_rest_is_not_done():
     with pytest.raises(asyncio.CancelledError):
         await task
     assert done == []
+
+
+# --- what is carried out as it was meant
+
+
+MEANT = [
+    ("functions.move", {"direction": "north"}, "7 north 1 []"),
+    ("Move", {"direction": "north"}, "7 north 1 []"),
+    ("move<|channel|>commentary", {"direction": "north"}, "7 north 1 []"),
+    ("move", '"{\\"direction\\": \\"north\\"}"', "7 north 1 []"),
+    ("move", "{'direction': 'north', 'tags': (1, 2)}", "7 north 1 [1, 2]"),
+    ("move", {"arguments": {"direction": "north"}}, "7 north 1 []"),
+    ("move", {"Direction": "north", "STEPS": 2}, "7 north 2 []"),
+    ("move", {"direction": "north", "steps": None, "tags": None}, "7 north 1 []"),
+    ("move", {"direction": "north", "steps": "null", "tags": ""}, "7 north 1 []"),
+    ("move", {"direction": "north", "tags": "(1, 2)"}, "7 north 1 [1, 2]"),
+    ("move", {"direction": "north", "speed": 3}, "7 north 1 [] (the argument 'speed' is unknown and was left out)"),
+    (
+        "move",
+        {"direction": "north", "a": 1, "b": 2},
+        "7 north 1 [] (the arguments 'a', 'b' are unknown and were left out)",
+    ),
+    ("move", {"direction": "north", "Direction": "south"}, "7 north 1 [] (the argument 'Direction' is unknown and was"),
+    ("wait", {"long": 1}, "wait executed successfully (the argument 'long' is unknown and was left out)"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "response"), MEANT)
+def test_a_call_is_carried_out_as_it_was_meant(manager, execute, name, arguments, response):
+    [result] = execute(manager, AGENT, [call_of(name, arguments)])
+    assert result.ok, result.response
+    assert result.response.startswith(response)
+    assert result.name in {"move", "wait"}
+
+
+def test_the_note_on_arguments_left_out_goes_with_failures_too(manager, execute):
+    refused, failed = execute(manager, AGENT, [call_of("refuse", {"why": "rain", "x": 1}), call_of("buggy", {"x": 1})])
+    note = "(the argument 'x' is unknown and was left out)"
+    assert refused.response == f"Error: not now: rain {note}"
+    assert failed.response == f"Error: KeyError: 'nothing there' {note}"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "written", "taken"),
+    [
+        (int | None, "null", None),
+        (int | None, "None", None),
+        (str | None, "null", "null"),
+        (tuple[int, int], "(1, 2)", (1, 2)),
+        (list[int], "[1, 2,]", [1, 2]),
+        (dict[str, int], "{'a': 1}", {"a": 1}),
+    ],
+)
+def test_values_that_models_write_as_text(execute, annotation, written, taken):
+    manager, seen = probe(annotation)
+    [result] = execute(manager, AGENT, [call_of("take", {"value": written})])
+    assert result.ok, result.response
+    assert seen == [taken]
+
+
+def test_null_stays_none_where_the_tool_takes_none(execute):
+    def rate(stars: int | None = 5) -> str:
+        """Rate.
+
+        Args:
+            stars: how many.
+        """
+        return f"{stars}"
+
+    results = execute(ToolManager(tools=[rate]), AGENT, [call_of("rate", {"stars": None}), call_of("rate")])
+    assert [result.response for result in results] == ["None", "5"]
+
+
+# --- checks at the time of the decision
+
+
+CHECKS = [
+    ({"stars": 3}, None),
+    ({"stars": "3", "more": 1}, None),
+    ({"stars": 3, "note": None}, None),
+    ({"stars": 9}, "argument 'stars' is 9: should be less than or equal to 5"),
+    ({"stars": -1}, "argument 'stars' is -1: should be greater than or equal to 0"),
+    ({"stars": 3.5}, "argument 'stars' is 3.5: should be a valid integer"),
+    ({}, "argument 'stars' is missing"),
+    ({"stars": 3, "kind": "bad"}, "argument 'kind' is 'bad': should be 'good' or 'better'"),
+    ({"stars": 3, "note": "x" * 11}, "String should have at most 10 characters"),
+    ({"stars": 3, "tags": [1, 2, 3]}, "List should have at most 2 items"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "problem"), CHECKS)
+def test_an_offered_tool_checks_what_a_call_would_refuse(arguments, problem):
+    def rate(
+        stars: Annotated[int, Field(ge=0, le=5)],
+        kind: Literal["good", "better"] = "good",
+        note: Annotated[str, Field(max_length=10)] = "",
+        tags: Annotated[list[int], Field(max_length=2)] = [],  # noqa: B006
+    ):
+        """Rate.
+
+        Args:
+            stars: how many.
+            kind: what.
+            note: why.
+            tags: marks.
+        """
+
+    manager = ToolManager(tools=[rate])
+    (offered,) = manager.specs(agent=AGENT, seen=SimpleNamespace(local_state={}))
+    assert isinstance(offered, OfferedTool)
+    assert offered.plain is manager.specs()[0]
+    assert narrowed_parameters(offered) == offered.parameters
+    [result] = manager.execute(AGENT, [call_of("rate", arguments)])
+    if problem is None:
+        offered.check(arguments)
+        assert result.ok
+    else:
+        with pytest.raises(ToolError, match=re.escape(problem)) as caught:
+            offered.check(arguments)
+        assert result.response == f"Error: {caught.value}"
+
+
+def test_a_tool_that_somebody_else_offers_refuses_nothing():
+    (spec,) = ToolManager(tools=[wait]).specs()
+    assert OfferedTool.of(spec).check({"any": 1}) is None
+
+
+# --- tools with a condition
+
+
+def is_rich(agent: Any) -> bool:
+    return agent.gold > 0
+
+
+@tool(tool_manager=ToolManager(tools=[]), available=is_rich)
+def buy(agent: Any) -> str:
+    """Buy."""
+    agent.gold -= 1
+    return "bought"
+
+
+def names_of(specs) -> list[str]:
+    return [spec.name for spec in specs]
+
+
+@pytest.mark.parametrize(
+    "manager",
+    [ToolManager(tools=[buy, wait]), ToolManager(tools={"rest": wait}, available={"rest": lambda agent: True})],
+    ids=["of the tool", "of the manager"],
+)
+def test_a_condition_that_holds(manager):
+    agent = SimpleNamespace(unique_id=7, gold=1)
+    assert names_of(manager.specs(agent=agent)) == names_of(manager.specs())
+
+
+@pytest.mark.parametrize("selected", [None, ["buy", "wait"]])
+def test_a_tool_is_on_offer_only_while_its_condition_holds(execute, selected):
+    manager = ToolManager(tools=[buy, wait])
+    agent, seen = SimpleNamespace(unique_id=7, gold=1), SimpleNamespace(local_state={})
+    assert names_of(manager.specs(selected, agent=agent, seen=seen)) == ["buy", "wait"]
+    first, second, third = execute(manager, agent, [call_of("buy"), call_of("Buy"), call_of("wiat")])
+    assert (first.ok, first.response) == (True, "bought")
+    assert (second.ok, second.response) == (False, "Error: the tool 'buy' cannot be used now; on offer: wait")
+    assert third.response == "Error: there is no tool 'wiat' (did you mean 'wait'?); on offer: wait"
+    assert agent.gold == 0
+    assert names_of(manager.specs(selected, agent=agent, seen=seen)) == ["wait"]
+    assert names_of(manager.specs(selected, agent=agent)) == ["wait"]
+    assert names_of(manager.specs(selected)) == ["buy", "wait"]  # whoever the agent is
+
+
+def test_a_condition_of_the_manager_is_one_more():
+    manager = ToolManager(tools=[buy, wait], available={"buy": lambda agent: agent.unique_id == 7})
+    for unique_id, gold, expected in ((7, 1, ["buy", "wait"]), (7, 0, ["wait"]), (8, 1, ["wait"])):
+        assert names_of(manager.specs(agent=SimpleNamespace(unique_id=unique_id, gold=gold))) == expected
+
+
+def test_what_a_condition_raises_is_raised_with_the_name_of_the_tool(execute):
+    manager = ToolManager(tools=[buy])
+    poor = SimpleNamespace(unique_id=7)
+    for ask in (lambda: manager.specs(agent=poor), lambda: execute(manager, poor, [call_of("buy")])):
+        with pytest.raises(AttributeError, match="gold") as caught:
+            ask()
+        assert caught.value.__notes__ == ["Raised by the condition `available` of the tool 'buy', for agent 7."]
+
+
+async def acondition(agent: Any) -> bool:
+    return False
+
+
+@pytest.mark.parametrize("condition", [True, "rich", acondition])
+def test_what_cannot_be_a_condition(condition):
+    with pytest.raises(ConfigurationError, match="available of the tool 'wait' must be a plain function"):
+        ToolManager(tools=[wait], available={"wait": condition})
+    with pytest.raises(ConfigurationError, match="available of the tool 'rest' must be a plain function"):
+        tool(rest, tool_manager=ToolManager(tools=[]), available=condition)
+
+
+def test_a_condition_for_no_tool():
+    with pytest.raises(ConfigurationError, match=r"available names 'fly', which is none of the tools: \['wait'\]"):
+        ToolManager(tools=[wait], available={"fly": is_rich})
+
+
+# --- the tally
+
+
+def test_each_call_counts_in_the_tally_of_the_agents_step(execute, caplog):
+    agent = Agent(Model(rng=1))
+    manager = ToolManager(tools=[move, wait, refuse, buggy])
+    calls = [call_of("wait"), call_of("fly"), call_of("move"), call_of("refuse", {"why": "rain"}), call_of("buggy")]
+    execute(manager, agent, calls)
+    assert tally_of(last_agent_step(agent)) == (5, 3, 1)
+    step = begin_agent_step(agent)
+    with in_agent_step(step):
+        execute(manager, agent, [call_of("buggy"), call_of("move", "{")])
+        execute(manager, Agent(agent.model), [call_of("wait")])  # another agent's
+    assert tally_of(step) == (2, 1, 1)
+    execute(manager, AGENT, calls)  # no agent of a model
+
+
+def test_an_error_that_ends_the_run_is_a_call_that_did_not_crash(execute):
+    def configure():
+        """Fail."""
+        raise ConfigurationError("wrong")
+
+    agent = Agent(Model(rng=1))
+    with pytest.raises(ConfigurationError, match="wrong"):
+        execute(ToolManager(tools=[configure]), agent, [call_of("configure")])
+    assert tally_of(last_agent_step(agent)) == (1, 0, 0)
+
+
+def tally_of(step: AgentStep) -> tuple[int, int, int]:
+    return step.tally.tool_calls, step.tally.refused, step.tally.crashed
+
+
+# --- generators
+
+
+def generated():
+    """Do."""
+    yield 1
+
+
+async def agenerated():
+    """Do."""
+    yield 1
+
+
+class Generating:
+    """Do."""
+
+    __name__ = "generating"
+
+    def __call__(self):
+        yield 1
+
+
+@pytest.mark.parametrize("function", [generated, agenerated, functools.partial(generated), Generating()])
+def test_a_generator_is_no_tool(function):
+    with pytest.raises(ConfigurationError, match=r"Tool 'it' is a generator: it has a `yield`.*Return the result"):
+        ToolManager(tools={"it": function})
+    if function in (generated, agenerated):
+        with pytest.raises(ConfigurationError, match="is a generator"):
+            tool(function, tool_manager=ToolManager(tools=[]))
+
+
+@pytest.mark.parametrize("make", [generated, agenerated])
+def test_a_generator_that_a_tool_returns_is_a_bug(execute, caplog, make):
+    def later():
+        """Do."""
+        return make()
+
+    [result] = execute(ToolManager(tools=[later]), AGENT, [call_of("later")])
+    assert result.response.startswith("Error: TypeError: the tool has returned a generator")
+    assert len(caplog.records) == 1

@@ -71,7 +71,7 @@ def compare_command(
 
     different = differing(runs)
     if json_:
-        told = {
+        summary = {
             "example": example.name,
             "headline": setting.headline,
             "options": setting.options,
@@ -80,7 +80,7 @@ def compare_command(
             "runs": [run.as_dict() for run in runs],
             "parallel_modes_agree": not different,
         }
-        print(json.dumps(told))  # noqa: T201 - this is a command
+        print(json.dumps(summary))  # noqa: T201 - this is a command
     else:
         console.print(table_of(runs))
         if lines := decided_in_words(runs):

@@ -1,4 +1,4 @@
-"""The turn: the one seam between agents and whoever runs them in parallel.
+"""The turn: the one seam between agents and the runners that step them in parallel.
 
 In a parallel step every agent first decides, then acts when it is its turn. Core marks three places in an agent's
 step: the start of a model call, the end of a decision (the turn point), and the start of a further decision. A runner
@@ -9,22 +9,22 @@ agent simply runs.
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.activation.call import CallOrigin, ModelCall, model_call
 from mesa_llm.activation.clock import step_of
-from mesa_llm.activation.context import current_origin, current_turn, entered
+from mesa_llm.activation.context import current_origin
+from mesa_llm.activation.context import current_turn as current_turn
+from mesa_llm.activation.context import entered as entered
 from mesa_llm.activation.decisions import my_turn, wait_my_turn
-from mesa_llm.activation.turn import Turn, claim, is_claimed, stage
+from mesa_llm.activation.turn import Turn as Turn
+from mesa_llm.activation.turn import claim, is_claimed
+from mesa_llm.activation.turn import stage as stage
 
 __all__ = [
     "CallOrigin",
     "ModelCall",
-    "Turn",
     "claim",
     "current_origin",
-    "current_turn",
-    "entered",
     "is_claimed",
     "model_call",
     "my_turn",
-    "stage",
     "step_of",
     "wait_my_turn",
 ]

@@ -291,8 +291,9 @@ class ModelCall:
         agent_step: the step of the agent that makes it; `None` if no agent does, and when the call has ended.
         origin: its identity; `None` if no agent makes it, and when the call has ended.
         cancel: ends a call that blocks a thread, when the agent's step is called off.
-        response: the `LLMResponse`; set by whoever makes the call, as soon as there is one.
+        response: the `LLMResponse`; set by the caller, as soon as the call has one.
         error: what the call has raised.
+        off_record: whether nothing may come of it but its answer: no journal keeps it, and no other call shares it.
         started: when it was sent, on the clock of `time.perf_counter`, in seconds.
         turn: the turn of the agent; `None` if nobody runs agents in parallel, and when the call has ended.
     """
@@ -308,6 +309,7 @@ class ModelCall:
         "agent_step",
         "cancel",
         "error",
+        "off_record",
         "origin",
         "response",
         "started",
@@ -320,6 +322,7 @@ class ModelCall:
         self.cancel: Callable[[], object] = nothing_to_cancel
         self.response: Any = None
         self.error: BaseException | None = None
+        self.off_record = False
         self.started = time.perf_counter()
         self.turn: Turn | None = None
         self._waits = 0  # queues in which it waits: a client may ask its inner one several times at once
@@ -332,17 +335,13 @@ class ModelCall:
     def identify(self) -> None:
         """Make it the next call of the agent that is calling, if one is. Called when the request is sent."""
         self.turn = current_turn()
+        self.off_record = self.turn is not None and self.turn.off_record
         self.agent_step = current_agent_step()
         self.origin = None if self.agent_step is None else self.agent_step.next_call()
 
     def detach(self) -> None:
         """Forget the agent: the client has ended, and what it leaves behind must not keep the model alive."""
         self.agent_step = self.origin = self.turn = None
-
-    @property
-    def off_record(self) -> bool:
-        """Whether nothing may come of the call but its answer: no journal keeps it, and no other call shares it."""
-        return self.turn is not None and self.turn.off_record
 
     @property
     def agent(self) -> Agent | None:

@@ -139,14 +139,14 @@ class Turn(ABC):
         """The agent was refused something because another one had been first.
 
         Args:
-            refusal: what the agent was told.
+            refusal: why, as the agent reads it.
         """
 
 
 def claim(agent: Agent, place: Hashable) -> None:
     """Say that the agent has taken something that only one, or only so many, can have.
 
-    For tools: whoever wants it later in the same parallel step can be told that it came second. Does nothing if nobody
+    For tools: an agent that wants it later in the same parallel step can be refused as second. Does nothing if nobody
     runs agents in parallel.
 
     Args:

@@ -113,7 +113,7 @@ def read_completion(completion: Any, model: str) -> LLMResponse | None:
 
 
 def _first_choice(choices: Any) -> Mapping[str, Any]:
-    """The choice with the lowest index; an empty one if there is none."""
+    """The choice with the lowest index; an empty one without choices."""
     listed = list(choices.values()) if isinstance(choices, Mapping) else choices if isinstance(choices, list) else []
     usable = [choice for choice in listed if isinstance(choice, Mapping)]
     return min(usable, key=lambda choice: _count(choice.get("index")) or 0, default={})
@@ -152,6 +152,8 @@ def _finish_reason(said: Any, *, has_calls: bool) -> str:
 def _tool_calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
     """The calls in a message, in all forms that servers give them, with ids that are not empty and not the same."""
     given = message.get("tool_calls") or []
+    if isinstance(given, str):
+        given = read_json(given.encode("utf-8", "replace"))
     if isinstance(given, Mapping):
         given = [given]
     if not given and isinstance(message.get("function_call"), Mapping):  # before there were tools
@@ -162,7 +164,7 @@ def _tool_calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
     calls: list[ToolCall] = []
     for number, entry in enumerate(entries):
         function = next((entry[kind] for kind in ("function", "custom") if isinstance(entry.get(kind), Mapping)), entry)
-        names = ("arguments", "input", "parameters")
+        names = ("arguments", "input", "parameters", "args")
         arguments = next((function[name] for name in names if function.get(name) is not None), None)
         given_id = entry.get("id")
         wanted = str(given_id) if type(given_id) in {str, int} and given_id != "" else f"call_{number}"

@@ -18,6 +18,7 @@ from mesa_llm.clients.server_errors import (
     is_bad_answer,
     is_out_of_credit,
     is_too_long,
+    may_pass,
     meaning_of,
     retry_after,
     retry_delay_in,
@@ -199,7 +200,8 @@ class FailedCall:
         if body is None:
             if not raw.strip():
                 return self.unusable("sent an empty answer", is_transient=True)
-            return self.unusable(f"sent an answer that is not JSON ({kind}): {shown}", is_transient=is_half_json(text))
+            is_transient = is_half_json(text) or may_pass(shown)
+            return self.unusable(f"sent an answer that is not JSON ({kind}): {shown}", is_transient=is_transient)
         if (error := error_in(body)) is not None:  # as OpenRouter's, with status 200
             if (named := status_of(error)) is not None:
                 return self.answered(named, error, headers, missing_keys)

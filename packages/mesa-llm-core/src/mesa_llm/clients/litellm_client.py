@@ -18,6 +18,7 @@ from mesa_llm.clients.masking import Secrets, is_secret_variable, secrets_in_opt
 from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, Usage
 from mesa_llm.clients.model_list import cost_of
 from mesa_llm.clients.optional_fields import OptionalFields
+from mesa_llm.clients.providers import checked_base
 from mesa_llm.clients.server_errors import error_in, only_object
 from mesa_llm.errors import ConfigurationError, MissingAPIKeyError, ModelCallError, UnknownModelError
 from mesa_llm.errors.tracebacks import causes_of
@@ -61,10 +62,13 @@ class LiteLLMClient(AsyncClient):
 
         Raises:
             ModelCallError: or one of its children, see `mesa_llm.errors`.
+            ConfigurationError: if the address cannot be used.
         """
         return await self._fields.ask(request, self._complete)
 
     async def _complete(self, request: LLMRequest) -> LLMResponse:
+        if self.api_base:
+            checked_base(self.api_base)  # litellm's error would not say what is wrong with it
         litellm = await load_litellm(self._secrets)
         answer, exchange = None, WatchedExchange()
         try:
@@ -83,7 +87,8 @@ class LiteLLMClient(AsyncClient):
 
     async def _ask(self, litellm: Any, request: LLMRequest, key: str | None) -> Any:
         # The last two turn off litellm's own retries, and those of the OpenAI client below it.
-        fixed = {"api_base": self.api_base, "api_key": key, "num_retries": 0, "max_retries": 0}
+        api_base = checked_base(self.api_base)[0] if self.api_base else None
+        fixed = {"api_base": api_base, "api_key": key, "num_retries": 0, "max_retries": 0}
         return await litellm.acompletion(**{"timeout": self.timeout} | request.as_dict() | fixed)
 
     def _read_body(
@@ -174,7 +179,7 @@ class LiteLLMClient(AsyncClient):
             if isinstance(
                 cause, httpx.DecodingError | zlib.error | aiohttp.ClientResponseError | aiohttp.http.HttpProcessingError
             ):
-                return call.unusable(f"sent what is not HTTP: {_stripped(error)}", is_transient=True)
+                return call.unusable(f"sent what is not HTTP: {cause}", is_transient=True)
         root = causes[-1]
         if type(root).__module__.partition(".")[0] in {"litellm", "openai"}:
             return call.error(ModelCallError, f"{call.where}: {sentence(call.secrets.clean(_stripped(error)))}")

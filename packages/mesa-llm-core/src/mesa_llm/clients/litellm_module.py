@@ -22,6 +22,8 @@ from mesa_llm.concurrency.forks import in_forked_child
 # Loggers of litellm and of the libraries that it sends requests with; those below them count too.
 _LOGGERS = ("LiteLLM", "litellm", "openai", "anthropic", "httpx", "httpcore")
 
+_LONGEST_HEADER = 64 * 1024  # bytes
+
 _importing: asyncio.Task[Any] | None = None  # touched on the transport loop only, so it needs no lock
 
 
@@ -201,6 +203,9 @@ def _time_exchanges() -> None:
     def opened(self: Any) -> Any:
         session = open_session(self)
         session.trace_configs.append(trace)
+        for bound in ("_max_line_size", "_max_field_size"):  # for headers that are longer than 8 KB
+            if hasattr(session, bound):
+                setattr(session, bound, _LONGEST_HEADER)
         return session
 
     transport._rebuild_session = opened

@@ -129,9 +129,7 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
     given = api_base or _first_of(provider.base_variables)
     if (base := given or provider.api_base) is None:
         raise ConfigurationError(f"{llm_model} has no address of its own: give api_base.")
-    advice = " In a password, write / as %2F, ? as %3F, # as %23 and @ as %40." * ("@" in base)
-    parts = http_parts(base, "api_base must be an http or https URL, e.g. 'http://localhost:8000/v1'", advice)
-    base = base.rstrip("/")
+    base, parts = checked_base(base)
     if name in {"ollama", "ollama_chat"} and parts.path in {"", "/"}:
         base = f"{base}/v1"  # Ollama's address is often given without the /v1 of its second API
     has_password = "@" in parts.netloc  # goes where the key would go
@@ -155,6 +153,18 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
         is_own_server=is_own_server,
         is_at_provider=provider.needs_key and base == provider.api_base,
     )
+
+
+def checked_base(api_base: str) -> tuple[str, SplitResult]:
+    """A base URL as requests need it, without space around it and without the path of one request; and its parts.
+
+    Raises:
+        ConfigurationError: if it is not a URL that can be used.
+    """
+    given = api_base.strip()
+    advice = " In a password, write / as %2F, ? as %3F, # as %23 and @ as %40." * ("@" in given)
+    base = given.rstrip("/").removesuffix("/chat/completions").rstrip("/")
+    return base, http_parts(given, "api_base must be an http or https URL, e.g. 'http://localhost:8000/v1'", advice)
 
 
 def http_parts(address: str, requirement: str, advice: str = "") -> SplitResult:

@@ -14,7 +14,17 @@ from typing import Any
 
 from mesa_llm.errors import ModelCallError
 
-_WORDS = ("message", "msg", "detail", "status_msg", "error_msg", "error_message", "errorMessage", "error_description")
+_WORDS = (
+    "message",
+    "msg",
+    "detail",
+    "status_msg",
+    "error_msg",
+    "error_message",
+    "errorMessage",
+    "error_description",
+    "title",
+)
 _CODES = ("code", "type", "status", "status_code", "error_code", "errorCode", "param")
 _HOLDERS = ("error", "errors", "base_resp")
 
@@ -58,6 +68,8 @@ _MEANINGS = (
 def error_in(body: Any) -> Mapping[str, Any] | None:
     """The error in the JSON of an answer with a status of success, in place of an answer or beside a part of one."""
     body = only_object(body)
+    if isinstance(body, str):
+        return {"message": body}
     if not isinstance(body, Mapping):
         return None
     choices = body.get("choices")
@@ -91,10 +103,7 @@ def error_message(body: Any) -> str:
         inner = _inner_json(body)
         return body if inner is None else error_message(inner)
     if isinstance(body, list):
-        parts = [
-            _problem(part) if isinstance(part, Mapping) and "loc" in part else error_message(part) for part in body
-        ]
-        return "; ".join(part for part in parts if part)
+        return "; ".join(problem for problem in map(_problem, body) if problem)
     if not isinstance(body, Mapping):
         return "" if body is None else str(body)
     for name in (*_HOLDERS, *_WORDS):
@@ -151,6 +160,17 @@ def meaning_of(error: Any) -> int | None:
             if pattern.search(text):
                 return status
     return None
+
+
+def may_pass(page: str) -> bool:
+    """Whether a text in place of a completion, such as a gateway's, says that its server is busy or gone."""
+    return _BUSY_PAGE.search(page[:500]) is not None
+
+
+_BUSY_PAGE = re.compile(
+    r"\b(429|50[0234])\b|upstream|unavailable|bad gateway|time[d-]?[ -]?out|too many requests|rate limit|overload",
+    re.IGNORECASE,
+)
 
 
 def _codes_in(body: Any) -> Iterator[str]:

@@ -7,17 +7,18 @@ import re
 from contextlib import suppress
 
 _NAMES = r"think|thinking|thoughts?|reasoning|seed:think"
-_OPEN = rf"<\s*(?:{_NAMES})\s*>|\[THINK\]|◁think▷|<\|begin_of_thought\|>"
+_OPEN = rf"<\s*(?:{_NAMES})(?:\s[^<>]*)?>|\[THINK\]|◁think▷|<\|begin_of_thought\|>"
 _CLOSE = rf"<\s*/\s*(?:{_NAMES})\s*>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>"
 _BLOCK = re.compile(rf"(?:{_OPEN})((?:(?!{_OPEN}).)*?)(?:{_CLOSE})", re.DOTALL | re.IGNORECASE)
 _UNCLOSED = re.compile(rf"(?:^|\n)[ \t]*(?:{_OPEN})(.*)", re.DOTALL | re.IGNORECASE)
 _LONE_CLOSE = re.compile(rf"(.*)(?:{_CLOSE})", re.DOTALL | re.IGNORECASE)
+_DEEPEST = 5  # blocks in blocks
 _MARK = re.compile(rf"{_OPEN}|{_CLOSE}|<\|channel\|>|assistantfinal", re.IGNORECASE)
 
 # OpenAI's harmony format: <|start|>assistant<|channel|>analysis<|message|>…<|end|>. Without its special tokens, which
 # some servers drop, an answer is "analysis…assistantfinal…".
 _CHANNEL = re.compile(
-    r"(?:<\|start\|>\w*\s*)?<\|channel\|>\s*(\w+)([^<]*(?:<\|constrain\|>[^<]*)?)<\|message\|>(.*?)"
+    r"(?:<\|start\|>([^<]*))?<\|channel\|>\s*(\w+)([^<]*(?:<\|constrain\|>[^<]*)?)<\|message\|>(.*?)"
     r"(?=<\|start\|>|<\|channel\|>|<\|end\|>|<\|return\|>|<\|call\|>|\Z)(?:<\|end\|>|<\|return\|>|<\|call\|>)?",
     re.DOTALL,
 )
@@ -48,20 +49,17 @@ def without_thoughts(text: str) -> tuple[str, str]:
         return ""
 
     def speak(found: re.Match[str]) -> str:
-        channel, recipient, words = found.groups()
+        sender, channel, recipient, words = found.groups()
         if channel == "final":
             return words
-        if "to=" in recipient:
+        if "to=" in f"{sender}{recipient}":
             return found[0]
         thoughts.append(words)
         return ""
 
     answer = _CHANNEL.sub(speak, text)
-    while True:  # the innermost first
-        shorter = _BLOCK.sub(think, answer)
-        if shorter == answer:
-            break
-        answer = shorter
+    for _ in range(_DEEPEST):  # the innermost first
+        answer = _BLOCK.sub(think, answer)
     answer = _LONE_CLOSE.sub(think, answer)
     answer = _UNCLOSED.sub(think, answer, count=1)
     if not thoughts and answer == text:

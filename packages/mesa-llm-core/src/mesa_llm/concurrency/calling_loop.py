@@ -99,8 +99,8 @@ def run[T](
 
     Args:
         coroutine: what to run.
-        may_break_off: asked at an interrupt: whether the code that is just running is somebody's who may take long,
-            so that it is broken off. A second interrupt breaks off anything.
+        may_break_off: asked at an interrupt: whether the running code is a user's and may take long, so that it is
+            broken off. A second interrupt breaks off anything.
         what: names what is running, in the warning that it was called off and left behind.
     """
     if asyncio._get_running_loop() is not None:  # the public function raises instead of answering

@@ -119,7 +119,7 @@ class _Sent[T]:
     def _finish(self, task: asyncio.Task[T]) -> None:
         self._task = None  # so that nothing is left that only the garbage collector can take away
         self._ended()
-        # Retrieved in any case, so that it is not reported as never retrieved, whoever still listens.
+        # Retrieved in any case, so that asyncio does not report it as never retrieved.
         self._deliver(task, None if task.cancelled() else task.exception())
 
     def _deliver(self, task: asyncio.Task[T], error: BaseException | None) -> None:
@@ -171,8 +171,8 @@ class BlockingCall[T](_Sent[T], Future[T]):
 class AwaitedCall[T](_Sent[T]):
     """A coroutine that runs on the event loop of another thread, awaited on the one where this is made.
 
-    Awaiting it gives what the coroutine returns or raises. Whoever is cancelled while he awaits it must cancel it. It
-    does what a `BlockingCall` does, at half the cost: a thread cannot wait for it. The arguments are those of
+    Awaiting it gives what the coroutine returns or raises. A task that is cancelled meanwhile must cancel it.
+    It does what a `BlockingCall` does, at half the cost: a thread cannot wait for it. The arguments are those of
     `LoopThread.send`, and the loop.
     """
 

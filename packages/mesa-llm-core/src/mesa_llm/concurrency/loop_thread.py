@@ -51,7 +51,7 @@ class LoopThread:
         while True:
             try:
                 self.loop.run_forever()
-            except (KeyboardInterrupt, SystemExit):  # raised by a task: its future hands it to whoever waits
+            except (KeyboardInterrupt, SystemExit):  # raised by a task, whose future passes it on
                 continue
             return
 

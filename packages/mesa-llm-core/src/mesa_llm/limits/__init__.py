@@ -13,7 +13,9 @@ They count calls, not agents, and change when answers come, not what they are.
 """
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
-from mesa_llm.limits.adaptive import AdaptiveConcurrency, AdaptiveLimit, LimitChange
+from mesa_llm.limits.adaptive import AdaptiveConcurrency
+from mesa_llm.limits.adaptive import AdaptiveLimit as AdaptiveLimit
+from mesa_llm.limits.adaptive import LimitChange as LimitChange
 from mesa_llm.limits.budget import Budget, BudgetClient
 from mesa_llm.limits.concurrency import LimitedClient
 from mesa_llm.limits.fallback import FallbackClient
@@ -23,11 +25,9 @@ from mesa_llm.limits.single_flight import SingleFlightClient
 
 __all__ = [
     "AdaptiveConcurrency",
-    "AdaptiveLimit",
     "Budget",
     "BudgetClient",
     "FallbackClient",
-    "LimitChange",
     "LimitedClient",
     "RateLimitedClient",
     "RetryingClient",

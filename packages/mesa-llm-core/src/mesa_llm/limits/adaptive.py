@@ -91,11 +91,11 @@ class AdaptiveLimit:
     **Growth.** A round is over when as many calls as the limit allows have been answered, counting those sent since it
     began. If the limit was reached meanwhile, it grows: it doubles until the first refusal ever (slow start), then
     grows by a few per cent. A limit that nobody has reached has not been tried, so it stays (RFC 7661). A call that
-    failed otherwise (5xx, timeout, reset) says that something is wrong, not that there is too much: the round begins
-    anew. For `cooldown` seconds after a refusal there is no growth.
+    failed otherwise (5xx, timeout, reset) says that something is wrong, not that there is too much: a new
+    round begins. For `cooldown` seconds after a refusal there is no growth.
 
     **Refusal.** The first refusal opens an episode. Further refusals of calls that had been sent before it belong to
-    the same episode, however late they come: they tell of the old limit, not of the new one. This goes by the order of
+    the same episode, however late they come: they describe the old limit, not the new one. This goes by the order of
     sending, as in RFC 6582, not by a timer. What an episode says is how many of the calls in flight were *not*
     refused, and to that number the limit falls: a step of agents sends all its calls at once, and one episode is enough
     to know. Two bounds keep it from believing too much. It leaves a margin: it falls at least to `decrease_factor` of
@@ -226,7 +226,7 @@ class AdaptiveLimit:
     def _refused(self, now: float, retry_after: float | None) -> None:
         episode = self._episode
         episode.n_refused += 1
-        # What it has done to the limit so far is reckoned anew with each refusal.
+        # What it has done to the limit so far is computed again at each refusal.
         self.limit, self.changes, self._is_slow_start = episode.limit, episode.changes, episode.is_slow_start
         if self._n_dry or episode.n_refused == episode.n_suspects:
             self._all_refused(now, retry_after)

@@ -161,7 +161,7 @@ class _Account:
     def give_back(self, reservation: Reservation) -> None:
         self._n_reserved -= 1
         self.reserved_tokens -= reservation.estimate.tokens
-        # Begins anew at zero, so that rounding errors do not add up over a run.
+        # Zero when nothing is reserved, so that rounding errors do not add up over a run.
         self.reserved_cost = self.reserved_cost - (reservation.estimate.cost or 0.0) if self._n_reserved else 0.0
 
     def _fits(self, estimate: Estimate, *, reserved_tokens: int, reserved_cost: float) -> bool:

@@ -1,11 +1,11 @@
-"""An error told anew: with more in its text, or to somebody else."""
+"""A copy of an error, with more context in its text, or for another caller."""
 
 from __future__ import annotations
 
 import copy
 
 
-def retold[E: Exception](error: E, *, more: str = "") -> E:
+def with_context[E: Exception](error: E, *, more: str = "") -> E:
     """A copy of an error: its type, attributes, traceback and cause, and more text.
 
     A copy, as an error may be raised to several callers, each of which adds to it: notes, and a traceback.

@@ -1,4 +1,4 @@
-"""Asking somebody else after a failure."""
+"""Asking another model after a failure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from mesa_llm.activation.repeats import log_once
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, ModelCallError
-from mesa_llm.limits.failures import retold
+from mesa_llm.limits.failures import with_context
 
 _logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def _sent(failures: Sequence[ModelCallError]) -> int:
 
 def _all_failed(failures: Sequence[ModelCallError]) -> ModelCallError:
     *earlier, last = failures
-    failure = retold(last, more=f"Before it, {len(earlier)} failed: {' | '.join(map(str, earlier))}")
+    failure = with_context(last, more=f"Before it, {len(earlier)} failed: {' | '.join(map(str, earlier))}")
     failure.retries += _sent(earlier)
     failure.__cause__ = ExceptionGroup(f"{len(failures)} models have failed", failures)
     return failure

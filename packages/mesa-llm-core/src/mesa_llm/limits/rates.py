@@ -127,8 +127,8 @@ class TokenBucket:
     """Lets through `per_second` of something on average, and `capacity` of it at once after a rest.
 
     The algorithm is the leaky bucket as a meter (Turner, *New Directions in Communications*, 1986; ITU-T I.371, of
-    which GCRA is the other form), here with a level that may fall below zero: whoever takes more than there is leaves
-    a debt, which the next one waits for. Time is told, never asked.
+    which GCRA is the other form), here with a level that may fall below zero: a call that takes more than is left
+    leaves a debt, which the next call waits for. The caller passes the time; no clock is read.
 
     Args:
         per_second: how fast it fills.

@@ -13,7 +13,7 @@ from dataclasses import replace
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ModelCallError
 from mesa_llm.limits.checks import check_number, check_whole
-from mesa_llm.limits.failures import retold
+from mesa_llm.limits.failures import with_context
 
 _logger = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class RetryingClient(AsyncClient):
         if attempt == 1 and not why:
             raise failure
         often = "once" if attempt == 1 else f"{attempt} times within {seconds:.3g} s"
-        final = retold(failure, more=f"Tried {often}.{why}")
+        final = with_context(failure, more=f"Tried {often}.{why}")
         final.retries += attempt - 1
         raise final
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from mesa_llm.activation.call import ModelCall
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Usage
 from mesa_llm.clients.messages import request_key
-from mesa_llm.limits.failures import retold
+from mesa_llm.limits.failures import with_context
 from mesa_llm.limits.fair_queue import PerLoop
 
 
@@ -56,7 +56,7 @@ class SingleFlightClient(AsyncClient):
         except Exception as error:
             if flight.take_original():
                 raise
-            failure = retold(error)
+            failure = with_context(error)
         else:
             if flight.take_original():
                 return response

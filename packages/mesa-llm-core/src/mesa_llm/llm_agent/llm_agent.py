@@ -69,7 +69,7 @@ class LLMAgent(Agent):
         api_key: the key; by default that of the provider's environment variable.
         transport: how the default client reaches the model: `direct`, `litellm` or `auto`.
         tool_mode: how it calls tools: `native`, `json_schema` for models that have no tool calling, or `auto`.
-            tool_calls: whether a decision may (`auto`), must (`required`) or must not (`none`) call tools.
+        tool_calls: whether a decision may (`auto`), must (`required`) or must not (`none`) call tools.
         max_tool_calls: how many tools a decision may call at most; `None` for any number. With `required` and 1, each
             decision is exactly one valid call, or a `DecisionError`.
         **sampling: `temperature`, `top_p`, `max_tokens` (or `max_completion_tokens`), `seed`, `stop`, `extra_body`:

@@ -18,6 +18,7 @@ import numpy as np
 
 from mesa_llm.activation import step_of
 from mesa_llm.activation.values import to_text
+from mesa_llm.clients.questions import register_question
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.memory.memory import (
     MAX_TOKENS,
@@ -50,6 +51,7 @@ _INSTRUCTIONS = """\
 You judge how much the memories of an agent in a simulation matter to it. Grade each entry with a whole number from 1 to
 10: 1 for what is routine and can be forgotten, 10 for what will matter for the rest of its life.
 Answer with a JSON object that has the grade of each entry under its number, such as {"1": 2, "2": 8}."""
+register_question("grade", _INSTRUCTIONS)
 
 
 @dataclass(eq=False)

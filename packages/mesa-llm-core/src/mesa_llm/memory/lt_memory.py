@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.repeats import log_once
+from mesa_llm.clients.questions import register_question
 from mesa_llm.errors import ConfigurationError, DecisionError
 from mesa_llm.memory.memory import (
     MAX_TOKENS,
@@ -41,6 +42,7 @@ You keep the long-term memory of an agent in a simulation. You are given this me
 the memory anew, so that it holds both: facts, promises, relations to others, what worked and what did not. Keep names,
 numbers and steps as they are. Leave out what is routine or repeated.
 Answer with the text of the memory and nothing else, in at most {words} words."""
+register_question("sum up", _INSTRUCTIONS)
 
 _LONG_AGO = "Long ago:\n"
 _LATELY = "\n\nLately:\n"

@@ -23,13 +23,21 @@ class UnusableAnswerError(UnreadableAnswerError):
         best: what can be used of it after all, if a second answer is no better; `None` for nothing.
         can_be_mended: whether asking again can help.
         calls_none: whether all that is wrong is that it calls no tool.
+        n_valid: how many of its tool calls can be carried out.
     """
 
     def __init__(
-        self, text: str, *, best: LLMResponse | None = None, can_be_mended: bool = True, calls_none: bool = False
+        self,
+        text: str,
+        *,
+        best: LLMResponse | None = None,
+        can_be_mended: bool = True,
+        calls_none: bool = False,
+        n_valid: int = 0,
     ) -> None:
         super().__init__(text)
         self.best = best
+        self.n_valid = n_valid
         self.can_be_mended = can_be_mended
         self.calls_none = calls_none
 
@@ -55,7 +63,7 @@ def usable_answer(request: LLMRequest, response: LLMResponse, *, as_json: bool =
         raise UnusableAnswerError(why, can_be_mended=bool(calls) or response.finish_reason == "error")
     if problems:
         is_enough = n_valid > 0 or request.tool_choice != "required"
-        raise UnusableAnswerError("; ".join(problems), best=read if is_enough else None)
+        raise UnusableAnswerError("; ".join(problems), best=read if is_enough else None, n_valid=n_valid)
     if request.max_tool_calls is not None and len(calls) > request.max_tool_calls:
         most = request.max_tool_calls
         raise UnusableAnswerError(f"it calls {len(calls)} tools, and at most {most} may be called")
@@ -90,7 +98,7 @@ def _with_calls(request: LLMRequest, response: LLMResponse, *, as_json: bool) ->
 def _usable_words(request: LLMRequest, response: LLMResponse) -> LLMResponse:
     if request.tools and response.message.tool_calls:
         response = replace(response, message=replace(response.message, tool_calls=()))
-    if has_form(request):  # whoever asks for a form reads it, and asks again
+    if has_form(request):  # `ask_structured` reads the form, and asks again
         return response
     is_empty = _is_empty(response)
     if (is_empty or request.tools) and (why := why_stopped(request, response)) is not None:

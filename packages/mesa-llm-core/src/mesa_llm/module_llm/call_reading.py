@@ -22,6 +22,7 @@ from mesa_llm.module_llm.json_in_text import answer_in, json_at, with_known_esca
 # --- arguments
 
 _NO_ARGUMENTS = {"", "null", "none"}
+_UNUSUAL = re.compile(r"\\u|\d[eE]\+?\d{3}")  # what may be half a surrogate pair, or a number that is not finite
 _OPENING = re.compile(r"[{\[]")
 _WRAPPERS = {"arguments", "args", "input", "kwargs", "parameters", "params", "properties"}
 _BESIDE_WRAPPERS = {"function", "id", "name", "tool", "tool_name", "type"}
@@ -44,6 +45,13 @@ def read_arguments(text: str | Mapping[str, Any] | None) -> dict[str, Any]:
     Raises:
         ToolError: if it is no object, breaks off, holds several different objects or a number that is not finite.
     """
+    if isinstance(text, str) and text.startswith("{") and not _UNUSUAL.search(text):  # read ten times as fast
+        try:
+            strict: dict[str, Any] = from_json(text, allow_inf_nan=False)
+        except (ValueError, TypeError):  # TypeError: the text has half a surrogate pair
+            pass
+        else:
+            return strict
     value: Any = text
     for _ in range(2):  # once more if the first value is a text
         if isinstance(value, str):
@@ -91,6 +99,8 @@ def _value_in(text: str, whole: Any) -> Any:
         return json.loads(stripped, strict=False)
     except (ValueError, RecursionError):
         pass
+    if stripped.startswith("{{") and stripped.endswith("}}"):  # as templates escape braces
+        stripped = stripped[1:-1]
     if stripped.startswith(('"', '{\\"')):  # JSON in a string, with something behind it, or without its quotes
         try:
             return _string_decoder.raw_decode(stripped if stripped[0] == '"' else f'"{stripped}"')[0]

@@ -25,7 +25,9 @@ from mesa_llm.module_llm.request_fields import narrowed_parameters, rebuilt
 MOST_CALLS = 5
 """How many tools one answer can call, unless the request says it."""
 LONGEST_TEXT = 500
-"""The length of a text argument in characters, where the tool itself has no bound. llama.cpp takes up to 2000."""
+"""The length of a text argument in characters, where the tool itself has no bound."""
+MOST_CHARACTERS = 1999
+"""The longest text argument: llama.cpp takes no bound of 2000 and more."""
 MOST_ITEMS = 16
 """The length of a list argument, where the tool itself has no bound."""
 
@@ -176,6 +178,11 @@ def _schema(tools: Mapping[str, JSONSchema], *, at_least: int, at_most: int) -> 
     return _object({"calls": calls}) | ({"$defs": definitions} if definitions else {})
 
 
+def _is_understood(pattern: str) -> bool:
+    """Whether servers take a pattern: anchored at both ends, without look-around. Arguments are checked in any case."""
+    return pattern.startswith("^") and pattern.endswith("$") and "(?" not in pattern
+
+
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
@@ -193,8 +200,13 @@ def _fitted(schema: JSONSchema, tool: str) -> dict[str, Any]:
         reference = fitted.get("$ref")
         if isinstance(reference, str) and reference.startswith("#/$defs/"):
             fitted["$ref"] = f"#/$defs/{tool}-{reference.removeprefix('#/$defs/')}"
+        if not _is_understood(str(fitted.get("pattern", "^$"))):
+            del fitted["pattern"]
         if fitted.get("type") == "string" and not fitted.keys() & {"enum", "const", "pattern", "format"}:
-            fitted["maxLength"] = min(fitted.get("maxLength", LONGEST_TEXT), 2000)
+            longest = max(fitted.get("maxLength", LONGEST_TEXT), fitted.get("minLength", 0))
+            fitted["maxLength"] = min(longest, MOST_CHARACTERS)
+            if fitted.get("minLength", 0) > fitted["maxLength"]:
+                del fitted["minLength"]
         if fitted.get("type") == "array":
             fitted.setdefault("maxItems", max(MOST_ITEMS, fitted.get("minItems", 0)))
         return fitted

@@ -57,7 +57,7 @@ def connect(
             one's own; `None` for no limit. By default there is none until the endpoint refuses a call (429), and then
             as many as it takes.
         requests_per_minute: how many requests may be sent in a minute.
-        tokens_per_minute: how many tokens they may take in a minute, as far as that can be told before.
+        tokens_per_minute: how many tokens they may take in a minute, estimated before a request is sent.
         max_attempts: how often a request is sent at most; 1 for no retries.
         max_elapsed: seconds after which it is not sent again.
         budget: what all calls may take, see `Budget`.

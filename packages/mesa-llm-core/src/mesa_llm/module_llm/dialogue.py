@@ -225,7 +225,7 @@ def read_object[T](text: str, accept: Callable[[Any], T], expected: Collection[C
         expected: the names of each entry of the form; of an object that breaks off, each must be there under one.
 
     Raises:
-        UnreadableAnswerError: if there is none.
+        UnreadableAnswerError: if the text holds no such object.
     """
     problem: UnreadableAnswerError | None = None
     for found in found_in(text):

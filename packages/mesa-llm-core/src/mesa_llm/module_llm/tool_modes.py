@@ -19,7 +19,7 @@ from mesa_llm.errors import (
     ModelTimeoutError,
     RateLimitedError,
 )
-from mesa_llm.module_llm.answers import UnusableAnswerError, problem_with, usable_answer
+from mesa_llm.module_llm.answers import UnusableAnswerError, usable_answer
 from mesa_llm.module_llm.calls_schema import request_with_schema
 from mesa_llm.module_llm.dialogue import Dialogue, asked_again, count_asked_again
 from mesa_llm.module_llm.request_fields import with_plain_tools
@@ -96,12 +96,15 @@ def ask_in_mode(request: LLMRequest, mode: ToolMode, *, asker: object = None) ->
             try:
                 in_words = as_json and asked.response_format is request.response_format  # nothing can be called now
                 wanted = replace(request, tool_choice="none") if in_words else request
-                return _counted(request, usable_answer(wanted, response, as_json=as_json))
+                usable = usable_answer(wanted, response, as_json=as_json)
+                _count(request, is_valid=bool(usable.message.tool_calls))
+                return usable
             except UnusableAnswerError as problem:
                 if is_last or not problem.can_be_mended:
                     if problem.best is None:
                         raise _unusable(request, problem, asker) from problem
-                    return _counted(request, problem.best)
+                    _count(request, is_valid=problem.n_valid > 0)
+                    return problem.best
                 if mode == "auto" and not as_json and problem.calls_none:
                     as_json, asked = True, request_with_schema(request)
                 else:
@@ -129,14 +132,13 @@ def _unusable(request: LLMRequest, problem: Exception, asker: object) -> Decisio
     return DecisionError(f"{asker}: the model's answer cannot be used: {str(problem).removesuffix('.')}.")
 
 
-def _counted(request: LLMRequest, response: LLMResponse) -> LLMResponse:
-    """The response, counted in the tally of the calling agent if it is a decision that may call tools."""
+def _count(request: LLMRequest, *, is_valid: bool) -> None:
+    """Count a decision that may call tools in the tally of the calling agent."""
     agent_step = current_agent_step()
     if agent_step is not None and request.tools and request.tool_choice != "none":
         agent_step.count("decisions")
-        if all(problem_with(call, request.tools) is not None for call in response.message.tool_calls):
+        if not is_valid:
             agent_step.count("without_call")
-    return response
 
 
 def calls_no_tools(model: str) -> bool:

@@ -1,6 +1,9 @@
 """Strategies by which an agent makes a decision."""
 
-import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
+import mesa_llm.errors  # first: refuses a foreign mesa_llm
+import mesa_llm.memory  # noqa: F401 - its instructions, for question_of
+from mesa_llm.clients.questions import Question as Question
+from mesa_llm.clients.questions import question_of, register_question
 from mesa_llm.module_llm.dialogue import ask_structured, read_structured
 from mesa_llm.reasoning.cot import CoTReasoning
 from mesa_llm.reasoning.one_call import OneCallReasoning
@@ -19,6 +22,8 @@ __all__ = [
     "ReWOOReasoning",
     "Reasoning",
     "ask_structured",
+    "question_of",
     "read_observation",
     "read_structured",
+    "register_question",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mesa_llm.clients.questions import register_question
 from mesa_llm.reasoning.plan import Observation, Thinking
 from mesa_llm.reasoning.reasoning import Reasoning, first_request, tool_calls_for
 
@@ -21,6 +22,7 @@ Thought 2: what your memory adds
 Thought 3: the alternatives and their risks
 Thought 4: your decision and why
 Action: what you will do, in one sentence"""
+register_question("decide", _INSTRUCTIONS, in_words=True)
 
 
 class CoTReasoning(Reasoning):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mesa_llm.clients.questions import register_question
 from mesa_llm.reasoning.plan import Observation, Plan, Thinking
 from mesa_llm.reasoning.reasoning import Reasoning, first_request
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 _INSTRUCTIONS = """\
 You are an agent in a simulation. Decide what to do next, and do it by calling tools, in the order in which they are to
 be carried out. Say in one or two sentences why. If nothing is to be done, call no tool."""
+register_question("decide", _INSTRUCTIONS)
 
 
 class OneCallReasoning(Reasoning):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mesa_llm.clients.questions import register_question
 from mesa_llm.module_llm.dialogue import ask_structured
 from mesa_llm.reasoning.plan import Observation, Thinking
 from mesa_llm.reasoning.reasoning import Reasoning, first_request, tool_calls_for
@@ -20,6 +21,7 @@ _INSTRUCTIONS = """\
 You are an agent in a simulation. Reason about your situation, using what you remember and what you observe, and decide
 what to do next. Describe the action in words; do not call a tool yet.
 Answer with a JSON object that has two texts: "reasoning" and "action"."""
+register_question("decide", _INSTRUCTIONS, in_words=True)
 
 
 class ReActOutput(BaseModel):

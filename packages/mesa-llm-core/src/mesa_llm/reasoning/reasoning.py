@@ -17,6 +17,7 @@ from mesa_llm.activation.method_pairs import nearer_method
 from mesa_llm.activation.turn import is_off_record
 from mesa_llm.activation.values import to_text
 from mesa_llm.clients import ToolChoice
+from mesa_llm.clients.questions import register_question
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, DecisionError
 from mesa_llm.module_llm.dialogue import aconverse, converse, with_most_calls
@@ -34,6 +35,7 @@ _EXECUTION = (
     "You carry out the decision of an agent in a simulation by calling tools. Call exactly the tools that the decision "
     "asks for, in its order. If it asks for no action, call none."
 )
+register_question("call tools", _EXECUTION)
 
 
 def _decision[R: Reasoning, **P, T](plan: Callable[Concatenate[R, P], T]) -> Callable[Concatenate[R, P], T]:
@@ -268,7 +270,11 @@ class Reasoning:
     def _made(self, question: Question, plan: Plan, seen: Observation) -> Plan:
         """Complete a new plan, and keep it if it holds for longer than this step."""
         if plan.offered is None:
-            plan.offered = question.selected_tools
+            names = question.selected_tools
+            specs = self.agent.tool_manager.specs(names, agent=self.agent)
+            # None means all of the agent's tools, later ones too; not so if a condition leaves some out.
+            is_all = names is None and len(specs) == len(self.agent.tool_manager.tools)
+            plan.offered = None if is_all else tuple([spec.name for spec in specs])
         if plan.seen is None:
             plan.seen = seen
         if plan.ttl > 1 and self.holds_plans:

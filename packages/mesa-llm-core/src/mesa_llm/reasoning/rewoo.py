@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mesa_llm.activation import stage, step_of
 from mesa_llm.clients import Message, ToolCall
+from mesa_llm.clients.questions import register_question
 from mesa_llm.reasoning.plan import Observation, Plan, Thinking
 from mesa_llm.reasoning.reasoning import Reasoning, first_request, tool_calls_for
 
@@ -26,6 +27,7 @@ Plan: your strategy and why
 Step 1: the first action
 Step 2: the next action, if any, and so on up to Step 5
 Contingency: what to do if things go differently"""
+register_question("decide", _INSTRUCTIONS, in_words=True)
 
 
 class ReWOOReasoning(Reasoning):

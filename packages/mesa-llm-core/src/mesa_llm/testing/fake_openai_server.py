@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from mesa_llm.clients import LLMResponse
+from mesa_llm.clients import LLMClient, LLMResponse
 from mesa_llm.clients.chat_completion import Answer, to_message, to_response
 from mesa_llm.clients.latency import Latency
 from mesa_llm.concurrency.loop_thread import LoopThread
+from mesa_llm.testing.request_reading import read_request
 from mesa_llm.testing.scripted_llm import Script, ScriptReader
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ class FakeOpenAIServer:
     Args:
         answer: the script: a function of the request's JSON, plain or async; a list of answers, given in order of
             arrival; or one answer for all requests. An answer is one as for `RuleBasedClient`, a dict (a message or a
-            whole completion), or a `Fault`. If the script raises, the server answers 500 with the error.
+            whole completion), or a `Fault`. Or a client, such as a `RuleBasedClient`, which is asked what the server is
+            asked. If the script or the client raises, the server answers 500 with the error.
         latency: seconds until the answer, or a function that gives them for the request's JSON.
         hold_until: holds all answers until this many requests are being served at once; then the next batch.
         patience: seconds after which an incomplete batch is answered with a 500 that says so.
@@ -128,7 +130,7 @@ class FakeOpenAIServer:
 
     def __init__(
         self,
-        answer: Script[dict[str, Any], ServerAnswer] = "ok",
+        answer: Script[dict[str, Any], ServerAnswer] | LLMClient = "ok",
         *,
         latency: Latency[dict[str, Any]] = 0.0,
         hold_until: int | None = None,
@@ -140,7 +142,9 @@ class FakeOpenAIServer:
         self.connections_opened = 0
         self.concurrency = 0
         self.peak_concurrency = 0
-        self._script: ScriptReader[dict[str, Any], ServerAnswer] = ScriptReader(answer, latency, hold_until, patience)
+        self._script: ScriptReader[dict[str, Any], ServerAnswer] = ScriptReader(
+            _asking(answer) if isinstance(answer, LLMClient) else answer, latency, hold_until, patience
+        )
         self._models = models
         self._tls = tls
         self._port = 0
@@ -219,7 +223,7 @@ class FakeOpenAIServer:
             answer, _seconds = await self._script.answer(body, number)
             return answer
         except Exception as error:  # the caller is at the other end of the connection
-            return Fault(body=f"{type(error).__name__}: {error}")
+            return Fault(body=" ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]))
 
     async def _fail(self, request: web.BaseRequest, fault: Fault) -> web.StreamResponse:
         from aiohttp import web  # noqa: PLC0415
@@ -253,6 +257,15 @@ class FakeOpenAIServer:
         return web.Response(body=fault.error_body(), status=fault.status, headers=headers)
 
 
+def _asking(client: LLMClient) -> Callable[[dict[str, Any]], Awaitable[Answer]]:
+    """A script by which a client answers what the server is asked."""
+
+    async def answer(body: dict[str, Any]) -> Answer:
+        return await client.complete(read_request(body))
+
+    return answer
+
+
 def _completion_json(answer: Answer | dict[str, Any], body: dict[str, Any], number: int) -> dict[str, Any]:
     """What a server sends for an answer; a dict is a whole completion (with `choices`) or its message."""
     model = str(body.get("model", ""))
@@ -266,6 +279,8 @@ def _completion_json(answer: Answer | dict[str, Any], body: dict[str, Any], numb
         response = to_response(answer, model=model)
         sent = answer.message if isinstance(answer, LLMResponse) else to_message(answer)  # thoughts and all
         message, finish_reason = sent.as_dict(), response.finish_reason
+        if isinstance(answer, LLMResponse) and answer.reasoning:
+            message["reasoning_content"] = answer.reasoning
         usage = response.usage if response.usage.total_tokens else None
     prompt_tokens = usage.prompt_tokens if usage else _words(*(part.get("content") for part in body["messages"]))
     completion_tokens = usage.completion_tokens if usage else _words(message["content"])

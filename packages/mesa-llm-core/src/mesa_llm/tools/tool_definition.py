@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, NotRequired, Optional
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema, to_json, to_jsonable_python
+from pydantic_core import to_json, to_jsonable_python
 
 from mesa_llm.clients.messages import ToolSpec
 from mesa_llm.errors import ConfigurationError, ToolError
@@ -33,6 +32,7 @@ _CONFIG = ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=F
 _NAME = re.compile(r"[\w-]{1,64}")
 _NULLS = {"", "null", "none"}
 _MOST_PROBLEMS = 5
+_NOT_COMMON = {"title", "discriminator", "const", "prefixItems"}
 _INDENTED_SECTION = re.compile(r"^[ \t]+(?:Args|Arguments|Parameters|Params|Returns):[ \t]*$", re.MULTILINE)
 
 
@@ -301,29 +301,16 @@ def _read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
     return description, parameters
 
 
-class _ToolSchema(GenerateJsonSchema):
-    """Describes tuples by `items`: several providers refuse `prefixItems`, or an array without `items`."""
-
-    def tuple_schema(self, schema: core_schema.TupleSchema) -> JsonSchemaValue:
-        json_schema = super().tuple_schema(schema)
-        kinds: list[Any] = json_schema.pop("prefixItems", [])
-        if "items" in json_schema:
-            kinds.append(json_schema["items"])
-        different = [kind for i, kind in enumerate(kinds) if kind not in kinds[:i]]
-        json_schema["items"] = different[0] if len(different) == 1 else {"anyOf": different} if different else {}
-        return json_schema
-
-
 class _RecursiveTypeError(Exception):
     """A type contains itself, so its schema needs references."""
 
 
 def _parameters_schema(arguments: TypeAdapter[Any]) -> dict[str, Any]:
-    """The JSON schema of a tool's arguments, without titles, which cost tokens, and without references.
+    """The JSON schema of a tool's arguments, without titles, which cost tokens, and without what servers refuse.
 
     Some servers do not follow references. A type that contains itself keeps them.
     """
-    schema = arguments.json_schema(schema_generator=_ToolSchema)
+    schema = arguments.json_schema()
     definitions = schema.get("$defs", {})
     try:
         slim = _slim({key: value for key, value in schema.items() if key != "$defs"}, definitions)
@@ -333,10 +320,10 @@ def _parameters_schema(arguments: TypeAdapter[Any]) -> dict[str, Any]:
 
 
 def _slim(schema: dict[str, Any], definitions: dict[str, Any], within: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The schema without titles, and with references resolved if there are definitions."""
+    """The schema in keywords that all servers take, and with references resolved if there are definitions."""
 
     def slimmed(part: dict[str, Any]) -> dict[str, Any]:
-        part.pop("title", None)
+        part = _in_common_keywords(part)
         if not definitions or "$ref" not in part:
             return part
         name = part.pop("$ref").rpartition("/")[2]
@@ -346,6 +333,24 @@ def _slim(schema: dict[str, Any], definitions: dict[str, Any], within: tuple[str
 
     slim: dict[str, Any] = rebuilt(schema, slimmed)
     return slim
+
+
+def _in_common_keywords(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema without titles, in keywords that every server takes: several refuse `prefixItems`, `const` and `oneOf`.
+
+    A tuple becomes an array of what its items can be, and its length tells the rest.
+    """
+    common = {"anyOf" if key == "oneOf" else key: value for key, value in schema.items() if key not in _NOT_COMMON}
+    if "const" in schema:
+        common["enum"] = [schema["const"]]
+    if "prefixItems" in schema:
+        kinds = [*schema["prefixItems"], *([schema["items"]] if schema.get("items") else [])]
+        kinds = [{key: value for key, value in kind.items() if key != "default"} for kind in kinds]
+        different = [kind for i, kind in enumerate(kinds) if kind not in kinds[:i]]
+        common["items"] = different[0] if len(different) == 1 else {"anyOf": different} if different else {}
+    elif schema.get("type") == "array":
+        common.setdefault("items", {})
+    return common if common.keys() <= schema.keys() else dict(sorted(common.items()))
 
 
 def _with_known_names(given: dict[str, Any], parameters: Collection[str]) -> dict[str, Any]:

@@ -147,7 +147,7 @@ class Watchdog:
 
 @contextmanager
 def rng_watched(models: Iterable[Model], notice: Notice) -> Iterator[None]:
-    """Call `notice` whenever somebody draws from `model.random` or `model.rng` of these models.
+    """Call `notice` at each draw from `model.random` or `model.rng` of these models.
 
     The generators give the numbers that they would give anyway.
     """

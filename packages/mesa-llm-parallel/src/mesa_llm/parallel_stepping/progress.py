@@ -45,7 +45,7 @@ def progress_of(model: Any) -> StepProgress | None:
     """How far the parallel step of a model has come that runs right now; `None` if none does.
 
     May be called from any thread, which is the way to show it: the one that steps the model is busy. What it reads may
-    change while it does, so numbers may be of neighbouring moments. Of a step within a step, the inner one is told.
+    change while it does, so numbers may be of neighbouring moments. Of a step within a step, it shows the inner one.
 
     Args:
         model: a Mesa model.

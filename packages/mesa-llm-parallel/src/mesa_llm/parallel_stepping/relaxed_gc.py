@@ -49,7 +49,7 @@ def _raise(n_objects: int) -> None:
     global _usual, _set  # noqa: PLW0603 - the process has one collector
     thresholds = gc.get_threshold()
     if 0 < thresholds[0] < n_objects:
-        if _usual is None or thresholds[0] != _set:  # the latter: somebody has set it meanwhile
+        if _usual is None or thresholds[0] != _set:  # the latter: user code has set it meanwhile
             _usual = thresholds
         _set = n_objects
         gc.set_threshold(n_objects, *thresholds[1:])
@@ -59,7 +59,7 @@ def _put_back() -> None:
     """Do so if no step runs any more."""
     global _usual  # noqa: PLW0603
     if not _running and _usual is not None:
-        if gc.get_threshold()[0] == _set:  # else somebody has set it meanwhile, and that holds
+        if gc.get_threshold()[0] == _set:  # else user code has set it meanwhile, and that stays
             gc.set_threshold(*_usual)
         _usual = None
 

@@ -51,7 +51,7 @@ def report_of(
 
 
 def publish(report: StepReport, model: Any, on_report: Callable[[StepReport], object] | None) -> None:
-    """Put a report into `model.parallel_reports`, and call whoever wants it.
+    """Put a report into `model.parallel_reports`, and pass it to `on_report`.
 
     What the callback raises is logged: who watches a step cannot make it fail.
     """

@@ -1,0 +1,101 @@
+"""Which question a request asks: the one place that a rule, answering in place of a model, looks at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from mesa_llm.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mesa_llm.clients.messages import LLMRequest
+
+type Question = Literal["decide", "call tools", "sum up", "grade"]
+"""What a request asks for.
+
+`decide`: a decision, in words or by calling tools. `call tools`: the tool calls for a decision in words. `sum up`:
+memories as one text. `grade`: how much memories matter.
+"""
+
+QUESTIONS: tuple[Question, ...] = get_args(Question.__value__)
+
+
+@dataclass(frozen=True, slots=True)
+class Instructions:
+    """What is known of a request by the instructions in its system message.
+
+    Attributes:
+        question: what they ask for.
+        in_words: whether the decision is to be in words, for which a second request asks the tool calls. `None` if the
+            instructions are unknown.
+    """
+
+    question: Question
+    in_words: bool | None
+
+
+_known: dict[str, Instructions] = {}
+"""By the text with which they begin. Written while modules are imported, and only read afterwards."""
+
+_UNKNOWN = Instructions("decide", None)
+
+
+def register_question(question: Question, instructions: str, *, in_words: bool = False) -> None:
+    """Say which question a request with these instructions asks, so that `question_of` knows it.
+
+    A strategy or a memory of your own needs it only to work with rules (`RuleBasedClient`). Call it where the
+    instructions are written.
+
+    Args:
+        question: `decide`, `call tools`, `sum up` or `grade`.
+        instructions: the text with which the system message of a request begins. What follows a first `{` may differ
+            from request to request, as in a text for `str.format`.
+        in_words: whether the decision is to be in words, for which a request of the kind `call tools` follows.
+
+    Raises:
+        ConfigurationError: if there is no such question, nothing stands before the first `{`, or the same instructions
+            are registered otherwise.
+    """
+    if question not in QUESTIONS:
+        raise ConfigurationError(f"question must be one of {', '.join(map(repr, QUESTIONS))}, got {question!r}.")
+    opening = instructions.partition("{")[0].strip()
+    if not opening:
+        raise ConfigurationError(f"Instructions must begin with a text by which to know them, got {instructions!r}.")
+    asked = Instructions(question, in_words)
+    if _known.setdefault(opening, asked) != asked:
+        raise ConfigurationError(
+            f"The instructions {opening!r} are registered for {_known[opening].question!r} already. Let those for "
+            f"{question!r} begin with another text."
+        )
+
+
+def question_of(request: LLMRequest) -> Question:
+    """Which question a request asks, for rules that answer in place of a model.
+
+    It goes by the instructions in the system message, so it is the same in every tool mode, when a question is asked
+    again after a bad answer, and for a request that a server has received.
+
+    Args:
+        request: a request made by a reasoning or a memory.
+
+    Returns:
+        `decide`, `call tools` (carry out a decision in words), `sum up` (memories), or `grade` (the importance of
+        memories). `decide` for instructions that nobody has registered (see `register_question`).
+    """
+    return instructions_of(request).question
+
+
+def instructions_of(request: LLMRequest) -> Instructions:
+    """What is known of a request by its instructions."""
+    # The first message, whatever its role: some servers take no system message, and get its text in the user's.
+    text = request.messages[0].content if request.messages else ""
+    found = [(start, -len(opening), opening) for opening in _known if (start := _start_of(opening, text)) >= 0]
+    return _known[min(found)[-1]] if found else _UNKNOWN
+
+
+def _start_of(opening: str, text: str) -> int:
+    """Where instructions begin: with the message, or as a paragraph behind the tools that it lists; -1 for nowhere."""
+    if text.startswith(opening):
+        return 0
+    place = text.find(f"\n\n{opening}")
+    return place if place < 0 else place + 2
