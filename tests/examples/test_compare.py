@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import re
 
 import pytest
 from rich.console import Console
@@ -42,6 +43,8 @@ def test_both_parallel_modes_give_the_same_run_and_one_after_the_other_gives_ano
     digests = {run["mode"]: run["digest"] for run in told["runs"]}
     assert list(digests) == ["off", "threading", "asyncio"]
     assert digests["threading"] == digests["asyncio"] != digests["off"]
+    assert all(2 * run["decisions"] == run["calls"] for run in told["runs"]), "a thought, then the calls"
+    assert all(0 <= run["refused_tool_calls"] <= run["tool_calls"] for run in told["runs"])
     peaks = {run["mode"]: run["peak_in_flight"] for run in told["runs"]}
     assert peaks["off"] == 1 < min(peaks["threading"], peaks["asyncio"])
 
@@ -54,6 +57,11 @@ def test_a_table_shows_the_modes_side_by_side(here):
     assert ["asyncio", "as", "threading"] in [row[:1] + row[-2:] for row in rows if row]
     assert "threading and asyncio gave the same run, request for request." in output
     assert "off" not in output
+    assert re.search(
+        r"^With threading and asyncio, 8 decisions: \d with a valid call, \d without; \d+ of \d+ tool calls refused, 0 ",
+        output,
+        re.MULTILINE,
+    )
 
 
 def test_another_seed_is_another_run(here):

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import fields
 
 import pytest
 
 from mesa_llm.testing import FakeOpenAIServer, Fault
 from mesa_llm_examples.cli import main
+from mesa_llm_examples.simulation import DecisionCounts
 
 SMALL = ("run", "civil-violence", "--citizens", "6", "--cops", "2", "--steps", "2", "--seed", "42")
 AGENTS = 8
@@ -50,6 +52,12 @@ def test_json_is_all_that_stands_on_standard_output(here):
     assert last["calls"] == sum(line["calls"] for line in steps) == 2 * 2 * AGENTS
     assert last["result"].endswith(".")
     assert last["error"] is None
+    for name in [part.name for part in fields(DecisionCounts)]:
+        assert last[name] == sum(line[name] for line in steps)
+        assert name == "failed_decisions" or [line[name] for line in steps[1:]] == [
+            sum(agent[name] for agent in line["reports"][0]["agents"]) for line in steps[1:]
+        ]
+    assert (last["decisions"], last["failed_decisions"]) == (2 * AGENTS, 0)
 
 
 def test_a_record_holds_the_same_lines_while_the_run_is_shown(here, tmp_path):

@@ -1,6 +1,7 @@
 """The parts of the command that need no process of their own."""
 
 import io
+from dataclasses import replace
 from itertools import count
 from types import SimpleNamespace
 
@@ -12,7 +13,15 @@ from mesa_llm.parallel_stepping import ParallelStepError, StepProgress
 from mesa_llm_examples import words
 from mesa_llm_examples.civil_violence import CivilViolence, policy
 from mesa_llm_examples.setting import Mode, stepping
-from mesa_llm_examples.simulation import Run, RunProgress, StepRecord, happening, print_summary, simulate
+from mesa_llm_examples.simulation import (
+    DecisionCounts,
+    Run,
+    RunProgress,
+    StepRecord,
+    happening,
+    print_summary,
+    simulate,
+)
 
 
 def printed(show, **console):
@@ -80,6 +89,26 @@ def test_the_summary_says_what_was_measured_and_claims_no_saving(run, how, said)
     assert "18 model calls, up to 9 at once, 3,000 tokens read and 40 written." in text
     assert said in text
     assert "as long" not in text
+
+
+def test_the_summary_says_what_decisions_were_worth():
+    run = run_of(7.0, 0.5)
+    counts = DecisionCounts(decisions=9, without_call=1, tool_calls=8, refused_tool_calls=2)
+    decided = replace(run, records=(run.records[0], replace(run.records[1], decided=counts)))
+    said = "9 decisions: 8 with a valid call, 1 without; 2 of 8 tool calls refused, 0 crashed.\n"
+    assert said in printed(lambda console: print_summary(console, decided, in_parallel=True))
+    assert "decision" not in printed(lambda console: print_summary(console, run, in_parallel=True))
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_decisions_are_counted_in_every_mode(mode):
+    client = MeteredClient(RuleBasedClient(policy))
+    with stepping(mode):
+        model = CivilViolence(5, 1, seed=1, client=client, parallel_stepping=mode is not Mode.OFF)
+        run = simulate(model, client, 3)
+    assert [2 * record.decided.decisions for record in run.records] == [record.calls for record in run.records]
+    assert 2 * run.decided.decisions == run.calls.calls > 0
+    assert run.decided.tool_calls >= run.decided.decisions - run.decided.without_call > 0
 
 
 def progress(console):

@@ -3,7 +3,8 @@
 import pytest
 
 from mesa_llm_examples.catalogue import EXAMPLES
-from mesa_llm_examples.words import answers_took, counted
+from mesa_llm_examples.simulation import DecisionCounts
+from mesa_llm_examples.words import answers_took, counted, decisions_in_words
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 cops"), (1, "1 cop"), (2, "2 cops"), (1234, "1,234 cops")])
@@ -21,6 +22,36 @@ def test_one_is_no_plural(count, words):
 )
 def test_what_answers_took(count, simulated, words):
     assert answers_took(count, 2.5, simulated=simulated) == words
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({}, ""),
+        (
+            {"decisions": 1, "tool_calls": 1},
+            "1 decision: 1 with a valid call, 0 without; 0 of 1 tool call refused, 0 crashed",
+        ),
+        ({"decisions": 3, "without_call": 3}, "3 decisions: 0 with a valid call, 3 without"),
+        ({"tool_calls": 2, "crashed_tool_calls": 1}, "0 of 2 tool calls refused, 1 crashed"),
+        ({"failed_decisions": 2}, "2 decisions failed"),
+        ({"failed_decisions": 1, "asked_again": 1}, "1 decision failed; 1 answer was asked for again"),
+        (
+            {
+                "decisions": 1142,
+                "failed_decisions": 1,
+                "without_call": 2,
+                "asked_again": 4,
+                "tool_calls": 1150,
+                "refused_tool_calls": 3,
+            },
+            "1,142 decisions: 1,140 with a valid call, 2 without; 1 more decision failed; 4 answers were asked for "
+            "again; 3 of 1,150 tool calls refused, 0 crashed",
+        ),
+    ],
+)
+def test_what_decisions_were_worth(counts, words):
+    assert decisions_in_words(DecisionCounts(**counts)) == words
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from mesa import Model
 from pydantic import Field
 
-from mesa_llm.activation.call import tallies_of
+from mesa_llm.activation.call import one_at_a_time
 from mesa_llm.clients import LLMResponse, Message, ToolCall, tool_call
 from mesa_llm.errors import ConfigurationError, DecisionError, ModelCallError
 from mesa_llm.llm_agent import LLMAgent
@@ -121,7 +121,7 @@ def test_a_call_that_breaks_off_is_asked_again_in_brief():
 def test_words_without_a_call_are_a_decision_where_none_is_required():
     agent = person(script="I rest.")
     agent.step()
-    (tally,) = tallies_of(agent)
+    tally = one_at_a_time(agent).tally
     assert (tally.decisions, tally.without_call, tally.asked_again) == (1, 1, 0)
 
 
@@ -171,7 +171,7 @@ def test_a_call_that_does_not_fit_is_asked_again_once_in_every_mode(mode, calls,
     assert agent.given == [4]
     _, again = agent.llm.client.requests
     assert problem in again.messages[-1].content
-    (tally,) = tallies_of(agent)
+    tally = one_at_a_time(agent).tally
     assert (tally.decisions, tally.without_call, tally.asked_again) == (1, 0, 1)
 
 
@@ -181,7 +181,7 @@ def test_a_call_that_stays_wrong_is_refused_and_counted_or_an_error_where_it_is_
     agent = person(script=lambda request: calls, tool_mode=mode)
     agent.step()
     assert agent.given == []
-    (tally,) = tallies_of(agent)
+    tally = one_at_a_time(agent).tally
     assert (tally.decisions, tally.without_call, tally.asked_again, tally.refused) == (1, 1, 1, 1)
     assert agent.memory.entries[-1].content["result"].startswith("Error: ")
     agent = person(script=lambda request: calls, tool_mode=mode, tool_calls="required")

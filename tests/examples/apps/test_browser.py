@@ -89,6 +89,11 @@ def test_a_step_moves_the_plot_and_the_grid(page):
     shows(page, "counter-calls", str(CALLS))
     shows(page, "counter-calls-in-flight", "0")
     shows(page, "last-step", re.compile(f"Step 1: {AGENTS} agents in "))
+    shows(
+        page,
+        "decided",
+        re.compile(rf"All steps: {AGENTS} decisions: \d+ with a valid call, \d+ without; \d+ of \d+ tool"),
+    )
     page.wait_for_function("src => document.querySelector('.states img').src != src", arg=before[0])
     assert picture(page, "space") != before[1]
 
@@ -198,7 +203,7 @@ def test_play_stops_with_the_running_step_when_its_page_is_closed(browser, page,
     async def answer(body):
         if len(server.requests) > CALLS:  # from the second step on
             await may_answer.wait()
-        return "Action: I stay."
+        return "Action: I stay."  # without a call: it is not asked again
 
     with FakeOpenAIServer(answer) as server:
         closed = browser.new_page()

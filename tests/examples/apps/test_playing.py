@@ -36,6 +36,7 @@ class Steps:
     """Steps as often as it is let: `let()` ends a step that has begun."""
 
     agents = ()
+    steps = 0
 
     def __init__(self):
         self.begun = threading.Semaphore(0)

@@ -13,6 +13,7 @@ from mesa_llm.testing import FakeOpenAIServer, Fault
 from mesa_llm_examples.apps.example import ExampleApp
 from mesa_llm_examples.apps.session import Choices, Pictures, Session, gets_key, watch
 from mesa_llm_examples.civil_violence import CivilViolence, policy
+from mesa_llm_examples.simulation import DecisionCounts
 
 MOMENT = 60.0
 
@@ -75,6 +76,17 @@ def test_a_mode_is_how_the_model_steps(mode):
     watched.model.step()
     (report,) = watched.model.parallel_reports
     assert (report.mode, len(report.agents), report.calls) == (mode, 8, watched.client.counts().calls)
+
+
+@pytest.mark.parametrize("mode", ["asyncio", "threading", "off"])
+def test_decisions_are_counted_over_all_steps_until_a_reset(session, mode):
+    session.choices = replace(FAST, mode=mode)
+    session.reset()
+    first = stepped(session).decided
+    both = stepped(session).decided
+    assert 2 * first.decisions < 2 * both.decisions == session.frame.watched.client.counts().calls
+    session.reset()
+    assert session.frame.decided == DecisionCounts()
 
 
 def test_off_is_one_agent_after_the_other():

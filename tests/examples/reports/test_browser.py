@@ -50,7 +50,7 @@ def test_the_page_is_whole_on_every_screen(browser, address, scheme, darker, wid
     assert said == []
     assert page.evaluate("document.documentElement.scrollWidth") == width
     shown = page.eval_on_selector_all("svg", "all => all.filter(svg => svg.clientWidth).map(svg => svg.classList[0])")
-    assert shown == [screen] * 5
+    assert shown == [screen] * 6
     colors = {
         "paper": page.evaluate("getComputedStyle(document.body).backgroundColor"),
         "text": page.evaluate("getComputedStyle(document.querySelector('svg text')).fill"),

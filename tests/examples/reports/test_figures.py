@@ -199,17 +199,35 @@ def test_failures_and_conflicts_are_counted_in_each_step(changed, lines, axes):
     agents[0]["conflicts"] = ["The cell is full.", "So is that one."]
     agents[1] |= {"outcome": "fell back", "error": "no answer"}
     agents[2]["settle_error"] = "no answer"
+    agents[0]["refused_tool_calls"] = 5  # its conflicts are among them
+    agents[3]["crashed_tool_calls"] = 1
     run = read_run(changed(lines))
     none = dict.fromkeys(measures.INCIDENTS, 0)
     assert [measures.incidents(line) for line in run.steps] == [
         none,
         none,
         none | {"failed": 1},
-        {"failed": 0, "fell back": 1, "failed to settle": 1, "conflicts": 2},
+        {
+            "failed": 0,
+            "fell back": 1,
+            "failed to settle": 1,
+            "conflicts": 2,
+            "other refusals": 3,
+            "crashed tools": 1,
+        },
     ]
     plots.draw_incidents(axes, run)
     assert legend_of(axes) == list(measures.INCIDENTS)
-    assert sum(patch.get_height() for patch in axes.patches) == 5
+    assert sum(patch.get_height() for patch in axes.patches) == 9
+
+
+def test_decisions_with_and_without_a_valid_call_and_failed_ones_stand_on_each_other(changed, lines, axes):
+    lines[3] |= {"decisions": 6, "without_call": 2, "failed_decisions": 1}
+    lines[4] |= {"decisions": 3, "without_call": 0, "failed_decisions": 3}
+    plots.draw_decisions(axes, read_run(changed(lines)))
+    assert legend_of(axes) == ["with a valid call", "without one", "failed"]
+    heights = [patch.get_height() for patch in axes.patches]
+    assert heights == [0, 4, 3, 6, 2, 0, 0, 1, 3]
 
 
 @pytest.mark.parametrize("lines_left", [1, 2, 3, 5], ids=["no step", "before step 1", "one step", "no end"])

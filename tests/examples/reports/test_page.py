@@ -3,16 +3,20 @@
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
+from dataclasses import fields
 from html import unescape
 
 import pytest
 
 pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
+from mesa_llm.clients import MeteredClient, RuleBasedClient
 from mesa_llm.parallel_stepping import AgentReport, CallSpan
+from mesa_llm_examples.civil_violence import CivilViolence, policy
 from mesa_llm_examples.reports import measures, report
 from mesa_llm_examples.reports.report import page
-from mesa_llm_examples.reports.run_file import read_run
+from mesa_llm_examples.reports.run_file import RunWriter, read_run
+from mesa_llm_examples.simulation import DecisionCounts, simulate
 
 
 def page_of(run):
@@ -79,9 +83,10 @@ def test_refusals_stand_in_the_step_and_beside_the_agent_that_they_happened_to(c
         refused = [
             f"{agent.agent_class} {agent.agent_id} was refused {words}"
             for _, agent in measures.lanes_of(line)
-            for words in agent.conflicts
+            for words in (*agent.conflicts, *(["1 tool call; "] if measures.other_refusals(agent) else []))
         ]
-        assert text.split(" ", 1)[1].startswith(f"conflicts {len(refused)} agent what in words ")
+        counts = {name: f"{count} " for name, count in measures.incidents(line).items() if count}
+        assert text.split(" ", 1)[1].startswith(", ".join(map(" ".join, counts.items())).replace(" ,", ","))
         assert all(words in text for words in refused[:20])
         assert text.count("was refused ") == min(len(refused), 20)
         assert (f"The first 20 of {len(refused)}; the record has all." in text) == (len(refused) > 20)
@@ -96,6 +101,74 @@ def test_the_table_of_a_step_counts_the_refusals_of_each_agent(crowded):
     for agent in agents:
         row = re.search(rf"{agent.agent_class} {agent.agent_id} (?:[\d.]+ ){{6}}(\d+) {agent.outcome}", text)
         assert int(row[1]) == len(agent.conflicts)
+
+
+def with_decisions(lines, **counts):
+    """The record of a run whose second step has other counts."""
+    agent = lines[3]["reports"][0]["agents"][2]
+    lines[3] |= counts
+    agent |= {name: count for name, count in counts.items() if name in agent}
+    lines[-1] |= {name: sum(line[name] for line in lines[1:-1]) for name in counts}
+    return lines
+
+
+def test_the_page_says_what_decisions_were_worth(changed, lines):
+    counts = {"decisions": 6, "without_call": 2, "asked_again": 3, "tool_calls": 9}
+    run = read_run(changed(with_decisions(lines, **counts, refused_tool_calls=4, crashed_tool_calls=1)))
+    text = text_of(page_of(run))
+    said = (
+        "18 decisions: 4 with a valid call, 14 without; 1 more decision failed; 3 answers were asked for again; 4 of "
+        "9 tool calls refused, 1 crashed"
+    )
+    assert f"Tool calls {said} Time" in text
+    assert f"{said}. class decisions failed without a valid call asked again tool calls refused crashed" in text
+    assert " 2 6 1 2 3 9 4 1 " in text, "the row of the second step"
+    assert "tool calls refused for other reasons: 4, crashed: 1." in text
+    assert "was refused 4 tool calls; the agent's memory says why" in text
+    assert "tool crashed 1 tool call; the log has the traceback" in text
+    assert said in " ".join(draw_footer(run).split())
+
+
+def draw_footer(run):
+    return report.draw_all(run, None).get_supxlabel()
+
+
+def test_of_a_record_that_did_not_count_decisions_nothing_is_said(changed, lines):
+    names = [part.name for part in fields(DecisionCounts)]
+    for line in lines[1:]:
+        for part in (
+            line,
+            *line.get("reports", ()),
+            *(agent for of in line.get("reports", ()) for agent in of["agents"]),
+        ):
+            for name in names:
+                part.pop(name, None)
+    run = read_run(changed(lines))
+    assert run.decided is None
+    text = text_of(page_of(run))
+    assert "valid call" not in text
+    assert "tool call" not in text.lower()
+    assert "refused because another agent had been first: 0." in text
+    assert "valid call" not in draw_footer(run)
+
+
+def test_without_its_end_decisions_are_added_up_from_the_steps(changed, lines):
+    whole, cut = (read_run(changed(part)) for part in (lines, lines[:-1]))
+    assert cut.decided == whole.decided == DecisionCounts(decisions=17, without_call=17, failed_decisions=1)
+
+
+def test_decisions_made_one_agent_at_a_time_are_known_too(tmp_path):
+    metered = MeteredClient(RuleBasedClient(policy))
+    model = CivilViolence(5, 1, seed=3, client=metered, parallel_stepping=False)
+    path = tmp_path / "off.jsonl"
+    run = {"example": "civil-violence", "headline": "Off", "options": {}, "decisions": "rule-based policy"}
+    with path.open("w") as stream, RunWriter(stream, model, metered, **run) as writer:
+        ran = simulate(model, metered, 2, on_step=writer.ended)
+    read = read_run(path)
+    assert read.decided == ran.decided
+    assert 2 * read.decided.decisions == read.end.calls > 0
+    assert list(read.reports()) == []
+    assert f"{read.decided.decisions} decisions: " in text_of(page_of(read))
 
 
 def test_a_run_without_tokens_says_so(crowded):
@@ -221,7 +294,7 @@ def test_a_run_that_ended_before_its_first_step(changed, lines):
 
 def test_figures_are_described_and_take_the_colour_of_the_page(html):
     figures = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
-    assert len(figures) == 2 * 6  # for broad and for narrow screens
+    assert len(figures) == 2 * 7  # for broad and for narrow screens
     for svg in figures:
         element = ET.fromstring(svg)
         assert element.get("role") == "img"

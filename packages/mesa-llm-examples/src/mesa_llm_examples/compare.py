@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,8 +14,8 @@ from rich.table import Table
 from mesa_llm.errors.shown_text import for_people
 from mesa_llm_examples.catalogue import Example, options_of
 from mesa_llm_examples.setting import Mode, Seed, Setting, Steps, stepping
-from mesa_llm_examples.simulation import RunProgress, console_beside, say, simulate
-from mesa_llm_examples.words import counted
+from mesa_llm_examples.simulation import DecisionCounts, RunProgress, console_beside, say, simulate
+from mesa_llm_examples.words import counted, decisions_in_words
 
 if TYPE_CHECKING:
     from mesa_llm.clients import CallCounts, LLMClient, LLMRequest, LLMResponse
@@ -67,7 +67,7 @@ def compare_command(
             run = simulate(model, client, steps, on_step=progress.ended)
         states = [list(record.states.items()) for record in run.records]
         digest = hashlib.sha256(repr((sorted(asked), states)).encode()).hexdigest()
-        runs.append(ModeRun(mode=mode, seconds=run.seconds, counts=run.calls, digest=digest))
+        runs.append(ModeRun(mode=mode, seconds=run.seconds, counts=run.calls, decided=run.decided, digest=digest))
 
     different = differing(runs)
     if json_:
@@ -83,6 +83,8 @@ def compare_command(
         print(json.dumps(summary))  # noqa: T201 - this is a command
     else:
         console.print(table_of(runs))
+        if lines := decided_in_words(runs):
+            say(console, f"\n{lines}")
         said = in_words(runs, same_answers=connection.model is None), measured_on(runs, steps, connection.answers)
         say(console, f"\n{' '.join(filter(None, said))}")
     if different and connection.model is None:
@@ -111,18 +113,26 @@ class ModeRun:
         seconds: the wall time of its steps.
         counts: its model calls.
         digest: equal for two runs if all their requests, and the states of each step, are equal.
+        decided: what its decisions were worth.
     """
 
     mode: Mode
     seconds: float
     counts: CallCounts
     digest: str
+    decided: DecisionCounts = field(default_factory=DecisionCounts)
 
     def as_dict(self) -> dict[str, Any]:
         """The run as JSON."""
         counts = asdict(self.counts)
         del counts["in_flight"]
-        return {"mode": str(self.mode), "seconds": self.seconds, **counts, "digest": self.digest}
+        return {
+            "mode": str(self.mode),
+            "seconds": self.seconds,
+            **counts,
+            **asdict(self.decided),
+            "digest": self.digest,
+        }
 
 
 def differing(runs: Iterable[ModeRun]) -> list[Mode]:
@@ -161,6 +171,15 @@ def table_of(runs: Iterable[ModeRun]) -> Table:
 def _alone(runs: Sequence[ModeRun]) -> ModeRun | None:
     """The run in mode `off`, if there are others to compare with it."""
     return next((run for run in runs if run.mode is Mode.OFF), None) if len(runs) > 1 else None
+
+
+def decided_in_words(runs: Iterable[ModeRun]) -> str:
+    """What the decisions of each run were worth, a line for each; modes with the same numbers share one."""
+    modes: dict[str, list[str]] = {}
+    for run in runs:
+        if said := decisions_in_words(run.decided):
+            modes.setdefault(said, []).append(run.mode)
+    return "\n".join(f"With {' and '.join(names)}, {said}." for said, names in modes.items())
 
 
 def measured_on(runs: Iterable[ModeRun], steps: int, answers: str) -> str:

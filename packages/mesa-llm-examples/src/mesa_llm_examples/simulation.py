@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
-from mesa_llm_examples.words import answers_took, counted, figure, in_words
+from mesa_llm_examples.words import answers_took, counted, decisions_in_words, figure, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +29,45 @@ class RunInterruptedError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionCounts:
+    """What the decisions of some agents were worth.
+
+    Attributes:
+        decisions: decisions made with tools on offer.
+        failed_decisions: how often an agent of a parallel step could not decide.
+        without_call: those of the decisions that hold no valid tool call.
+        asked_again: how often a model was asked again because its answer could not be used.
+        tool_calls: tool calls that were made, whether or not they failed.
+        refused_tool_calls: those of them that were refused.
+        crashed_tool_calls: those of them in which the tool raised an exception of its own.
+    """
+
+    decisions: int = 0
+    failed_decisions: int = 0
+    without_call: int = 0
+    asked_again: int = 0
+    tool_calls: int = 0
+    refused_tool_calls: int = 0
+    crashed_tool_calls: int = 0
+
+    def __add__(self, other: DecisionCounts) -> DecisionCounts:
+        names = [part.name for part in fields(self)]
+        return DecisionCounts(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+    @classmethod
+    def of(cls, model: Any) -> Self:
+        """The decisions of a model's current step, whoever stepped the agents. Imports Mesa."""
+        from mesa_llm.parallel_stepping import model_reporters, reports_of  # noqa: PLC0415 - imports Mesa
+
+        failed = sum(
+            agent.outcome in {"failed", "fell back"} for report in reports_of(model) for agent in report.agents
+        )
+        names = [part.name for part in fields(cls) if part.name != "failed_decisions"]
+        counts = {name: int(reporter(model)) for name, reporter in model_reporters(*names).items()}
+        return cls(failed_decisions=failed, **counts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
     """One step of a run.
 
@@ -38,6 +77,7 @@ class StepRecord:
         calls: how many model calls the step made.
         seconds: its wall time.
         reports: a report for each set of agents that stepped in parallel.
+        decided: what its decisions were worth.
     """
 
     step: int
@@ -45,6 +85,7 @@ class StepRecord:
     calls: int = 0
     seconds: float = 0.0
     reports: tuple[StepReport, ...] = ()
+    decided: DecisionCounts = field(default_factory=DecisionCounts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +99,11 @@ class Run:
     def seconds(self) -> float:
         """The wall time of all steps."""
         return sum(record.seconds for record in self.records)
+
+    @property
+    def decided(self) -> DecisionCounts:
+        """What the decisions of all steps were worth."""
+        return sum((record.decided for record in self.records), DecisionCounts())
 
 
 def simulate(
@@ -94,7 +140,12 @@ def simulate(
         finally:
             seconds, calls = clock() - started, client.counts().calls - calls_before
             record = StepRecord(
-                step=step, states=states, calls=calls, seconds=seconds, reports=tuple(reports_of(model))
+                step=step,
+                states=states,
+                calls=calls,
+                seconds=seconds,
+                reports=tuple(reports_of(model)),
+                decided=DecisionCounts.of(model),
             )
             on_step(record)
         records.append(record)
@@ -225,6 +276,8 @@ def print_summary(
     if calls.prompt_tokens + calls.completion_tokens:
         used = f", {calls.prompt_tokens:,} tokens read and {calls.completion_tokens:,} written"
     say(console, f"\n{counted(calls.calls, 'model call')}, up to {calls.peak_in_flight:,} at once{used}.")
+    if decided := decisions_in_words(run.decided):
+        say(console, f"{decided}.")
     asked = calls.calls - replayed
     if replayed and asked:
         say(console, f"The journal had the answers to {replayed:,} of them; {asked:,} were asked.")

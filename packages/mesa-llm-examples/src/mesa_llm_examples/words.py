@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from mesa_llm.errors import JournalMissError
 from mesa_llm.errors.shown_text import for_people
+
+if TYPE_CHECKING:
+    from mesa_llm_examples.simulation import DecisionCounts
 
 RULE = "rule-based policy"  # what decides if no model is asked
 
@@ -27,6 +31,31 @@ def answers_took(count: int, seconds: float, *, simulated: str = "") -> str:
     """
     added_up = "" if count == 1 else ", added up"
     return f"{counted(count, 'answer')} took {seconds:.2f} s{added_up}" + (f" ({simulated})" if simulated else "")
+
+
+def decisions_in_words(counts: DecisionCounts) -> str:
+    """What decisions were worth; empty if none had tools on offer and no tool was called.
+
+    For example: `142 decisions: 140 with a valid call, 2 without; 1 answer was asked for again; 3 of 150 tool calls
+    refused, 0 crashed`.
+
+    Args:
+        counts: the decisions.
+    """
+    parts = []
+    if counts.decisions:
+        valid = counts.decisions - counts.without_call
+        parts.append(
+            f"{counted(counts.decisions, 'decision')}: {valid:,} with a valid call, {counts.without_call:,} without"
+        )
+    if counts.failed_decisions:
+        parts.append(f"{counted(counts.failed_decisions, f'{"more " if parts else ""}decision')} failed")
+    if again := counts.asked_again:
+        parts.append(f"{counted(again, 'answer')} {'was' if again == 1 else 'were'} asked for again")
+    if counts.tool_calls:
+        of_all = f"{counts.refused_tool_calls:,} of {counted(counts.tool_calls, 'tool call')} refused"
+        parts.append(f"{of_all}, {counts.crashed_tool_calls:,} crashed")
+    return "; ".join(parts)
 
 
 def figure(value: float | None) -> str:

@@ -12,20 +12,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.clock import step_of
 from mesa_llm.activation.context import current_agent_step, current_turn, note_asking
 
 if TYPE_CHECKING:
-    from mesa import Agent
+    from mesa import Agent, Model
 
     from mesa_llm.activation.turn import Turn
     from mesa_llm.errors import DecisionTimeoutError
 
 _COUNT = "_mesa_llm_count"
-_counting = threading.Lock()  # protects counts of calls: an agent may ask from several threads
+_ALONE = "_mesa_llm_one_at_a_time"
+_counting = threading.Lock()  # protects counts of calls and tallies: an agent may ask from several threads
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +53,7 @@ class CallOrigin:
 
 @dataclass(slots=True)
 class Tally:
-    """What the answers of a model were worth to an agent, in one of its own steps.
+    """What the answers of a model were worth: to an agent in a parallel step, or in what it did one at a time.
 
     Attributes:
         decisions: decisions made, in which tools were on offer.
@@ -109,6 +110,29 @@ class Tally:
             self.replayed_calls += response.source == "journal"
             self.shared_calls += response.source == "shared"
 
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*[getattr(self, part.name) + getattr(other, part.name) for part in fields(self)])
+
+
+@dataclass(slots=True)
+class OneAtATime:
+    """What agents did in one step of their model without a runner: in steps that Mesa made, and outside of any step.
+
+    Attributes:
+        model_step: which step of the model.
+        tallies: what the answers were worth, by the class of the agents.
+        has_stepped: whether there was a step, and not only calls outside of any.
+    """
+
+    model_step: int
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    has_stepped: bool = False
+
+    @property
+    def tally(self) -> Tally:
+        """What all the answers were worth."""
+        return sum(self.tallies.values(), Tally())
+
 
 @dataclass(slots=True)
 class _Count:
@@ -116,10 +140,6 @@ class _Count:
 
     step: int = 0
     calls: int = 0
-    tally: Tally = field(default_factory=Tally)
-    model_step: int = -1
-    earlier: tuple[Tally, ...] = ()
-    """Tallies of the agent's earlier steps within the same step of the model."""
 
 
 class AgentStep:
@@ -128,21 +148,46 @@ class AgentStep:
     Args:
         agent: the agent.
         count: which of its steps it is; counts its calls.
+        tallies: what is counted in it; by default a new tally of its own.
 
     Attributes:
         agent: the agent.
         index: which of the agent's own steps it is; 1 for the first, 0 before it.
-        tally: what the answers of the model were worth in this step.
     """
 
-    __slots__ = ("__weakref__", "_count", "_on_timeout", "agent", "index", "tally")
+    __slots__ = ("__weakref__", "_count", "_on_timeout", "_tallies", "agent", "index")
 
-    def __init__(self, agent: Agent, count: _Count) -> None:
+    def __init__(self, agent: Agent, count: _Count, tallies: tuple[Tally, ...] = ()) -> None:
         self.agent = agent
         self.index = count.step
-        self.tally = count.tally
         self._count = count
+        self._tallies = tallies or (Tally(),)
         self._on_timeout: tuple[Callable[[DecisionTimeoutError], object], ...] = ()
+
+    @property
+    def tally(self) -> Tally:
+        """What the answers were worth in this step; without a runner, in all such steps within the model's."""
+        return self._tallies[0]
+
+    def count(self, name: str) -> None:
+        """Count one more.
+
+        Args:
+            name: of what: a field of `Tally`.
+        """
+        with _counting:
+            for tally in self._tallies:
+                setattr(tally, name, getattr(tally, name) + 1)
+
+    def add(self, call: ModelCall) -> None:
+        """Count a call to a model that has ended.
+
+        Args:
+            call: the call, with its response or its error.
+        """
+        with _counting:
+            for tally in self._tallies:
+                tally.add(call)
 
     def next_call(self) -> CallOrigin:
         """The identity of the next call, but for its request."""
@@ -177,20 +222,19 @@ class AgentStep:
             callback(error)
 
 
-def begin_agent_step(agent: Agent) -> AgentStep:
+def begin_agent_step(agent: Agent, *, alone: bool = False) -> AgentStep:
     """Count one more of an agent's own steps.
 
     Args:
         agent: the agent.
+        alone: whether no runner makes the step.
 
     Returns:
         The step that begins.
     """
-    last, model_step = _count_of(agent), step_of(agent.model)
-    earlier = (*last.earlier, last.tally) if last.model_step == model_step else ()
-    count = _Count(last.step + 1, model_step=model_step, earlier=earlier)
+    count = _Count(_count_of(agent).step + 1)
     setattr(agent, _COUNT, count)
-    return AgentStep(agent, count)
+    return AgentStep(agent, count, _tallies_alone(agent, steps=True) if alone else ())
 
 
 def resume_agent_step(agent: Agent) -> AgentStep:
@@ -199,21 +243,9 @@ def resume_agent_step(agent: Agent) -> AgentStep:
     Args:
         agent: the agent.
     """
-    last, model_step = _count_of(agent), step_of(agent.model)
-    earlier = (*last.earlier, last.tally) if last.model_step == model_step else ()
-    count = _Count(last.step, last.calls, model_step=model_step, earlier=earlier)
+    count = _count_of(agent)
     setattr(agent, _COUNT, count)
     return AgentStep(agent, count)
-
-
-def tallies_of(agent: Agent) -> tuple[Tally, ...]:
-    """The tallies of the agent's own steps within the current step of its model, oldest first.
-
-    Args:
-        agent: the agent.
-    """
-    count = _count_of(agent)
-    return (*count.earlier, count.tally) if count.model_step == step_of(agent.model) else ()
 
 
 def last_agent_step(agent: Agent) -> AgentStep:
@@ -224,7 +256,32 @@ def last_agent_step(agent: Agent) -> AgentStep:
     """
     count = _count_of(agent)
     setattr(agent, _COUNT, count)
-    return AgentStep(agent, count)
+    return AgentStep(agent, count, _tallies_alone(agent))
+
+
+def one_at_a_time(owner: Agent | Model) -> OneAtATime:
+    """What an agent, or all agents of a model, did without a runner in the current step of the model.
+
+    Those that have left the model meanwhile count in the model.
+
+    Args:
+        owner: the agent or the model.
+    """
+    now = step_of(getattr(owner, "model", owner))
+    known: OneAtATime | None = getattr(owner, _ALONE, None)
+    return known if known is not None and known.model_step == now else OneAtATime(now)
+
+
+def _tallies_alone(agent: Agent, *, steps: bool = False) -> tuple[Tally, ...]:
+    """The tallies in which an agent without a runner counts: its own, and its model's for its class."""
+    tallies: tuple[Tally, ...] = ()
+    with _counting:
+        for owner in (agent, agent.model):
+            known = one_at_a_time(owner)
+            known.has_stepped |= steps
+            tallies += (known.tallies.setdefault(type(agent).__name__, Tally()),)
+            setattr(owner, _ALONE, known)
+    return tallies
 
 
 def _count_of(agent: Agent) -> _Count:
@@ -247,6 +304,7 @@ class ModelCall:
         cancel: ends a call that blocks a thread, when the agent's step is called off.
         response: the `LLMResponse`; set by the caller, as soon as the call has one.
         error: what the call has raised.
+        off_record: whether nothing may come of it but its answer: no journal keeps it, and no other call shares it.
         started: when it was sent, on the clock of `time.perf_counter`, in seconds.
         turn: the turn of the agent; `None` if nobody runs agents in parallel, and when the call has ended.
     """
@@ -262,6 +320,7 @@ class ModelCall:
         "agent_step",
         "cancel",
         "error",
+        "off_record",
         "origin",
         "response",
         "started",
@@ -274,6 +333,7 @@ class ModelCall:
         self.cancel: Callable[[], object] = nothing_to_cancel
         self.response: Any = None
         self.error: BaseException | None = None
+        self.off_record = False
         self.started = time.perf_counter()
         self.turn: Turn | None = None
         self._waits = 0  # queues in which it waits: a client may ask its inner one several times at once
@@ -286,6 +346,7 @@ class ModelCall:
     def identify(self) -> None:
         """Make it the next call of the agent that is calling, if one is. Called when the request is sent."""
         self.turn = current_turn()
+        self.off_record = self.turn is not None and self.turn.off_record
         self.agent_step = current_agent_step()
         self.origin = None if self.agent_step is None else self.agent_step.next_call()
         note_asking(self.agent)
@@ -387,7 +448,7 @@ class model_call:  # noqa: N801 - used as `contextlib.suppress` is
         call = self._call
         call.error = error
         if self._agent_step is not None:
-            self._agent_step.tally.add(call)
+            self._agent_step.add(call)
         if self._turn is not None:
             self._turn.call_ended(call)
         call.cancel = nothing_to_cancel

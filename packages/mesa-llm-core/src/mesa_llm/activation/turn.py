@@ -26,6 +26,7 @@ class Turn(ABC):
         agent: whose turn it is.
         error: what its decision has failed with, so far.
         called_off: whether the agent's step has been ended from outside: the whole step was, or its time was up.
+        off_record: whether nothing may come of the decision: no act, no memory, no entry in a journal.
     """
 
     __slots__ = ()
@@ -33,6 +34,7 @@ class Turn(ABC):
     agent: Agent
     error: BaseException | None = None
     called_off: bool = False
+    off_record: bool = False
 
     @property
     def agent_step(self) -> AgentStep | None:
@@ -179,3 +181,9 @@ def stage(agent: Agent, commit: Callable[[], None]) -> None:
         commit()
     else:
         turn.stage(commit, lambda: None)
+
+
+def is_off_record() -> bool:
+    """Whether the running code decides off the record."""
+    turn = current_turn()
+    return turn is not None and turn.off_record

@@ -48,6 +48,9 @@ class JournaledClient(AsyncClient):
     timeout of a decision, at its last call. An exhausted budget, a wrong configuration and programming errors are not
     recorded. A call that its agent cancelled waits in a replay until it is cancelled again.
 
+    A question asked off the record (see `consistency`) goes to the inner client and leaves no entry; a replay, which
+    asks no model, raises a `JournalError`.
+
     A run belongs to one Mesa model. A copied or unpickled client, as a copied model has, and a client in a forked
     process record a run of their own, named after the first one: `1.1`, `1.2`. Replayed or resumed, the same copies
     find the same runs; a copy without a run of its own replays the first one.
@@ -132,10 +135,16 @@ class JournaledClient(AsyncClient):
 
         Raises:
             JournalMissError: if the request must be recorded, and is not.
-            JournalError: if the journal is damaged, cannot be read or written, or the call comes from a second model.
+            JournalError: if the journal is damaged, cannot be read or written, the call comes from a second model, or
+                it is asked off the record in a replay.
             Exception: what the inner client raises.
         """
-        if self.mode == "off":
+        if self.mode == "replay" and request.call.off_record:
+            raise JournalError(
+                f"The journal {self.path} is replayed, and holds no answers to questions asked off the record "
+                "(consistency). Ask with a client in mode 'record', 'resume' or 'off'."
+            )
+        if self.mode == "off" or request.call.off_record:
             assert self.inner is not None
             return await self.inner.complete(request)
         if self._is_closed:

@@ -18,8 +18,8 @@ class SingleFlightClient(AsyncClient):
     """Passes calls on to another client, and lets identical ones share a call while it is in flight.
 
     Only requests that want the same answer each time are shared: those with `temperature` 0 or a `seed`. They must be
-    identical in everything (see `request_key`). This is no cache: when the answer has come, the next request makes a
-    call of its own.
+    identical in everything (see `request_key`). Questions asked off the record (see `consistency`) are not shared. This
+    is no cache: when the answer has come, the next request makes a call of its own.
 
     One of those who share has the answer as it came. The others have it with `source="shared"`, and without tokens,
     cost, retries and latency, for theirs took none: so sums over calls stay right. A failure goes to all of them. A
@@ -43,7 +43,7 @@ class SingleFlightClient(AsyncClient):
         Raises:
             ConfigurationError: if the request can be shared, but holds what JSON cannot.
         """
-        if not _wants_the_same_answer(request):
+        if request.call.off_record or not _wants_the_same_answer(request):
             return await self.inner.complete(request)
         flights = self._flights.get(dict)
         key = request_key(request)

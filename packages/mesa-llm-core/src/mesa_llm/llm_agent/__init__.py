@@ -1,6 +1,7 @@
 """An agent that decides by asking a language model."""
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
+from mesa_llm.llm_agent.consistency import aconsistency, consistency
 from mesa_llm.llm_agent.llm_agent import LLMAgent
 
-__all__ = ["LLMAgent"]
+__all__ = ["LLMAgent", "aconsistency", "consistency"]

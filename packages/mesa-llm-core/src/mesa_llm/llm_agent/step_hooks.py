@@ -94,7 +94,7 @@ class _Stepping:
             agent_step = current_agent_step()
             if agent_step is None or agent_step.agent is not agent:  # no runner steps it
                 self._is_alone = True
-                changes["agent_step"] = begin_agent_step(agent)
+                changes["agent_step"] = begin_agent_step(agent, alone=True)
         self._within = within(**changes)
         self._within.__enter__()
         return outermost

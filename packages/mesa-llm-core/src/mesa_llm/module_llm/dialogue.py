@@ -193,7 +193,7 @@ def asked_again(request: LLMRequest, response: LLMResponse, problem: Exception, 
 def count_asked_again() -> None:
     """Count in the calling agent's tally that its model is asked again."""
     if (agent_step := current_agent_step()) is not None:
-        agent_step.tally.asked_again += 1
+        agent_step.count("asked_again")
 
 
 def why_stopped(request: LLMRequest, response: LLMResponse) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any, Self
 from mesa_llm.activation.call import last_agent_step
 from mesa_llm.activation.context import current_agent_step, in_agent_step
 from mesa_llm.activation.schedules import stepping_on
+from mesa_llm.activation.turn import is_off_record
 from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse, Message, Transport
 from mesa_llm.clients.client import aask, ask
 from mesa_llm.clients.transport import check_transport
@@ -269,7 +270,7 @@ class ModuleLLM:
     @contextmanager
     def _known(self) -> Iterator[None]:
         """Makes calls that the agent makes outside of its steps known as its own; its model survives their failure."""
-        if self.agent is None or current_agent_step() is not None:
+        if self.agent is None or current_agent_step() is not None or is_off_record():
             yield
         else:
             with in_agent_step(last_agent_step(self.agent)), stepping_on((self.agent,)):

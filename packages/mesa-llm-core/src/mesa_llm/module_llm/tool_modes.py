@@ -136,8 +136,9 @@ def _count(request: LLMRequest, *, is_valid: bool) -> None:
     """Count a decision that may call tools in the tally of the calling agent."""
     agent_step = current_agent_step()
     if agent_step is not None and request.tools and request.tool_choice != "none":
-        agent_step.tally.decisions += 1
-        agent_step.tally.without_call += not is_valid
+        agent_step.count("decisions")
+        if not is_valid:
+            agent_step.count("without_call")
 
 
 def calls_no_tools(model: str) -> bool:

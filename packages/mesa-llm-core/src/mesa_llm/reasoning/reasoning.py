@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate
 from mesa_llm.activation import stage, step_of
 from mesa_llm.activation.decisions import adecide, decide, in_thread
 from mesa_llm.activation.method_pairs import nearer_method
+from mesa_llm.activation.turn import is_off_record
 from mesa_llm.activation.values import to_text
 from mesa_llm.clients import ToolChoice
 from mesa_llm.clients.questions import register_question
@@ -267,7 +268,8 @@ class Reasoning:
             )
         tool_calls = self.agent.tool_calls if tool_calls is None else tool_calls
         max_tool_calls = check_most_calls(self.agent.max_tool_calls if max_tool_calls is None else max_tool_calls)
-        if tool_calls != "none" and (unfinished := self.unfinished_plan(ttl)) is not None:
+        asks_anyway = is_off_record()
+        if not asks_anyway and tool_calls != "none" and (unfinished := self.unfinished_plan(ttl)) is not None:
             return unfinished
         if prompt is None:
             prompt = self.agent.step_prompt
@@ -277,7 +279,7 @@ class Reasoning:
                 "the agent a step_prompt."
             )
         question = Question(prompt, _names(selected_tools), tool_calls, max_tool_calls)
-        return self._held.find(question, step_of(self.agent.model)) or question
+        return question if asks_anyway else self._held.find(question, step_of(self.agent.model)) or question
 
     def _made(self, question: Question, plan: Plan, seen: Observation) -> Plan:
         """Complete a new plan, and keep it if it holds for longer than this step."""

@@ -10,9 +10,10 @@ from inspect import isasyncgen, isawaitable, isgenerator
 from typing import Any
 
 from mesa_llm.activation import current_turn
-from mesa_llm.activation.call import Tally, last_agent_step
+from mesa_llm.activation.call import last_agent_step
 from mesa_llm.activation.context import current_agent_step
 from mesa_llm.activation.repeats import log_once
+from mesa_llm.activation.turn import is_off_record
 from mesa_llm.activation.values import to_text, without_addresses
 from mesa_llm.clients.messages import ToolCall, ToolSpec
 from mesa_llm.concurrency import calling_loop
@@ -270,8 +271,8 @@ class ToolManager:
         sight: Sight | None,
         invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]],
     ) -> ToolResult:
-        tally = _tally_of(agent)
-        tally.tool_calls += 1
+        count = _counter_of(agent)
+        count("tool_calls")
         call_id, name, raw = _read_call(call)
         arguments: dict[str, Any] = {}
         note = ""
@@ -279,7 +280,7 @@ class ToolManager:
             arguments = read_arguments(raw)
             name = self._meant(name, offered, agent)
         except ToolError as error:
-            tally.refused += 1
+            count("refused")
             return _failed(call_id, name, arguments, str(error))
         function = self.tools[name]
         definition = definition_of(function, name)
@@ -293,14 +294,14 @@ class ToolManager:
                 raise TypeError("the tool has returned a generator, none of whose code has run; return a list")
             response = f"{name} executed successfully" if returned is None else to_text(returned)
         except ToolError as error:
-            tally.refused += 1
+            count("refused")
             if isinstance(error, ConflictError) and (turn := current_turn()) is not None:
                 turn.conflicted(str(error))
             return _failed(call_id, name, arguments, f"{error}{note}")
         except Exception as error:
             if ends_run(error):
                 raise
-            tally.crashed += 1
+            count("crashed")
             described = without_addresses(": ".join(filter(None, [type(error).__name__, str(error)])))
             shorten(error)
             log_once(
@@ -375,12 +376,14 @@ def _read_call(call: Any) -> tuple[str, str, Any]:
     )
 
 
-def _tally_of(agent: Any) -> Tally:
-    """The tally of the step in which the agent acts; of its last one, if it acts outside of its steps."""
+def _counter_of(agent: Any) -> Callable[[str], object]:
+    """What counts in the step in which the agent acts; in its last one, if it acts outside of its steps."""
     agent_step = current_agent_step()
     if agent_step is not None and agent_step.agent is agent:
-        return agent_step.tally
-    return last_agent_step(agent).tally if hasattr(agent, "model") else Tally()
+        return agent_step.count
+    if is_off_record() or not hasattr(agent, "model"):
+        return lambda name: None
+    return last_agent_step(agent).count
 
 
 def _failed(call_id: str, name: str, arguments: dict[str, Any], reason: str) -> ToolResult:

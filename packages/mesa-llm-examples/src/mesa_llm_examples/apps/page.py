@@ -19,6 +19,7 @@ from mesa_llm_examples.apps.guard import protect_solara
 from mesa_llm_examples.apps.serving import at_start
 from mesa_llm_examples.apps.session import MODES, Choices, Session, gets_key
 from mesa_llm_examples.apps.views import AgentRecord, call_counters, last_step, view_of
+from mesa_llm_examples.words import decisions_in_words
 
 if TYPE_CHECKING:
     from mesa_llm_examples.apps.example import ExampleApp
@@ -136,8 +137,9 @@ def Decisions(choices: Choices, on_choices: Callable[[Choices], None]) -> None:
 
 
 @solara.component
-def Counters(watched: Watched, reports: tuple[Any, ...], *, busy: bool) -> None:
+def Counters(frame: Frame, watched: Watched) -> None:
     """The counts of the run, updated while a step runs."""
+    busy = frame.busy
     _, look_again = solara.use_state(watched.client.counts())
 
     def tick(cancel: threading.Event) -> None:
@@ -154,7 +156,9 @@ def Counters(watched: Watched, reports: tuple[Any, ...], *, busy: bool) -> None:
                     classes=["counter-" + name.replace(" ", "-")],
                 )
                 solara.Text(name, style={"opacity": "0.7"})
-    solara.Text(last_step(reports), style={"opacity": "0.7"}, classes=["last-step"])
+    solara.Text(last_step(frame.reports), style={"opacity": "0.7"}, classes=["last-step"])
+    if said := decisions_in_words(frame.decided):
+        solara.Text(f"All steps: {said}.", style={"opacity": "0.7"}, classes=["decided"])
 
 
 @solara.component
@@ -231,7 +235,7 @@ def ModelPage(app: ExampleApp) -> None:
         Controls(session, frame, pending=watched is not None and watched.choices != choices)
         if watched is None:
             return
-        Counters(watched, frame.reports, busy=frame.busy)
+        Counters(frame, watched)
         with solara.ColumnsResponsive(12, medium=6):
             with solara.Div(classes=["space"]):
                 rw.Image(value=frame.pictures.world, format="png")

@@ -16,6 +16,7 @@ from mesa_llm.module_llm import connect
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm_examples.apps.serving import API_BASE, at_start
 from mesa_llm_examples.apps.views import AgentRecord, records_of
+from mesa_llm_examples.simulation import DecisionCounts
 from mesa_llm_examples.words import in_one_line
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ class Frame:
         playing: whether another step follows it.
         agents: the agents by id.
         reports: the reports of the last step.
+        decided: what the decisions of all steps were worth.
         pictures: the model as pictures.
         error: the last error in one line; `None` without one.
     """
@@ -162,6 +164,7 @@ class Frame:
     playing: bool = False
     agents: Mapping[int, AgentRecord] = field(default_factory=dict)
     reports: tuple[Any, ...] = ()
+    decided: DecisionCounts = field(default_factory=DecisionCounts)
     pictures: Pictures = field(default_factory=Pictures)
     error: str | None = None
 
@@ -304,6 +307,8 @@ class Session:
                 return False
             goes_on = before.playing and is_watched and error is None
             frame = replace(before, busy=goes_on, playing=goes_on, error=error if has_stepped else before.error)
+            if has_stepped:
+                frame = replace(frame, decided=before.decided + DecisionCounts.of(watched.model))
             if has_stepped and not self._closed:
                 frame = replace(frame, steps=before.steps + (error is None))
                 try:

@@ -6,7 +6,7 @@ from itertools import accumulate
 from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
-from mesa_llm_examples.words import RULE, answers_took
+from mesa_llm_examples.words import RULE, answers_took, decisions_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,6 +33,11 @@ def calls_in_words(run: RecordedRun) -> str:
     if run.end is None:
         return f"{sum(line.calls for line in run.steps):,} so far"
     return f"{run.end.calls:,}, up to {run.end.peak_in_flight:,} at once, {run.end.failures:,} failed"
+
+
+def decided_in_words(run: RecordedRun) -> str:
+    """What the decisions were worth; empty if that was not counted, or none had tools on offer."""
+    return "" if run.decided is None else decisions_in_words(run.decided)
 
 
 def is_simulated(run: RecordedRun) -> bool:
@@ -129,16 +134,24 @@ def in_flight(line: StepLine) -> tuple[list[float], list[int]]:
     return [at for at, _ in edges], list(accumulate(change for _, change in edges))
 
 
-INCIDENTS = ("failed", "fell back", "failed to settle", "conflicts")
+INCIDENTS = ("failed", "fell back", "failed to settle", "conflicts", "other refusals", "crashed tools")
 
 
 def incidents(line: StepLine) -> dict[str, int]:
-    """How often agents failed, fell back, failed to settle, or were refused something in a step."""
+    """How often agents failed, fell back, failed to settle, or a tool refused or crashed in a step."""
     reports = line.reports
+    agents = [agent for report in reports for agent in report.agents]
     counts = (
         sum(report.failures - report.fallbacks for report in reports),
         sum(report.fallbacks for report in reports),
         sum(report.settle_failures for report in reports),
         sum(report.conflicts for report in reports),
+        sum(map(other_refusals, agents)),
+        sum(report.crashed_tool_calls for report in reports),
     )
     return dict(zip(INCIDENTS, counts, strict=True))
+
+
+def other_refusals(agent: AgentReport) -> int:
+    """How many tool calls of an agent were refused although no other agent had been first."""
+    return max(agent.refused_tool_calls - len(agent.conflicts), 0)

@@ -212,11 +212,27 @@ def draw_seconds(axes: Axes, run: RecordedRun, *, title: str | None = None) -> N
     axes.set_ylabel("seconds")
 
 
+def draw_decisions(axes: Axes, run: RecordedRun, *, title: str | None = None) -> None:
+    """How many decisions of each step had a valid tool call, had none, or failed."""
+    lines = [line for line in run.steps if line.step and line.decided is not None]
+    counts = [line.decided for line in lines if line.decided is not None]
+    parts = {
+        "with a valid call": [of.decisions - of.without_call for of in counts],
+        "without one": [of.without_call for of in counts],
+        "failed": [of.failed_decisions for of in counts],
+    }
+    colors = {"with a valid call": PHASES["settle"], "without one": PHASES["wait"], "failed": FAILED}
+    _stack(axes, lines, parts, colors, title)
+    axes.set_ylabel("decisions")
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+
+
 def draw_incidents(axes: Axes, run: RecordedRun, *, title: str | None = None) -> None:
-    """How often agents failed, fell back or were refused something in each step."""
+    """How often agents failed or fell back, and tools refused or crashed, in each step."""
     lines = [line for line in run.steps if line.step]
     counts = [incidents(line) for line in lines]
-    colors = dict(zip(INCIDENTS, (FAILED, PHASES["decide"], PHASES["settle"], CONFLICT), strict=True))
+    shades = (FAILED, PHASES["decide"], PHASES["settle"], CONFLICT, CALL, PHASES["act"])
+    colors = dict(zip(INCIDENTS, shades, strict=True))
     _stack(axes, lines, {name: [count[name] for count in counts] for name in INCIDENTS}, colors, title)
     axes.set_ylabel("times")
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))

@@ -13,6 +13,7 @@ from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any, get_args
 
+from mesa_llm.parallel_stepping import decision_quality
 from mesa_llm.parallel_stepping.report import Phase
 from mesa_llm_examples.reports import measures, plots
 from mesa_llm_examples.words import counted
@@ -69,6 +70,7 @@ def page(run: RecordedRun, line: StepLine | None) -> str:
         latencies(run),
         steps(run),
         tokens(run),
+        decisions(run),
         incidents(run),
         classes(run),
     )
@@ -129,12 +131,13 @@ def head(run: RecordedRun) -> str:
     facts = {
         "Decisions": run.run.decisions,
         "Model calls": measures.calls_in_words(run),
+        "Tool calls": measures.decided_in_words(run),
         "Time": measures.time_in_words(run),
         "Options": ", ".join(f"{name} {value}" for name, value in run.run.options.items() if value is not None),
         "Started": _date(run.run.started),
         "Versions": ", ".join(f"{name} {version}" for name, version in run.run.versions.items()),
     }
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>\n" for name, value in facts.items())
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>\n" for name, value in facts.items() if value)
     status = measures.how_it_ended(run)
     said = f'<p class="bad">{escape(status)}</p>\n' if status else ""
     result = f'<p class="result">{escape(run.end.result)}</p>\n' if run.end else ""
@@ -299,6 +302,29 @@ def _sum(line: StepLine, name: str) -> Any:
     return sum(getattr(report, name) for report in line.reports)
 
 
+def decisions(run: RecordedRun) -> str:
+    """What the decisions of each step were worth; empty if that was not counted, or none had tools on offer."""
+    said = measures.decided_in_words(run)
+    if not said:
+        return ""
+    columns = {
+        "decisions": "decisions",
+        "failed": "failed_decisions",
+        "without a valid call": "without_call",
+        "asked again": "asked_again",
+        "tool calls": "tool_calls",
+        "refused": "refused_tool_calls",
+        "crashed": "crashed_tool_calls",
+    }
+    of_steps = [(line.step, line.decided) for line in run.steps if line.step and line.decided is not None]
+    rows = [[step, *(f"{getattr(counts, name):,}" for name in columns.values())] for step, counts in of_steps]
+    numbers = _folded("The numbers", _table(["step", *columns], rows))
+    image = _drawn("decisions", 2.2, lambda figure: plots.draw_decisions(figure.subplots(), run), f"{said}.")
+    of_classes = decision_quality(run.reports())
+    rows = [[name, *(f"{of[column]:,.0f}" for column in columns.values())] for name, of in of_classes.iterrows()]
+    return _section("Decisions", image, _table(["class", *columns], rows) if rows else "", numbers)
+
+
 def incidents(run: RecordedRun) -> str:
     """The failures, fallbacks and conflicts of each step, and the first of them in words."""
     lines = [line for line in run.steps if line.reports]
@@ -309,8 +335,12 @@ def incidents(run: RecordedRun) -> str:
         totals.update(measures.incidents(line))
     if not any(totals.values()):
         return _section("Failures and conflicts", _paragraph("No agent failed or was refused anything."))
-    text = f"Agents that {', '.join(f'{name}: {totals[name]:,}' for name in measures.INCIDENTS[:-1])}; "
-    text += f"refused because another agent had been first: {totals['conflicts']:,}."
+    text = f"Agents that {', '.join(f'{name}: {totals[name]:,}' for name in measures.INCIDENTS[:3])}; "
+    text += f"refused because another agent had been first: {totals['conflicts']:,}"
+    if run.decided is not None:
+        text += f"; tool calls refused for other reasons: {totals['other refusals']:,}"
+        text += f", crashed: {totals['crashed tools']:,}"
+    text += "."
     rows = ([line.step, *(f"{count:,}" for count in measures.incidents(line).values())] for line in lines)
     numbers = _folded("The numbers", _table(["step", *measures.INCIDENTS], rows))
     image = _drawn("incidents", 2.2, lambda figure: plots.draw_incidents(figure.subplots(), run), text)
@@ -324,6 +354,10 @@ def _incidents_in_words(line: StepLine) -> str:
         if agent.failed:
             rows.append([_name(agent), agent.outcome, agent.error or ""])
         rows += [[_name(agent), "was refused", words] for words in agent.conflicts]
+        if others := measures.other_refusals(agent):
+            rows.append([_name(agent), "was refused", f"{counted(others, 'tool call')}; the agent's memory says why"])
+        if crashed := agent.crashed_tool_calls:
+            rows.append([_name(agent), "tool crashed", f"{counted(crashed, 'tool call')}; the log has the traceback"])
         if agent.settle_error is not None:
             rows.append([_name(agent), "failed to settle", agent.settle_error])
     if not rows:
@@ -397,6 +431,7 @@ def draw_all(run: RecordedRun, line: StepLine | None) -> Figure:
         measures.how_it_ended(run),
         f"Decisions: {run.run.decisions}.",
         f"Model calls: {measures.calls_in_words(run)}.",
+        f"{said}." if (said := measures.decided_in_words(run)) else "",
         f"Time: {measures.time_in_words(run)}.",
     )
     figure.suptitle(textwrap.fill(run.run.headline, 95), fontsize=15, fontweight="bold", x=0.01, ha="left")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +30,7 @@ from pydantic import (
 from mesa_llm.errors import RecordingError
 from mesa_llm.errors.shown_text import for_people
 from mesa_llm.parallel_stepping import StepReport
-from mesa_llm_examples.simulation import RunInterruptedError
+from mesa_llm_examples.simulation import DecisionCounts, RunInterruptedError
 from mesa_llm_examples.words import in_one_line
 
 if TYPE_CHECKING:
@@ -81,8 +82,27 @@ class RunLine(_Line):
     versions: dict[str, str]
 
 
-class StepLine(_Line):
-    """One step: the fields of a `StepRecord`."""
+class _WithDecisions(_Line):
+    """The fields of `DecisionCounts`; `None` in records of earlier versions, which did not count them."""
+
+    type: str  # first in a line
+    decisions: int | None = None
+    failed_decisions: int | None = None
+    without_call: int | None = None
+    asked_again: int | None = None
+    tool_calls: int | None = None
+    refused_tool_calls: int | None = None
+    crashed_tool_calls: int | None = None
+
+    @property
+    def decided(self) -> DecisionCounts | None:
+        """What the decisions were worth; `None` if that was not counted."""
+        counts = {part.name: getattr(self, part.name) for part in fields(DecisionCounts)}
+        return None if None in counts.values() else DecisionCounts(**counts)
+
+
+class StepLine(_WithDecisions):
+    """One step: the fields of a `StepRecord`, with those of its `decided`."""
 
     type: Literal["step"] = "step"
     step: int
@@ -92,7 +112,7 @@ class StepLine(_Line):
     reports: tuple[_Report, ...] = ()
 
 
-class EndLine(_Line):
+class EndLine(_WithDecisions):
     """How the run ended, and what it took: the last line."""
 
     type: Literal["end"] = "end"
@@ -126,6 +146,14 @@ class RecordedRun(_Line):
     def status(self) -> str:
         """The status in the last line; `unfinished` without one."""
         return "unfinished" if self.end is None else self.end.status
+
+    @property
+    def decided(self) -> DecisionCounts | None:
+        """What the decisions of all steps were worth; `None` if that was not counted."""
+        if self.end is not None:
+            return self.end.decided
+        known = [line.decided for line in self.steps if line.decided is not None]
+        return sum(known, DecisionCounts()) if known else None
 
     def reports(self) -> Iterator[StepReport]:
         """The reports of all steps."""
@@ -204,6 +232,7 @@ class RunWriter:
         self._steps = 0
         self._seconds = 0.0
         self._retries = 0
+        self._decided = DecisionCounts()
         self.error: OSError | None = None
 
     def __enter__(self) -> Self:
@@ -217,8 +246,9 @@ class RunWriter:
         self._steps += bool(record.step and record.states)
         self._seconds += record.seconds
         self._retries += sum(report.retries for report in record.reports)
-        fields = ("step", "calls", "seconds", "reports")
-        self._write(StepLine(states=dict(record.states), **{name: getattr(record, name) for name in fields}))
+        self._decided += record.decided
+        given = {name: getattr(record, name) for name in ("step", "calls", "seconds", "reports")}
+        self._write(StepLine(states=dict(record.states), **given, **asdict(record.decided)))
 
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -235,6 +265,7 @@ class RunWriter:
                 result=self._model.result(),
                 error=None if error is None else in_one_line(error),
                 **{name: getattr(counts, name) for name in _COUNTS},
+                **asdict(self._decided),
             )
         )
 

@@ -12,16 +12,17 @@ Its modules, from the outside in:
     board               what turns share: clock, event loop, counts, claims
     consolidate         memory maintenance after the acts
     report, reporting   what a step took; exports makes columns and traces of it
+    decision_quality    what decisions were worth, by class of agents
     progress            how far a step has come, while it runs
     diagnostics         warnings: results that depend on timing, steps that do not overlap or do not get on
     failures            agents that fail alike, as one error
-    mesa_compat         the random state put back when a step has failed
     relaxed_gc          the garbage collector left to wait while a step runs
 """
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.parallel_stepping.config import ParallelStepping
+from mesa_llm.parallel_stepping.decision_quality import decision_quality
 from mesa_llm.parallel_stepping.exports import (
     agent_reporters,
     chrome_trace,
@@ -49,6 +50,7 @@ __all__ = [
     "StepReport",
     "agent_reporters",
     "chrome_trace",
+    "decision_quality",
     "disable_automatic_parallel_stepping",
     "enable_automatic_parallel_stepping",
     "model_reporters",

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import step_of
-from mesa_llm.activation.call import Tally, tallies_of
+from mesa_llm.activation.call import Tally, one_at_a_time
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping.report import TOTALS, AgentReport, CallSpan, StepReport
+from mesa_llm.parallel_stepping.runners import has_decision
 
 if TYPE_CHECKING:
     from mesa import Agent, Model
@@ -115,31 +117,36 @@ def _known(names: Sequence[str], known: Sequence[str]) -> Sequence[str]:
 
 def _of_model(name: str) -> Callable[[Model[Any, Any]], float]:
     def reporter(model: Model[Any, Any]) -> float:
-        reports = reports_of(model)
-        reported = {agent.agent_id for report in reports for agent in report.agents}
-        alone = [tally for agent in model.agents if agent.unique_id not in reported for tally in tallies_of(agent)]
-        if alone and name not in _OF_TALLIES:
-            return math.nan
+        reports, alone = reports_of(model), one_at_a_time(model)
         values: list[float] = [getattr(report, name) for report in reports]
-        if name == "peak_concurrency":
-            return max(values, default=0)
-        return sum(values) + sum(_OF_TALLIES[name](tally) for tally in alone)
+        if name not in _OF_TALLIES:
+            if alone.has_stepped:
+                return math.nan
+            return max(values, default=0) if name == "peak_concurrency" else sum(values)
+        if any(_may_decide_unseen(agent, reports) for agent in model.agents):
+            return math.nan
+        return sum(values) + _OF_TALLIES[name](alone.tally)
 
     return _importable(reporter, f"model_{name}")
 
 
 def _of_agent(name: str) -> Callable[[Agent[Any]], float]:
     def reporter(agent: Agent[Any]) -> float:
-        reports = reports_of(agent.model)
+        reports, alone = reports_of(agent.model), one_at_a_time(agent)
         parts = [part for report in reports if (part := report.of_agent(agent.unique_id)) is not None]
-        if parts:
-            return float(sum(_OF_AGENTS[name](part) for part in parts))
-        alone = tallies_of(agent)
-        if alone and name not in _OF_TALLIES:
+        if _may_decide_unseen(agent, reports) or (alone.has_stepped and name not in _OF_TALLIES):
             return math.nan
-        return sum(_OF_TALLIES[name](tally) for tally in alone)
+        values: list[float] = [_OF_AGENTS[name](part) for part in parts]
+        return sum(values) + (_OF_TALLIES[name](alone.tally) if name in _OF_TALLIES else 0)
 
     return _importable(reporter, f"agent_{name}")
+
+
+def _may_decide_unseen(agent: Agent[Any], reports: Sequence[StepReport]) -> bool:
+    """Whether an agent has a decision, and only a runner sees it: it is no `LLMAgent`, and nothing reports it."""
+    if isinstance(agent, LLMAgent) or not has_decision(agent, in_threads=False):
+        return False
+    return all(report.of_agent(agent.unique_id) is None for report in reports)
 
 
 def _importable[F: Callable[..., Any]](function: F, name: str) -> F:

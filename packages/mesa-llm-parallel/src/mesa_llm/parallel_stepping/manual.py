@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from mesa_llm.activation.random_state import restorer
 from mesa_llm.activation.schedules import stepping_on
 from mesa_llm.errors.tracebacks import shorten
-from mesa_llm.parallel_stepping import mesa_compat, patch
+from mesa_llm.parallel_stepping import patch
 from mesa_llm.parallel_stepping.activations import make_step
 
 if TYPE_CHECKING:
@@ -79,4 +80,4 @@ def _step(agents: Iterable[Agent[Any]], **changes: Any) -> ParallelStep:
     with stepping_on(agents):
         patch.refuse_before_the_turn(agents)
         config = replace(patch.config_of(agents), **changes)
-    return make_step(agents, config, restore=mesa_compat.restorer(agents))
+    return make_step(agents, config, restore=restorer(agents))

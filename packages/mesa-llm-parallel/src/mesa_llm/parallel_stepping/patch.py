@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from mesa.agent import AgentSet
 
 from mesa_llm.activation.context import turn_in, within
+from mesa_llm.activation.random_state import restorer
 from mesa_llm.activation.schedules import stepping_on
 from mesa_llm.errors import ConfigurationError, NotParallelWarning, TurnError
 from mesa_llm.llm_agent.step_hooks import warn_not_parallel
-from mesa_llm.parallel_stepping import mesa_compat
 from mesa_llm.parallel_stepping.activations import make_step
 from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, OnReport, ParallelStepping, PlainSteps
 from mesa_llm.parallel_stepping.runners import has_decision
@@ -144,7 +144,7 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
             if len(asked) > 1 and name is None and _flag(agents[0]):
                 _warn_of_calls(agents[0].model, method, len(asked))
             return done
-        restore = mesa_compat.restorer(agents, self.random)
+        restore = restorer(agents, self.random)
         if shuffles:
             self.random.shuffle(agents)  # the same draw as Mesa's own: it depends on nothing but the number of agents
         make_step(agents, config, method=name, args=args, kwargs=kwargs, restore=restore).run_here()

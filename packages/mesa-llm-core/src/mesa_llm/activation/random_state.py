@@ -1,4 +1,4 @@
-"""The random generators of Mesa's models are put back when a step has failed before anybody has acted."""
+"""The random generators of models, put back into an earlier state."""
 
 from __future__ import annotations
 
