@@ -16,14 +16,15 @@ class AwaitedWrites:
 
     def __init__(self) -> None:
         self._pending: list[_Write] = []
-        self._within = within(writes=self)
 
     def __enter__(self) -> Self:
+        self._within = within(writes=self)
         self._within.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._within.__exit__(*exception)
+        del self._within  # it leads back here: without it, no garbage is left for the collector
 
     def add(self, write: _Write) -> None:
         """Keep a write until `flush`."""
