@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from mesa import Agent
 
+from mesa_llm.actions import ActionManager
+from mesa_llm.actions.action_manager import INHERIT, ActionRef, Inherit
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent import step_hooks
+from mesa_llm.llm_agent.acting import Acting
 from mesa_llm.llm_agent.observe import check_names, observe
 from mesa_llm.memory import Memory, ShortTermMemory
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "gemini/gemini-2.0-flash"
 
 
-class LLMAgent(Agent):
+class LLMAgent(Acting, Agent):
     """A Mesa agent whose decisions come from a language model.
 
     Its `step` (and `astep`) observes, decides and acts. Override one or both of them; a class that overrides only one
@@ -64,7 +67,9 @@ class LLMAgent(Agent):
         step_prompt: what it decides in each step.
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the client that answers, see `connect`; by default one that reaches any provider, shared by all agents.
-        tools: the tools it may use; by default all that are declared with a plain `@tool`.
+        tools: the tools it may use in plans; `None` or `[]` for none. By default all that are declared with a plain
+            `@tool`, or none if `actions` are given.
+        actions: the actions that it can choose from, see `act`: functions declared with `@action`, and their names.
         memory: makes its memory, given the agent; by default (or with `None`) it remembers the last five steps.
         api_key: the key; by default that of the provider's environment variable.
         transport: how the default client reaches the model: `direct`, `litellm` or `auto`.
@@ -91,8 +96,8 @@ class LLMAgent(Agent):
 
     Raises:
         ConfigurationError: if `reasoning`, `llm_model`, `tool_mode` or a sampling argument cannot work, or an argument
-            is given for what the class defines as a property without a setter.
-        TypeError: if there is no such argument.
+            is given for what the class defines as a property without a setter; if there is no action of a name.
+        TypeError: if there is no such argument, or something in `actions` is no action.
     """
 
     visible_attributes: ClassVar[Collection[str]]
@@ -115,9 +120,10 @@ class LLMAgent(Agent):
         internal_state: Any = None,
         step_prompt: str | None = None,
         api_base: str | None = None,
+        tools: Iterable[Callable[..., Any]] | Inherit | None = INHERIT,
+        actions: ActionRef | list[ActionRef] | tuple[ActionRef, ...] | None = None,
         *,
         client: LLMClient | None = None,
-        tools: Iterable[Callable[..., Any]] | None = None,
         memory: Callable[[LLMAgent], Memory] | None = ShortTermMemory,
         api_key: str | None = None,
         transport: Transport = "auto",
@@ -130,7 +136,14 @@ class LLMAgent(Agent):
             raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {min(unknown)!r}")
         if not callable(reasoning):
             raise ConfigurationError(f"reasoning must be a class of reasoning, e.g. CoTReasoning, got {reasoning!r}.")
+        if isinstance(tools, Inherit):  # mesa-llm 0.3 knows no actions, and offers every tool
+            tools = None if actions is None else ()
+        elif tools is None:
+            tools = ()
+        action_manager, tool_manager = ActionManager(actions), ToolManager(tools)
         super().__init__(model=model)
+        self.action_manager = action_manager
+        self.tool_manager = tool_manager
         self.llm = ModuleLLM(
             DEFAULT_MODEL if llm_model is None else llm_model,
             api_base=api_base,
@@ -143,7 +156,6 @@ class LLMAgent(Agent):
         self.llm.agent = self
         self._set("system_prompt", system_prompt)
         self.memory: Memory = (ShortTermMemory if memory is None else memory)(self)
-        self.tool_manager = ToolManager(tools)
         self._set("vision", vision)
         self._set("step_prompt", step_prompt)
         self._set("tool_calls", None if tool_calls is None else check_tool_choice(tool_calls))
