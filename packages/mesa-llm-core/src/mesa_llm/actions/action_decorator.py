@@ -181,12 +181,12 @@ def action(
 ) -> Any:
     """Declare an action: `@action`, or `@action(action_manager=manager)`.
 
-    A parameter `agent`, in upper or lower case, gets the agent that acts. A model gives the others: it sees their types,
-    their descriptions under `Args:`, and the first part of the docstring. Parameters with a default are optional. The
-    function may be async. It is returned unchanged.
+    A parameter `agent`, in upper or lower case, gets the agent that acts. A model gives the others: it sees their
+    types, their descriptions under `Args:`, and the first part of the docstring. Parameters with a default are
+    optional. The function may be async. It is returned unchanged.
 
-    Declaring an action offers it to nobody: give it, or its name, to `LLMAgent(actions=[…])`. A function that is defined
-    again in the same place, as when a notebook's cell runs twice, replaces the first one.
+    Declaring an action offers it to nobody: give it, or its name, to `LLMAgent(actions=[…])`. A function that is
+    defined again in the same place, as when a notebook's cell runs twice, replaces the first one.
 
     Args:
         fn: the function.
@@ -209,7 +209,7 @@ def action(
     if fn is not None:
         return _declare(fn, action_manager, available, sys._getframe(1).f_locals)
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., Any]) -> Any:
         return _declare(function, action_manager, available, sys._getframe(1).f_locals)
 
     return decorate
@@ -246,8 +246,8 @@ def add_to(table: dict[str, Function], added: Mapping[str, Function]) -> None:
         known = table.get(name)
         if known is not None and _place_of(known) != _place_of(function):
             raise ConfigurationError(
-                f"Two actions have the name {name!r}: {_place_of(known)} and {_place_of(function)}. Rename one of them, "
-                "or give it a manager of its own: @action(action_manager=ActionManager())."
+                f"Two actions have the name {name!r}: {_place_of(known)} and {_place_of(function)}. Rename one of "
+                "them, or give it a manager of its own: @action(action_manager=ActionManager())."
             )
     table.update(added)
 
@@ -262,8 +262,8 @@ def _define(function: Any, available: Condition | None, local_names: Mapping[str
     name = function.__name__
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ActionSignatureError(
-            f"Action {name!r} is a generator: it has a `yield`, so a call would run none of its code. Return the result "
-            "instead, for instance a list of what it yields."
+            f"Action {name!r} is a generator: it has a `yield`, so a call would run none of its code. Return the "
+            "result instead, for instance a list of what it yields."
         )
     if available is not None:
         check_condition(name, available)
@@ -322,16 +322,12 @@ def _field(
     if parameter.default is parameter.empty:
         return Annotated[annotation, Field(**details)]
     if not _fits(adapter, parameter.default):
-        raise ActionSignatureError(
-            f"{where} does not allow its default {parameter.default!r}. Change one of them."
-        )
+        raise ActionSignatureError(f"{where} does not allow its default {parameter.default!r}. Change one of them.")
     default = {"default": to_jsonable_python(parameter.default)}
     return NotRequired[Annotated[annotation, Field(**details, json_schema_extra=default)]]
 
 
-def _annotation(
-    name: str, function: Function, parameter: inspect.Parameter, local_names: Mapping[str, Any]
-) -> Any:
+def _annotation(name: str, function: Function, parameter: inspect.Parameter, local_names: Mapping[str, Any]) -> Any:
     if parameter.annotation is parameter.empty:
         raise ActionAnnotationContractError(
             f"Action {name!r} has no annotation for {parameter.name!r}. Write its type: {parameter.name}: int."
@@ -355,9 +351,12 @@ def _annotation(
 
 def _has_config(annotation: Any) -> bool:
     """Whether a type brings its own configuration, in whose place pydantic takes no other one."""
-    return hasattr(annotation, "__pydantic_config__") or hasattr(annotation, "model_config") or (
-        isinstance(annotation, type) and hasattr(annotation, "__dataclass_fields__")
-    ) or typing.is_typeddict(annotation)
+    return (
+        hasattr(annotation, "__pydantic_config__")
+        or hasattr(annotation, "model_config")
+        or (isinstance(annotation, type) and hasattr(annotation, "__dataclass_fields__"))
+        or typing.is_typeddict(annotation)
+    )
 
 
 def _fits(adapter: TypeAdapter[Any], default: Any) -> bool:
@@ -367,5 +366,3 @@ def _fits(adapter: TypeAdapter[Any], default: Any) -> bool:
     except ValidationError:
         return False
     return type(read) is type(default) and bool(read == default)
-
-

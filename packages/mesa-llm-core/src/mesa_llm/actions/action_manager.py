@@ -122,8 +122,8 @@ class ActionManager:
             if isinstance(given, str):
                 if given not in known:
                     raise ConfigurationError(
-                        f"There is no action {given!r}. There are: {', '.join(sorted(known)) or 'none'}. Declare it with "
-                        "@action, and import its module before its name is used."
+                        f"There is no action {given!r}. There are: {', '.join(sorted(known)) or 'none'}. Declare it "
+                        "with @action, and import its module before its name is used."
                     )
                 add_to(added, {given: known[given]})
             else:
@@ -309,8 +309,8 @@ def _one_value(name: str, returned: Any) -> Any:
     elif not (inspect.isasyncgen(returned) or inspect.isawaitable(returned)):
         return returned
     raise TypeError(
-        f"The action {name!r} has returned a {type(returned).__name__}, none of whose code has run. Return the result: a "
-        "list of what a generator yields, what a coroutine gives when it is awaited."
+        f"The action {name!r} has returned a {type(returned).__name__}, none of whose code has run. Return the result: "
+        "a list of what a generator yields, what a coroutine gives when it is awaited."
     )
 
 

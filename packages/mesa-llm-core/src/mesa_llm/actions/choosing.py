@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.actions.action_decorator import ActionDefinition, definition_of, schema_of
 from mesa_llm.actions.action_manager import ActionChoice, ActionManager, ActionSelection, chosen_by_model
 from mesa_llm.activation.context import current_agent_step
-from mesa_llm.clients import LLMRequest, ResponseFormat, ToolSpec
+from mesa_llm.clients import ResponseFormat, ToolSpec
 from mesa_llm.clients.questions import register_question
 from mesa_llm.errors import ActionChoiceError, ConfigurationError, DecisionError, ToolError
 from mesa_llm.module_llm.call_reading import matching_name, read_arguments
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from mesa_llm.module_llm import ModuleLLM
 
 _AS_JSON = """\
-You are an agent in a simulation. Choose exactly one of the actions on offer. Answer with one JSON object and nothing else:
-{"rationale": "why, in one sentence", "action": {"name": "name of the action", "arguments": {"name of the argument": value}}}"""
+You are an agent in a simulation. Choose exactly one of the actions on offer. Answer with one JSON object and nothing
+else:
+{"rationale": "why, in one sentence", "action": {"name": "the action", "arguments": {"name of the argument": value}}}"""
 _AS_CALL = """\
-You are an agent in a simulation. Choose exactly one of the actions on offer, by calling it as a tool. Say in one sentence
-why."""
+You are an agent in a simulation. Choose exactly one of the actions on offer, by calling it as a tool. Say in one
+sentence why."""
 register_question("decide", _AS_JSON)
 register_question("decide", _AS_CALL)
 
@@ -68,8 +69,10 @@ def choose(
     texts = [prompt] if isinstance(prompt, str) else prompt
     persona = (llm.system_prompt if system_prompt is None else system_prompt) or ""
     natively = llm.tool_mode == "native"
-    system = f"{_AS_CALL if natively else _AS_JSON}\n\n# Who you are\n{persona}" if persona.strip() else (
-        _AS_CALL if natively else _AS_JSON
+    system = (
+        f"{_AS_CALL if natively else _AS_JSON}\n\n# Who you are\n{persona}"
+        if persona.strip()
+        else (_AS_CALL if natively else _AS_JSON)
     )
     try:
         if natively:
@@ -92,9 +95,7 @@ def choose(
 class _Offer:
     """The actions that an agent can choose from at one moment, as a model gets them and as its choice is checked."""
 
-    def __init__(
-        self, agent: Any, manager: ActionManager, actions: ActionSelection, look: Callable[[], Seen]
-    ) -> None:
+    def __init__(self, agent: Any, manager: ActionManager, actions: ActionSelection, look: Callable[[], Seen]) -> None:
         offered = manager.available_actions(agent, actions)
         if not offered:
             raise ConfigurationError(

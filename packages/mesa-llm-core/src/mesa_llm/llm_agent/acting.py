@@ -107,13 +107,13 @@ class Acting:
             ActionChoiceError: a `DecisionError` and a `ValueError`: if the second choice does not fit either.
             TurnError: on a thread whose event loop runs agents; use `await achoose_action(…)` there.
         """
-        return decide(self, self._choose, prompt, actions, system_prompt)  # type: ignore[arg-type]
+        return decide(self, self._choose, prompt, actions, system_prompt)
 
     async def achoose_action(
         self, prompt: str | list[str], actions: ActionSelection = INHERIT, system_prompt: str | None = None
     ) -> ActionChoice:
         """Like `choose_action`."""
-        return await adecide(self, self._achoose, prompt, actions, system_prompt)  # type: ignore[arg-type]
+        return await adecide(self, self._achoose, prompt, actions, system_prompt)
 
     def _choose(self, *question: Any) -> ActionChoice:
         return converse(self._choosing(*question), self.llm.complete)
@@ -170,14 +170,14 @@ class Acting:
         """Like `execute_action`; async actions are awaited."""
         if turn_in(self.model) is not None:
             await my_turn()
-        return await self._carry_out(
-            action_choice, actions, self.action_manager.acall, self.memory.aadd_to_memory
-        )
+        return await self._carry_out(action_choice, actions, self.action_manager.acall, self.memory.aadd_to_memory)
 
     def act(
         self, prompt: str | list[str], actions: ActionSelection = INHERIT, system_prompt: str | None = None
     ) -> ActResult:
-        """Choose an action and take it: `choose_action`, then `execute_action`. In a parallel step the turn lies between.
+        """Choose an action, and take it.
+
+        It is `choose_action`, then `execute_action`; in a parallel step, the agent's turn lies between the two.
 
         Args:
             prompt: what to decide, in one text or several; with all that the model needs to know, see `choose_action`.
@@ -209,15 +209,15 @@ class Acting:
     ) -> Any:
         agent_step = current_agent_step()
         if agent_step is None or agent_step.agent is not self:
-            agent_step = last_agent_step(self)  # type: ignore[arg-type]
+            agent_step = last_agent_step(self)
         tally = agent_step.tally
         tally.tool_calls += 1
         by_model = is_by_model(given)
         choice: Any = given
+        kept: dict[str, Any] | None = None
         try:
             choice = self._checked(given, actions, by_model=by_model)
-            # Kept before the call: an action may change its arguments.
-            kept = {"name": choice.name, "arguments": _KEPT.copy(choice.arguments), "rationale": choice.rationale}
+            kept = _kept(choice)  # before the call: an action may change its arguments
             result = call(self, choice)
             if inspect.iscoroutine(result):
                 result = await result
@@ -228,18 +228,17 @@ class Acting:
                 turn.conflicted(str(error))
             if not (by_model or is_conflict):
                 raise
-            kept = {"name": choice.name, "arguments": _KEPT.copy(choice.arguments), "rationale": choice.rationale}
             result = without_addresses(f"Error: {error}")
         except Exception as error:
             tally.crashed += not ends_run(error)
             raise
-        await self._keep(choice, {"action": kept, "result": _KEPT.copy(result)}, result, remember)
+        await self._keep(choice, {"action": kept or _kept(choice), "result": _KEPT.copy(result)}, result, remember)
         return result
 
     def _checked(
         self, given: ActionChoice | Mapping[str, Any], actions: ActionSelection, *, by_model: bool
     ) -> ActionChoice:
-        """The choice, checked as things are now. What a model has chosen did fit as it chose, so it is a conflict now."""
+        """The choice, checked as things are now. A model's choice did fit as it was made, so it is a conflict now."""
         if not by_model:
             return self.action_manager.validate(self, given, actions)
         assert isinstance(given, ActionChoice)
@@ -247,7 +246,10 @@ class Acting:
         depends = function is not None and definition_of(function).depends_on_sight
         try:
             return self.action_manager.validate(
-                self, given, actions, seen=observe(self) if depends else None  # type: ignore[arg-type]
+                self,
+                given,
+                actions,
+                seen=observe(self) if depends else None,  # type: ignore[arg-type]
             )
         except ActionError as error:
             raise ConflictError(f"{error} It was possible when the agent chose it.") from error
@@ -281,6 +283,11 @@ class Acting:
                 errors["recorder"] = error
         if errors:
             raise ActionPostCommitError(choice, result, errors) from next(iter(errors.values()))
+
+
+def _kept(choice: ActionChoice) -> dict[str, Any]:
+    """A choice as memory and recorder get it."""
+    return {"name": choice.name, "arguments": _KEPT.copy(choice.arguments), "rationale": choice.rationale}
 
 
 def _tool_options(

@@ -438,9 +438,8 @@ def warn_of_gaps(function: Callable[..., Any], spec: ToolSpec, kind: str = "Tool
     if not spec.description:
         _warn(function, f"{kind} {spec.name!r} has no docstring: the model has to guess what it does from its name.")
     elif silent:
-        _warn(
-            function, f"{kind} {spec.name!r} does not describe {silent} in its docstring's Args: the model has to guess."
-        )
+        text = f"{kind} {spec.name!r} does not describe {silent} in its docstring's Args: the model has to guess."
+        _warn(function, text)
 
 
 def _warn(function: Callable[..., Any], message: str) -> None:

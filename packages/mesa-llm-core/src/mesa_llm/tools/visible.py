@@ -105,6 +105,7 @@ class OneStepAway(_Marking):
     """Marks a text as the name of a step that the calling agent can take."""
 
     def choices(self, agent: Any, seen: Seen) -> list[Any]:
+        """The names of the steps into places that have room."""
         return list(directions_from(agent, free_only=True))
 
 
