@@ -18,7 +18,7 @@ from mesa_llm.errors.tracebacks import place_of, shorten
 from mesa_llm.module_llm.call_reading import matching_name
 from mesa_llm.spaces import directions_from, move_to, position_of
 from mesa_llm.spaces.space import XY, listed
-from mesa_llm.tools.visible import OneStepAway, Sight
+from mesa_llm.tools.visible import OneStepAway, Seen, Sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,10 @@ class _Step(OneStepAway):
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return super().__get_pydantic_json_schema__(schema, handler) | {"enum": list(XY)}
+
+    def choices(self, agent: Any, seen: Seen) -> list[Any]:
+        """The steps into places that have room; if there are none, all steps, so that an agent can always try."""
+        return super().choices(agent, seen) or list(directions_from(agent)) or list(XY)
 
 
 def _possible(direction: str, info: ValidationInfo) -> str:
@@ -52,7 +56,14 @@ _Direction = Annotated[str, AfterValidator(_possible), _Step()]
 
 @action
 def wait(agent: Agent[Any]) -> str:
-    """Do nothing in this step."""
+    """Do nothing in this step.
+
+    Args:
+        agent: The agent that acts; the model does not see this parameter.
+
+    Returns:
+        That you have waited.
+    """
     return "waited"
 
 

@@ -58,15 +58,17 @@ def choose(
         The choice, checked, with its arguments converted.
 
     Raises:
-        ConfigurationError: if no action is on offer, or the selection has one that the agent does not have.
+        ConfigurationError: if the agent has no action at all, or not one of the selection.
         TypeError: if the prompt is neither a text nor a list of texts.
         ModelCallError: if the model could not be asked.
-        ActionChoiceError: a `DecisionError` and a `ValueError`: if the second choice does not fit either.
+        ActionChoiceError: a `DecisionError` and a `ValueError`: if the second choice does not fit either, or nothing
+            is on offer.
     """
     offer = _Offer(agent, manager, actions, look)
-    if not isinstance(prompt, str | list):
-        raise TypeError(f"prompt must be a str or a list of str, got {prompt!r} ({type(prompt).__name__}).")
     texts = [prompt] if isinstance(prompt, str) else prompt
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"prompt must be a str or a list of str, got {prompt!r} ({type(prompt).__name__}).")
+    texts = [text for text in texts if text.strip()]  # some servers refuse an empty message
     persona = (llm.system_prompt if system_prompt is None else system_prompt) or ""
     natively = llm.tool_mode == "native"
     system = (
@@ -76,7 +78,7 @@ def choose(
     )
     try:
         if natively:
-            request = llm.request(list(texts), offer.tools(), "required", system_prompt=system)
+            request = llm.request(texts or ["What do you do?"], offer.tools(), "required", system_prompt=system)
             response = yield replace(request, max_tool_calls=1)
             (call,) = response.message.tool_calls
             choice = offer.choice(call.name, call.arguments, response.message.content.strip() or None)
@@ -96,29 +98,24 @@ class _Offer:
     """The actions that an agent can choose from at one moment, as a model gets them and as its choice is checked."""
 
     def __init__(self, agent: Any, manager: ActionManager, actions: ActionSelection, look: Callable[[], Seen]) -> None:
+        if not manager.actions:
+            raise ConfigurationError(f"{agent} has no actions to choose from. Give it some: LLMAgent(…, actions=[…]).")
         offered = manager.available_actions(agent, actions)
-        if not offered:
-            raise ConfigurationError(
-                f"{agent} has no action to choose from: {_why_none(manager, actions)}. Give LLMAgent(actions=[…]), and "
-                "select at least one; an agent that may do nothing has `wait`."
-            )
         self._agent = agent
-        self._definitions: dict[str, ActionDefinition] = {
-            name: definition_of(function) for name, function in offered.items()
-        }
+        self._definitions = {name: definition_of(function) for name, function in offered.items()}
         depends = any(definition.depends_on_sight for definition in self._definitions.values())
         self._seen = look() if depends else None
-        self._specs = self._specs_now(self._seen)
-        if not self._specs:  # nothing can be chosen as things are: the refusal then is the result
-            self._seen = None
-            self._specs = self._specs_now(None)
+        specs = {name: self._spec(definition) for name, definition in self._definitions.items()}
+        self._specs = {name: spec for name, spec in specs.items() if spec is not None}
+        if not self._specs:
+            raise ActionChoiceError(
+                f"{agent} has no action to choose from at the moment: of {', '.join(manager.actions)}, "
+                f"{f'{", ".join(offered)} can take no argument' if offered else 'none is on offer'}. Offer one that is "
+                "always possible, such as `wait`."
+            )
 
-    def _specs_now(self, seen: Seen | None) -> dict[str, ToolSpec]:
-        specs = {
-            name: definition.spec if seen is None else definition.spec_for(self._agent, seen)
-            for name, definition in self._definitions.items()
-        }
-        return {name: spec for name, spec in specs.items() if spec is not None}
+    def _spec(self, definition: ActionDefinition) -> ToolSpec | None:
+        return definition.spec if self._seen is None else definition.spec_for(self._agent, self._seen)
 
     def tools(self) -> Sequence[ToolSpec]:
         """The actions as tools that check their arguments."""
@@ -172,9 +169,3 @@ class _Offer:
         sight = None if self._seen is None else Sight(self._agent, self._seen)
         accepted = definition.accept(definition.without_nulls(read_arguments(arguments)), sight)
         return ActionChoice(name=meant, arguments=accepted, rationale=rationale)
-
-
-def _why_none(manager: ActionManager, actions: ActionSelection) -> str:
-    if not manager.actions:
-        return "it was given none"
-    return f"actions={actions!r} selects none" if not actions else "the conditions of all that it has are false"

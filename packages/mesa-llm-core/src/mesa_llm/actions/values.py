@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BeforeValidator, Strict, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import BeforeValidator, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import PydanticCustomError, from_json
 
 _OPENING = {list: "[", tuple: "[", set: "[", frozenset: "[", dict: "{"}
@@ -27,7 +26,11 @@ def readable(annotation: Any) -> Any:
     if annotation in _LEAVES:
         return Annotated[annotation, _LEAVES[annotation]]
     if origin is Annotated:
-        return Annotated[readable(arguments[0]), *annotation.__metadata__]
+        inner = readable(arguments[0])
+        if get_origin(inner) is not Annotated:
+            return Annotated[inner, *annotation.__metadata__]
+        # Bounds belong to the type itself, so that they stand in the schema.
+        return Annotated[get_args(inner)[0], *annotation.__metadata__, *inner.__metadata__]
     if origin is Literal:
         return Annotated[annotation, BeforeValidator(partial(_one_of, arguments))]
     if origin in {Union, types.UnionType}:
@@ -44,6 +47,18 @@ def _number(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
     value = _without_numpy(value)
     if isinstance(value, bool):
         raise PydanticCustomError("number", "should be a number, not a truth value")
+    return read(value)
+
+
+def _text(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    if not isinstance(value, str):
+        raise PydanticCustomError("text", "should be a text")
+    return read(value)
+
+
+def _truth(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    if not isinstance(_without_numpy(value), bool):
+        raise PydanticCustomError("truth", "should be true or false")
     return read(value)
 
 
@@ -75,9 +90,9 @@ def _from_text(opening: str, value: Any) -> Any:
     return value
 
 
-_LEAVES: dict[Any, Callable[..., Any] | Any] = {
+_LEAVES = {
     int: WrapValidator(_number),
     float: WrapValidator(_float),
-    bool: Strict(),
-    str: Strict(),
+    bool: WrapValidator(_truth),
+    str: WrapValidator(_text),
 }
