@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError, from_json
 _OPENING = {list: "[", tuple: "[", set: "[", frozenset: "[", dict: "{"}
 
 
-def readable(annotation: Any) -> Any:
+def readable(annotation: Any, *, reads_text: bool = True) -> Any:
     """An annotation with the rules by which arguments are read, at every depth.
 
     Numbers are read from text, and whole numbers from floats. A list, a tuple or a dict is read from JSON text. A truth
@@ -21,9 +21,10 @@ def readable(annotation: Any) -> Any:
 
     Args:
         annotation: a type.
+        reads_text: whether a list, a tuple or a dict may come as text, which could not be meant as a text.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if annotation in _LEAVES:
+    if isinstance(annotation, type) and annotation in _LEAVES:
         return Annotated[annotation, _LEAVES[annotation]]
     if origin is Annotated:
         inner = readable(arguments[0])
@@ -34,13 +35,14 @@ def readable(annotation: Any) -> Any:
     if origin is Literal:
         return Annotated[annotation, BeforeValidator(partial(_one_of, arguments))]
     if origin in {Union, types.UnionType}:
-        return Union[tuple(readable(member) for member in arguments)]  # noqa: UP007 - of types known at run time only
-    if annotation in _OPENING:
-        return Annotated[annotation, BeforeValidator(partial(_from_text, _OPENING[annotation]))]
-    if origin in _OPENING:
-        members = tuple(member if member is Ellipsis else readable(member) for member in arguments)
-        return Annotated[origin[members], BeforeValidator(partial(_from_text, _OPENING[origin]))]
-    return annotation
+        reads_text = str not in arguments
+        return Union[tuple(readable(member, reads_text=reads_text) for member in arguments)]  # noqa: UP007 - of types known at run time only
+    kind = annotation if isinstance(annotation, type) else origin
+    if kind not in _OPENING:
+        return annotation
+    if arguments:
+        annotation = kind[tuple(member if member is Ellipsis else readable(member) for member in arguments)]
+    return Annotated[annotation, BeforeValidator(partial(_from_text, _OPENING[kind]))] if reads_text else annotation
 
 
 def _number(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
