@@ -81,7 +81,7 @@ def choose(
             request = llm.request(texts or ["What do you do?"], offer.tools(), "required", system_prompt=system)
             response = yield replace(request, max_tool_calls=1)
             (call,) = response.message.tool_calls
-            choice = offer.choice(call.name, call.arguments, response.message.content.strip() or None)
+            choice = offer.choice(call.name, call.arguments, response.message.content)
         else:
             request = llm.request([offer.in_words(), *texts], system_prompt=system, response_format=offer.form())
             choice = yield from ask_read(request, offer.read, asker=agent)
@@ -120,7 +120,7 @@ class _Offer:
     def tools(self) -> Sequence[ToolSpec]:
         """The actions as tools that check their arguments."""
         return [
-            OfferedTool.of(spec, check=lambda arguments, name=name: self.choice(name, arguments, None))  # type: ignore[misc]
+            OfferedTool.of(spec, check=lambda arguments, name=name: self.choice(name, arguments))
             for name, spec in self._specs.items()
         ]
 
@@ -152,11 +152,11 @@ class _Offer:
         if not isinstance(name, str):
             raise UnreadableAnswerError("it does not name an action: 'action' must be an object with a 'name'")
         try:
-            return self.choice(name, named.get("arguments"), rationale if isinstance(rationale, str) else None)
+            return self.choice(name, named.get("arguments"), rationale if isinstance(rationale, str) else "")
         except ToolError as error:
             raise UnreadableAnswerError(str(error)) from error
 
-    def choice(self, name: str, arguments: str | Mapping[str, Any] | None, rationale: str | None) -> ActionChoice:
+    def choice(self, name: str, arguments: str | Mapping[str, Any] | None, rationale: str = "") -> ActionChoice:
         """A choice as a model has written it, checked.
 
         Raises:
@@ -168,4 +168,4 @@ class _Offer:
         definition = self._definitions[meant]
         sight = None if self._seen is None else Sight(self._agent, self._seen)
         accepted = definition.accept(definition.without_nulls(read_arguments(arguments)), sight)
-        return ActionChoice(name=meant, arguments=accepted, rationale=rationale)
+        return ActionChoice(name=meant, arguments=accepted, rationale=rationale.strip() or None)

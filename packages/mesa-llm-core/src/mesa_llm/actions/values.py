@@ -37,7 +37,7 @@ def readable(annotation: Any, *, reads_text: bool = True) -> Any:
     if origin in {Union, types.UnionType}:
         reads_text = str not in arguments
         return Union[tuple(readable(member, reads_text=reads_text) for member in arguments)]  # noqa: UP007 - of types known at run time only
-    kind = annotation if isinstance(annotation, type) else origin
+    kind: Any = annotation if isinstance(annotation, type) else origin
     if kind not in _OPENING:
         return annotation
     if arguments:
