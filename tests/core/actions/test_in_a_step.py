@@ -16,6 +16,7 @@ from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping, enab
 from mesa_llm.reasoning import OneCallReasoning, read_observation
 from mesa_llm.recording import record_model
 from mesa_llm.testing import ScriptedLLM
+from mesa_llm.tools import VisibleAgentId
 
 N = 4
 
@@ -354,3 +355,120 @@ def test_a_conflict_that_an_action_raises_is_a_result_whoever_has_chosen():
 
     agent = LLMAgent(Model(), OneCallReasoning, client=ScriptedLLM("unused"), actions=[late])
     assert agent.execute_action({"name": "late", "arguments": {}}) == "Error: Somebody was faster."
+
+
+class Greedy(Eater):
+    """Acts twice in a step."""
+
+    def step(self):
+        super().step()
+        super().step()
+
+    async def astep(self):
+        await super().astep()
+        await super().astep()
+
+
+def test_a_second_choice_sees_what_all_have_done_by_then(mode):
+    llm = ScriptedLLM(chosen("take_food"), hold_until=N)
+    model = Food(llm, agent_class=Greedy)
+    model.step()
+    assert model.log == seeded_order() * 2
+
+
+class Hooked(Eater):
+    def post_step(self):
+        self.model.log.append(f"post {self.unique_id}")
+
+
+def test_a_step_that_fails_before_the_turn_has_no_hook_and_one_that_fails_in_it_has(mode):
+    failing = Food(ScriptedLLM("no"), agent_class=Hooked)
+    with pytest.raises(ParallelStepError):
+        failing.step()
+    assert failing.log == []
+
+    class Dropping(Hooked):
+        def step(self):
+            super().step()
+            raise RuntimeError("dropped it")
+
+    model = Food(ScriptedLLM(chosen("take_food")), agent_class=Dropping)
+    with pytest.raises(RuntimeError, match="dropped it"):
+        model.step()
+    first = seeded_order()[0]
+    assert model.log == [first, f"post {first}"]
+
+
+def test_the_blocking_method_on_a_loop_that_runs_agents_names_the_other_one(switched_on):
+    class Blocking(Eater):
+        async def astep(self):
+            self.act("?")
+
+    model = Food(ScriptedLLM(chosen("take_food")), agent_class=Blocking)
+    with pytest.raises(ParallelStepError) as caught:
+        model.step()
+    assert "aact" in str(caught.value)
+
+
+def test_an_action_that_names_an_agent_in_sight(mode):
+    asked = []
+
+    def rule(request):
+        asked.append(request)
+        (greeting,) = request.response_format.schema["properties"]["action"]["anyOf"]
+        ids = greeting["properties"]["arguments"]["properties"]["other"]["enum"]
+        return tool_call("greet", other=ids[0] if len(request.messages) == 3 else 99)
+
+    class Crowd(Food):
+        def __init__(self, client):
+            Model.__init__(self, rng=3)
+            self.parallel_stepping, self.log = True, []
+            for _ in range(2):
+                LLMAgent.__init__(
+                    agent := Eater.__new__(Eater), self, OneCallReasoning, client=client, actions=greet, vision=-1
+                )
+                assert agent.unique_id
+
+    model = Crowd(RuleBasedClient(rule))
+    model.step()
+    assert sorted(model.log) == [(1, 2), (2, 1)]
+
+
+@action(action_manager=ActionManager())
+def greet(agent, other: VisibleAgentId) -> str:
+    """Greet somebody.
+
+    Args:
+        other: who.
+    """
+    agent.model.log.append((agent.unique_id, other))
+    return "hello"
+
+
+def test_an_agent_that_has_gone_meanwhile_is_a_conflict(mode):
+    @action(action_manager=ActionManager())
+    def eat_up(agent, other: VisibleAgentId) -> str:
+        """Eat another one.
+
+        Args:
+            other: who.
+        """
+        agent.model.log.append((agent.unique_id, other))
+        next(each for each in agent.model.agents if each.unique_id == other).remove()
+        return "gulp"
+
+    class Shark(Eater):
+        def __init__(self, model, client):
+            LLMAgent.__init__(self, model, OneCallReasoning, client=client, actions=[eat_up], vision=-1)
+
+    first, *others = seeded_order()
+    prey = others[-1]
+
+    def rule(request):
+        return tool_call("eat_up", other=prey if id_in(request) != prey else first)
+
+    model = Food(RuleBasedClient(rule), agent_class=Shark)
+    model.step()
+    assert model.log == [(first, prey)]
+    (report,) = model.parallel_reports
+    assert report.conflicts == N - 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -119,10 +120,7 @@ class _Offer:
 
     def tools(self) -> Sequence[ToolSpec]:
         """The actions as tools that check their arguments."""
-        return [
-            OfferedTool.of(spec, check=lambda arguments, name=name: self.choice(name, arguments))
-            for name, spec in self._specs.items()
-        ]
+        return [OfferedTool.of(spec, check=functools.partial(self.choice, name)) for name, spec in self._specs.items()]
 
     def in_words(self) -> str:
         """The actions for a prompt, one a line."""
