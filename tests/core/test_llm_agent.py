@@ -373,7 +373,7 @@ def test_a_step_that_failed_has_its_hooks_again_the_next_time():
     with pytest.raises(ValueError, match="no"):
         model.agents.do("step")
     model.agents.do("step")
-    assert [said for _, said in model.log] == ["pre", "pre", "hello", "post"]
+    assert [said for _, said in model.log] == ["pre", "post", "pre", "hello", "post"]
 
 
 class Mixin:

@@ -1,4 +1,4 @@
-"""`from mesa_llm import …`: the names that mesa-llm 0.3.2 has there and two more, loaded when they are first used."""
+"""`from mesa_llm import …`: the names that mesa-llm has there and two more, loaded when they are first used."""
 
 import importlib.metadata
 import pickle
@@ -9,6 +9,7 @@ import pytest
 from helpers.public_names import ROOT, exported, packages
 
 import mesa_llm
+from mesa_llm import actions, tools
 
 NAMES = mesa_llm.__all__
 ROOT_NAMES_OF_MESA_LLM_03 = {
@@ -20,6 +21,8 @@ ROOT_NAMES_OF_MESA_LLM_03 = {
     "step_agents_parallel",
     "step_agents_parallel_sync",
 }
+ROOT_NAMES_SINCE = {*actions.__all__, *(name for name in tools.__all__ if name.endswith("_tools"))}
+"""What mesa-llm's main branch has added to them."""
 HEAVY = {"aiohttp", "asyncio", "litellm", "mesa", "numpy", "pandas", "pydantic", "rich"}
 
 
@@ -37,7 +40,7 @@ def last_line_of_traceback(code):
 
 
 def test_it_has_the_names_of_mesa_llm_03_and_those_that_everybody_tries_first():
-    assert set(NAMES) == ROOT_NAMES_OF_MESA_LLM_03 | {"LLMAgent", "tool"}
+    assert set(NAMES) == ROOT_NAMES_OF_MESA_LLM_03 | ROOT_NAMES_SINCE | {"LLMAgent", "tool"}
     assert sorted(NAMES) == NAMES
 
 
@@ -103,7 +106,7 @@ def test_each_can_be_pickled(name):
 
 def test_an_unknown_name_is_refused_with_the_names_that_there_are():
     with pytest.raises(
-        AttributeError, match=r"^module 'mesa_llm' has no attribute 'Agent'\. It has LLMAgent, "
+        AttributeError, match=r"^module 'mesa_llm' has no attribute 'Agent'\. It has ActResult, "
     ) as caught:
         mesa_llm.Agent  # noqa: B018
     assert all(name in str(caught.value) for name in NAMES)

@@ -205,6 +205,7 @@ DEMANDED = [
     ("one", [[tool_call("give", tokens=6)]], [6]),
     ("prose twice", ["I give ten.", "I said ten."], None),
     ("two calls twice", [[tool_call("give", tokens=3), tool_call("rest")]] * 2, None),
+    ("a right and a wrong one twice", [[tool_call("give", tokens=3), tool_call("give", tokens=25)]] * 2, None),
     ("a wrong one twice", [[tool_call("give", tokens=25)]] * 2, None),
 ]
 

@@ -119,3 +119,8 @@ def test_messages_said_and_heard_newest_first():
 
 def test_what_else_is_remembered():
     assert view_of(record((2, "arrest", {"result": "Jail."}))).other == ("Step 2, arrest: Jail.",)
+
+
+def test_an_action_is_shown_as_a_call_too():
+    act = {"action": {"name": "eat", "arguments": {"food": "rice"}, "rationale": "because"}, "result": "1 rice"}
+    assert view_of(record((1, "action", act))).tool_calls == ("Step 1: eat(food='rice') → 1 rice",)

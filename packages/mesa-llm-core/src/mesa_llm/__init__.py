@@ -17,6 +17,21 @@ __path__ = __import__("pkgutil").extend_path(__path__, __name__)
 from mesa_llm import errors  # noqa: E402, F401 - first: refuses a foreign mesa_llm
 
 if TYPE_CHECKING:
+    from mesa_llm.actions import (
+        ActionChoice,
+        ActionManager,
+        ActionMetadata,
+        ActionPostCommitError,
+        ActResult,
+        action,
+        default_actions,
+        move_one_step,
+        social_actions,
+        spatial_actions,
+        speak_to,
+        teleport_to_location,
+        wait,
+    )
     from mesa_llm.llm_agent import LLMAgent
     from mesa_llm.parallel_stepping import (
         enable_automatic_parallel_stepping,
@@ -25,32 +40,79 @@ if TYPE_CHECKING:
     )
     from mesa_llm.reasoning import Observation, Plan
     from mesa_llm.recording.record_model import record_model
-    from mesa_llm.tools import ToolManager, tool
+    from mesa_llm.tools import (
+        ToolManager,
+        default_tools,
+        environment_tools,
+        external_tools,
+        math_tools,
+        social_query_tools,
+        spatial_tools,
+        tool,
+    )
 
     __version__: str
 
 __all__ = [
+    "ActResult",
+    "ActionChoice",
+    "ActionManager",
+    "ActionMetadata",
+    "ActionPostCommitError",
     "LLMAgent",
     "Observation",
     "Plan",
     "ToolManager",
+    "action",
+    "default_actions",
+    "default_tools",
     "enable_automatic_parallel_stepping",
+    "environment_tools",
+    "external_tools",
+    "math_tools",
+    "move_one_step",
     "record_model",
+    "social_actions",
+    "social_query_tools",
+    "spatial_actions",
+    "spatial_tools",
+    "speak_to",
     "step_agents_parallel",
     "step_agents_parallel_sync",
+    "teleport_to_location",
     "tool",
+    "wait",
 ]
 
 _PACKAGES = {
+    "ActResult": "mesa_llm.actions",
+    "ActionChoice": "mesa_llm.actions",
+    "ActionManager": "mesa_llm.actions",
+    "ActionMetadata": "mesa_llm.actions",
+    "ActionPostCommitError": "mesa_llm.actions",
     "LLMAgent": "mesa_llm.llm_agent",
     "Observation": "mesa_llm.reasoning",
     "Plan": "mesa_llm.reasoning",
     "ToolManager": "mesa_llm.tools",
+    "action": "mesa_llm.actions",
+    "default_actions": "mesa_llm.actions",
+    "default_tools": "mesa_llm.tools",
     "enable_automatic_parallel_stepping": "mesa_llm.parallel_stepping",
+    "environment_tools": "mesa_llm.tools",
+    "external_tools": "mesa_llm.tools",
+    "math_tools": "mesa_llm.tools",
+    "move_one_step": "mesa_llm.actions",
     "record_model": "mesa_llm.recording",
+    "social_actions": "mesa_llm.actions",
+    "social_query_tools": "mesa_llm.tools",
+    "spatial_actions": "mesa_llm.actions",
+    "spatial_tools": "mesa_llm.tools",
+    "speak_to": "mesa_llm.actions",
     "step_agents_parallel": "mesa_llm.parallel_stepping",
     "step_agents_parallel_sync": "mesa_llm.parallel_stepping",
+    "teleport_to_location": "mesa_llm.actions",
     "tool": "mesa_llm.tools",
+    "wait": "mesa_llm.actions",
 }
 
 

@@ -23,6 +23,7 @@ LONGEST_SUMMARY = 600
 
 _CALLS = ("calls",)  # the properties of the form that asks for tool calls as JSON
 _REACT = ("reasoning", "action")
+_ACTION = ("rationale", "action")  # of the form that asks for the choice of one action
 _NO_TOOL = "I call no tool."
 _TOOLS = "I call these tools:"  # a text that is nothing but calls would be taken for calls
 _SHOWN = 200  # characters of an answer in an error
@@ -70,6 +71,10 @@ def fitted(response: LLMResponse, request: LLMRequest, asked: Instructions) -> L
         if message.tool_calls or '"calls"' in text:
             return response
         return _with_text(response, f'{{"calls": []}}\n\n{text}'.strip())
+    if form == _ACTION and len(message.tool_calls) == 1:
+        (call,) = message.tool_calls
+        action = {"name": call.name, "arguments": _arguments(call)}
+        return _with_text(response, _dumped({"rationale": text, "action": action}))
     if message.tool_calls:
         if asked.question in {"sum up", "grade"}:
             raise DecisionError(f"it called the tool {message.tool_calls[0].name!r}, where a text was asked for.")

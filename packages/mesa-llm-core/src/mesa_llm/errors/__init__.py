@@ -6,6 +6,7 @@ The tree, and the classes outside of it:
     ├── ConfigurationError (ValueError)     an argument, or a combination of them, that cannot work
     ├── TurnError (RuntimeError)            the turn of a parallel step was used at the wrong time
     ├── DecisionError                       the model answered, and the answer cannot be used
+    │   ├── ActionChoiceError (ValueError)  it chooses no action that can be taken
     │   └── DecisionTimeoutError (TimeoutError)  an agent took longer to decide than allowed
     ├── ModelCallError                      a call to a model failed
     │   ├── MissingAPIKeyError              the provider requires an API key
@@ -18,7 +19,9 @@ The tree, and the classes outside of it:
     │   └── JournalMissError                a replay needs a call that is not recorded
     ├── RecordingError (ValueError)         a file is not a readable recording
     ├── ToolError                           a tool refuses a call; its text goes back to the model
+    │   ├── ActionError (ValueError)        an action is refused
     │   └── ConflictError                   another agent acted first
+    ├── ActionPostCommitError (RuntimeError)  in mesa_llm.actions: an action was taken, and could not be remembered
     └── ParallelStepError (ExceptionGroup)  in mesa_llm.parallel_stepping: failed decisions of a step
 
     StepAborted (BaseException)             ends an agent whose step is aborted
@@ -28,6 +31,8 @@ The tree, and the classes outside of it:
 """
 
 from mesa_llm.errors.exceptions import (
+    ActionChoiceError,
+    ActionError,
     BudgetExhaustedError,
     ConfigurationError,
     ConflictError,
@@ -53,6 +58,8 @@ from mesa_llm.errors.exceptions import (
 from mesa_llm.errors.exceptions import StepAborted as StepAborted
 
 __all__ = [
+    "ActionChoiceError",
+    "ActionError",
     "BudgetExhaustedError",
     "ConfigurationError",
     "ConflictError",

@@ -127,6 +127,17 @@ class ConflictError(ToolError):
     """A tool refuses a call because another agent acted first, after this agent had decided."""
 
 
+class ActionError(ToolError, ValueError):
+    """An action is refused: none of that name is on offer, its arguments do not fit, or the world does not allow it.
+
+    Raise it in an action. As the result of an action that a model has chosen, its text goes into the agent's memory.
+    """
+
+
+class ActionChoiceError(DecisionError, ValueError):
+    """The model was asked to choose an action, and neither of its two answers names one that can be taken."""
+
+
 class StepAborted(BaseException):
     """Ends an agent whose step was aborted.
 

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from mesa import Agent
 
+from mesa_llm.actions import ActionManager
+from mesa_llm.actions.action_manager import INHERIT, ActionRef, Inherit
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent import bases, many_agents, messages, step_hooks
+from mesa_llm.llm_agent.acting import Acting
 from mesa_llm.llm_agent.observe import check_names, check_vision, observe
 from mesa_llm.memory import Memory, STLTMemory
 from mesa_llm.memory.remembering import AwaitedWrites, remember
@@ -38,7 +41,7 @@ _OWN = {"llm": "ModuleLLM", "memory": "memory", "tool_manager": "tools", "reason
 """What the constructor makes for each agent."""
 
 
-class LLMAgent(Agent):
+class LLMAgent(Acting, Agent):
     """A Mesa agent whose decisions come from a language model.
 
     Its `step` (and `astep`) observes, decides and acts. Override one or both of them; a class that overrides only one
@@ -72,7 +75,9 @@ class LLMAgent(Agent):
         step_prompt: what it decides in each step.
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the client that answers, see `connect`; by default one that reaches any provider, shared by all agents.
-        tools: the tools it may use; by default all that are declared with a plain `@tool`.
+        tools: the tools it may use in plans; `None` or `[]` for none. By default all that are declared with a plain
+            `@tool`, or none if `actions` are given.
+        actions: the actions that it can choose from, see `act`: functions declared with `@action`, and their names.
         memory: makes its memory, given the agent; by default (or with `None`) an `STLTMemory`, which remembers the last
             steps word for word, and from the eighth step on has the model sum up older ones: one call every two steps.
         api_key: the key; by default that of the provider's environment variable.
@@ -101,8 +106,10 @@ class LLMAgent(Agent):
 
     Raises:
         ConfigurationError: if `reasoning`, `llm_model`, `tool_mode`, `vision` or a sampling argument cannot work, or an
-            argument is given for what the class defines as a property without a setter.
-        TypeError: if neither `LLMAgent` nor another base takes one of the keywords.
+            argument is given for what the class defines as a property without a setter; if there is no action of a
+            name.
+        TypeError: if neither `LLMAgent` nor another base takes one of the keywords, or something in `actions` is no
+            action.
     """
 
     visible_attributes: ClassVar[Collection[str]]
@@ -126,9 +133,10 @@ class LLMAgent(Agent):
         internal_state: Any = None,
         step_prompt: str | None = None,
         api_base: str | None = None,
+        tools: Iterable[Callable[..., Any]] | Inherit | None = INHERIT,
+        actions: ActionRef | list[ActionRef] | tuple[ActionRef, ...] | None = None,
         *,
         client: LLMClient | None = None,
-        tools: Iterable[Callable[..., Any]] | None = None,
         memory: Callable[[LLMAgent], Memory] | None = STLTMemory,
         api_key: str | None = None,
         transport: Transport = "auto",
@@ -150,8 +158,15 @@ class LLMAgent(Agent):
                     f"{type(self).__name__} defines {name} as a property without a setter, but LLMAgent keeps the "
                     f"agent's own {kept} there. Give the property a setter, or another name."
                 )
+        if isinstance(tools, Inherit):  # mesa-llm 0.3 knows no actions, and offers every tool
+            tools = None if actions is None else ()
+        elif tools is None:
+            tools = ()
+        action_manager, tool_manager = ActionManager(actions), ToolManager(tools)
         check_vision(vision, of=type(self).__name__)
         bases.hand_on(self, model, others)
+        self.action_manager = action_manager
+        self.tool_manager = tool_manager
         self.llm = ModuleLLM(
             DEFAULT_MODEL if llm_model is None else llm_model,
             api_base=api_base,
@@ -164,7 +179,6 @@ class LLMAgent(Agent):
         self.llm.agent = self
         self._set("system_prompt", system_prompt)
         self.memory: Memory = (STLTMemory if memory is None else memory)(self)
-        self.tool_manager = ToolManager(tools)
         self._set("vision", vision)
         self._set("step_prompt", step_prompt)
         self._set("tool_calls", None if tool_calls is None else check_tool_choice(tool_calls))

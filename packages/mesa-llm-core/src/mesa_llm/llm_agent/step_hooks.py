@@ -7,6 +7,7 @@ import inspect
 import logging
 import warnings
 import weakref
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.call import begin_agent_step
@@ -22,7 +23,7 @@ from mesa_llm.errors.tracebacks import place_of, shorten
 from mesa_llm.memory import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
 
     from mesa import Model
 
@@ -112,7 +113,13 @@ def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
         with _Stepping(self) as outermost:
             if outermost:
                 _run_hook(self, "pre_step", "apre_step")
-            result = step(self, *args, **kwargs)
+            try:
+                result = step(self, *args, **kwargs)
+            except BaseException as error:
+                if outermost and _may_write(self):
+                    with _noted_on(error):
+                        _run_hook(self, "post_step", "apost_step")
+                raise
             if outermost:
                 _run_hook(self, "post_step", "apost_step")
                 if _consolidates_alone(self):
@@ -128,7 +135,13 @@ def _ahooked(astep: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Co
         with _Stepping(self) as outermost:
             if outermost:
                 await _arun_hook(self, "pre_step", "apre_step")
-            result = await astep(self, *args, **kwargs)
+            try:
+                result = await astep(self, *args, **kwargs)
+            except BaseException as error:
+                if outermost and _may_write(self):
+                    with _noted_on(error):
+                        await _arun_hook(self, "post_step", "apost_step")
+                raise
             if outermost:
                 await _arun_hook(self, "post_step", "apost_step")
                 if _consolidates_alone(self):
@@ -150,6 +163,21 @@ async def _arun_hook(agent: LLMAgent, name: str, async_name: str) -> None:
         getattr(agent, name)()
     else:
         await getattr(agent, async_name)()
+
+
+def _may_write(agent: LLMAgent) -> bool:
+    """Whether a step that has failed is closed by its hook: not before the turn, when nothing of it is kept."""
+    turn = turn_in(agent.model)
+    return turn is None or turn.acting
+
+
+@contextmanager
+def _noted_on(error: BaseException) -> Iterator[None]:
+    """Keep the error of a step when its hook fails too; a note on it says so."""
+    try:
+        yield
+    except Exception as failure:
+        error.add_note(f"The hook after the step failed too: {type(failure).__name__}: {failure}")
 
 
 def may_consolidate(agent: LLMAgent) -> bool:

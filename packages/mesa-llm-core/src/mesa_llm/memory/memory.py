@@ -280,9 +280,9 @@ class Memory(ABC):
     def _remember(self, entry: MemoryEntry) -> None:
         self._store(entry)
         self._collect(entry)
-        recorder = getattr(self.agent, "recorder", None)
-        if recorder is not None:
-            recorder.record_entry(self.agent.unique_id, entry)
+        record_entry = getattr(getattr(self.agent, "recorder", None), "record_entry", None)
+        if record_entry is not None:  # a recorder of the user's own may take events alone
+            record_entry(self.agent.unique_id, entry)
 
     def _unstage(self, turn: Turn, entry: MemoryEntry) -> None:
         left = tuple([staged for staged in self._staged.get(turn, ()) if staged is not entry])

@@ -61,12 +61,12 @@ def usable_answer(request: LLMRequest, response: LLMResponse, *, as_json: bool =
     n_valid = len(calls) - len(problems)
     if (problems or not calls) and not has_form(request) and (why := why_stopped(request, response)) is not None:
         raise UnusableAnswerError(why, can_be_mended=bool(calls) or response.finish_reason == "error")
-    if problems:
-        is_enough = n_valid > 0 or request.tool_choice != "required"
-        raise UnusableAnswerError("; ".join(problems), best=read if is_enough else None, n_valid=n_valid)
     if request.max_tool_calls is not None and len(calls) > request.max_tool_calls:
         most = request.max_tool_calls
         raise UnusableAnswerError(f"it calls {len(calls)} tools, and at most {most} may be called")
+    if problems:
+        is_enough = n_valid > 0 or request.tool_choice != "required"
+        raise UnusableAnswerError("; ".join(problems), best=read if is_enough else None, n_valid=n_valid)
     if calls:
         return read
     if request.tool_choice == "required" and not has_form(request):

@@ -167,15 +167,33 @@ def _arguments(tools: Iterable[ToolSpec]) -> dict[str, JSONSchema]:
 
 
 def _schema(tools: Mapping[str, JSONSchema], *, at_least: int, at_most: int) -> dict[str, Any]:
+    call, definitions = _any_call(tools, "tool")
+    calls = {"type": "array", "items": call, "minItems": at_least, "maxItems": at_most}
+    return _object({"calls": calls}) | definitions
+
+
+def choice_schema(actions: Mapping[str, JSONSchema]) -> dict[str, Any]:
+    """The schema of `{"rationale": …, "action": {"name": …, "arguments": …}}`, the choice of exactly one action.
+
+    The reason comes first: a model that has written it chooses better.
+
+    Args:
+        actions: the schema of the arguments of each, by its name.
+    """
+    action, definitions = _any_call(actions, "name")
+    return _object({"rationale": {"type": "string", "maxLength": LONGEST_TEXT}, "action": action}) | definitions
+
+
+def _any_call(tools: Mapping[str, JSONSchema], named: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The schema of a call of any of the tools, and the definitions that it refers to."""
     definitions: dict[str, Any] = {}
     alternatives = []
     for tool, parameters in tools.items():
         arguments = _fitted(parameters, tool)
         for name, definition in arguments.pop("$defs", {}).items():
             definitions[f"{tool}-{name}"] = definition
-        alternatives.append(_object({"tool": {"type": "string", "enum": [tool]}, "arguments": arguments}))
-    calls = {"type": "array", "items": {"anyOf": alternatives}, "minItems": at_least, "maxItems": at_most}
-    return _object({"calls": calls}) | ({"$defs": definitions} if definitions else {})
+        alternatives.append(_object({named: {"type": "string", "enum": [tool]}, "arguments": arguments}))
+    return {"anyOf": alternatives}, {"$defs": definitions} if definitions else {}
 
 
 def _is_understood(pattern: str) -> bool:

@@ -151,7 +151,20 @@ def ask_structured(request: LLMRequest, form: Form, *, asker: object) -> Any:
     """
     if not has_form(request):
         request = replace(request, response_format=_response_format(form))
-    read = _reader(form)
+    return (yield from ask_read(request, _reader(form), asker=asker))
+
+
+def ask_read[T](request: LLMRequest, read: Callable[[str], T], *, asker: object) -> Dialogue[T]:
+    """Ask for JSON, and ask again once, with what is wrong, if it cannot be read.
+
+    Args:
+        request: the question.
+        read: makes what is wanted of the answer's text; raises `UnreadableAnswerError` if it cannot.
+        asker: who asks, for the error.
+
+    Raises:
+        DecisionError: if the second answer cannot be read either.
+    """
     response = yield request
     try:
         return read(response.message.content)

@@ -96,7 +96,7 @@ class ToolDefinition:
             except ValidationError as error:
                 better = self._repaired(given, error)
                 if better is None:
-                    raise ToolError(_describe_problems(error, given, parameters)) from error
+                    raise ToolError(describe_problems(error, given, parameters)) from error
             left_out += tuple(name for name in given if name not in better and name not in parameters)
             given = better
 
@@ -201,7 +201,9 @@ def define(
     injects_agent = ignore_agent and "agent" in parameters
     if injects_agent:
         del parameters["agent"]
-    description, meanings = _read_docstring(function)
+    description, returned, meanings = read_docstring(function)
+    if returned:
+        description = f"{description}\nReturns: {returned}".strip()
     fields: dict[str, Any] = {}
     for parameter in parameters.values():
         _refuse_unnameable(name, parameter)
@@ -212,12 +214,12 @@ def define(
     arguments = typed_dict(name, fields)
     arguments.__pydantic_config__ = _CONFIG
     adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(arguments)
-    marked = _parameters_schema(adapter)
+    marked = parameters_schema(adapter)
     sent = without_marks(marked)
     definition = ToolDefinition(
         ToolSpec(name, description, sent), injects_agent, adapter, available, None if sent == marked else marked
     )
-    _warn_of_gaps(function, definition.spec)
+    warn_of_gaps(function, definition.spec)
     lasting, how = _made_from(function)
     _definitions.setdefault(lasting, {})[how] = definition
     return definition
@@ -293,8 +295,8 @@ def _field(parameter: inspect.Parameter, annotation: Any, description: str | Non
     return NotRequired[Annotated[annotation, Field(**details, json_schema_extra={"default": default})]]
 
 
-def _read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
-    """The description in a function's docstring, and those of its parameters, in any style that is known.
+def read_docstring(function: Callable[..., Any]) -> tuple[str, str, dict[str, str]]:
+    """What a function's docstring says of it, of what it returns and of its parameters, in any style that is known.
 
     A text that cannot be parsed is all description.
     """
@@ -307,19 +309,17 @@ def _read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
     try:
         parsed = docstring_parser.parse(text)
     except docstring_parser.ParseError:
-        return text, {}
-    description = (parsed.description or "").strip()
-    if parsed.returns is not None and parsed.returns.description:
-        description = f"{description}\nReturns: {' '.join(parsed.returns.description.split())}".strip()
+        return text, "", {}
+    returned = "" if parsed.returns is None else " ".join((parsed.returns.description or "").split())
     parameters = {item.arg_name: " ".join(item.description.split()) for item in parsed.params if item.description}
-    return description, parameters
+    return (parsed.description or "").strip(), returned, parameters
 
 
 class _RecursiveTypeError(Exception):
     """A type contains itself, so its schema needs references."""
 
 
-def _parameters_schema(arguments: TypeAdapter[Any]) -> dict[str, Any]:
+def parameters_schema(arguments: TypeAdapter[Any]) -> dict[str, Any]:
     """The JSON schema of a tool's arguments, without titles, which cost tokens, and without what servers refuse.
 
     Some servers do not follow references. A type that contains itself keeps them.
@@ -397,7 +397,7 @@ def _takes_null(schema: Mapping[str, Any]) -> bool:
     return schema.get("type") == "null" or any(_takes_null(kind) for kind in schema.get("anyOf", ()))
 
 
-def _describe_problems(error: ValidationError, arguments: Mapping[str, Any], accepted: Collection[str]) -> str:
+def describe_problems(error: ValidationError, arguments: Mapping[str, Any], accepted: Collection[str]) -> str:
     """Which arguments are wrong, and what is expected, in one line for the model. At most 5 problems are named."""
     problems: dict[str, list[str]] = {}
     unknown: list[str] = []
@@ -445,15 +445,15 @@ def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
     return innermost
 
 
-def _warn_of_gaps(function: Callable[..., Any], spec: ToolSpec) -> None:
+def warn_of_gaps(function: Callable[..., Any], spec: ToolSpec, kind: str = "Tool") -> None:
+    """Warn about what the model has to guess: a missing docstring, and parameters that it does not describe."""
     properties = spec.parameters["properties"]
     silent = [name for name, schema in properties.items() if not schema.get("description")]
     if not spec.description:
-        _warn(function, f"Tool {spec.name!r} has no docstring: the model has to guess what it does from its name.")
+        _warn(function, f"{kind} {spec.name!r} has no docstring: the model has to guess what it does from its name.")
     elif silent:
-        _warn(
-            function, f"Tool {spec.name!r} does not describe {silent} in its docstring's Args: the model has to guess."
-        )
+        text = f"{kind} {spec.name!r} does not describe {silent} in its docstring's Args: the model has to guess."
+        _warn(function, text)
 
 
 def _warn(function: Callable[..., Any], message: str) -> None:

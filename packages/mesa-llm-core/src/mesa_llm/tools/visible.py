@@ -101,8 +101,11 @@ class _InSight(_Marking):
         return None if places is None else [_written(place) for place in places]
 
 
-class _OneStepAway(_Marking):
+class OneStepAway(_Marking):
+    """Marks a text as the name of a step that the calling agent can take."""
+
     def choices(self, agent: Any, seen: Seen) -> list[Any]:
+        """The names of the steps into places that have room."""
         return list(directions_from(agent, free_only=True))
 
 
@@ -152,7 +155,7 @@ The model may write coordinates as a list or as text. Where a schema constrains 
 that the calling agent sees and that have room; on continuous spaces any place.
 """
 
-FreeDirection = Annotated[str, _OneStepAway()]
+FreeDirection = Annotated[str, OneStepAway()]
 """The name of a step that the calling agent can take, such as "North".
 
 Where a schema constrains the model's answer, it can only choose steps into places that have room.

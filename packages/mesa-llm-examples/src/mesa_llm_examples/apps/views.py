@@ -123,10 +123,12 @@ def _as_text(content: Mapping[str, Any]) -> str:
 
 
 def _tool_call(entry: MemoryEntry) -> str:
-    """A tool call as in Python, and its result; of what happened to an agent without a call, the result alone."""
+    """A tool call or an action as in Python, and its result; what happened without a call, as the result alone."""
     content = entry.content
-    arguments = ", ".join(f"{name}={value!r}" for name, value in content.get("arguments", {}).items())
-    call = f"{content['tool']}({arguments}) → " if "tool" in content else ""
+    made = content["action"] if isinstance(content.get("action"), Mapping) else content
+    arguments = ", ".join(f"{name}={value!r}" for name, value in made.get("arguments", {}).items())
+    name = made.get("name", made.get("tool"))
+    call = f"{name}({arguments}) → " if name is not None else ""
     return f"Step {entry.step}: {call}{content.get('result', '')}"
 
 

@@ -171,7 +171,7 @@ class AgentTurn(Turn):
 
     @override
     def begin_decision(self) -> None:
-        self._check_may_block("plan()", "await aplan()")
+        self._check_may_block("A decision by plan() or act()", "await aplan() or await aact()")
         self._check_open()
         if self._had_turn:
             self._block(self._yield_turn)

@@ -1,0 +1,169 @@
+"""Asking a model to choose exactly one action, and reading what it has chosen."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mesa_llm.actions.action_decorator import ActionDefinition, definition_of, schema_of
+from mesa_llm.actions.action_manager import ActionChoice, ActionManager, ActionSelection, chosen_by_model
+from mesa_llm.activation.context import current_agent_step
+from mesa_llm.clients import ResponseFormat, ToolSpec
+from mesa_llm.clients.questions import register_question
+from mesa_llm.errors import ActionChoiceError, ConfigurationError, DecisionError, ToolError
+from mesa_llm.module_llm.call_reading import matching_name, read_arguments
+from mesa_llm.module_llm.calls_schema import choice_schema
+from mesa_llm.module_llm.dialogue import Dialogue, UnreadableAnswerError, ask_read, read_object
+from mesa_llm.module_llm.request_fields import OfferedTool
+from mesa_llm.tools.visible import Seen, Sight
+
+if TYPE_CHECKING:
+    from mesa_llm.module_llm import ModuleLLM
+
+_AS_JSON = """\
+You are an agent in a simulation. Choose exactly one of the actions on offer. Answer with one JSON object and nothing
+else:
+{"rationale": "why, in one sentence", "action": {"name": "the action", "arguments": {"name of the argument": value}}}"""
+_AS_CALL = """\
+You are an agent in a simulation. Choose exactly one of the actions on offer, by calling it as a tool. Say in one
+sentence why."""
+register_question("decide", _AS_JSON)
+register_question("decide", _AS_CALL)
+
+
+def choose(
+    agent: Any,
+    llm: ModuleLLM,
+    manager: ActionManager,
+    prompt: str | list[str],
+    *,
+    actions: ActionSelection,
+    system_prompt: str | None,
+    look: Callable[[], Seen],
+) -> Dialogue[ActionChoice]:
+    """Have a model choose one action, in one call; a choice that does not fit is asked for again once.
+
+    Args:
+        agent: the agent that chooses.
+        llm: its handle on the model. With `tool_mode="native"` the choice is a tool call, otherwise a JSON object.
+        manager: its actions.
+        prompt: what it has to decide, in one text or several.
+        actions: the actions on offer.
+        system_prompt: in the place of the agent's own.
+        look: gives what the agent sees; called only if an action depends on it.
+
+    Returns:
+        The choice, checked, with its arguments converted.
+
+    Raises:
+        ConfigurationError: if the agent has no action at all, or not one of the selection.
+        TypeError: if the prompt is neither a text nor a list of texts.
+        ModelCallError: if the model could not be asked.
+        ActionChoiceError: a `DecisionError` and a `ValueError`: if the second choice does not fit either, or nothing
+            is on offer.
+    """
+    offer = _Offer(agent, manager, actions, look)
+    texts = [prompt] if isinstance(prompt, str) else prompt
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"prompt must be a str or a list of str, got {prompt!r} ({type(prompt).__name__}).")
+    texts = [text for text in texts if text.strip()]  # some servers refuse an empty message
+    persona = (llm.system_prompt if system_prompt is None else system_prompt) or ""
+    natively = llm.tool_mode == "native"
+    system = (
+        f"{_AS_CALL if natively else _AS_JSON}\n\n# Who you are\n{persona}"
+        if persona.strip()
+        else (_AS_CALL if natively else _AS_JSON)
+    )
+    try:
+        if natively:
+            request = llm.request(texts or ["What do you do?"], offer.tools(), "required", system_prompt=system)
+            response = yield replace(request, max_tool_calls=1)
+            (call,) = response.message.tool_calls
+            choice = offer.choice(call.name, call.arguments, response.message.content)
+        else:
+            request = llm.request([offer.in_words(), *texts], system_prompt=system, response_format=offer.form())
+            choice = yield from ask_read(request, offer.read, asker=agent)
+            if (agent_step := current_agent_step()) is not None:  # a tool call is counted where it is read
+                agent_step.tally.decisions += 1
+    except DecisionError as error:
+        if type(error) is not DecisionError:
+            raise
+        raise ActionChoiceError(str(error)) from error
+    return chosen_by_model(choice)
+
+
+class _Offer:
+    """The actions that an agent can choose from at one moment, as a model gets them and as its choice is checked."""
+
+    def __init__(self, agent: Any, manager: ActionManager, actions: ActionSelection, look: Callable[[], Seen]) -> None:
+        if not manager.actions:
+            raise ConfigurationError(f"{agent} has no actions to choose from. Give it some: LLMAgent(…, actions=[…]).")
+        offered = manager.available_actions(agent, actions)
+        self._agent = agent
+        self._definitions = {name: definition_of(function) for name, function in offered.items()}
+        depends = any(definition.depends_on_sight for definition in self._definitions.values())
+        self._seen = look() if depends else None
+        specs = {name: self._spec(definition) for name, definition in self._definitions.items()}
+        self._specs = {name: spec for name, spec in specs.items() if spec is not None}
+        if not self._specs:
+            raise ActionChoiceError(
+                f"{agent} has no action to choose from at the moment: of {', '.join(manager.actions)}, "
+                f"{f'{", ".join(offered)} can take no argument' if offered else 'none is on offer'}. Offer one that is "
+                "always possible, such as `wait`."
+            )
+
+    def _spec(self, definition: ActionDefinition) -> ToolSpec | None:
+        return definition.spec if self._seen is None else definition.spec_for(self._agent, self._seen)
+
+    def tools(self) -> Sequence[ToolSpec]:
+        """The actions as tools that check their arguments."""
+        return [OfferedTool.of(spec, check=functools.partial(self.choice, name)) for name, spec in self._specs.items()]
+
+    def in_words(self) -> str:
+        """The actions for a prompt, one a line."""
+        lines = [
+            json.dumps(schema_of(spec, self._definitions[name].returns), ensure_ascii=False)
+            for name, spec in self._specs.items()
+        ]
+        return "\n".join(["# Actions", *lines])
+
+    def form(self) -> ResponseFormat:
+        """The schema that an answer must satisfy."""
+        return ResponseFormat("action", choice_schema({name: spec.parameters for name, spec in self._specs.items()}))
+
+    def read(self, text: str) -> ActionChoice:
+        """The choice in an answer's text: in the form asked for, or flat, as mesa-llm asks for it.
+
+        Raises:
+            UnreadableAnswerError: if it holds none that can be carried out.
+        """
+        return read_object(text, self._accept, [{"name", "action"}, {"rationale"}])
+
+    def _accept(self, value: Mapping[str, Any]) -> ActionChoice:
+        named = value.get("action", value)
+        if not isinstance(named, Mapping):
+            named = {"name": named, **value}
+        name, rationale = named.get("name"), value.get("rationale", named.get("rationale"))
+        if not isinstance(name, str):
+            raise UnreadableAnswerError("it does not name an action: 'action' must be an object with a 'name'")
+        try:
+            return self.choice(name, named.get("arguments"), rationale if isinstance(rationale, str) else "")
+        except ToolError as error:
+            raise UnreadableAnswerError(str(error)) from error
+
+    def choice(self, name: str, arguments: str | Mapping[str, Any] | None, rationale: str = "") -> ActionChoice:
+        """A choice as a model has written it, checked.
+
+        Raises:
+            ToolError: if no such action is on offer, or the arguments do not fit.
+        """
+        meant = matching_name(name, self._specs)
+        if meant is None:
+            raise ToolError(f"there is no action {name[:100]!r}; on offer: {', '.join(self._specs)}")
+        definition = self._definitions[meant]
+        sight = None if self._seen is None else Sight(self._agent, self._seen)
+        accepted = definition.accept(definition.without_nulls(read_arguments(arguments)), sight)
+        return ActionChoice(name=meant, arguments=accepted, rationale=rationale.strip() or None)
