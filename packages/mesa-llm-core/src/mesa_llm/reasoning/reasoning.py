@@ -21,6 +21,7 @@ from mesa_llm.errors import ConfigurationError, DecisionError
 from mesa_llm.module_llm.dialogue import aconverse, converse, with_most_calls
 from mesa_llm.module_llm.request_fields import check_most_calls
 from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking
+from mesa_llm.spaces import legend_for
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -294,7 +295,7 @@ def first_request(
         tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
         tool_choice=tool_choice,
         response_format=response_format,
-        system_prompt=_system_prompt(instructions, agent.system_prompt),
+        system_prompt=_system_prompt(instructions, agent),
     )
 
 
@@ -313,7 +314,7 @@ def tool_calls_for(
         prompt=decision,
         tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=obs),
         tool_choice=tool_calls,
-        system_prompt=_system_prompt(_EXECUTION, agent.system_prompt),
+        system_prompt=_system_prompt(_EXECUTION, agent),
     )
     step = step_of(agent.model) if obs is None else obs.step
     plan = Plan(step=step, llm_plan=response.message, ttl=ttl, offered=_names(selected_tools), seen=obs)
@@ -350,5 +351,8 @@ def read_observation(request: LLMRequest) -> dict[str, Any]:
     raise DecisionError(f"No observation in the request: none of its {len(request.messages)} messages has one.")
 
 
-def _system_prompt(instructions: str, persona: str | None) -> str:
-    return f"{instructions}\n\n# Who you are\n{persona.strip()}" if persona and persona.strip() else instructions
+def _system_prompt(instructions: str, agent: LLMAgent) -> str:
+    """First what all agents share, and what those in one space share."""
+    sections = {"Positions": legend_for(agent), "Who you are": agent.system_prompt}
+    given = {heading: text.strip() for heading, text in sections.items() if text and text.strip()}
+    return instructions + "".join(f"\n\n# {heading}\n{text}" for heading, text in given.items())
