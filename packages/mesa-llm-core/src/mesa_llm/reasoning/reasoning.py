@@ -25,6 +25,7 @@ from mesa_llm.memory.remembering import AwaitedWrites, remember
 from mesa_llm.module_llm.dialogue import aconverse, converse, with_most_calls
 from mesa_llm.module_llm.request_fields import check_most_calls
 from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking, sight_of, text_of
+from mesa_llm.spaces import legend_for
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -394,8 +395,11 @@ def read_observation(request: LLMRequest) -> dict[str, Any]:
 
 def system_prompt_of(agent: LLMAgent, instructions: str, obs: Observation | None = None) -> str:
     """Instructions and who the agent is; with an observation, also what it remembers and sees, as in mesa-llm 0.3."""
-    persona = (agent.system_prompt or "").strip()
-    parts = [instructions, f"# Who you are\n{persona}" if persona else ""]
+    sections = {"Positions": legend_for(agent), "Who you are": agent.system_prompt}
+    parts = [
+        instructions,
+        *(f"# {heading}\n{text.strip()}" for heading, text in sections.items() if (text or "").strip()),
+    ]
     if obs is not None:
         parts += remembered_and_seen(agent, obs)
     return "\n\n".join(filter(None, parts))

@@ -22,6 +22,7 @@ The space is looked for in `agent.space`, `model.grid`, `model.space` and then i
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.spaces.surroundings import directions_from as directions_from
 from mesa_llm.spaces.surroundings import free_places_around as free_places_around
+from mesa_llm.spaces.surroundings import legend_for as legend_for
 from mesa_llm.spaces.surroundings import move_to as move_to
 from mesa_llm.spaces.surroundings import neighbors_of as neighbors_of
 from mesa_llm.spaces.surroundings import position_of as position_of

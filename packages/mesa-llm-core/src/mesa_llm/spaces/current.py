@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mesa.discrete_space import OrthogonalVonNeumannGrid
 from mesa.discrete_space.cell_agent import FixedCell
 
 from mesa_llm.errors import ToolError
@@ -18,6 +19,7 @@ from mesa_llm.spaces.space import (
     Position,
     Space,
     as_position,
+    compass_legend,
     inside_grid,
     listed,
     numbers,
@@ -156,6 +158,12 @@ class GridCells(Cells):
             raise ToolError(f"The grid has no cell {coordinate}: it was taken away. Choose another one.")
         return coordinate
 
+    def legend(self) -> str | None:
+        if len(self._space.dimensions) != 2:
+            return None
+        diagonals = not isinstance(self._space, OrthogonalVonNeumannGrid)
+        return compass_legend(self._axes, _ROW_COLUMN, diagonals=diagonals)
+
     def _compass(self, cell: Cell) -> Compass:
         return _ROW_COLUMN
 
@@ -164,6 +172,12 @@ class HexCells(GridCells):
     """`HexGrid`, with positions and steps as (column, row)."""
 
     _axes = ("column", "row")
+
+    def legend(self) -> str:
+        return (
+            "Positions are [column, row]: East is column + 1, West is column - 1, NorthEast and NorthWest are row + 1, "
+            "SouthEast and SouthWest are row - 1. Even rows lie half a cell further East."
+        )
 
     def _compass(self, cell: Cell) -> Compass:
         """The six steps. The hexagons stand on a corner, and those of even rows lie half a hexagon further East.
@@ -193,6 +207,9 @@ class ContinuousSpace(Space):
     def places(self, agent: Agent, radius: float) -> None:
         return None
 
+    def legend(self) -> str:
+        return compass_legend(self._axes(), XY, diagonals=True)
+
     def steps(self, agent: Agent) -> dict[str, Position]:
         here = self._point(agent)
         steps: dict[str, Position] = {}
@@ -207,16 +224,17 @@ class ContinuousSpace(Space):
         return steps
 
     def resolve(self, position: object) -> Position:
-        bounds = self._bounds()
-        axes = ["x", "y", "z"][: len(bounds)]
-        if len(bounds) not in (2, 3):
-            axes = [f"axis {number}" for number in range(1, len(bounds) + 1)]
+        bounds, axes = self._bounds(), self._axes()
         point = numbers(position, axes)
         target = self._inside(point)
         if target is None:
             limits = ", ".join(f"{axis} {low} to {high}" for axis, (low, high) in zip(axes, bounds, strict=True))
             raise ToolError(f"{point} is outside the space. Its bounds are: {limits}{self._bounds_note}.")
         return target
+
+    def _axes(self) -> list[str]:
+        n = len(self._bounds())
+        return ["x", "y", "z"][:n] if n in (2, 3) else [f"axis {number}" for number in range(1, n + 1)]
 
     @abstractmethod
     def _point(self, agent: Agent) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.errors import ToolError
 from mesa_llm.errors.shown_text import short_repr
 from mesa_llm.spaces.current import ContinuousSpace, as_point
-from mesa_llm.spaces.space import XY, Compass, Position, Space, inside_grid, listed, reach, spellings
+from mesa_llm.spaces.space import XY, Compass, Position, Space, compass_legend, inside_grid, listed, reach, spellings
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -78,6 +78,9 @@ class LegacyGrid(_LegacyCells):
             return None
         return f"Cell {position!r} is occupied by agent {content.unique_id}."
 
+    def legend(self) -> str:
+        return compass_legend(("x", "y"), XY, diagonals=True)
+
     def _compass(self, _x: int) -> Compass:
         return XY
 
@@ -98,6 +101,12 @@ class LegacyGrid(_LegacyCells):
 
 class LegacyHexGrid(LegacyGrid):
     """`HexSingleGrid` and `HexMultiGrid`."""
+
+    def legend(self) -> str:
+        return (
+            "Positions are [x, y]: North is y + 1, South is y - 1, NorthEast and SouthEast are x + 1, NorthWest and "
+            "SouthWest are x - 1. Even columns lie half a cell further North."
+        )
 
     def places(self, agent: Agent, radius: float) -> list[Position]:
         return reach(agent.pos, lambda pos: self._space.get_neighborhood(pos, radius=1), radius)

@@ -78,6 +78,10 @@ class Space(ABC):
     def place(self, agent: Agent, position: Position) -> None:
         """Put the agent at a resolved place that has room. `ToolError` if the agent is fixed; then nothing changes."""
 
+    def legend(self) -> str | None:
+        """What the numbers of a position are, and what each direction does to them, in words; `None` if it has none."""
+        return None
+
     def layers(self) -> Mapping[str, Any]:
         """The property layers: arrays that are indexed by the coordinates of a cell."""
         return {}
@@ -92,6 +96,24 @@ class Space(ABC):
     def obstacle(self, position: Position) -> str | None:
         """Why no agent can enter the place now, as a sentence; `None` if it has room."""
         return None
+
+
+def compass_legend(axes: Sequence[str], compass: Compass, *, diagonals: bool) -> str:
+    """The legend of a space where each step adds the same everywhere.
+
+    Args:
+        axes: the names of the numbers of a position, in order.
+        compass: what each step adds to the first of them.
+        diagonals: whether there are diagonal steps.
+    """
+    steps = [
+        f"{name} is {axis} {'+' if change > 0 else '-'} 1"
+        for name in ("North", "South", "East", "West")
+        for axis, change in zip(axes, compass[name], strict=False)
+        if change
+    ]
+    both = " Diagonal directions change both." if diagonals and len(axes) > 1 else ""
+    return f"Positions are [{', '.join(axes)}]: {', '.join(steps)}.{both}"
 
 
 def reach[Place: Hashable](start: Place, adjacent: Callable[[Place], Iterable[Place]], radius: float) -> list[Place]:

@@ -82,6 +82,15 @@ def directions_from(agent: Agent[Any], *, free_only: bool = False) -> dict[str, 
     }
 
 
+def legend_for(agent: Agent[Any]) -> str | None:
+    """What positions mean in the agent's space, and what each direction does to them.
+
+    Such as "Positions are [x, y]: North is y + 1, …"; `None` where positions are names, and without a space.
+    """
+    space = space_for(agent)
+    return None if space is None else space.legend()
+
+
 def move_to(agent: Agent[Any], position: object) -> Position:
     """Place the agent at `position` (wrapped on a torus; a node's name may be text), and return its new position.
 
