@@ -395,11 +395,8 @@ def read_observation(request: LLMRequest) -> dict[str, Any]:
 
 def system_prompt_of(agent: LLMAgent, instructions: str, obs: Observation | None = None) -> str:
     """Instructions and who the agent is; with an observation, also what it remembers and sees, as in mesa-llm 0.3."""
-    sections = {"Positions": legend_for(agent), "Who you are": agent.system_prompt}
-    parts = [
-        instructions,
-        *(f"# {heading}\n{text.strip()}" for heading, text in sections.items() if (text or "").strip()),
-    ]
+    sections = {"Positions": legend_for(agent) or "", "Who you are": agent.system_prompt or ""}
+    parts = [instructions, *(f"# {heading}\n{text.strip()}" for heading, text in sections.items() if text.strip())]
     if obs is not None:
         parts += remembered_and_seen(agent, obs)
     return "\n\n".join(filter(None, parts))
