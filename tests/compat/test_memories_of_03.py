@@ -275,3 +275,21 @@ async def test_messages_come_by_an_aadd_to_memory_of_ones_own_if_they_are_sent_a
     assert (other.memory.came, len(other.memory.entries)) == (["message"], 2)
     await sender.reasoning.aexecute_tool_call("Wave.", selected_tools=[])
     assert sender.memory.came == ["message", "plan_execution"]
+
+
+MESSAGES = [
+    ({"message": "hello", "sender": 9}, "Agent 9 says: hello"),
+    ({"message": "hello"}, "hello"),
+    ({"msg": "hello", "sender": "A1"}, "Agent A1 says: "),
+    ({"text": "hello"}, "hello"),
+]
+
+
+@pytest.mark.parametrize(("content", "said"), MESSAGES)
+def test_a_message_in_any_form_is_in_the_communication_history(content, said):
+    memory = memory_in_town(ShortTermMemory)
+    memory.add_to_memory(type="message", content=content)
+    history = memory.get_communication_history()
+    assert said in history
+    assert "hello" in history
+    assert "None" not in history

@@ -11,6 +11,7 @@ from mesa import Agent
 
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.context import turn_in
+from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent import step_hooks
@@ -239,6 +240,9 @@ class LLMAgent(Agent):
         """
         if turn_in(self.model) is not None:
             wait_my_turn()
+        own = own_method(self.tool_manager.call_tools, ToolManager.call_tools)
+        if own is not None:
+            return self._remember_calls(own(agent=self, llm_response=plan.llm_plan))
         return self._remember_acts(
             self.tool_manager.execute(self, plan.tool_calls, offered=plan.offered, seen=plan.seen)
         )
@@ -247,9 +251,13 @@ class LLMAgent(Agent):
         """Like `apply_plan`; async tools are awaited."""
         if turn_in(self.model) is not None:
             await my_turn()
-        done = await self.tool_manager.aexecute(self, plan.tool_calls, offered=plan.offered, seen=plan.seen)
+        own = own_method(self.tool_manager.acall_tools, ToolManager.acall_tools)
+        if own is not None:
+            called = await own(agent=self, llm_response=plan.llm_plan)
+        else:
+            done = await self.tool_manager.aexecute(self, plan.tool_calls, offered=plan.offered, seen=plan.seen)
         with AwaitedWrites() as writes:
-            results = self._remember_acts(done)
+            results = self._remember_acts(done) if own is None else self._remember_calls(called)
             await writes.flush()
         return results
 
@@ -261,6 +269,13 @@ class LLMAgent(Agent):
                 {"tool": result.name, "arguments": result.arguments, "result": result.response},
             )
         return [result.as_dict() for result in results]
+
+    def _remember_calls(self, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Remember what a tool manager of the user's own has done."""
+        for result in results:
+            content = {"tool": result.get("name"), "result": result.get("response")}
+            remember(self.memory, "action", content if any(content.values()) else result)
+        return results
 
     def send_message(self, message: str, recipients: Iterable[Agent[Any]]) -> str:
         """Send a message; the recipients and the agent itself remember it at once.

@@ -51,6 +51,6 @@ def remember(memory: Memory, type: str, content: Mapping[str, Any]) -> None:  # 
     writes = _writes.get()
     asynchronous = getattr(memory, "aadd_to_memory", None)
     if writes is None or getattr(asynchronous, "__func__", None) in {None, Memory.aadd_to_memory}:
-        memory.add_to_memory(type, content)
+        memory.add_to_memory(type=type, content=content)
     else:
-        writes.add(lambda: memory.aadd_to_memory(type, content))
+        writes.add(lambda: memory.aadd_to_memory(type=type, content=content))

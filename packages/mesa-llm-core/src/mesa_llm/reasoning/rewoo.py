@@ -53,17 +53,29 @@ class ReWOOReasoning(Reasoning):
 
     @remaining_tool_calls.setter
     def remaining_tool_calls(self, n: int) -> None:
-        self._remaining = self._remaining[max(len(self._remaining) - n, 0) :]
+        calls = () if self._whole is None else tuple(self._whole.tool_calls)
+        self._remaining = calls[max(len(calls) - n, 0) :]
 
     @property
     def current_plan(self) -> Message | None:
         """The model's message with all tool calls of the current plan; `None` before the first."""
         return None if self._whole is None else self._whole.llm_plan
 
+    @current_plan.setter
+    def current_plan(self, message: Message | None) -> None:
+        seen = self.current_obs
+        self._whole = None if message is None else Plan(step_of(self.agent.model), message, seen=seen)
+        self._remaining = ()
+
     @property
     def current_obs(self) -> Observation | None:
         """What the agent saw when it made the current plan."""
         return None if self._whole is None else self._whole.seen
+
+    @current_obs.setter
+    def current_obs(self, obs: Observation | None) -> None:
+        if self._whole is not None:
+            self._whole = replace(self._whole, seen=obs)
 
     def unfinished_plan(self, ttl: int) -> Plan | None:
         """The next tool call of the current plan, `None` when all have been made."""
