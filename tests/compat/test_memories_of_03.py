@@ -293,3 +293,32 @@ def test_a_message_in_any_form_is_in_the_communication_history(content, said):
     assert said in history
     assert "hello" in history
     assert "None" not in history
+
+
+class Notebook:
+    """A memory of the user's own that is no Memory."""
+
+    def __init__(self):
+        self.pages = []
+
+    def add_to_memory(self, type, content):  # noqa: A002
+        self.pages.append((type, content["message"]))
+
+
+class Clerk(mesa.Agent):
+    """An agent without a language model, with a notebook."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.memory = Notebook()
+
+
+@pytest.mark.parametrize("in_async", [False, True])
+async def test_a_message_reaches_a_memory_that_is_no_memory_of_ours(in_async):
+    town = Town(ShortTermMemory)
+    (sender,), clerk = town.agents, Clerk(town)
+    if in_async:
+        await sender.asend_message("hello", [clerk])
+    else:
+        sender.send_message("hello", [clerk])
+    assert clerk.memory.pages == [("message", "hello")]

@@ -17,7 +17,7 @@ from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent import step_hooks
 from mesa_llm.llm_agent.observe import check_names, observe
 from mesa_llm.memory import Memory, STLTMemory
-from mesa_llm.memory.remembering import AwaitedWrites, remember
+from mesa_llm.memory.remembering import AwaitedWrites, can_remember, remember
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
 from mesa_llm.module_llm.request_fields import check_most_calls, check_tool_choice
 from mesa_llm.reasoning import Observation, Plan, Reasoning
@@ -293,7 +293,7 @@ class LLMAgent(Agent):
         if turn_in(self.model) is not None:
             wait_my_turn()
         others = [recipient for recipient in recipients if recipient is not self]
-        listeners = [other for other in others if isinstance(getattr(other, "memory", None), Memory)]
+        listeners = [other for other in others if can_remember(other)]
         listener_ids = [listener.unique_id for listener in listeners]
         for listener in listeners:
             remember(listener.memory, "message", {"message": message, "sender": self.unique_id})

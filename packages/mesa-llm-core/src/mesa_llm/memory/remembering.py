@@ -54,3 +54,8 @@ def remember(memory: Memory, type: str, content: Mapping[str, Any]) -> None:  # 
         memory.add_to_memory(type=type, content=content)
     else:
         writes.add(lambda: memory.aadd_to_memory(type=type, content=content))
+
+
+def can_remember(agent: Any) -> bool:
+    """Whether an agent has something as its memory that events can be added to: a `Memory`, or an object like one."""
+    return callable(getattr(getattr(agent, "memory", None), "add_to_memory", None))
