@@ -144,14 +144,13 @@ async def test_what_is_left_of_a_rewoo_plan_can_be_read_and_dropped():
     assert len(agent.llm.client.requests) == 2
     agent.step()
     assert len(agent.llm.client.requests) == 4
-    reasoning.remaining_tool_calls = 2
-    assert len(reasoning.unfinished_plan(1).tool_calls) == 1
     reasoning.current_plan, reasoning.current_obs = None, None
     assert (reasoning.remaining_tool_calls, reasoning.unfinished_plan(1)) == (0, None)
-    reasoning.current_plan = OfTheApi(None, "wait", "wait")
+    reasoning.remaining_tool_calls = 2
+    reasoning.current_plan = OfTheApi(None, "wait", "rest")
     reasoning.current_obs = agent.generate_obs()
-    reasoning.remaining_tool_calls = 1
-    assert len(agent.apply_plan(reasoning.plan())) == 1
+    assert [str(reasoning.plan()) for _ in range(2)] == ["wait({})", "rest({})"]
+    assert reasoning.remaining_tool_calls == 0
     assert len(agent.llm.client.requests) == 4
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar, Token
 from typing import Any, Self
 
+from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.memory.memory import Memory
 
 type _Write = Callable[[], Awaitable[None]]
@@ -50,7 +51,7 @@ def remember(memory: Memory, type: str, content: Mapping[str, Any]) -> None:  # 
     """
     writes = _writes.get()
     asynchronous = getattr(memory, "aadd_to_memory", None)
-    if writes is None or getattr(asynchronous, "__func__", None) in {None, Memory.aadd_to_memory}:
+    if writes is None or asynchronous is None or own_method(asynchronous, Memory.aadd_to_memory) is None:
         memory.add_to_memory(type=type, content=content)
     else:
         writes.add(lambda: memory.aadd_to_memory(type=type, content=content))
