@@ -128,7 +128,9 @@ def test_long_term_memory_has_what_it_consolidated_last():
     memory = memory_in_town(LongTermMemory)
     assert memory.buffer is None
     tell(memory, "hello")
+    assert texts_in(memory.buffer) == ["hello"]
     memory.agent.step()
+    assert memory.entries == ()
     assert texts_in(memory.buffer) == ["hello"]
     assert memory.buffer.step == 0
 
@@ -266,6 +268,18 @@ async def test_an_aadd_to_memory_of_ones_own_is_called_where_an_agent_runs_async
     assert [entry.type for entry in agent.memory.entries] == agent.memory.came
 
 
+async def test_an_aadd_to_memory_that_an_instance_has_of_its_own():
+    (agent,) = Town(ShortTermMemory).agents
+    came = []
+
+    async def note(type, content):  # noqa: A002
+        came.append((type, content))
+
+    agent.memory.aadd_to_memory = note
+    await agent.agenerate_obs()
+    assert [kind for kind, _ in came] == ["observation"]
+
+
 async def test_messages_come_by_an_aadd_to_memory_of_ones_own_if_they_are_sent_async():
     town = Town(Async, Async)
     sender, other = town.agents
@@ -275,3 +289,51 @@ async def test_messages_come_by_an_aadd_to_memory_of_ones_own_if_they_are_sent_a
     assert (other.memory.came, len(other.memory.entries)) == (["message"], 2)
     await sender.reasoning.aexecute_tool_call("Wave.", selected_tools=[])
     assert sender.memory.came == ["message", "plan_execution"]
+
+
+MESSAGES = [
+    ({"message": "hello", "sender": 9}, "Agent 9 says: hello"),
+    ({"message": "hello"}, "hello"),
+    ({"msg": "hello", "sender": "A1"}, "Agent A1 says: "),
+    ({"text": "hello"}, "hello"),
+]
+
+
+@pytest.mark.parametrize(("content", "said"), MESSAGES)
+def test_a_message_in_any_form_is_in_the_communication_history(content, said):
+    memory = memory_in_town(ShortTermMemory)
+    memory.add_to_memory(type="message", content=content)
+    history = memory.get_communication_history()
+    assert said in history
+    assert "hello" in history
+    assert "None" not in history
+
+
+class Notebook:
+    """A memory of the user's own that is no Memory."""
+
+    def __init__(self):
+        self.pages = []
+
+    def add_to_memory(self, type, content):  # noqa: A002
+        self.pages.append((type, content["message"]))
+
+
+class Clerk(mesa.Agent):
+    """An agent without a language model, with a notebook."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.memory = Notebook()
+
+
+@pytest.mark.parametrize("in_async", [False, True])
+async def test_a_message_reaches_a_memory_that_is_no_memory_of_ours(in_async):
+    town = Town(ShortTermMemory)
+    (sender,) = town.agents
+    clerk = Clerk(town)
+    if in_async:
+        await sender.asend_message("hello", [clerk])
+    else:
+        sender.send_message("hello", [clerk])
+    assert clerk.memory.pages == [("message", "hello")]

@@ -144,6 +144,14 @@ async def test_what_is_left_of_a_rewoo_plan_can_be_read_and_dropped():
     assert len(agent.llm.client.requests) == 2
     agent.step()
     assert len(agent.llm.client.requests) == 4
+    reasoning.current_plan, reasoning.current_obs = None, None
+    assert (reasoning.remaining_tool_calls, reasoning.unfinished_plan(1)) == (0, None)
+    reasoning.remaining_tool_calls = 2
+    reasoning.current_plan = OfTheApi(None, "wait", "rest")
+    reasoning.current_obs = agent.generate_obs()
+    assert [str(reasoning.plan()) for _ in range(2)] == ["wait({})", "rest({})"]
+    assert reasoning.remaining_tool_calls == 0
+    assert len(agent.llm.client.requests) == 4
 
 
 class Weather:
@@ -225,3 +233,33 @@ async def test_a_plan_of_anything(llm_plan, text, done, in_async):
     results = await agent.aapply_plan(plan) if in_async else agent.apply_plan(plan)
     assert [result["response"] for result in results] == done
     await agent.astep() if in_async else agent.step()
+
+
+class Loud(ToolManager):
+    """Offers and calls tools in its own way."""
+
+    def get_all_tools_schema(self, selected_tools=None):
+        return [
+            schema for schema in super().get_all_tools_schema(selected_tools) if schema["function"]["name"] == "wait"
+        ]
+
+    def call_tools(self, agent, llm_response):
+        return [result | {"response": result["response"].upper()} for result in super().call_tools(agent, llm_response)]
+
+    async def acall_tools(self, agent, llm_response):
+        results = await super().acall_tools(agent, llm_response)
+        return [result | {"response": result["response"].upper()} for result in results]
+
+
+@pytest.mark.parametrize("in_async", [False, True])
+@pytest.mark.parametrize("strategy", [CoTReasoning, ReActReasoning, ReWOOReasoning, OneCallReasoning])
+async def test_a_tool_manager_of_ones_own_offers_and_calls_tools_in_its_own_way(strategy, in_async):
+    def rest() -> str:
+        """Rest."""
+        return "rested"
+
+    agent = agent_with(strategy, lambda request: ANSWER if request.tool_choice == "none" else [tool_call("wait")])
+    agent.tool_manager = Loud([wait, rest])
+    await agent.astep() if in_async else agent.step()
+    assert {tool.name for request in agent.llm.client.requests for tool in request.tools} == {"wait"}
+    assert agent.memory.entries[-1].content == {"tool": "wait", "result": "WAITED"}

@@ -38,7 +38,7 @@ async def test_a_prompt_is_never_longer_than_agreed_and_has_the_newest(make, max
         if kind != "observation":
             assert f"] {kind}: message: {text[:5]}".rstrip() in memory.get_prompt_ready()
         if kind == "message":
-            assert f"says: {text[:5]}".rstrip() in memory.get_communication_history()
+            assert f"] {text[:5]}".rstrip() in memory.get_communication_history()
         agent.model.steps += steps
         if settles:
             await settle(memory)

@@ -1,7 +1,8 @@
-"""Which of a sync method and its async twin an agent means."""
+"""Which methods a user's class defines itself: of a sync method and its async twin, and in place of a base's."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 _INSTALLED = "__mesa_llm_installed__"
@@ -54,3 +55,16 @@ def is_placeholder(method: Any) -> bool:
     """
     module = getattr(method, "__module__", None) or ""
     return module.startswith("mesa.") and not module.startswith("mesa.examples.")
+
+
+def own_method[F: Callable[..., Any]](method: F, base: Callable[..., Any]) -> F | None:
+    """A bound method if it is not the one of the base: a subclass overrides it, or the instance has its own.
+
+    Args:
+        method: the bound method.
+        base: the function of the base.
+
+    Returns:
+        The method, or `None`.
+    """
+    return None if getattr(method, "__func__", None) is base else method

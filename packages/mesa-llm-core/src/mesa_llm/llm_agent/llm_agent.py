@@ -13,13 +13,14 @@ from mesa_llm.actions import ActionManager
 from mesa_llm.actions.action_manager import INHERIT, ActionRef, Inherit
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.context import turn_in
+from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent import bases, many_agents, messages, step_hooks
 from mesa_llm.llm_agent.acting import Acting
 from mesa_llm.llm_agent.observe import check_names, check_vision, observe
 from mesa_llm.memory import Memory, STLTMemory
-from mesa_llm.memory.remembering import AwaitedWrites, remember
+from mesa_llm.memory.remembering import AwaitedWrites, can_remember, remember
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
 from mesa_llm.module_llm.request_fields import check_most_calls, check_tool_choice
 from mesa_llm.reasoning import Observation, Plan, Reasoning
@@ -332,6 +333,9 @@ class LLMAgent(Acting, Agent):
         """
         if turn_in(self.model) is not None:
             wait_my_turn()
+        own = own_method(self.tool_manager.call_tools, ToolManager.call_tools)
+        if own is not None:
+            return self._remember_calls(own(agent=self, llm_response=plan.llm_plan))
         return self._remember_acts(
             self.tool_manager.execute(self, plan.tool_calls, offered=plan.offered, seen=plan.seen)
         )
@@ -340,9 +344,13 @@ class LLMAgent(Acting, Agent):
         """Like `apply_plan`; async tools are awaited."""
         if turn_in(self.model) is not None:
             await my_turn()
-        done = await self.tool_manager.aexecute(self, plan.tool_calls, offered=plan.offered, seen=plan.seen)
+        own = own_method(self.tool_manager.acall_tools, ToolManager.acall_tools)
+        if own is not None:
+            called = await own(agent=self, llm_response=plan.llm_plan)
+        else:
+            done = await self.tool_manager.aexecute(self, plan.tool_calls, offered=plan.offered, seen=plan.seen)
         with AwaitedWrites() as writes:
-            results = self._remember_acts(done)
+            results = self._remember_acts(done) if own is None else self._remember_calls(called)
             await writes.flush()
         return results
 
@@ -354,6 +362,13 @@ class LLMAgent(Acting, Agent):
                 {"tool": result.name, "arguments": result.arguments, "result": result.response},
             )
         return [result.as_dict() for result in results]
+
+    def _remember_calls(self, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Remember what a tool manager of the user's own has done."""
+        for result in results:
+            content = {"tool": result.get("name"), "result": result.get("response")}
+            remember(self.memory, "action", content if any(content.values()) else result)
+        return results
 
     def send_message(self, message: str, recipients: Recipients) -> str:
         """Send a message; the recipients and the agent itself remember it at once.
@@ -376,7 +391,7 @@ class LLMAgent(Acting, Agent):
             wait_my_turn()
         others, unknown = messages.found(self.model, recipients)
         others.pop(self, None)
-        hears = {other: isinstance(getattr(other, "memory", None), Memory) for other in others}
+        hears = {other: can_remember(other) for other in others}
         listeners: list[Any] = [other for other in others if hears[other]]
         deaf = [other.unique_id for other in others if not hears[other]]
         listener_ids = [listener.unique_id for listener in listeners]

@@ -69,7 +69,6 @@ class LongTermMemory(Memory):
     Attributes:
         long_term_memory: the text; empty until something is consolidated.
         system_prompt: the instructions for consolidating; `{words}` in it stands for how many words the text may have.
-        buffer: what was consolidated last, as an entry in the form of mesa-llm 0.3; `None` until then.
 
     Raises:
         ConfigurationError: if one of these cannot work.
@@ -94,7 +93,7 @@ class LongTermMemory(Memory):
         self.long_term_tokens = long_term_tokens if max_tokens is None else min(long_term_tokens, max_tokens // 2)
         self.long_term_memory = ""
         self.system_prompt = _INSTRUCTIONS
-        self.buffer: MemoryEntry | None = None
+        self._consolidated_last: Sequence[MemoryEntry] = ()
 
     def _pending(self) -> Sequence[MemoryEntry]:
         """The entries to be consolidated now, oldest first."""
@@ -125,6 +124,12 @@ class LongTermMemory(Memory):
                 kind="lost memories",
             )
 
+    @property
+    def buffer(self) -> MemoryEntry | None:
+        """What is to be consolidated next, or was last, as an entry in the form of mesa-llm 0.3; `None` at first."""
+        events = self._kept or self._consolidated_last
+        return self._as_one(events) if events else None
+
     async def asettle(self) -> Callable[[], None] | None:
         """Have the model consolidate pending entries; more than fits into one request takes several calls.
 
@@ -139,7 +144,7 @@ class LongTermMemory(Memory):
 
         def keep() -> None:
             self.long_term_memory = text
-            self.buffer = self._as_one(pending)
+            self._consolidated_last = pending
             self._forget(pending)
 
         return keep

@@ -351,11 +351,7 @@ class Memory(ABC):
     def get_communication_history(self) -> str:
         """The messages remembered, one a line, oldest first; empty if no message came."""
         lines = [
-            shortened(
-                f"[step {entry.step}] Agent {entry.content.get('sender')} says: "
-                f"{to_text(entry.content.get('message', ''))}",
-                self._most_of_one,
-            )
+            shortened(f"[step {entry.step}] {_said(entry.content)}", self._most_of_one)
             for entry in self.entries
             if entry.type == "message"
         ]
@@ -377,6 +373,12 @@ def _add_event(content: dict[str, Any], event: MemoryEntry, additive: Collection
     if not isinstance(before, list):  # the user's own
         before = content[event.type] = [before]
     before.append(event.content)
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    """A message as a sentence; all of it if the text is not where `send_message` puts it."""
+    text = to_text(message.get("message", message))
+    return text if message.get("sender") is None else f"Agent {to_text(message['sender'])} says: {text}"
 
 
 def _own_llm(agent: Agent[Any], llm_model: str | None, api_base: str | None) -> ModuleLLM | None:

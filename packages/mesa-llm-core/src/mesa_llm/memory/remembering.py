@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 from mesa_llm.activation.context import current_writes, within
+from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.memory.memory import Memory
 
 type _Write = Callable[[], Awaitable[None]]
@@ -47,7 +48,12 @@ def remember(memory: Memory, type: str, content: Mapping[str, Any]) -> None:  # 
     """
     writes = current_writes()
     asynchronous = getattr(memory, "aadd_to_memory", None)
-    if writes is None or getattr(asynchronous, "__func__", None) in {None, Memory.aadd_to_memory}:
-        memory.add_to_memory(type, content)
+    if writes is None or asynchronous is None or own_method(asynchronous, Memory.aadd_to_memory) is None:
+        memory.add_to_memory(type=type, content=content)
     else:
-        writes.add(lambda: memory.aadd_to_memory(type, content))
+        writes.add(lambda: memory.aadd_to_memory(type=type, content=content))
+
+
+def can_remember(agent: Any) -> bool:
+    """Whether an agent has something as its memory that events can be added to: a `Memory`, or an object like one."""
+    return callable(getattr(getattr(agent, "memory", None), "add_to_memory", None))

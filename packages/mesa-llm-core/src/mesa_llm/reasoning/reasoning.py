@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Concatenate
 
 from mesa_llm.activation import stage, step_of
 from mesa_llm.activation.decisions import adecide, decide, in_thread
-from mesa_llm.activation.method_pairs import nearer_method
+from mesa_llm.activation.method_pairs import nearer_method, own_method
 from mesa_llm.activation.turn import is_off_record
 from mesa_llm.activation.values import to_text
 from mesa_llm.clients import ToolChoice
@@ -23,9 +23,10 @@ from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, DecisionError
 from mesa_llm.memory.remembering import AwaitedWrites, remember
 from mesa_llm.module_llm.dialogue import aconverse, converse, with_most_calls
-from mesa_llm.module_llm.request_fields import check_most_calls
+from mesa_llm.module_llm.request_fields import AnyTool, check_most_calls
 from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking, sight_of, text_of
 from mesa_llm.spaces import legend_for
+from mesa_llm.tools import ToolManager
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -321,7 +322,7 @@ def first_request(
         prompt = "\n\n".join([*remembered_and_seen(agent, obs), f"# Task\n{task}"])
     return agent.llm.request(
         prompt=prompt,
-        tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=sight_of(obs)),
+        tool_schema=_tools_for(agent, selected_tools, obs),
         tool_choice=tool_choice,
         response_format=response_format,
         system_prompt=system_prompt_of(agent, instructions) if system_prompt is None else system_prompt,
@@ -341,7 +342,7 @@ def tool_calls_for(
         raise DecisionError(f"{agent}: there is no decision to carry out, the text is empty.")
     response = yield agent.llm.request(
         prompt=decision,
-        tool_schema=agent.tool_manager.specs(selected_tools, agent=agent, seen=sight_of(obs)),
+        tool_schema=_tools_for(agent, selected_tools, obs),
         tool_choice=tool_calls,
         system_prompt=system_prompt_of(agent, _EXECUTION),
     )
@@ -354,6 +355,12 @@ def tool_calls_for(
     )
     remember(agent.memory, "plan_execution", {"content": str(plan)})
     return plan
+
+
+def _tools_for(agent: LLMAgent, selected_tools: list[str] | None, obs: Any) -> Iterable[AnyTool]:
+    """The tools on offer; as a manager of the user's own says, if it overrides the method of mesa-llm 0.3 for that."""
+    own = own_method(agent.tool_manager.get_all_tools_schema, ToolManager.get_all_tools_schema)
+    return own(selected_tools) if own else agent.tool_manager.specs(selected_tools, agent=agent, seen=sight_of(obs))
 
 
 def step_decided(agent: LLMAgent, obs: Any) -> int:
@@ -408,11 +415,12 @@ def remembered_and_seen(agent: LLMAgent, obs: Observation) -> list[str]:
 
 
 def own_prompt[T](build: Callable[..., T], base: Callable[..., T], *args: Any) -> T | None:
-    """What a strategy's method builds, if it is not the one of the base any more, else `None`.
+    """What a strategy's method builds, if it overrides that of the base, else `None`.
 
     Args:
         build: the bound method, such as `self.get_cot_system_prompt`.
-        base: the function that it overrides.
+        base: the function of the base.
         *args: its arguments.
     """
-    return None if getattr(build, "__func__", None) is base else build(*args)
+    own = own_method(build, base)
+    return None if own is None else own(*args)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mesa_llm.activation import stage, step_of
-from mesa_llm.clients import Message, ToolCall
+from mesa_llm.clients import Message
 from mesa_llm.clients.questions import register_question
 from mesa_llm.memory.remembering import remember
 from mesa_llm.reasoning.plan import Observation, Plan, Thinking
@@ -45,37 +45,46 @@ class ReWOOReasoning(Reasoning):
 
     def __init__(self, agent: LLMAgent) -> None:
         super().__init__(agent)
-        self._remaining: tuple[ToolCall, ...] = ()
+        self._n_left = 0
         self._whole: Plan | None = None
 
     @property
     def remaining_tool_calls(self) -> int:
         """How many tool calls of the current plan are still to be made."""
-        return len(self._remaining)
+        return 0 if self._whole is None else self._n_left
 
     @remaining_tool_calls.setter
     def remaining_tool_calls(self, n: int) -> None:
-        self._remaining = self._remaining[max(len(self._remaining) - n, 0) :]
+        self._n_left = n
 
     @property
     def current_plan(self) -> Message | None:
         """The model's message with all tool calls of the current plan; `None` before the first."""
         return None if self._whole is None else self._whole.llm_plan
 
+    @current_plan.setter
+    def current_plan(self, message: Message | None) -> None:
+        seen = self.current_obs
+        self._whole = None if message is None else Plan(step_of(self.agent.model), message, seen=seen)
+
     @property
     def current_obs(self) -> Observation | None:
         """What the agent saw when it made the current plan."""
         return None if self._whole is None else self._whole.seen
 
+    @current_obs.setter
+    def current_obs(self, obs: Observation | None) -> None:
+        if self._whole is not None:
+            self._whole = replace(self._whole, seen=obs)
+
     def unfinished_plan(self, ttl: int) -> Plan | None:
         """The next tool call of the current plan, `None` when all have been made."""
         step = step_of(self.agent.model)
         whole = self._whole
-        if not self._remaining or whole is None or (ttl > 1 and step >= whole.step + ttl):
+        if whole is None or not self._n_left or (ttl > 1 and step >= whole.step + ttl):
             return None
-        return self._next_of(
-            replace(whole, llm_plan=Message("assistant", tool_calls=self._remaining), step=step, ttl=ttl)
-        )
+        remaining = tuple(whole.tool_calls[-self._n_left :])
+        return self._next_of(replace(whole, llm_plan=Message("assistant", tool_calls=remaining), step=step, ttl=ttl))
 
     def get_rewoo_system_prompt(self, obs: Observation) -> str:
         """The system prompt, for a subclass to override: what is returned replaces it, and the task alone follows.
@@ -115,5 +124,5 @@ class ReWOOReasoning(Reasoning):
 
     def _next_of(self, plan: Plan) -> Plan:
         first, rest = plan.llm_plan.tool_calls[:1], plan.llm_plan.tool_calls[1:]
-        stage(self.agent, lambda: setattr(self, "_remaining", rest))
+        stage(self.agent, lambda: setattr(self, "_n_left", len(rest)))
         return replace(plan, llm_plan=replace(plan.llm_plan, tool_calls=first))
