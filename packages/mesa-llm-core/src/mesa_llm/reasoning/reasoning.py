@@ -353,6 +353,9 @@ def read_observation(request: LLMRequest) -> dict[str, Any]:
 
 def _system_prompt(instructions: str, agent: LLMAgent) -> str:
     """First what all agents share, and what those in one space share."""
-    sections = {"Positions": legend_for(agent), "Who you are": agent.system_prompt}
+    sections = {
+        "Positions": legend_for(agent) if agent.explains_positions else None,
+        "Who you are": agent.system_prompt,
+    }
     given = {heading: text.strip() for heading, text in sections.items() if text and text.strip()}
     return instructions + "".join(f"\n\n# {heading}\n{text}" for heading, text in given.items())
