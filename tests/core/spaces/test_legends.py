@@ -73,10 +73,16 @@ class Walker(LLMAgent, CellAgent):
     pass
 
 
-def systems(reasoning, *, grid):
+class Silent(Walker):
+    explains_positions = False
+
+
+def systems(reasoning, *, grid, agent_class=Walker):
     model = mesa.Model(rng=1)
     llm = ScriptedLLM("Action: wait.")
-    agent = Walker(model, reasoning, client=llm, step_prompt="?", tools=[move_one_step], system_prompt="You are Ann.")
+    agent = agent_class(
+        model, reasoning, client=llm, step_prompt="?", tools=[move_one_step], system_prompt="You are Ann."
+    )
     if grid:
         model.grid = OrthogonalMooreGrid((5, 5), random=model.random)
         agent.cell = model.grid[(2, 2)]
@@ -93,3 +99,4 @@ def test_every_request_of_a_decision_says_it_before_who_the_agent_is(reasoning):
             "Diagonal directions change both."
         )
         assert with_space == f"{beginning}\n\n# Positions\n{legend}\n\n# Who you are\n{end}"
+    assert systems(reasoning, grid=True, agent_class=Silent) == systems(reasoning, grid=False)

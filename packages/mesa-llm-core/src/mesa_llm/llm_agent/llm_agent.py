@@ -105,6 +105,9 @@ class LLMAgent(Acting, Agent):
             layers whose name does not begin with an underscore, and the room of occupied cells that take more than one
             agent; `()`: nothing.
 
+        explains_positions: whether the system message of a decision says which number of a position is which in the
+            agent's space, and what each direction does to it. A class that says so in its own words sets `False`.
+
     Raises:
         ConfigurationError: if `reasoning`, `llm_model`, `tool_mode`, `vision` or a sampling argument cannot work, or an
             argument is given for what the class defines as a property without a setter; if there is no action of a
@@ -115,6 +118,7 @@ class LLMAgent(Acting, Agent):
 
     visible_attributes: ClassVar[Collection[str]]
     observed_layers: Collection[str] | None = None
+    explains_positions: bool = True
     vision: float | None = None
     internal_state: Any = None
     step_prompt: str | None = None

@@ -402,7 +402,8 @@ def read_observation(request: LLMRequest) -> dict[str, Any]:
 
 def system_prompt_of(agent: LLMAgent, instructions: str, obs: Observation | None = None) -> str:
     """Instructions and who the agent is; with an observation, also what it remembers and sees, as in mesa-llm 0.3."""
-    sections = {"Positions": legend_for(agent) or "", "Who you are": agent.system_prompt or ""}
+    legend = legend_for(agent) if agent.explains_positions else None
+    sections = {"Positions": legend or "", "Who you are": agent.system_prompt or ""}
     parts = [instructions, *(f"# {heading}\n{text.strip()}" for heading, text in sections.items() if text.strip())]
     if obs is not None:
         parts += remembered_and_seen(agent, obs)
