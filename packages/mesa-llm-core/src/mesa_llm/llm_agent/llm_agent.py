@@ -37,9 +37,9 @@ DEFAULT_MODEL = "gemini/gemini-2.0-flash"
 class LLMAgent(Acting, Agent):
     """A Mesa agent whose decisions come from a language model.
 
-    Its `step` (and `astep`) observes, decides and acts. Override one or both of them; a class that overrides only one
-    runs that one in every mode. Combine it with Mesa's own agent classes to place it in a space: `class
-    Citizen(LLMAgent, CellAgent)`.
+    Its `step` (and `astep`) observes, makes a plan and carries it out. Override one or both of them, for instance to
+    choose an action by `act`; a class that overrides only one runs that one in every mode. Combine it with Mesa's own
+    agent classes to place it in a space: `class Citizen(LLMAgent, CellAgent)`.
 
     ```python
     from mesa import Model
@@ -73,7 +73,8 @@ class LLMAgent(Acting, Agent):
         memory: makes its memory, given the agent; by default (or with `None`) it remembers the last five steps.
         api_key: the key; by default that of the provider's environment variable.
         transport: how the default client reaches the model: `direct`, `litellm` or `auto`.
-        tool_mode: how it calls tools: `native`, `json_schema` for models that have no tool calling, or `auto`.
+        tool_mode: how it calls tools: `native`, `json_schema` for models that have no tool calling, or `auto`. It
+            chooses an action by a tool call with `native`, and otherwise by a JSON object.
         tool_calls: whether a decision may (`auto`), must (`required`) or must not (`none`) call tools.
         max_tool_calls: how many tools a decision may call at most; `None` for any number. With `required` and 1, each
             decision is exactly one valid call, or a `DecisionError`.
