@@ -247,8 +247,8 @@ class Acting:
         log_once(
             _logger,
             logging.WARNING,
-            f"{self}: the action {name!r} was refused by a {type(error).__name__} (raise an ActionError to refuse without "
-            f"this warning): {error}",
+            f"{self}: the action {name!r} was refused by a {type(error).__name__} (raise an ActionError to refuse "
+            f"without this warning): {error}",
             model=self.model,
             kind=(name, type(error), place_of(error)),
             exc_info=error,
