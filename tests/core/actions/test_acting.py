@@ -280,7 +280,19 @@ def test_a_refusal_is_the_result_for_a_model_and_an_error_for_the_code(error):
     assert len(remembered(agent)) == 1
 
 
-@pytest.mark.parametrize("error", [RuntimeError("fell"), ValueError("a mistake"), KeyboardInterrupt()])
+def test_a_plain_value_error_refuses_too_and_is_logged(caplog):
+    agent = agent_of(chosen("give", what="refusal"), actions=[give])
+    agent.returns = refuses(ValueError("No such citizen."))
+    assert agent.act("?").result == "Error: No such citizen."
+    (record,) = caplog.records
+    assert "the action 'give' was refused by a ValueError (raise an ActionError" in record.message
+    assert record.message.endswith("No such citizen.")
+    assert record.exc_info
+    with pytest.raises(ValueError, match="No such citizen"):
+        agent.execute_action(chosen("give", what="refusal"))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("fell"), ConfigurationError("a mistake"), KeyboardInterrupt()])
 def test_what_else_an_action_raises_goes_on_and_is_not_remembered(error):
     agent = agent_of(chosen("give", what="refusal"), actions=[give])
     agent.returns = refuses(error)

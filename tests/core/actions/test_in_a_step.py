@@ -347,6 +347,21 @@ def test_a_choice_can_be_vetoed_before_the_turn_is_used(mode):
     assert model.log == [1]
 
 
+def test_an_action_of_the_code_waits_for_its_turn_too(mode):
+    class Mixed(Eater):
+        def step(self):
+            if self.unique_id % 2:
+                self.execute_action({"name": "take_food", "arguments": {"amount": 2}})
+            else:
+                self.act(f"There are {self.model.food}.")
+
+    llm = ScriptedLLM(chosen("take_food"))
+    model = Food(llm, agent_class=Mixed)
+    model.step()
+    assert [request.messages[-1].content for request in llm.requests] == ["There are 100."] * 2
+    assert model.log == seeded_order()
+
+
 def test_a_conflict_that_an_action_raises_is_a_result_whoever_has_chosen():
     @action(action_manager=ActionManager())
     def late(agent):

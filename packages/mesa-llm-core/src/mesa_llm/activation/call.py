@@ -56,12 +56,12 @@ class Tally:
     """What the answers of a model were worth: to an agent in a parallel step, or in what it did one at a time.
 
     Attributes:
-        decisions: decisions made, in which tools were on offer.
+        decisions: decisions made, in which tools or actions were on offer.
         without_call: those of them that hold no valid tool call.
         asked_again: how often the model was asked again because its answer could not be used.
-        tool_calls: tool calls that were made, whether or not they failed.
+        tool_calls: tool calls that were made and actions that were taken, whether or not they failed.
         refused: those of them that were refused: an unknown tool, arguments that do not fit, a `ToolError`.
-        crashed: those of them in which the tool raised another exception.
+        crashed: those of them in which the tool, or the action, raised another exception.
         calls: calls to models that have ended.
         failed_calls: those of them that failed.
         prompt_tokens: tokens read.

@@ -44,7 +44,8 @@ class RuleBasedClient(AsyncClient):
 
     `decide`
         The policy answers. Tool calls that it gives where a decision in words is asked for (`CoTReasoning`,
-        `ReActReasoning`, `ReWOOReasoning`) are written as words.
+        `ReActReasoning`, `ReWOOReasoning`) are written as words. Where an action is to be chosen, one tool call is the
+        choice.
     `call tools`
         If the words are tool calls that the policy gave, the client answers with these. Other words go to the policy.
     `sum up`

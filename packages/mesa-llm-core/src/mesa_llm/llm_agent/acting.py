@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,12 @@ from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.call import last_agent_step
 from mesa_llm.activation.context import current_agent_step, current_turn, turn_in
 from mesa_llm.activation.decisions import adecide, decide
+from mesa_llm.activation.repeats import log_once
 from mesa_llm.activation.values import Walk, without_addresses
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ActionError, ConfigurationError, ConflictError, ToolError
 from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors.tracebacks import place_of, shorten
 from mesa_llm.llm_agent.observe import observe
 from mesa_llm.module_llm.dialogue import Dialogue, aconverse, converse
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 type ToolSelection = Iterable[Callable[..., Any] | str] | Callable[..., Any] | str | Inherit | None
 
 _KEPT = Walk(literal=True)
+_logger = logging.getLogger(__name__)
 
 
 class Acting:
@@ -141,8 +145,8 @@ class Acting:
 
         In a parallel step it waits for the agent's turn, and checks the choice again as things are then. If a choice
         that the model has made is refused now, the refusal (`"Error: …"`) is the result, which the agent remembers; it
-        counts as a conflict if the choice no longer fits or the action raises a `ConflictError`. A refused choice that
-        the code has made raises.
+        counts as a conflict if the choice no longer fits or the action raises a `ConflictError`. An action refuses by a
+        `ToolError`, such as `ActionError`, or by a `ValueError`. A refused choice that the code has made raises.
 
         Args:
             action_choice: what to do: what `choose_action` returns, or a choice of your own, also as a dict.
@@ -221,19 +225,34 @@ class Acting:
             result = call(self, choice)
             if inspect.iscoroutine(result):
                 result = await result
-        except ToolError as error:
-            tally.refused += 1
+        except Exception as error:
+            # A plain ValueError is how actions refuse that are written for mesa-llm.
+            refuses = isinstance(error, ToolError | ValueError) and not ends_run(error)
+            tally.refused += refuses
+            tally.crashed += not (refuses or ends_run(error))
             is_conflict = isinstance(error, ConflictError)
             if is_conflict and (turn := current_turn()) is not None:
                 turn.conflicted(str(error))
-            if not (by_model or is_conflict):
+            if not (refuses and (by_model or is_conflict)):
                 raise
+            if not isinstance(error, ToolError):
+                self._log(choice.name, error)
             result = without_addresses(f"Error: {error}")
-        except Exception as error:
-            tally.crashed += not ends_run(error)
-            raise
         await self._keep(choice, {"action": kept or _kept(choice), "result": _KEPT.copy(result)}, result, remember)
         return result
+
+    def _log(self, name: str, error: Exception) -> None:
+        """Log a refusal that may be a mistake in the code, each kind once in a step."""
+        shorten(error)
+        log_once(
+            _logger,
+            logging.WARNING,
+            f"{self}: the action {name!r} was refused by a {type(error).__name__} (raise an ActionError to refuse "
+            f"without this warning): {error}",
+            model=self.model,
+            kind=(name, type(error), place_of(error)),
+            exc_info=error,
+        )
 
     def _checked(
         self, given: ActionChoice | Mapping[str, Any], actions: ActionSelection, *, by_model: bool

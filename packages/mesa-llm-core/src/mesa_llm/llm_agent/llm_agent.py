@@ -45,10 +45,11 @@ _OWN = {"llm": "ModuleLLM", "memory": "memory", "tool_manager": "tools", "reason
 class LLMAgent(Acting, Agent):
     """A Mesa agent whose decisions come from a language model.
 
-    Its `step` (and `astep`) observes, decides and acts. Override one or both of them; a class that overrides only one
-    runs that one in every mode. Combine it with Mesa's own agent classes to place it in a space: `class
-    Citizen(LLMAgent, CellAgent)`. Arguments of the other class are given as keywords: `super().__init__(model,
-    CoTReasoning, space=space)` in a `class Flier(LLMAgent, ContinuousSpaceAgent)`. The bases may come in either order.
+    Its `step` (and `astep`) observes, makes a plan and carries it out. Override one or both of them, for instance to
+    choose an action by `act`; a class that overrides only one runs that one in every mode. Combine it with Mesa's own
+    agent classes to place it in a space: `class Citizen(LLMAgent, CellAgent)`. Arguments of the other class are given
+    as keywords: `super().__init__(model, CoTReasoning, space=space)` in a `class Flier(LLMAgent,
+    ContinuousSpaceAgent)`. The bases may come in either order.
 
     ```python
     from mesa import Model
@@ -83,7 +84,8 @@ class LLMAgent(Acting, Agent):
             steps word for word, and from the eighth step on has the model sum up older ones: one call every two steps.
         api_key: the key; by default that of the provider's environment variable.
         transport: how the default client reaches the model: `direct`, `litellm` or `auto`.
-        tool_mode: how it calls tools: `native`, `json_schema` for models that have no tool calling, or `auto`.
+        tool_mode: how it calls tools: `native`, `json_schema` for models that have no tool calling, or `auto`. It
+            chooses an action by a tool call with `native`, and otherwise by a JSON object.
         tool_calls: whether a decision may (`auto`), must (`required`) or must not (`none`) call tools.
         max_tool_calls: how many tools a decision may call at most; `None` for any number. With `required` and 1, each
             decision is exactly one valid call, or a `DecisionError`.
