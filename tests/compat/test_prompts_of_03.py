@@ -201,6 +201,11 @@ def wait() -> str:
     return "waited"
 
 
+def rest() -> str:
+    """Rest."""
+    return "rested"
+
+
 class OfTheApi:
     """A message in the form of the OpenAI API, as litellm gives it."""
 
@@ -254,10 +259,6 @@ class Loud(ToolManager):
 @pytest.mark.parametrize("in_async", [False, True])
 @pytest.mark.parametrize("strategy", [CoTReasoning, ReActReasoning, ReWOOReasoning, OneCallReasoning])
 async def test_a_tool_manager_of_ones_own_offers_and_calls_tools_in_its_own_way(strategy, in_async):
-    def rest() -> str:
-        """Rest."""
-        return "rested"
-
     agent = agent_with(strategy, lambda request: ANSWER if request.tool_choice == "none" else [tool_call("wait")])
     agent.tool_manager = Loud([wait, rest])
     await agent.astep() if in_async else agent.step()
