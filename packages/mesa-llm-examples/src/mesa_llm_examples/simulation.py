@@ -56,7 +56,7 @@ class DecisionCounts:
 
     @classmethod
     def of(cls, model: Any) -> Self:
-        """The decisions of a model's current step, whoever stepped the agents. Imports Mesa."""
+        """The decisions of a model's current step, stepped in parallel or one at a time. Imports Mesa."""
         from mesa_llm.parallel_stepping import model_reporters, reports_of  # noqa: PLC0415 - imports Mesa
 
         failed = sum(

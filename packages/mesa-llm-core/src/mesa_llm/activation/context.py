@@ -85,7 +85,7 @@ def is_stepping(agent: Agent) -> bool:
 
 
 def note_asking(agent: Agent | None) -> None:
-    """An agent asks a model: whoever wants to know of it is told, unless it does so in its step or a runner runs it.
+    """Add the agent to `Running.asked`, if such a set is open and the agent asks outside of its step and of a runner.
 
     Args:
         agent: the agent; `None` if no agent asks.

@@ -34,10 +34,10 @@ def stepping_on(agents: Iterable[Agent]) -> Iterator[None]:
 
 
 def step_on_after_failure(model: Any) -> None:
-    """Let the recurring event of the model that is failing now happen again, be it its step or one of the user's.
+    """Reschedule the recurring event that is failing now: the model's own step, or an event of the user's.
 
-    The events are looked at when this one is over: if the model has caught the error, Mesa has scheduled the next one
-    itself, and there is nothing to do.
+    The check runs after this event has ended: if the model has caught the error, Mesa has scheduled the next event
+    itself, and nothing is done.
 
     Args:
         model: a model one of whose events is failing, or none.

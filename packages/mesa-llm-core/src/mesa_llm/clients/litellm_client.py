@@ -163,7 +163,7 @@ class LiteLLMClient(AsyncClient):
             or re.search(r"missing (credentials|\w* ?api[ _]key)", str(error), re.IGNORECASE)
         ):
             missing = _missing_keys(litellm, call.model) or [f"{provider.upper()}_API_KEY"]
-            text = f"{call.where} needs an API key, and there is none. {set_key(missing)}"
+            text = f"{call.where} needs an API key, and none is set. {set_key(missing)}"
             return call.error(MissingAPIKeyError, text)
         timeouts = (httpx.TimeoutException, TimeoutError, litellm.Timeout)
         has_connected = not any(isinstance(cause, httpx.ConnectTimeout) for cause in causes)

@@ -143,7 +143,7 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
         raise ConfigurationError("api_key must be printable ASCII: it goes into an HTTP header. It is not shown here.")
     is_own_server = given is not None or not provider.needs_key
     if key is None and not is_own_server:
-        text = f"{llm_model} needs an API key, and there is none. {set_key(provider.key_variables)}"
+        text = f"{llm_model} needs an API key, and none is set. {set_key(provider.key_variables)}"
         raise MissingAPIKeyError(text, model=llm_model)
     return DirectSettings(
         model=model,

@@ -116,7 +116,7 @@ def decoded[Value](decode: Callable[[Any], Value], stored: object, what: Callabl
 def row_digest(*values: int | float | str | bytes | None) -> bytes:
     """The digest of a row's columns but its id, in their order. The row carries it. Also a function in SQL.
 
-    It detects damage. It does not detect somebody who changes a row and its digest.
+    It detects damage. It does not detect a row that was changed together with its digest.
     """
     return hashlib.blake2b(ascii(values).encode(), digest_size=DIGEST_SIZE).digest()
 

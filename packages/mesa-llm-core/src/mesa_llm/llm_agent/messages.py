@@ -1,4 +1,4 @@
-"""Who is meant by the recipients of a message, and what the sender is told of them."""
+"""Finds the recipients of a message, and reports to the sender who got it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ type Recipients = Iterable[Agent[Any] | int] | Agent[Any] | int
 
 
 def found(model: Model[Any, Any], recipients: Recipients) -> tuple[dict[Agent[Any], None], list[Any]]:
-    """The agents that are meant, each once, in order; and the ids of those that are not in the model.
+    """The recipients, each once, in order; and the ids of those that are not in the model.
 
     Raises:
         TypeError: if a recipient is neither an agent nor an id.
@@ -43,9 +43,9 @@ def found(model: Model[Any, Any], recipients: Recipients) -> tuple[dict[Agent[An
 
 
 def report(message: str, heard: Sequence[int], deaf: Sequence[int], unknown: Sequence[Any]) -> str:
-    """What the sender is told."""
-    told = f"Agents {ids_listed(heard)} were told" if heard else "Nobody could be given the message"
-    sentences = [f"{told} {message!r}."]
+    """The result that the sender gets: who heard the message, and who did not."""
+    start = f"Agents {ids_listed(heard)} were told" if heard else "Nobody could be given the message"
+    sentences = [f"{start} {message!r}."]
     if deaf:
         sentences.append(f"Agents {ids_listed(deaf)} have no memory and were left out.")
     if unknown:

@@ -317,7 +317,7 @@ class Memory(ABC):
         return MemoryEntry(content, entries[-1].step, self.agent)
 
     def _collect(self, entry: MemoryEntry) -> None:
-        # A memory without a process_step of its own may never be told that a step is over: it must not grow.
+        # A memory without a process_step of its own may never learn that a step is over, and must not grow.
         if type(self).process_step is Memory.process_step and entry.step != self._step_of_content:
             self._step_content = {}
         self._step_of_content = entry.step

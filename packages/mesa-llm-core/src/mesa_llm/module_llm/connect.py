@@ -51,11 +51,12 @@ def connect(
     Args:
         api_base: the base URL of the server; `None` for the provider's own.
         api_key: the key; `None` for the provider's environment variable.
-        transport: `direct`, `litellm` or `auto`, see `TransportClient`.
+        transport: `direct` over HTTP, `litellm`, or `auto`: directly where an `api_base` is given and the provider
+            speaks OpenAI's API, otherwise by litellm.
         timeout: seconds after which one attempt fails.
         max_concurrency: how many calls may be in flight at once: a number; `adaptive`, beginning with 20; settings of
-            one's own; `None` for no limit. By default there is none until the endpoint refuses a call (429), and then
-            as many as it takes.
+            one's own; `None` for no limit. By default calls are unlimited until the endpoint refuses one (429); from
+            then on, as many as it takes.
         requests_per_minute: how many requests may be sent in a minute.
         tokens_per_minute: how many tokens they may take in a minute, estimated before a request is sent.
         max_attempts: how often a request is sent at most; 1 for no retries.

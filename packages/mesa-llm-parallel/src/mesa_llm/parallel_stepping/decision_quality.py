@@ -44,7 +44,7 @@ def decision_quality(reports: Iterable[StepReport] | StepReport | Model) -> pd.D
     Returns:
         A frame with a row for each class of agents that was reported, indexed by `agent_class`: `decisions` (made with
         tools on offer); `failed_decisions` (an agent could not decide, whatever `on_error` did about it), NaN where
-        Mesa stepped agents of the class, which is told by an exception; `without_call` (decisions without a valid tool
+        Mesa stepped agents of the class, which an exception reports; `without_call` (decisions without a valid tool
         call), `asked_again`, `tool_calls`, `refused_tool_calls`, `crashed_tool_calls`; and the shares
         `share_without_call` of the decisions, `share_refused` and `share_crashed` of the tool calls, NaN if there were
         none.

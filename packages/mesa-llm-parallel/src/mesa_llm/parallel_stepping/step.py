@@ -413,7 +413,7 @@ class ParallelStep:
 
 
 def raise_all(turns: Sequence[AgentTurn], what: str) -> None:
-    """Raise what agents have failed with: the one error as it is, several as a group; nothing if there is none."""
+    """Raise what agents have failed with: the one error as it is, several as a group; does nothing without errors."""
     errors = [turn.error for turn in turns if turn.error is not None]
     for turn in turns:
         if turn.error is not None:
