@@ -7,6 +7,7 @@ agent simply runs.
 """
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
+from mesa_llm.activation.ahead import looking_ahead
 from mesa_llm.activation.call import CallOrigin, ModelCall, model_call
 from mesa_llm.activation.clock import step_of
 from mesa_llm.activation.context import current_origin
@@ -23,6 +24,7 @@ __all__ = [
     "claim",
     "current_origin",
     "is_claimed",
+    "looking_ahead",
     "model_call",
     "my_turn",
     "step_of",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mesa import Agent
 
+    from mesa_llm.activation.ahead import Answers
     from mesa_llm.activation.call import AgentStep, CallOrigin, ModelCall
     from mesa_llm.activation.turn import Turn
 
@@ -27,6 +28,7 @@ class Running:
         call: the model call that the code of a client works for.
         asked: gets the ids of agents that ask a model outside of their steps and of a runner.
         writes: what keeps the agent's writes to its memory until they can be awaited.
+        answers: what answers the agent's model calls, if a step asks ahead.
     """
 
     turn: Turn | None = None
@@ -36,6 +38,7 @@ class Running:
     call: ModelCall | None = None
     asked: set[int] | None = None
     writes: Any = None
+    answers: Answers | None = None
 
 
 _NOTHING = Running()
@@ -72,6 +75,11 @@ def current_origin() -> CallOrigin | None:
 def current_writes() -> Any:
     """What keeps the calling agent's writes to its memory until they can be awaited; `None` if it need not wait."""
     return _running.get().writes
+
+
+def current_answers() -> Answers | None:
+    """What answers the calling agent's model calls; `None` if no step asks ahead, and in the code of a client."""
+    return _running.get().answers
 
 
 def is_deciding(turn: Turn) -> bool:

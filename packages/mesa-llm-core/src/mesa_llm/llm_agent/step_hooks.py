@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.call import begin_agent_step
-from mesa_llm.activation.context import current_agent_step, current_turn, is_stepping, turn_in, within
+from mesa_llm.activation.context import current_agent_step, current_answers, current_turn, is_stepping, turn_in, within
 from mesa_llm.activation.decisions import in_thread
 from mesa_llm.activation.method_pairs import is_placeholder, mark_installed, nearer_method
 from mesa_llm.activation.repeats import log_once
@@ -222,7 +222,9 @@ def warn_not_parallel(model_classes: Iterable[type[Model]], reason: str, *, stac
 
 
 def _warn_if_not_parallel(agent: LLMAgent) -> None:
-    if current_turn() is not None or not getattr(agent.model, "parallel_stepping", False):
+    if current_turn() is not None or current_answers() is not None:
+        return
+    if not getattr(agent.model, "parallel_stepping", False):
         return
     model_class = type(agent.model)
     warn_not_parallel(

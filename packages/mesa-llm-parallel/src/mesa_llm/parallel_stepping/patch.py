@@ -7,16 +7,18 @@ import inspect
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterator
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from mesa.agent import AgentSet
 
-from mesa_llm.activation.context import turn_in, within
+from mesa_llm.activation.context import current_answers, turn_in, within
 from mesa_llm.activation.random_state import restorer
 from mesa_llm.activation.schedules import stepping_on
 from mesa_llm.errors import ConfigurationError, NotParallelWarning, TurnError
 from mesa_llm.llm_agent.step_hooks import warn_not_parallel
 from mesa_llm.parallel_stepping.activations import make_step
+from mesa_llm.parallel_stepping.activations.sequential import SequentialStep
 from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, OnReport, ParallelStepping, PlainSteps
 from mesa_llm.parallel_stepping.runners import has_decision
 
@@ -40,6 +42,7 @@ def enable_automatic_parallel_stepping(
     plain_steps: PlainSteps = "together",
     methods: Collection[str] = ("step",),
     step_members: bool = True,
+    max_waste: float | None = 0.5,
     on_report: OnReport | None = None,
 ) -> None:
     """Let the agents of every model that sets `parallel_stepping = True` step in parallel.
@@ -69,7 +72,7 @@ def enable_automatic_parallel_stepping(
 
     Args:
         mode: `asyncio` or `threading`. All settings are described at `ParallelStepping`.
-        activation: `simultaneous` or `eager`.
+        activation: `simultaneous`, `eager` or `sequential`.
         on_error: `raise`, `skip`, or a function of the agent and its error.
         max_failures: how many agents may fail to decide, as number or share, before `on_error` raises all the same.
         decide_timeout: seconds that an agent may take to decide.
@@ -77,6 +80,7 @@ def enable_automatic_parallel_stepping(
         plain_steps: in threading mode, whether agents without a decision step `together` or `ordered`.
         methods: the methods that run in parallel when an agent set does them.
         step_members: whether members of a `MetaAgent` step beside it, or are left to its `step`.
+        max_waste: with `sequential`, how many calls may be wasted for each that is needed.
         on_report: called with the `StepReport` of every parallel step.
 
     Raises:
@@ -93,6 +97,7 @@ def enable_automatic_parallel_stepping(
         plain_steps=plain_steps,
         methods=methods,
         step_members=step_members,
+        max_waste=max_waste,
         on_report=on_report,
     )
     for cls, name in _methods_that_step():
@@ -135,6 +140,8 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
     def step_in_parallel(self: Any, method: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         agents: list[Agent] = list(self)
         name = _in_config(agents, method)
+        if current_answers() is not None:  # within a sequential step, or on a copy that looks ahead
+            name = None
         with stepping_on(agents):
             config = None if name is None else _wanted(agents, name)
         if config is None:
@@ -144,6 +151,12 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
             if len(asked) > 1 and name is None and _flag(agents[0]):
                 _warn_of_calls(agents[0].model, method, len(asked))
             return done
+        if config.activation == "sequential":
+            order = _order_of(agents, self.random) if shuffles else agents
+            SequentialStep(order, self, config, method=name, args=args, kwargs=kwargs).run(
+                lambda turn: original(self, turn, *args, **kwargs)
+            )
+            return self
         restore = restorer(agents, self.random)
         if shuffles:
             self.random.shuffle(agents)  # the same draw as Mesa's own: it depends on nothing but the number of agents
@@ -151,6 +164,15 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
         return self
 
     return step_in_parallel
+
+
+def _order_of(agents: list[Agent], random: Random) -> list[Agent]:
+    """The order in which Mesa is going to shuffle the agents."""
+    state = random.getstate()
+    order = list(agents)
+    random.shuffle(order)
+    random.setstate(state)
+    return order
 
 
 def _flag(agent: Agent) -> Any:

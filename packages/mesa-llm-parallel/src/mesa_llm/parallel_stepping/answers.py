@@ -1,0 +1,532 @@
+"""Answers asked ahead: who asked what, what has come back, what was used, and what was wasted.
+
+An answer belongs to an agent, one of its own steps, a request, and the number of this request among equal ones in that
+step. It is used at most once, by that agent, and never because of what it says. So a run with random answers has the
+distribution of the run in which each agent asks at its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import weakref
+from collections import Counter, deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, override
+
+from mesa_llm.activation.ahead import Answers, LookEnded
+from mesa_llm.activation.call import ModelCall, model_call
+from mesa_llm.activation.context import detached
+from mesa_llm.concurrency import calling_loop, transport_loop
+from mesa_llm.errors import BudgetExhaustedError, JournalError
+from mesa_llm.journal import JournaledClient
+from mesa_llm.parallel_stepping.report import CallSpan
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+    from mesa import Agent
+
+    from mesa_llm.activation.call import CallOrigin
+    from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse
+
+type Key = Hashable
+
+NOW, SOON, LATER = 0, 1, 2
+"""The lanes of a call, see `ModelCall.lane`."""
+FIRST_WINDOW = 8
+"""How many calls that may be wasted are asked before anything is known about the model."""
+_ENDS_LOOKING = (BudgetExhaustedError, JournalError)
+"""What ends asking ahead for the rest of a step: a budget that is spent, a journal that is replayed."""
+
+
+_past_record: weakref.WeakSet[JournaledClient] = weakref.WeakSet()
+"""Journals of which a resumed run has come to the end."""
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """One call that the memo knows.
+
+    Attributes:
+        agent_id: the agent that asks; 0 for a call of no agent.
+        request: what is asked.
+        is_ahead: whether it was asked before the agent's turn.
+        round: 1 for a call that waits for no other answer, and one more than the last answer known when it was sent.
+        sent: when, on the clock of the memo, in seconds.
+        future: cancels it.
+        call: the call under way.
+        arrived: when its answer came; `None` before.
+        response: the answer.
+        error: what it has failed with.
+        is_used: whether the agent has got the answer.
+        is_replaced: whether the agent has been found to ask something else in its place.
+    """
+
+    agent_id: int
+    request: LLMRequest
+    is_ahead: bool
+    round: int
+    sent: float
+    future: Future[LLMResponse]
+    call: ModelCall
+    arrived: float | None = None
+    response: LLMResponse | None = None
+    error: BaseException | None = None
+    is_used: bool = False
+    is_replaced: bool = False
+
+
+@dataclass(slots=True)
+class Waste:
+    """Calls that were asked ahead and not used.
+
+    Attributes:
+        calls: how many.
+        tokens: tokens read and written by those that were answered.
+        cost: their price in US dollars, as far as it is known.
+    """
+
+    calls: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+
+    def add(self, asked: Asked) -> None:
+        """Count a call."""
+        self.calls += 1
+        if asked.response is not None:
+            self.tokens += asked.response.usage.total_tokens
+            self.cost += asked.response.cost or 0.0
+
+
+class Memo:
+    """The calls of one step: those asked ahead, and those of the agent whose turn it is.
+
+    The transport loop's thread delivers answers; everything else happens under `lock`.
+
+    Args:
+        max_waste: how many calls may be wasted for each that is used; `None` for any number.
+
+    Attributes:
+        lock: held while agents look ahead, so that answers are not used meanwhile.
+        asked_ahead: how many calls were asked ahead.
+        used: how many calls agents made at their turns.
+        used_ahead: how many of them had been asked ahead.
+        waste: calls that were asked ahead and not used.
+        rounds: the longest chain of answers used, each asked when the one before it was known.
+        may_ask_ahead: whether anything may be asked ahead.
+        is_replaying: whether answers come from a journal so far.
+    """
+
+    def __init__(self, max_waste: float | None) -> None:
+        self.lock = threading.RLock()
+        self.asked_ahead = self.used = self.used_ahead = self.rounds = 0
+        self.waste = Waste()
+        self.may_ask_ahead = True
+        self.is_replaying = False
+        self._max_waste = max_waste
+        self._began = time.perf_counter()
+        self._asked: dict[Key, Asked] = {}
+        self._by_agent: dict[int, list[Key]] = {}
+        self._latest: dict[tuple[int, int], Asked] = {}  # by agent and number of the call in its step
+        self._repeats: Counter[Key] = Counter()
+        self._n_replaced = 0
+        self._risky: set[Asked] = set()  # of agents that see somebody undecided, neither used nor wasted yet
+        self._known_round = 0
+        self._arrivals: deque[Asked] = deque()
+        self._bell: Future[None] = Future()
+        self._news = False
+
+    def waits(self) -> None:
+        """An agent is about to wait. For tests with a clock of their own."""
+
+    def now(self) -> float:
+        """Seconds since the step began."""
+        return time.perf_counter() - self._began
+
+    # Arrivals.
+
+    @property
+    def bell(self) -> Future[None]:
+        """Completes when the next answer arrives."""
+        return self._bell
+
+    def ring(self) -> None:
+        """Wake up who waits. From any thread."""
+        bell, self._bell = self._bell, Future()
+        if bell.set_running_or_notify_cancel():
+            bell.set_result(None)
+
+    def gather(self) -> None:
+        """Take in what has arrived."""
+        while self._arrivals:
+            asked = self._arrivals.popleft()
+            asked.arrived = self.now()
+            future = asked.future
+            asked.error = asyncio.CancelledError() if future.cancelled() else future.exception()
+            if asked.error is None:
+                asked.response = future.result()
+                self._known_round = max(self._known_round, asked.round)
+            elif isinstance(asked.error, _ENDS_LOOKING) and asked.is_ahead:
+                self.may_ask_ahead = False
+            self._news = True
+
+    def take_news(self) -> bool:
+        """Whether answers have arrived since this was asked last."""
+        news, self._news = self._news, False
+        return news
+
+    # Asking.
+
+    def key(self, origin: CallOrigin | None, client: LLMClient, request: LLMRequest, counts: Counter[Key]) -> Key:
+        """What a call is known by.
+
+        Args:
+            origin: who asks.
+            client: whom.
+            request: what.
+            counts: how often each request was made, by agent and step; counts this one.
+        """
+        who = (0, 0) if origin is None else (origin.agent_id, origin.step)
+        what = (*who, id(client), request.model, request.messages, request.tool_choice, request.max_tool_calls)
+        counts[what] += 1
+        return (*what, counts[what])
+
+    def at_turn(self, origin: CallOrigin | None, client: LLMClient, request: LLMRequest) -> Key:
+        """The key of a call at its agent's turn."""
+        return self.key(origin, client, request, self._repeats)
+
+    def counts(self) -> Counter[Key]:
+        """How often each request was made so far, to be counted on by a look."""
+        return self._repeats.copy()
+
+    def find(self, key: Key, request: LLMRequest) -> Asked | None:
+        """The call with a key, if it is this request in all respects."""
+        asked = self._asked.get(key)
+        return asked if asked is not None and asked.request == request else None
+
+    def send(
+        self, key: Key, client: LLMClient, request: LLMRequest, call: ModelCall, *, is_ahead: bool
+    ) -> Asked:
+        """Send a call, and know it."""
+        origin = call.origin
+        sent = replace(request, call=call)
+        future = transport_loop.submit(
+            client.complete(sent), begins_anyway=not is_ahead, context=detached(call), ended=call.detach
+        )
+        agent_id = 0 if origin is None else origin.agent_id
+        asked = Asked(agent_id, request, is_ahead, self._known_round + 1, self.now(), future, call)
+        self._asked[key] = asked
+        self._by_agent.setdefault(agent_id, []).append(key)
+        future.add_done_callback(lambda _: self._arrived(asked))
+        return asked
+
+    def _arrived(self, asked: Asked) -> None:
+        self._arrivals.append(asked)
+        self.ring()
+
+    def ask_ahead(
+        self, key: Key, client: LLMClient, request: LLMRequest, origin: CallOrigin | None, *, nth: int, lane: int,
+        is_risky: bool,
+    ) -> None:
+        """Send a call before its agent's turn, unless too much is being wasted.
+
+        Args:
+            key: the call's key.
+            client: answers.
+            request: what is asked.
+            origin: who asks, in the model itself.
+            nth: which call of the agent's step it is; another request in its place replaces it.
+            lane: how soon it is needed.
+            is_risky: whether somebody whom the agent sees has not decided, so that the request may still change.
+        """
+        agent_id = 0 if origin is None else origin.agent_id
+        before = self._latest.get((agent_id, nth))
+        if before is not None and not before.is_used and not before.is_replaced:
+            before.is_replaced = True
+            self._n_replaced += 1
+            self._risky.discard(before)
+        if self._is_replayed(client) or not self.may_ask_ahead or not self._has_room(is_risky=is_risky):
+            return
+        call = ModelCall()
+        call.off_record, call.lane, call.origin = True, lane, origin
+        asked = self._latest[agent_id, nth] = self.send(key, client, request, call, is_ahead=True)
+        self.asked_ahead += 1
+        if is_risky:
+            self._risky.add(asked)
+
+    def _is_replayed(self, client: LLMClient) -> bool:
+        """Whether a journal may hold the answer: until it has once been asked of a model, nothing is asked ahead."""
+        journal = journal_of(client)
+        if journal is None or journal.mode == "record" or journal in _past_record:
+            return False
+        self.is_replaying = True
+        return True
+
+    def answered_now(self, client: LLMClient, asked: Asked) -> None:
+        """A call was answered that was made at its agent's turn."""
+        journal = journal_of(client)
+        if journal is not None and asked.response is not None and asked.response.source != "journal":
+            _past_record.add(journal)
+            self.is_replaying = False
+
+    @property
+    def wasted(self) -> int:
+        """Calls that were not used, and those that will not be."""
+        return self.waste.calls + self._n_replaced
+
+    @property
+    def wastes_too_much(self) -> bool:
+        """Whether more is wasted than `max_waste` allows."""
+        return self._max_waste is not None and self.wasted > self._max_waste * self.used + FIRST_WINDOW
+
+    def _has_room(self, *, is_risky: bool) -> bool:
+        if self._max_waste is None:
+            return True
+        if is_risky and self._max_waste == 0:
+            return False
+        at_risk = len(self._risky) + 1 if is_risky else 0
+        return self.wasted + at_risk <= self._max_waste * self.used + FIRST_WINDOW
+
+    # Using.
+
+    def use(self, asked: Asked) -> None:
+        """An agent gets the answer at its turn."""
+        asked.is_used = True
+        self.used += 1
+        self.used_ahead += asked.is_ahead
+        self.rounds = max(self.rounds, asked.round)
+        self._risky.discard(asked)
+        if asked.is_replaced:  # it was wanted after all
+            asked.is_replaced = False
+            self._n_replaced -= 1
+
+    def forget(self, key: Key) -> None:
+        """A failed call is asked again at the turn."""
+        self._waste(self._asked.pop(key))
+
+    def turn_ended(self, agent_id: int) -> None:
+        """What an agent has not used by the end of its turn is wasted."""
+        for key in self._by_agent.pop(agent_id, ()):
+            asked = self._asked.pop(key, None)
+            if asked is not None and not asked.is_used:
+                self._waste(asked)
+
+    def close(self) -> None:
+        """Cancel what is in flight, and forget everything."""
+        for agent_id in list(self._by_agent):
+            self.turn_ended(agent_id)
+        self._latest.clear()
+        self._repeats.clear()
+
+    def _waste(self, asked: Asked) -> None:
+        if asked.is_ahead:
+            self.waste.add(asked)
+        if asked.is_replaced:
+            self._n_replaced -= 1
+        self._risky.discard(asked)
+        asked.future.cancel()
+
+
+class AnswersAtTurn(Answers):
+    """Answers agents whose turn it is: from the memo, or by asking now.
+
+    Args:
+        memo: the answers asked ahead.
+        look: looks ahead while an agent waits; says whether it did.
+
+    Attributes:
+        calls: the calls of the agent whose turn it is.
+        waited_s: seconds that agents have waited.
+    """
+
+    __slots__ = ("_look", "calls", "memo", "waited_s")
+
+    def __init__(self, memo: Memo, look: Callable[[], bool]) -> None:
+        self.memo = memo
+        self._look = look
+        self.calls: list[CallSpan] = []
+        self.waited_s = 0.0
+
+    @override
+    def ask(self, client: LLMClient, request: LLMRequest) -> LLMResponse:
+        waiting = self._answer(client, request)
+        try:
+            while True:
+                bell = next(waiting)
+                with calling_loop.heeding_cancellation():
+                    bell.result()
+        except StopIteration as end:
+            response: LLMResponse = end.value
+            return response
+        finally:
+            waiting.close()
+
+    @override
+    async def aask(self, client: LLMClient, request: LLMRequest) -> LLMResponse:
+        waiting = self._answer(client, request)
+        try:
+            while True:
+                await asyncio.wrap_future(next(waiting))
+        except StopIteration as end:
+            response: LLMResponse = end.value
+            return response
+        finally:
+            waiting.close()
+
+    def _answer(self, client: LLMClient, request: LLMRequest) -> Generator[Future[None], None, LLMResponse]:
+        """Yields what to wait for; returns the answer."""
+        memo = self.memo
+        call = ModelCall()
+        call.identify()
+        with memo.lock:
+            memo.gather()
+            key = memo.at_turn(call.origin, client, request)
+            asked = memo.find(key, request)
+        began = memo.now()
+        try:
+            if asked is not None:
+                asked.call.lane = NOW
+                yield from self._until(lambda: asked.arrived is not None)
+                if asked.error is not None:
+                    with memo.lock:
+                        memo.forget(key)
+                    asked = None
+            with model_call(call):
+                if asked is None:
+                    asked = yield from self._asked_now(key, client, request, call)
+                elif journal_of(client) is not None:
+                    call.known = asked.response
+                    yield from self._recorded(client, replace(request, call=call))
+                with memo.lock:
+                    memo.use(asked)
+                call.response = asked.response
+                self.calls.append(CallSpan.of(call, "decide", start=asked.sent, end=asked.arrived or asked.sent))
+                assert asked.response is not None
+                return asked.response
+        finally:
+            self.waited_s += memo.now() - began
+
+    def _asked_now(
+        self, key: Key, client: LLMClient, request: LLMRequest, call: ModelCall
+    ) -> Generator[Future[None], None, Asked]:
+        memo = self.memo
+        with memo.lock:
+            asked = memo.send(key, client, request, call, is_ahead=False)
+        call.cancel = asked.future.cancel
+        try:
+            yield from self._until(lambda: asked.arrived is not None)
+        except BaseException:
+            asked.future.cancel()
+            raise
+        if asked.error is not None:
+            call.error = asked.error
+            self.calls.append(CallSpan.of(call, "decide", start=asked.sent, end=asked.arrived or asked.sent))
+            raise asked.error
+        memo.answered_now(client, asked)
+        return asked
+
+    def _recorded(self, client: LLMClient, request: LLMRequest) -> Generator[Future[None], None, None]:
+        """Let the journal record an answer that was asked ahead."""
+        call = request.call
+        recorded = transport_loop.submit(
+            client.complete(request), begins_anyway=True, context=detached(call), ended=call.detach
+        )
+        recorded.add_done_callback(lambda _: self.memo.ring())
+        try:
+            yield from self._until(recorded.done)
+        except BaseException:
+            recorded.cancel()
+            raise
+        recorded.result()
+
+    def _until(self, done: Callable[[], bool]) -> Generator[Future[None], None, None]:
+        """Wait for something, and look ahead when answers arrive meanwhile."""
+        memo = self.memo
+        while True:
+            bell = memo.bell
+            with memo.lock:
+                memo.gather()
+                if done():
+                    return
+                if self._look():
+                    continue
+            memo.waits()
+            yield bell
+
+
+class AnswersInLook(Answers):
+    """Answers agents on a copy: from the memo; what is not known ends their look, and may be asked ahead.
+
+    Args:
+        memo: the answers asked ahead.
+        model: the model itself, which the copy was made of.
+
+    Attributes:
+        undecided: ids of the agents before whom one does not know what they will do.
+        is_near: whether the agent's turn comes soon.
+        is_exact: whether all before the agent have done on the copy what they will do.
+        missed: whether an answer was not known.
+        is_doubtful: whether an answer was used although somebody whom the agent sees is undecided.
+    """
+
+    __slots__ = ("_counts", "_memo", "_model", "_nth", "_seen", "is_doubtful", "is_exact", "is_near", "missed", "undecided")
+
+    looking_ahead = True
+
+    def __init__(self, memo: Memo, model: Any) -> None:
+        self._memo = memo
+        self._model = model
+        self._counts = memo.counts()
+        self.undecided: set[int] = set()
+        self.is_exact = True
+        self.begin(is_near=True)
+
+    def begin(self, *, is_near: bool) -> None:
+        """The next agent steps."""
+        self._nth = 0
+        self._seen: set[int] | None = None
+        self.is_near = is_near
+        self.missed = self.is_doubtful = False
+
+    @override
+    def sees(self, agent: Agent, others: Iterable[Agent]) -> None:
+        self._seen = (self._seen or set()) | {other.unique_id for other in others}
+
+    @override
+    def ask(self, client: LLMClient, request: LLMRequest) -> LLMResponse:
+        memo = self._memo
+        if self.missed:
+            raise LookEnded("a call after one whose answer is not known")
+        call = ModelCall()
+        call.identify()
+        self._nth += 1
+        key = memo.key(call.origin, client, request, self._counts)
+        asked = memo.find(key, request)
+        depends = not self.is_exact and (self._seen is None or not self._seen.isdisjoint(self.undecided))
+        if asked is not None and asked.response is not None:
+            self.is_doubtful |= depends
+            return asked.response
+        self.missed = True
+        if asked is None and (self.is_near or not depends):
+            origin = None if call.origin is None else replace(call.origin, model=self._model)
+            memo.ask_ahead(
+                key, client, request, origin, nth=self._nth, lane=SOON if self.is_near else LATER, is_risky=depends
+            )
+        raise LookEnded("a call whose answer is not known")
+
+    @override
+    async def aask(self, client: LLMClient, request: LLMRequest) -> LLMResponse:
+        return self.ask(client, request)
+
+
+def journal_of(client: object) -> JournaledClient | None:
+    """The journal in a stack of clients; `None` if there is none, or it is off."""
+    while client is not None:
+        if isinstance(client, JournaledClient) and client.mode != "off":
+            return client
+        client = getattr(client, "inner", None)
+    return None
