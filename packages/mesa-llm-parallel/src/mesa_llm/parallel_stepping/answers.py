@@ -64,6 +64,7 @@ class Asked:
         error: what it has failed with.
         is_used: whether the agent has got the answer.
         is_replaced: whether the agent has been found to ask something else in its place.
+        is_risky: whether it was asked although somebody whom the agent sees was undecided.
     """
 
     agent_id: int
@@ -78,6 +79,7 @@ class Asked:
     error: BaseException | None = None
     is_used: bool = False
     is_replaced: bool = False
+    is_risky: bool = False
 
 
 @dataclass(slots=True)
@@ -102,6 +104,39 @@ class Waste:
             self.cost += asked.response.cost or 0.0
 
 
+@dataclass(slots=True)
+class Record:
+    """What has become of calls of one kind that were asked ahead.
+
+    Attributes:
+        used: how many were used.
+        lost: how many were not, or will not be.
+        open: how many may still be used.
+    """
+
+    used: float = 0
+    lost: float = 0
+    open: int = 0
+
+    @property
+    def share_lost(self) -> float:
+        """Which share of the calls is lost, by Laplace's rule of succession."""
+        return (self.lost + 1) / (self.lost + self.used + 2)
+
+    def use(self, *, was_replaced: bool) -> None:
+        """A call was used, perhaps one that had seemed lost."""
+        self.used += 1
+        if was_replaced:
+            self.lost -= 1
+        else:
+            self.open -= 1
+
+    def lose(self) -> None:
+        """A call was not used, or will not be."""
+        self.lost += 1
+        self.open -= 1
+
+
 class Memo:
     """The calls of one step: those asked ahead, and those of the agent whose turn it is.
 
@@ -109,6 +144,7 @@ class Memo:
 
     Args:
         max_waste: how many calls may be wasted for each that is used; `None` for any number.
+        risky: what became of risky calls in earlier steps; goes on to be counted.
 
     Attributes:
         lock: held while agents look ahead, so that answers are not used meanwhile.
@@ -121,7 +157,7 @@ class Memo:
         is_replaying: whether answers come from a journal so far.
     """
 
-    def __init__(self, max_waste: float | None) -> None:
+    def __init__(self, max_waste: float | None, *, risky: Record | None = None) -> None:
         self.lock = threading.RLock()
         self.asked_ahead = self.used = self.used_ahead = self.rounds = 0
         self.waste = Waste()
@@ -133,8 +169,8 @@ class Memo:
         self._by_agent: dict[int, list[Key]] = {}
         self._latest: dict[tuple[int, int], Asked] = {}  # by agent and number of the call in its step
         self._repeats: Counter[Key] = Counter()
-        self._n_replaced = 0
-        self._risky: set[Asked] = set()  # of agents that see somebody undecided, neither used nor wasted yet
+        self._safe = Record()
+        self._risky = Record() if risky is None else risky
         self._known_round = 0
         self._arrivals: deque[Asked] = deque()
         self._bell: Future[None] = Future()
@@ -247,16 +283,15 @@ class Memo:
         before = self._latest.get((agent_id, nth))
         if before is not None and not before.is_used and not before.is_replaced:
             before.is_replaced = True
-            self._n_replaced += 1
-            self._risky.discard(before)
+            self._record_of(before).lose()
         if self._is_replayed(client) or not self.may_ask_ahead or not self._has_room(is_risky=is_risky):
             return
         call = ModelCall()
         call.off_record, call.lane, call.origin = True, lane, origin
         asked = self._latest[agent_id, nth] = self.send(key, client, request, call, is_ahead=True)
+        asked.is_risky = is_risky
         self.asked_ahead += 1
-        if is_risky:
-            self._risky.add(asked)
+        self._record_of(asked).open += 1
 
     def _is_replayed(self, client: LLMClient) -> bool:
         """Whether a journal may hold the answer: until it has once been asked of a model, nothing is asked ahead."""
@@ -273,23 +308,20 @@ class Memo:
             _past_record.add(journal)
             self.is_replaying = False
 
-    @property
-    def wasted(self) -> int:
-        """Calls that were not used, and those that will not be."""
-        return self.waste.calls + self._n_replaced
-
-    @property
-    def wastes_too_much(self) -> bool:
-        """Whether more is wasted than `max_waste` allows."""
-        return self._max_waste is not None and self.wasted > self._max_waste * self.used + FIRST_WINDOW
+    def _record_of(self, asked: Asked) -> Record:
+        return self._risky if asked.is_risky else self._safe
 
     def _has_room(self, *, is_risky: bool) -> bool:
         if self._max_waste is None:
             return True
         if is_risky and self._max_waste == 0:
             return False
-        at_risk = len(self._risky) + 1 if is_risky else 0
-        return self.wasted + at_risk <= self._max_waste * self.used + FIRST_WINDOW
+        if not is_risky:
+            return self._safe.lost < self._max_waste * self.used + FIRST_WINDOW
+        risky = self._risky
+        in_all = self._safe.lost + risky.lost + risky.open < self._max_waste * self.used + FIRST_WINDOW
+        by_experience = risky.lost + risky.open * risky.share_lost
+        return in_all and by_experience < self._max_waste * risky.used + FIRST_WINDOW
 
     # Using.
 
@@ -297,12 +329,10 @@ class Memo:
         """An agent gets the answer at its turn."""
         asked.is_used = True
         self.used += 1
-        self.used_ahead += asked.is_ahead
         self.rounds = max(self.rounds, asked.round)
-        self._risky.discard(asked)
-        if asked.is_replaced:  # it was wanted after all
-            asked.is_replaced = False
-            self._n_replaced -= 1
+        if asked.is_ahead:
+            self.used_ahead += 1
+            self._record_of(asked).use(was_replaced=asked.is_replaced)
 
     def forget(self, key: Key) -> None:
         """A failed call is asked again at the turn."""
@@ -319,15 +349,16 @@ class Memo:
         """Cancel what is in flight, and forget everything."""
         for agent_id in list(self._by_agent):
             self.turn_ended(agent_id)
+        for record in (self._risky, self._safe):
+            record.open = 0
         self._latest.clear()
         self._repeats.clear()
 
     def _waste(self, asked: Asked) -> None:
         if asked.is_ahead:
             self.waste.add(asked)
-        if asked.is_replaced:
-            self._n_replaced -= 1
-        self._risky.discard(asked)
+            if not asked.is_replaced:
+                self._record_of(asked).lose()
         asked.future.cancel()
 
 
@@ -464,6 +495,7 @@ class AnswersInLook(Answers):
     Args:
         memo: the answers asked ahead.
         model: the model itself, which the copy was made of.
+        counts: `Memo.counts` as they were then.
 
     Attributes:
         undecided: ids of the agents before whom one does not know what they will do.
@@ -477,10 +509,10 @@ class AnswersInLook(Answers):
 
     looking_ahead = True
 
-    def __init__(self, memo: Memo, model: Any) -> None:
+    def __init__(self, memo: Memo, model: Any, counts: Counter[Key]) -> None:
         self._memo = memo
         self._model = model
-        self._counts = memo.counts()
+        self._counts = counts.copy()
         self.undecided: set[int] = set()
         self.is_exact = True
         self.begin(is_near=True)

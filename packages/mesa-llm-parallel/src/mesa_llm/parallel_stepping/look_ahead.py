@@ -67,6 +67,7 @@ class LookAhead:
         self._arguments = args, kwargs
         self._memo = memo
         self._world: WorldCopy | None = None
+        self._counts = memo.counts()
         self.looks = self.errors = 0
         self.look_s = self.copy_s = 0.0
 
@@ -81,6 +82,7 @@ class LookAhead:
         """
         with self._timed():
             self._world = WorldCopy(self._model, self._agent_set, list(agents), *self._arguments)
+        self._counts = self._memo.counts()
 
     def forget(self) -> None:
         """Look no more until `remember` is called again."""
@@ -105,7 +107,7 @@ class LookAhead:
         began = time.perf_counter()
         with self._timed():
             _, (agent_set, agents, args, kwargs) = self._world.make()
-        answers = AnswersInLook(self._memo, self._model)
+        answers = AnswersInLook(self._memo, self._model, self._counts)
         references = [_gone if agent is None else weakref.ref(agent) for agent in agents]
         del agents  # Mesa keeps those that have left alive no longer than others do
         n_exact = 0

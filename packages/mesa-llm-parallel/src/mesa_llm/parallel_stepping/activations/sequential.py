@@ -18,7 +18,7 @@ from mesa_llm.activation.context import within
 from mesa_llm.activation.repeats import log_counts
 from mesa_llm.activation.schedules import step_on_after_failure
 from mesa_llm.errors import NotParallelWarning
-from mesa_llm.parallel_stepping.answers import FIRST_WINDOW, AnswersAtTurn, Memo
+from mesa_llm.parallel_stepping.answers import FIRST_WINDOW, AnswersAtTurn, Memo, Record
 from mesa_llm.parallel_stepping.look_ahead import LookAhead, step_agent
 from mesa_llm.parallel_stepping.runners import has_decision
 from mesa_llm.parallel_stepping.world_copy import CannotCopyError
@@ -59,7 +59,7 @@ class SequentialStep:
         self._config = config
         self._method = method
         self._args, self._kwargs = args, kwargs or {}
-        self._memo = Memo(config.max_waste)
+        self._memo = Memo(config.max_waste, risky=_experience_of(self._model))
         self._look_ahead = LookAhead(self._model, agent_set, method, args, self._kwargs, self._memo)
         self._answers = AnswersAtTurn(self._memo, self._look_again)
         self._place = 0  # of the agent whose turn it is
@@ -125,8 +125,18 @@ class SequentialStep:
     def _look(self) -> None:
         self._has_looked = True
         if self._window < math.inf:
-            self._window = self._window // 2 if self._memo.wastes_too_much else self._window + _GROWTH
+            self._window += _GROWTH
         self._n_exact = self._place + self._look_ahead.look(self._window)
+
+
+_experience: weakref.WeakKeyDictionary[Model[Any, Any], Record] = weakref.WeakKeyDictionary()
+
+
+def _experience_of(model: Model[Any, Any]) -> Record:
+    """What became of risky calls in earlier steps of a model; each step counts half of the next one."""
+    record = _experience.setdefault(model, Record())
+    record.used, record.lost = record.used / 2, record.lost / 2
+    return record
 
 
 _warned: weakref.WeakSet[type[Model[Any, Any]]] = weakref.WeakSet()
