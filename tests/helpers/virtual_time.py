@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from mesa_llm.clients import AsyncClient, LLMRequest, LLMResponse
 from mesa_llm.concurrency import transport_loop
-from mesa_llm.parallel_stepping.answers import Memo
+from mesa_llm.parallel_stepping.memo import Memo
 
 
 class VirtualTimeClient(AsyncClient):
@@ -65,5 +65,5 @@ def on_virtual_time(client: VirtualTimeClient) -> Iterator[VirtualTimeClient]:
         if not memo._arrivals:
             client.advance(memo)
 
-    with patch.object(Memo, "waits", waits):
+    with patch.object(Memo, "before_wait", waits):
         yield client

@@ -34,7 +34,10 @@ def run_of(model):
 def check(seed, **settings):
     rule = functools.partial(answers, fails=0.02 if seed % 3 == 0 else 0.0)
     expected = run_of(Zoo(seed, RuleBasedClient(rule)))
-    latency = lambda request: 0.5 + chance(request.messages[-1].content)
+
+    def latency(request):
+        return 0.5 + chance(request.messages[-1].content)
+
     with on_virtual_time(VirtualTimeClient(RuleBasedClient(rule), latency)) as client:
         model = Zoo(seed, client, ParallelStepping(activation="sequential", **settings))
         assert run_of(model) == expected

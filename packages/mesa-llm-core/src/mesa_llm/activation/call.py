@@ -305,8 +305,8 @@ class ModelCall:
         response: the `LLMResponse`; set by the caller, as soon as the call has one.
         error: what the call has raised.
         off_record: whether nothing may come of it but its answer: no journal keeps it, and no other call shares it.
-        lane: how soon it is needed: 0 if an agent waits for it, 1 if one will soon, 2 if one may later. Limits serve low
-            numbers first.
+        lane: how soon it is needed: 0 if an agent waits for it, 1 if one will soon, 2 if one may later. Limits serve
+            low numbers first.
         known: the answer, if it was asked ahead; a journal records it instead of asking its inner client.
         started: when it was sent, on the clock of `time.perf_counter`, in seconds.
         turn: the turn of the agent; `None` if nobody runs agents in parallel, and when the call has ended.

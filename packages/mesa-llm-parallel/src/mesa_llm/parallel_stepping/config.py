@@ -47,8 +47,8 @@ class ParallelStepping:
         mode: `asyncio` runs the agents' `astep` as tasks of one event loop; `threading` runs their `step` on threads.
         activation: `simultaneous` lets all agents decide on the same world, and then act one by one in seeded order.
             `eager` lets each agent act as soon as it has decided, still one at a time: what later agents see, and so
-            the run, depends on how fast the model answers. `sequential` is plain Mesa's own loop, and gives its results:
-            each agent sees what those before it did. Models are asked ahead, on throw-away copies of the model.
+            the run, depends on how fast the model answers. `sequential` is plain Mesa's own loop, and gives its
+            results: each agent sees what those before it did. Models are asked ahead, by way of throw-away copies.
         on_error: what to do about agents that could not decide. `raise`: nobody acts, and `ParallelStepError` names
             them. `skip`: they do nothing in this step, and the others go on; what cannot pass (a missing key, say) is
             raised all the same. A function `(agent, error) -> None` is called in the place of the agent's act; it may
@@ -120,8 +120,8 @@ class ParallelStepping:
             and 0 <= self.max_waste < math.inf
         ):
             raise ConfigurationError(
-                f"max_waste must be a number of calls >= 0 for each call needed, got {self.max_waste!r}. Use None for no "
-                "limit."
+                f"max_waste must be a number of calls >= 0 for each call needed, got {self.max_waste!r}. Use None for "
+                "no limit."
             )
         if self.activation == "sequential":
             self._check_sequential()

@@ -27,11 +27,14 @@ from mesa_llm.activation.ahead import LookEnded, looking_ahead
 from mesa_llm.activation.call import begin_agent_step
 from mesa_llm.activation.context import within
 from mesa_llm.llm_agent import LLMAgent
-from mesa_llm.parallel_stepping.answers import AnswersInLook, Memo
+from mesa_llm.parallel_stepping.answers import AnswersInLook
+from mesa_llm.parallel_stepping.memo import Memo
 from mesa_llm.parallel_stepping.world_copy import WorldCopy
 
 if TYPE_CHECKING:
     from mesa import Agent, Model
+
+    from mesa_llm.activation.call import AgentStep
 
 
 class LookAhead:
@@ -46,8 +49,7 @@ class LookAhead:
         memo: the answers known.
 
     Attributes:
-        looks: how many there were.
-        look_s: seconds that they took, copies included.
+        looks: begin and end of each look, in seconds since the step began.
         copy_s: seconds that the copies took.
         errors: how often an agent raised in a look.
     """
@@ -68,8 +70,9 @@ class LookAhead:
         self._memo = memo
         self._world: WorldCopy | None = None
         self._counts = memo.counts()
-        self.looks = self.errors = 0
-        self.look_s = self.copy_s = 0.0
+        self.looks: list[tuple[float, float]] = []
+        self.errors = 0
+        self.copy_s = 0.0
 
     def remember(self, agents: Sequence[Agent | None]) -> None:
         """Make the model as it is now the one from which looks begin.
@@ -103,28 +106,30 @@ class LookAhead:
             How many agents, from the first one on, have done on the copy exactly what they will do.
         """
         assert self._world is not None
-        self.looks += 1
-        began = time.perf_counter()
+        began = self._memo.now()
         with self._timed():
             _, (agent_set, agents, args, kwargs) = self._world.make()
         answers = AnswersInLook(self._memo, self._model, self._counts)
         references = [_gone if agent is None else weakref.ref(agent) for agent in agents]
         del agents  # Mesa keeps those that have left alive no longer than others do
         n_exact = 0
-        with _no_effects(), within(answers=answers, turn=None, agent_step=None, deciding=None, stepping=None, call=None):
+        with (
+            _no_effects(),
+            within(answers=answers, turn=None, agent_step=None, deciding=None, stepping=None, call=None),
+        ):
             for place, reference in enumerate(references):
                 agent = reference()
                 if agent is not None and (agent_set is None or agent in agent_set):
                     answers.begin(is_near=place < window)
                     self._step(agent, answers, args, kwargs)
                 n_exact += answers.is_exact
-        self.look_s += time.perf_counter() - began
+        self.looks.append((began, self._memo.now()))
         return n_exact
 
     def _step(self, agent: Agent, answers: AnswersInLook, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         failed = False
         try:
-            step_agent(agent, self._method, args, kwargs)
+            step_agent(agent, own_step_of(agent, self._method), self._method, args, kwargs)
         except LookEnded:
             answers.missed = True
         except Exception:
@@ -146,12 +151,17 @@ def _gone() -> None:
     return None
 
 
-def step_agent(agent: Agent, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Let an agent do what Mesa would have it do; its calls get the identity that they have in plain Mesa."""
-    if method == "step" and isinstance(agent, LLMAgent):
-        with within(agent_step=begin_agent_step(agent)):
-            return agent.step(*args, **kwargs)
-    return getattr(agent, method)(*args, **kwargs)
+def own_step_of(agent: Agent, method: str) -> AgentStep | None:
+    """The step of its own that an agent begins; `None` where plain Mesa counts none."""
+    return begin_agent_step(agent) if method == "step" and isinstance(agent, LLMAgent) else None
+
+
+def step_agent(
+    agent: Agent, agent_step: AgentStep | None, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> None:
+    """Let an agent do what Mesa would have it do. Its calls get the identity that they have in plain Mesa."""
+    with within(**({} if agent_step is None else {"agent_step": agent_step})):
+        getattr(agent, method)(*args, **kwargs)
 
 
 # What must not happen while agents look ahead.
@@ -277,10 +287,10 @@ _silence = _Silence()
 @contextmanager
 def _no_effects() -> Iterator[None]:
     """Keep everything outside of the copy as it is, in the code that this thread runs now."""
-    state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global ones, which models use
+    state, numpy_state = random.getstate(), np.random.get_state()
     try:
         with _silence:
             yield
     finally:
         random.setstate(state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
+        np.random.set_state(numpy_state)

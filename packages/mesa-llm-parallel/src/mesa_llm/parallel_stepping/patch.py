@@ -18,7 +18,6 @@ from mesa_llm.activation.schedules import stepping_on
 from mesa_llm.errors import ConfigurationError, NotParallelWarning, TurnError
 from mesa_llm.llm_agent.step_hooks import warn_not_parallel
 from mesa_llm.parallel_stepping.activations import make_step
-from mesa_llm.parallel_stepping.activations.sequential import SequentialStep
 from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, OnReport, ParallelStepping, PlainSteps
 from mesa_llm.parallel_stepping.runners import has_decision
 
@@ -151,7 +150,9 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
             if len(asked) > 1 and name is None and _flag(agents[0]):
                 _warn_of_calls(agents[0].model, method, len(asked))
             return done
-        if config.activation == "sequential":
+        if config.activation == "sequential" and name is not None:
+            from mesa_llm.parallel_stepping.activations.sequential import SequentialStep  # noqa: PLC0415 - takes SciPy
+
             order = _order_of(agents, self.random) if shuffles else agents
             SequentialStep(order, self, config, method=name, args=args, kwargs=kwargs).run(
                 lambda turn: original(self, turn, *args, **kwargs)

@@ -82,7 +82,7 @@ class WorldCopy:
 
     def make(self) -> tuple[Model[Any, Any], tuple[Any, ...]]:
         """A new copy of the model, and of the others. Nothing but these two keeps its agents alive."""
-        agents = [kind.__new__(kind) for kind, _ in self._agents]
+        agents: list[Agent[Any]] = [object.__new__(kind) for kind, _ in self._agents]
         for agent, (_, unique_id) in zip(agents, self._agents, strict=True):
             agent.unique_id = unique_id  # sets hash agents before their states are read
         unpickler = pickle.Unpickler(io.BytesIO(self._bytes))
@@ -213,7 +213,7 @@ def _shared(number: int) -> Any:
 
 def _cell(number: int) -> Cell:
     cell_class = _reading.cell_classes[number]
-    return cell_class.__new__(cell_class)
+    return object.__new__(cell_class)
 
 
 def _cell_class(number: int) -> type[Cell]:

@@ -8,18 +8,29 @@ the model answers to this very request.
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mesa_llm.activation import step_of
+from mesa_llm.activation.call import AgentStep, Tally
 from mesa_llm.activation.context import within
 from mesa_llm.activation.repeats import log_counts
 from mesa_llm.activation.schedules import step_on_after_failure
-from mesa_llm.errors import NotParallelWarning
-from mesa_llm.parallel_stepping.answers import FIRST_WINDOW, AnswersAtTurn, Memo, Record
-from mesa_llm.parallel_stepping.look_ahead import LookAhead, step_agent
+from mesa_llm.errors import DecisionError, ModelCallError, NotParallelWarning
+from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors.tracebacks import shorten
+from mesa_llm.parallel_stepping import progress
+from mesa_llm.parallel_stepping.answers import AnswersAtTurn
+from mesa_llm.parallel_stepping.failures import ALWAYS_RAISED, described, name_of
+from mesa_llm.parallel_stepping.look_ahead import LookAhead, own_step_of, step_agent
+from mesa_llm.parallel_stepping.memo import FIRST_WINDOW, Memo, Record
+from mesa_llm.parallel_stepping.report import AgentReport, LookAheadReport, Outcome, Span, StepReport
+from mesa_llm.parallel_stepping.reporting import publish, worth
 from mesa_llm.parallel_stepping.runners import has_decision
 from mesa_llm.parallel_stepping.world_copy import CannotCopyError
 
@@ -27,6 +38,8 @@ if TYPE_CHECKING:
     from mesa import Agent, Model
 
     from mesa_llm.parallel_stepping.config import ParallelStepping
+
+_logger = logging.getLogger(__name__)
 
 _GROWTH = 4
 """By how many agents the window grows with each look, as long as little is wasted."""
@@ -69,6 +82,8 @@ class SequentialStep:
             agent.model is self._model for agent in agents
         )
         self._has_looked = False
+        self._n_failures = 0
+        self._reports: list[AgentReport] = []
 
     def run(self, step_all: Callable[[Callable[..., object]], object]) -> None:
         """Make the step.
@@ -79,26 +94,131 @@ class SequentialStep:
         Raises:
             Exception: what an agent raises at its turn; those before it have acted.
         """
+        started, failure = time.time(), None
         try:
-            step_all(self._turn)
-        except BaseException:
+            with progress.shown(self._progress, [self._model]):
+                step_all(self._turn)
+        except BaseException as error:
+            failure = error
             step_on_after_failure(self._model)
+            shorten(error)
             raise
         finally:
             self._memo.close()
             self._look_ahead.forget()
             log_counts(self._model)
+            publish(self._report(started, failure), self._model, self._config.on_report)
 
     def _turn(self, agent: Agent, *args: Any, **kwargs: Any) -> None:
         while self._place < len(self._agents) and self._agents[self._place]() is not agent:
             self._place += 1
         if self._place >= self._n_exact:
             self._prepare()
-        with within(answers=self._answers):
-            step_agent(agent, self._method, args, kwargs)
-        with self._memo.lock:
-            self._memo.turn_ended(agent.unique_id)
-        self._place += 1
+        began = self._memo.now()
+        agent_step = own_step_of(agent, self._method)
+        outcome: Outcome = "acted"
+        problem: BaseException | None = None
+        try:
+            with within(answers=self._answers):
+                try:
+                    step_agent(agent, agent_step, self._method, args, kwargs)
+                except (ModelCallError, DecisionError) as error:
+                    problem, outcome = error, "failed"
+                    self._go_on_without(agent, agent_step, error)
+                    outcome = "fell back" if callable(self._config.on_error) else "failed"
+        except BaseException as error:
+            problem, outcome = error, "failed acting" if problem is None else outcome
+            raise
+        finally:
+            with self._memo.lock:
+                self._memo.turn_ended(agent.unique_id)
+            self._reports.append(self._agent_report(agent, agent_step, began, outcome, problem))
+            self._place += 1
+
+    def _go_on_without(self, agent: Agent, agent_step: AgentStep | None, error: Exception) -> None:
+        """Do as `on_error` says about an agent whose decision has failed.
+
+        Raises:
+            Exception: the error, if `on_error` does not let the others go on.
+        """
+        config = self._config
+        self._n_failures += 1
+        if (
+            isinstance(error, ALWAYS_RAISED)
+            or (config.on_error == "skip" and ends_run(error))
+            or not config.allows(self._n_failures, len(self._agents))
+        ):
+            raise error
+        shorten(error)
+        _logger.warning("%s could not decide: %s", name_of(agent), described(error))
+        if callable(config.on_error):
+            with within(agent_step=agent_step):
+                config.on_error(agent, error)
+
+    def _agent_report(
+        self,
+        agent: Agent,
+        agent_step: AgentStep | None,
+        began: float,
+        outcome: Outcome,
+        error: BaseException | None,
+    ) -> AgentReport:
+        answers = self._answers
+        calls, waits = tuple(answers.calls), tuple(answers.waits)
+        answers.calls.clear()
+        answers.waits.clear()
+        spans, since = [], began
+        for start, end in waits:
+            spans += [Span("act", since, start), Span("decide", start, end)]
+            since = end
+        return AgentReport(
+            agent_id=agent.unique_id,
+            agent_class=type(agent).__name__,
+            outcome=outcome,
+            error=None if error is None else described(error),
+            spans=(*spans, Span("act", since, self._memo.now())),
+            model_calls=calls,
+            **worth(Tally() if agent_step is None else agent_step.tally),  # type: ignore[arg-type]
+        )
+
+    def _report(self, started: float, failure: BaseException | None) -> StepReport:
+        memo, look_ahead = self._memo, self._look_ahead
+        waited_s = sum(agent.seconds("decide") for agent in self._reports)
+        wall_s = memo.now()
+        return StepReport(
+            step=step_of(self._model),
+            started=started,
+            mode=self._config.mode,
+            activation=self._config.activation,
+            wall_s=wall_s,
+            decide_s=waited_s,
+            act_s=wall_s - waited_s,
+            settle_s=0.0,
+            agents=tuple(self._reports),
+            error=None if failure is None else described(failure),
+            look_ahead=LookAheadReport(
+                rounds=memo.rounds,
+                turns_waited=memo.turns_waited,
+                asked_ahead=memo.asked_ahead,
+                used_ahead=memo.used_ahead,
+                wasted_calls=memo.waste.calls,
+                wasted_tokens=memo.waste.tokens,
+                wasted_cost=memo.waste.cost,
+                looks=tuple(look_ahead.looks),
+                copy_s=look_ahead.copy_s,
+                failed_looks=look_ahead.errors,
+            ),
+        )
+
+    def _progress(self, model: Model[Any, Any]) -> progress.StepProgress:
+        return progress.StepProgress(
+            step=step_of(model),
+            agents=len(self._agents),
+            decided=max(self._place, self._n_exact),
+            acted=self._place,
+            failed=self._n_failures,
+            seconds=self._memo.now(),
+        )
 
     def _prepare(self) -> None:
         """Look before a turn at which not everything is known."""
@@ -148,8 +268,8 @@ def warn_not_copied(model: Model[Any, Any], error: CannotCopyError) -> None:
         return
     _warned.add(type(model))
     warnings.warn(
-        f"{type(model).__name__} cannot be copied, so nothing is asked ahead, and its agents wait one after the other as "
-        f"in plain Mesa: {error}. Keep it outside of the model and its agents, or give it a __reduce__.",
+        f"{type(model).__name__} cannot be copied, so nothing is asked ahead, and its agents wait one after the other "
+        f"as in plain Mesa: {error}. Keep it outside of the model and its agents, or give it a __reduce__.",
         NotParallelWarning,
         stacklevel=6,
     )
