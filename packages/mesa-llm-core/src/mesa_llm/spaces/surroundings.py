@@ -236,7 +236,7 @@ def _spaces_around(agent: Agent) -> Iterator[Space]:
     model = agent.model
     usual = (getattr(agent, "space", None), getattr(model, "grid", None), getattr(model, "space", None))
     for candidate in chain(usual, vars(model).values()):
-        if (adapter := _adapter_for(type(candidate))) is not None:
+        if (adapter := _adapter_for(type(candidate))) is not None:  # type: ignore[arg-type] # hashable it is
             yield adapter(candidate)
 
 
