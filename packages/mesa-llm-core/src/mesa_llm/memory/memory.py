@@ -100,7 +100,8 @@ class MemoryEntry(_Line):
 
     def __str__(self) -> str:
         """The entry as one line of a prompt."""
-        return self._line
+        line: str = self._line
+        return line
 
     def display(self) -> None:
         """Print the entry, with the agent that remembers it."""
