@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property, lru_cache
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -235,8 +234,9 @@ def space_for(agent: Agent) -> Space | None:
 def _spaces_around(agent: Agent) -> Iterator[Space]:
     model = agent.model
     usual = (getattr(agent, "space", None), getattr(model, "grid", None), getattr(model, "space", None))
-    for candidate in chain(usual, vars(model).values()):
-        if (adapter := _adapter_for(type(candidate))) is not None:  # type: ignore[arg-type] # hashable it is
+    candidates = (*usual, *vars(model).values())
+    for candidate, adapter in zip(candidates, map(_adapter_for, map(type, candidates)), strict=True):
+        if adapter is not None:
             yield adapter(candidate)
 
 
