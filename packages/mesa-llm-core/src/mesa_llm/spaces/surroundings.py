@@ -226,24 +226,31 @@ def space_of(agent: Agent) -> Space | None:
 
 def space_for(agent: Agent) -> Space | None:
     """The space that the agent is in, or else the first that could take it."""
-    around = list(_spaces_around(agent))
-    of_it = (space for space in around if space.holds(agent))
-    return next(of_it, None) or next((space for space in around if space.takes(agent)), None)
+    first = None
+    for space in _spaces_around(agent):
+        if space.holds(agent):
+            return space
+        if first is None and space.takes(agent):
+            first = space
+    return first
 
 
 def _spaces_around(agent: Agent) -> Iterator[Space]:
     model = agent.model
     usual = (getattr(agent, "space", None), getattr(model, "grid", None), getattr(model, "space", None))
     candidates = (*usual, *vars(model).values())
-    for candidate, adapter in zip(candidates, map(_adapter_for, map(type, candidates)), strict=True):
-        if adapter is not None:
+    adapters = _adapters_for(frozenset(map(type, candidates)))
+    for candidate in candidates if adapters else ():
+        if (adapter := adapters.get(type(candidate))) is not None:
             yield adapter(candidate)
 
 
 @lru_cache
-def _adapter_for(kind: type) -> Adapter | None:
-    """The adapter for instances of a class, or `None`. Called for each attribute of a model."""
-    # Not imported: if nobody had imported mesa.space, the class could not derive from one of its classes.
+def _adapters_for(kinds: frozenset[type]) -> dict[type, Adapter]:
+    """Those of some classes that are spaces, with the adapters for them. Called with all attributes of a model at once."""
+    # Not imported: if nobody had imported mesa.space, no class could derive from one of its classes.
     legacy = sys.modules.get("mesa.space")
     old = [] if legacy is None else [(getattr(legacy, name), adapter) for name, adapter in _LEGACY]
-    return next((adapter for mesa_class, adapter in [*_CURRENT, *old] if issubclass(kind, mesa_class)), None)
+    known = [*_CURRENT, *old]
+    found = {kind: next((adapter for base, adapter in known if issubclass(kind, base)), None) for kind in kinds}
+    return {kind: adapter for kind, adapter in found.items() if adapter is not None}
