@@ -247,7 +247,7 @@ def _spaces_around(agent: Agent) -> Iterator[Space]:
 
 @lru_cache
 def _adapters_for(kinds: frozenset[type]) -> dict[type, Adapter]:
-    """Those of some classes that are spaces, with the adapters for them. Called with all attributes of a model at once."""
+    """The adapters for those of some classes that are spaces. Called with the classes of all attributes of a model."""
     # Not imported: if nobody had imported mesa.space, no class could derive from one of its classes.
     legacy = sys.modules.get("mesa.space")
     old = [] if legacy is None else [(getattr(legacy, name), adapter) for name, adapter in _LEGACY]
