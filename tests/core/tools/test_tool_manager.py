@@ -23,7 +23,7 @@ from mesa import Agent, Model
 from pydantic import AfterValidator, Field
 
 from mesa_llm.activation.call import AgentStep, begin_agent_step, last_agent_step
-from mesa_llm.activation.context import in_agent_step
+from mesa_llm.activation.context import within
 from mesa_llm.clients.messages import Message, ToolCall
 from mesa_llm.errors import ConfigurationError, StepAborted, ToolError
 from mesa_llm.module_llm.request_fields import OfferedTool, narrowed_parameters
@@ -235,9 +235,10 @@ def test_the_table_can_be_changed_as_in_mesa_llm_03():
     ("arguments", "message"),
     [
         ({"tools": [move], "extra_tools": [wait]}, "not both"),
-        ({"tools": move}, "a list of functions, got <function move"),
-        ({"tools": ["move"]}, "A tool is a function, got 'move'"),
-        ({"tools": "move"}, "A tool is a function, got 'm'"),
+        ({"tools": 3}, "functions or their names, got 3"),
+        ({"tools": [3]}, "A tool is a function, got 3"),
+        ({"tools": ["mov"]}, "There is no tool 'mov'"),
+        ({"tools": "mov"}, "There is no tool 'mov'"),
         ({"tools": [move, move]}, "Two tools have the name 'move'"),
         ({"extra_tools": {"to move": move}}, "got 'to move'"),
         ({"extra_tools": {"move": None}}, "A tool is a function, got None"),
@@ -911,7 +912,7 @@ def test_each_call_counts_in_the_tally_of_the_agents_step(execute, caplog):
     execute(manager, agent, calls)
     assert tally_of(last_agent_step(agent)) == (5, 3, 1)
     step = begin_agent_step(agent)
-    with in_agent_step(step):
+    with within(agent_step=step):
         execute(manager, agent, [call_of("buggy"), call_of("move", "{")])
         execute(manager, Agent(agent.model), [call_of("wait")])  # another agent's
     assert tally_of(step) == (2, 1, 1)
