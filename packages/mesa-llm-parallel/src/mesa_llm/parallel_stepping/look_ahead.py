@@ -25,7 +25,7 @@ import numpy as np
 
 from mesa_llm.activation.ahead import LookEnded, looking_ahead
 from mesa_llm.activation.call import begin_agent_step
-from mesa_llm.activation.context import within
+from mesa_llm.activation.context import Running, within
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping.answers import AnswersInLook
 from mesa_llm.parallel_stepping.memo import Memo
@@ -119,7 +119,7 @@ class LookAhead:
         ):
             for place, reference in enumerate(references):
                 agent = reference()
-                if agent is not None and (agent_set is None or agent in agent_set):
+                if agent is not None and agent in agent_set:
                     answers.begin(is_near=place < window)
                     self._step(agent, answers, args, kwargs)
                 n_exact += answers.is_exact
@@ -160,7 +160,8 @@ def step_agent(
     agent: Agent, agent_step: AgentStep | None, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> None:
     """Let an agent do what Mesa would have it do. Its calls get the identity that they have in plain Mesa."""
-    with within(**({} if agent_step is None else {"agent_step": agent_step})):
+    own: Running = {} if agent_step is None else {"agent_step": agent_step}
+    with within(**own):
         getattr(agent, method)(*args, **kwargs)
 
 

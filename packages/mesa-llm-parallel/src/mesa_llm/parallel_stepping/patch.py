@@ -7,7 +7,6 @@ import inspect
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterator
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 from mesa.agent import AgentSet
@@ -150,30 +149,22 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
             if len(asked) > 1 and name is None and _flag(agents[0]):
                 _warn_of_calls(agents[0].model, method, len(asked))
             return done
-        if config.activation == "sequential" and name is not None:
-            from mesa_llm.parallel_stepping.activations.sequential import SequentialStep  # noqa: PLC0415 - takes SciPy
-
-            order = _order_of(agents, self.random) if shuffles else agents
-            SequentialStep(order, self, config, method=name, args=args, kwargs=kwargs).run(
-                lambda turn: original(self, turn, *args, **kwargs)
-            )
-            return self
         restore = restorer(agents, self.random)
         if shuffles:
             self.random.shuffle(agents)  # the same draw as Mesa's own: it depends on nothing but the number of agents
-        make_step(agents, config, method=name, args=args, kwargs=kwargs, restore=restore).run_here()
+        make_step(
+            agents,
+            config,
+            method=name,
+            args=args,
+            kwargs=kwargs,
+            restore=restore,
+            agent_set=self,
+            step_all=lambda turn: original(self, turn, *args, **kwargs),
+        ).run_here()
         return self
 
     return step_in_parallel
-
-
-def _order_of(agents: list[Agent], random: Random) -> list[Agent]:
-    """The order in which Mesa is going to shuffle the agents."""
-    state = random.getstate()
-    order = list(agents)
-    random.shuffle(order)
-    random.setstate(state)
-    return order
 
 
 def _flag(agent: Agent) -> Any:

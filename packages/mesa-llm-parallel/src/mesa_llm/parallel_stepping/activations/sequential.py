@@ -8,6 +8,7 @@ the model answers to this very request.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
@@ -18,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import step_of
 from mesa_llm.activation.call import AgentStep, Tally
+from mesa_llm.activation.clock import is_in_model
 from mesa_llm.activation.context import within
 from mesa_llm.activation.repeats import log_counts
 from mesa_llm.activation.schedules import step_on_after_failure
+from mesa_llm.concurrency import worker_thread
 from mesa_llm.errors import DecisionError, ModelCallError, NotParallelWarning
 from mesa_llm.errors.exceptions import ends_run
 from mesa_llm.errors.tracebacks import shorten
@@ -50,30 +53,37 @@ class SequentialStep:
 
     Args:
         agents: who steps, in the order in which Mesa is going to step them. Held weakly, as Mesa does.
-        agent_set: whose agents they are; `None` for a list.
         config: how.
         method: what each agent does.
         args: passed on.
         kwargs: passed on.
+        agent_set: whose agents they are; by default all that are in the model.
+        step_all: calls its argument with each agent, in order: Mesa's own loop. By default each agent of the list that
+            is still in the model has its turn.
     """
 
     def __init__(
         self,
         agents: Sequence[Agent],
-        agent_set: Any,
         config: ParallelStepping,
         *,
-        method: str,
+        method: str = "step",
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
+        agent_set: Any = None,
+        step_all: Callable[[Callable[..., object]], object] | None = None,
     ) -> None:
         self._agents = [weakref.ref(agent) for agent in agents]
         self._model: Model[Any, Any] = agents[0].model
+        self._step_all = self._step_list if step_all is None else step_all
+        self._stepping = frozenset(map(id, agents))
         self._config = config
         self._method = method
         self._args, self._kwargs = args, kwargs or {}
         self._memo = Memo(config.max_waste, risky=_experience_of(self._model))
-        self._look_ahead = LookAhead(self._model, agent_set, method, args, self._kwargs, self._memo)
+        self._look_ahead = LookAhead(
+            self._model, self._model.agents if agent_set is None else agent_set, method, args, self._kwargs, self._memo
+        )
         self._answers = AnswersAtTurn(self._memo, self._look_again)
         self._place = 0  # of the agent whose turn it is
         self._n_exact = 0  # up to which place the answers to come are known
@@ -85,11 +95,12 @@ class SequentialStep:
         self._n_failures = 0
         self._reports: list[AgentReport] = []
 
-    def run(self, step_all: Callable[[Callable[..., object]], object]) -> None:
-        """Make the step.
+    async def run(self) -> None:
+        """Make the step on a thread of its own: its turns block the thread that they run in."""
+        await asyncio.wrap_future(worker_thread.start(self.run_here))
 
-        Args:
-            step_all: calls its argument with each agent, in order: Mesa's own loop.
+    def run_here(self) -> None:
+        """Make the step.
 
         Raises:
             Exception: what an agent raises at its turn; those before it have acted.
@@ -97,7 +108,7 @@ class SequentialStep:
         started, failure = time.time(), None
         try:
             with progress.shown(self._progress, [self._model]):
-                step_all(self._turn)
+                self._step_all(self._turn)
         except BaseException as error:
             failure = error
             step_on_after_failure(self._model)
@@ -109,7 +120,15 @@ class SequentialStep:
             log_counts(self._model)
             publish(self._report(started, failure), self._model, self._config.on_report)
 
+    def _step_list(self, turn: Callable[..., object]) -> None:
+        for reference in self._agents:
+            agent = reference()
+            if agent is not None and is_in_model(agent):
+                turn(agent, *self._args, **self._kwargs)
+
     def _turn(self, agent: Agent, *args: Any, **kwargs: Any) -> None:
+        if id(agent) not in self._stepping:  # a member, which is left to its group
+            return
         while self._place < len(self._agents) and self._agents[self._place]() is not agent:
             self._place += 1
         if self._place >= self._n_exact:
