@@ -133,7 +133,7 @@ class ModelConnection:
         if self.model is None:
             return
         if isinstance(TransportClient(api_base=self.api_base).transport_for(self.model), LiteLLMClient):
-            transport_loop.submit(load_litellm(Secrets())).result()
+            transport_loop.get().submit(load_litellm(Secrets())).result()
 
     @property
     def simulated_latency_s(self) -> float | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.clock import step_of
 from mesa_llm.activation.context import current_agent_step, current_turn, note_asking
+from mesa_llm.concurrency import fork_safe_lock
 
 if TYPE_CHECKING:
     from mesa import Agent, Model
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _COUNT = "_mesa_llm_count"
 _ALONE = "_mesa_llm_one_at_a_time"
-_counting = threading.Lock()  # protects counts of calls and tallies: an agent may ask from several threads
+_counting = fork_safe_lock()  # protects counts of calls and tallies: an agent may ask from several threads
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,8 +30,7 @@ from mesa_llm.clients.messages import LLMRequest, LLMResponse
 from mesa_llm.clients.model_list import price_of
 from mesa_llm.clients.optional_fields import OptionalFields
 from mesa_llm.clients.providers import DirectSettings, direct_settings, http_parts
-from mesa_llm.concurrency import transport_loop
-from mesa_llm.concurrency.forks import in_forked_child
+from mesa_llm.concurrency import in_forked_child, transport_loop
 from mesa_llm.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -292,7 +291,7 @@ async def _open() -> aiohttp.ClientSession:
 def _close_at_exit() -> None:
     if _opening is not None:
         with suppress(Exception):
-            transport_loop.submit(_close(_opening)).result(timeout=2.0)
+            transport_loop.get().submit(_close(_opening)).result(timeout=2.0)
 
 
 async def _close(opening: asyncio.Task[aiohttp.ClientSession]) -> None:

@@ -16,8 +16,7 @@ from contextvars import ContextVar
 from typing import Any, Self
 
 from mesa_llm.clients.masking import Secrets
-from mesa_llm.concurrency import transport_loop, worker_thread
-from mesa_llm.concurrency.forks import in_forked_child
+from mesa_llm.concurrency import in_forked_child, transport_loop, worker_thread
 
 # Loggers of litellm and of the libraries that it sends requests with; those below them count too.
 _LOGGERS = ("LiteLLM", "litellm", "openai", "anthropic", "httpx", "httpcore")
@@ -219,7 +218,7 @@ def _settle_at_exit(owner: int) -> None:
     """
     if os.getpid() == owner:  # a forked child has neither that loop nor its connections
         with suppress(Exception):
-            transport_loop.submit(_settle()).result(timeout=2.0)
+            transport_loop.get().submit(_settle()).result(timeout=2.0)
 
 
 async def _settle() -> None:

@@ -124,7 +124,7 @@ class Recording:
             return _CallsOfStep()
         if agent_step not in self._steps:
             calls = self._steps[agent_step] = _CallsOfStep()
-            agent_step.on_timeout(lambda error: transport_loop.submit(self._late_timeout(calls, error)))
+            agent_step.on_timeout(lambda error: transport_loop.get().submit(self._late_timeout(calls, error)))
         return self._steps[agent_step]
 
     async def _late_timeout(self, calls: _CallsOfStep, error: DecisionTimeoutError) -> None:
@@ -139,7 +139,7 @@ class Recording:
         if os.getpid() != self._process:  # a fork has neither the thread nor the lock
             return
         if self._end.detach() is not None and not transport_loop.is_running_here():
-            transport_loop.submit(self._end_cancelled_calls()).result()
+            transport_loop.get().submit(self._end_cancelled_calls()).result()
         self._writer.close()
 
     async def _end_cancelled_calls(self) -> None:
