@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mesa_llm.activation.clock import step_of
+from mesa_llm.activation.mesa_model import step_of
 from mesa_llm.concurrency import fork_safe_lock
 
 
@@ -67,11 +67,7 @@ def _is_first(logger: logging.Logger, text: str, model: Any, kind: Hashable) -> 
 
 
 def log_counts(model: Any) -> None:
-    """Log how often lines have been repeated in a model's step. To be called when it has ended.
-
-    Args:
-        model: the Mesa model.
-    """
+    """Log how often lines have been repeated in a model's step. To be called when it has ended."""
     with _changing:
         lines = _lines.pop(model, None)
     _log(lines)

@@ -42,13 +42,6 @@ def ask(client: LLMClient, request: LLMRequest) -> LLMResponse:
     The client answers on the transport loop, one for the whole process with a thread of its own. Connections belong to
     that loop and live across steps, and nothing that an agent blocks can stop a request.
 
-    Args:
-        client: answers.
-        request: what is asked, and of whom. It gets a new `ModelCall`, the next one of the calling agent.
-
-    Returns:
-        The model's answer.
-
     Raises:
         TurnError: on the transport loop's own thread, which would wait for itself.
         Exception: what the client raises.

@@ -24,9 +24,6 @@ def check_latency[Q](latency: Latency[Q]) -> Latency[Q]:
 async def pause[Q](latency: Latency[Q], request: Q) -> float:
     """Sleep for as many seconds as `latency` gives for a request; with zero, do not even yield to the loop.
 
-    Returns:
-        These seconds: what the answer is said to have taken.
-
     Raises:
         ConfigurationError: if that is below zero.
     """

@@ -27,11 +27,7 @@ _importing: asyncio.Task[Any] | None = None  # touched on the transport loop onl
 
 
 async def load_litellm(secrets: Secrets) -> Any:
-    """Import litellm once and prepare it; that takes 4 to 6 seconds. Runs on the transport loop without blocking it.
-
-    Args:
-        secrets: those of the client that is about to call litellm. They are masked in its logs from now on.
-    """
+    """Import litellm once and prepare it; that takes 4 to 6 seconds. Runs on the transport loop without blocking it."""
     _log_filter.secrets |= secrets
     global _importing  # noqa: PLW0603 - one import for the process is the point
     if _importing is None or (_importing.done() and (_importing.cancelled() or _importing.exception() is not None)):

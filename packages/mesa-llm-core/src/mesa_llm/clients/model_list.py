@@ -66,12 +66,7 @@ def price_of(request: LLMRequest, prompt_tokens: int, completion_tokens: int) ->
 
 
 def cost_of(llm_model: str, usage: Usage) -> float | None:
-    """The price of a call in US dollars, as `price_of` gives it.
-
-    Args:
-        llm_model: the model, as `provider/model`.
-        usage: the tokens that the call took.
-    """
+    """The price of a call in US dollars, as `price_of` gives it."""
     listed = listed_model(llm_model)
     if listed is None or listed.prompt_price is None or listed.completion_price is None:
         return None

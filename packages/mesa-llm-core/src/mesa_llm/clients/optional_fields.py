@@ -93,10 +93,6 @@ class OptionalFields:
     async def ask(self, request: LLMRequest, send: Callable[[LLMRequest], Awaitable[LLMResponse]]) -> LLMResponse:
         """Have a request answered, without the fields that are refused. Runs on the transport loop.
 
-        Args:
-            request: the request.
-            send: sends one.
-
         Raises:
             ModelCallError: what `send` raises.
         """

@@ -30,13 +30,7 @@ _SHOWN = 200  # characters of an answer in an error
 
 
 def answer_instead(question: Question, request: LLMRequest, answers: frozenset[Question]) -> Answer | None:
-    """The answer to a question that a rule is not to be asked; `None` for one that it is.
-
-    Args:
-        question: what is asked.
-        request: the request that asks it.
-        answers: the questions that the rule answers.
-    """
+    """The answer to a question that a rule is not to be asked; `None` for one that it is."""
     if question == "call tools":
         calls = calls_in_words(_prompt(request))
         return None if calls is None and question in answers else calls or _NO_TOOL

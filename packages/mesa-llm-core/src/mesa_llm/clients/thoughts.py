@@ -32,9 +32,6 @@ def without_thoughts(text: str) -> tuple[str, str]:
     start tag that nothing closes, and in the channels of the harmony format other than `final`. A call of a tool in
     such a channel stays in the answer. A text without thoughts, or one that is JSON as a whole, is the answer as it is.
 
-    Args:
-        text: what the model has written.
-
     Returns:
         The answer, without the space around it if there were thoughts; and the thoughts, or an empty text.
     """

@@ -18,9 +18,8 @@ from mesa_llm.limits.adaptive import AdaptiveLimit as AdaptiveLimit
 from mesa_llm.limits.adaptive import LimitChange as LimitChange
 from mesa_llm.limits.budget import Budget, BudgetClient
 from mesa_llm.limits.concurrency import LimitedClient
-from mesa_llm.limits.fallback import FallbackClient
 from mesa_llm.limits.rates import RateLimitedClient
-from mesa_llm.limits.retries import RetryingClient
+from mesa_llm.limits.retries import FallbackClient, RetryingClient
 from mesa_llm.limits.single_flight import SingleFlightClient
 
 __all__ = [

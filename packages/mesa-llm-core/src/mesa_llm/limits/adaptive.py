@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.limits.checks import check_number, check_whole
+from mesa_llm.errors.checks import check_number, check_whole
 
 type ChangeReason = Literal["slow start", "growth", "rate limit", "all refused"]
 type Outcome = Literal["answered", "refused", "failed", "unknown"]
@@ -108,9 +108,6 @@ class AdaptiveLimit:
 
     **Retry-After.** Nothing is sent for as long as the server asks, with whatever error it does so, up to
     `longest_pause`.
-
-    Args:
-        settings: how fast and how far.
 
     Attributes:
         limit: how many calls may be in flight.

@@ -10,7 +10,7 @@ from typing import Any, Self
 from mesa_llm.activation.call import ModelCall
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import BudgetExhaustedError, ConfigurationError
-from mesa_llm.limits.checks import check_number, check_whole
+from mesa_llm.errors.checks import check_number, check_whole
 from mesa_llm.limits.fair_queue import FairQueue, PerLoop
 from mesa_llm.limits.token_estimate import TokenEstimator
 

@@ -10,8 +10,8 @@ from typing import Literal, Protocol
 
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import EndpointUnreachableError, ModelCallError, ModelTimeoutError, RateLimitedError
+from mesa_llm.errors.checks import check_whole
 from mesa_llm.limits.adaptive import AdaptiveConcurrency, AdaptiveLimit, LimitChange, Outcome
-from mesa_llm.limits.checks import check_whole
 from mesa_llm.limits.fair_queue import FairQueue, PerLoop
 
 _logger = logging.getLogger(__name__)

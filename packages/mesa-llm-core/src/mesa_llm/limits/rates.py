@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.limits.checks import check_number
+from mesa_llm.errors.checks import check_number
 from mesa_llm.limits.fair_queue import FairQueue, PerLoop
 from mesa_llm.limits.token_estimate import TokenEstimator
 
@@ -129,11 +129,6 @@ class TokenBucket:
     The algorithm is the leaky bucket as a meter (Turner, *New Directions in Communications*, 1986; ITU-T I.371, of
     which GCRA is the other form), here with a level that may fall below zero: a call that takes more than is left
     leaves a debt, which the next call waits for. The caller passes the time; no clock is read.
-
-    Args:
-        per_second: how fast it fills.
-        capacity: how much it holds; it begins full.
-        now: the time in seconds.
     """
 
     def __init__(self, *, per_second: float, capacity: float, now: float) -> None:

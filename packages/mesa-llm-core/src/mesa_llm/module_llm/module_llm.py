@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from mesa_llm.activation.call import last_agent_step
-from mesa_llm.activation.context import current_agent_step, in_agent_step
-from mesa_llm.activation.schedules import stepping_on
+from mesa_llm.activation.context import current_agent_step, within
+from mesa_llm.activation.mesa_model import stepping_on
 from mesa_llm.activation.turn import is_off_record
 from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse, Message, Transport
 from mesa_llm.clients.client import aask, ask
@@ -273,7 +273,7 @@ class ModuleLLM:
         if self.agent is None or current_agent_step() is not None or is_off_record():
             yield
         else:
-            with in_agent_step(last_agent_step(self.agent)), stepping_on((self.agent,)):
+            with within(agent_step=last_agent_step(self.agent)), stepping_on((self.agent,)):
                 yield
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

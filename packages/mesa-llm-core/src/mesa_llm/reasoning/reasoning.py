@@ -13,9 +13,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Concatenate
 
 from mesa_llm.activation import stage, step_of
-from mesa_llm.activation.decisions import adecide, decide, in_thread
 from mesa_llm.activation.method_pairs import nearer_method, own_method
-from mesa_llm.activation.turn import is_off_record
+from mesa_llm.activation.turn import adecide, decide, in_thread, is_off_record
 from mesa_llm.activation.values import to_text
 from mesa_llm.clients import ToolChoice
 from mesa_llm.clients.questions import register_question
