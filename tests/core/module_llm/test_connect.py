@@ -2,7 +2,7 @@
 
 import pytest
 
-from mesa_llm.clients import DirectClient, LiteLLMClient, LLMRequest, Message, TransportClient
+from mesa_llm.clients import DirectClient, LiteLLMClient, LLMRequest, Message
 from mesa_llm.errors import BudgetExhaustedError, ConfigurationError, ModelCallError
 from mesa_llm.limits import (
     AdaptiveConcurrency,
@@ -15,7 +15,7 @@ from mesa_llm.limits import (
 )
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.module_llm import ModuleLLM, connect
-from mesa_llm.module_llm.connect import shared_client
+from mesa_llm.module_llm.connect import TransportClient, shared_client
 from mesa_llm.testing import FakeOpenAIServer, Fault
 
 ASK = LLMRequest(model="openai/fake-model", messages=(Message("user", "hello"),), options={"temperature": 0})

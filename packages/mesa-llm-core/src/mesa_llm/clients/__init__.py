@@ -17,12 +17,9 @@ from mesa_llm.clients.messages import (
     ToolSpec,
     Usage,
 )
-from mesa_llm.clients.model_list import cost_of as cost_of
 from mesa_llm.clients.model_list import price_of
 from mesa_llm.clients.rule_based import RuleBasedClient
 from mesa_llm.clients.statistics import CallCounts, MeteredClient
-from mesa_llm.clients.transport import Transport as Transport
-from mesa_llm.clients.transport import TransportClient as TransportClient
 
 __all__ = [
     "AsyncClient",

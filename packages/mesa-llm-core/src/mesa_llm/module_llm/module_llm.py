@@ -13,11 +13,10 @@ from mesa_llm.activation.call import last_agent_step
 from mesa_llm.activation.context import current_agent_step, within
 from mesa_llm.activation.mesa_model import stepping_on
 from mesa_llm.activation.turn import is_off_record
-from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse, Message, Transport
+from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse, Message
 from mesa_llm.clients.client import aask, ask
-from mesa_llm.clients.transport import check_transport
 from mesa_llm.errors import ConfigurationError, EndpointUnreachableError, ModelTimeoutError, RateLimitedError
-from mesa_llm.module_llm.connect import shared_client
+from mesa_llm.module_llm.connect import Transport, check_transport, shared_client
 from mesa_llm.module_llm.dialogue import aconverse, converse
 from mesa_llm.module_llm.request_fields import (
     AnyFormat,

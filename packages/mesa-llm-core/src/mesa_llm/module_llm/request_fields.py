@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, get_args
 from mesa_llm.clients import LLMRequest, ResponseFormat, ToolChoice, ToolSpec
 from mesa_llm.clients.messages import JSONSchema
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.errors.checks import check_whole
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -96,17 +97,11 @@ def check_tool_choice(tool_choice: str) -> ToolChoice:
 
 
 def check_most_calls(max_tool_calls: int | None) -> int | None:
-    """Return how many tools an answer may call, if it can work; `None` is any number.
-
-    Raises:
-        ConfigurationError: if it is no integer of at least 1.
-    """
-    if max_tool_calls is None or (type(max_tool_calls) is int and max_tool_calls >= 1):
-        return max_tool_calls
-    raise ConfigurationError(
-        f"max_tool_calls must be an integer >= 1, got {max_tool_calls!r}. Use None for any number, and "
-        "tool_calls='none' for no calls."
-    )
+    """How many tools an answer may call; `None` is any number. Raises a `ConfigurationError` if it cannot work."""
+    if max_tool_calls is not None:
+        way_out = "Use None for any number, and tool_calls='none' for no calls."
+        check_whole("max_tool_calls", max_tool_calls, way_out=way_out)
+    return max_tool_calls
 
 
 def with_plain_tools(request: LLMRequest) -> LLMRequest:

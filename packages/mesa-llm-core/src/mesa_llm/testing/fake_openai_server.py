@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from mesa_llm.clients import LLMClient, LLMResponse
 from mesa_llm.clients.chat_completion import Answer, to_message, to_response
-from mesa_llm.clients.latency import Latency
+from mesa_llm.clients.rule_based import Latency
 from mesa_llm.concurrency.loop_thread import LoopThread
 from mesa_llm.testing.request_reading import read_request
 from mesa_llm.testing.scripted_llm import Script, ScriptReader
