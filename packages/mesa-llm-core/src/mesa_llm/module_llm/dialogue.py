@@ -32,22 +32,18 @@ _STOPPED = {
 }
 
 
-async def aconverse[T](dialogue: Dialogue[T], ask: Callable[[LLMRequest], Awaitable[LLMResponse]]) -> T:
-    """Have a dialogue with a model.
+async def aconverse[T](
+    dialogue: Dialogue[T], ask: Callable[[LLMRequest], Awaitable[LLMResponse]], *, max_tool_calls: int | None = None
+) -> T:
+    """Have a dialogue with a model, and return what comes of it. Errors of `ask` are raised in the dialogue.
 
-    Args:
-        dialogue: the questions.
-        ask: asks the model.
-
-    Returns:
-        What the dialogue returns.
-
-    Raises:
-        Exception: what `ask` raises and the dialogue does not catch, and what the dialogue raises.
+    `max_tool_calls` bounds the tool calls of each answer that may hold some; `None` leaves the requests as they are.
     """
     try:
         request = next(dialogue)
         while True:
+            if max_tool_calls is not None and request.tools and request.tool_choice != "none":
+                request = replace(request, max_tool_calls=max_tool_calls)
             try:
                 response = await ask(request)
             except Exception as error:
@@ -59,36 +55,15 @@ async def aconverse[T](dialogue: Dialogue[T], ask: Callable[[LLMRequest], Awaita
         return result
 
 
-def converse[T](dialogue: Dialogue[T], ask: Callable[[LLMRequest], LLMResponse]) -> T:
+def converse[T](
+    dialogue: Dialogue[T], ask: Callable[[LLMRequest], LLMResponse], *, max_tool_calls: int | None = None
+) -> T:
     """Like `aconverse`, with an `ask` that blocks."""
 
     async def ask_and_block(request: LLMRequest) -> LLMResponse:
         return ask(request)
 
-    return calling_loop.run_unsuspended(aconverse(dialogue, ask_and_block))
-
-
-def with_most_calls[T](dialogue: Dialogue[T], max_tool_calls: int | None) -> Dialogue[T]:
-    """The dialogue, with a bound on the tool calls of each answer that may hold some.
-
-    Args:
-        dialogue: the questions.
-        max_tool_calls: the bound; `None` leaves the requests as they are.
-    """
-    try:
-        request = next(dialogue)
-        while True:
-            if max_tool_calls is not None and request.tools and request.tool_choice != "none":
-                request = replace(request, max_tool_calls=max_tool_calls)
-            try:
-                response = yield request
-            except Exception as error:
-                request = dialogue.throw(error)
-            else:
-                request = dialogue.send(response)
-    except StopIteration as end:
-        result: T = end.value
-        return result
+    return calling_loop.run_unsuspended(aconverse(dialogue, ask_and_block, max_tool_calls=max_tool_calls))
 
 
 class UnreadableAnswerError(Exception):
