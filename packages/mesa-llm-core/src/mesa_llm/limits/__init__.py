@@ -1,6 +1,6 @@
 """Clients that bound what another client is asked: how much at once, how fast, how often, for how much.
 
-Each is a client itself and can be used alone. Stacked, the order is, from the outside in:
+`mesa_llm.module_llm.connect` stacks them; the order is, from the outside in:
 
     SingleFlightClient    identical requests that are in flight at the same time share one call
     BudgetClient          stops before a budget is overrun
@@ -16,19 +16,11 @@ import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.limits.adaptive import AdaptiveConcurrency
 from mesa_llm.limits.adaptive import AdaptiveLimit as AdaptiveLimit
 from mesa_llm.limits.adaptive import LimitChange as LimitChange
-from mesa_llm.limits.budget import Budget, BudgetClient
-from mesa_llm.limits.concurrency import LimitedClient
-from mesa_llm.limits.rates import RateLimitedClient
+from mesa_llm.limits.budget import Budget
+from mesa_llm.limits.budget import BudgetClient as BudgetClient
+from mesa_llm.limits.concurrency import LimitedClient as LimitedClient
+from mesa_llm.limits.rates import RateLimitedClient as RateLimitedClient
 from mesa_llm.limits.retries import FallbackClient, RetryingClient
-from mesa_llm.limits.single_flight import SingleFlightClient
+from mesa_llm.limits.single_flight import SingleFlightClient as SingleFlightClient
 
-__all__ = [
-    "AdaptiveConcurrency",
-    "Budget",
-    "BudgetClient",
-    "FallbackClient",
-    "LimitedClient",
-    "RateLimitedClient",
-    "RetryingClient",
-    "SingleFlightClient",
-]
+__all__ = ["AdaptiveConcurrency", "Budget", "FallbackClient", "RetryingClient"]

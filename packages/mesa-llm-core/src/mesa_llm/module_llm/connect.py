@@ -22,7 +22,7 @@ type Transport = Literal["auto", "direct", "litellm"]
 
 
 def check_transport(transport: Transport) -> Transport:
-    """Return `transport`, or raise a `ConfigurationError` if it is not one."""
+    """The transport; raises a `ConfigurationError` if it is not one."""
     if transport not in get_args(Transport.__value__):
         raise ConfigurationError(f"transport must be 'auto', 'direct' or 'litellm', got {transport!r}.")
     return transport
@@ -72,7 +72,7 @@ def connect(
     *,
     api_base: str | None = None,
     api_key: str | None = None,
-    transport: Transport = "auto",
+    transport: Transport | LLMClient = "auto",
     timeout: float = 60.0,
     max_concurrency: int | Literal["adaptive"] | AdaptiveConcurrency | None = UNTIL_REFUSED,
     requests_per_minute: float | None = None,
@@ -100,7 +100,8 @@ def connect(
         api_base: the base URL of the server; `None` for the provider's own.
         api_key: the key; `None` for the provider's environment variable.
         transport: `direct` over HTTP, `litellm`, or `auto`: directly where an `api_base` is given and the provider
-            speaks OpenAI's API, otherwise by litellm.
+            speaks OpenAI's API, otherwise by litellm. Or a client of your own, which has address, key and timeout
+            itself.
         timeout: seconds after which one attempt fails.
         max_concurrency: how many calls may be in flight at once: a number; `adaptive`, beginning with 20; settings of
             one's own; `None` for no limit. By default calls are unlimited until the endpoint refuses one (429); from
@@ -115,7 +116,15 @@ def connect(
     Raises:
         ConfigurationError: if a value cannot work.
     """
-    client: LLMClient = TransportClient(api_base=api_base, api_key=api_key, transport=transport, timeout=timeout)
+    client: LLMClient
+    if not isinstance(transport, LLMClient):
+        client = TransportClient(api_base=api_base, api_key=api_key, transport=transport, timeout=timeout)
+    elif api_base is None and api_key is None:
+        client = transport
+    else:
+        raise ConfigurationError(
+            f"api_base and api_key are not for a transport of your own, {type(transport).__name__}: give them to that."
+        )
     if max_concurrency is not None:
         client = LimitedClient(client, max_concurrency=max_concurrency)
     if requests_per_minute is not None or tokens_per_minute is not None:
@@ -131,16 +140,7 @@ _shared: dict[tuple[str | None, str | None, Transport], LLMClient] = {}
 
 
 def shared_client(api_base: str | None = None, api_key: str | None = None, transport: Transport = "auto") -> LLMClient:
-    """The one client for an address, a key and a transport, made when it is first asked for. Safe from any thread.
-
-    Args:
-        api_base: the base URL, `None` for the provider's own.
-        api_key: the key, `None` for the provider's environment variable.
-        transport: `direct`, `litellm` or `auto`.
-
-    Raises:
-        ConfigurationError: if a value cannot work.
-    """
+    """The one client for an address, a key and a transport, made when it is first asked for. Safe from any thread."""
     key = api_base, api_key, check_transport(transport)
     client = _shared.get(key)
     if client is None:
