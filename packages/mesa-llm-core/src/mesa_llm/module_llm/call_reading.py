@@ -15,9 +15,10 @@ from pydantic_core import from_json, to_jsonable_python
 
 from mesa_llm.clients import ToolCall, tool_call
 from mesa_llm.clients.chat_completion import to_response
+from mesa_llm.clients.thoughts import without_thoughts
 from mesa_llm.errors import ToolError
 from mesa_llm.errors.shown_text import short_repr
-from mesa_llm.module_llm.json_in_text import answer_in, json_at, with_known_escapes
+from mesa_llm.module_llm.json_in_text import json_at, with_known_escapes
 
 # --- arguments
 
@@ -234,7 +235,7 @@ def calls_in_text(text: str, offered: Collection[str]) -> tuple[ToolCall, ...] |
         The calls, with arguments as JSON and ids that follow from name and arguments; `None` if the text holds anything
         else, or a call that cannot be read, or of a tool that is not on offer.
     """
-    answer = answer_in(text)
+    answer = without_thoughts(text)[0].strip()
     try:
         named = _python_calls(answer, offered) or list(_notated_calls(with_known_escapes(answer), offered))
     except (_NoCallsError, ToolError):

@@ -55,7 +55,7 @@ def found_in(text: str) -> list[FoundJSON]:
     """The JSON objects and arrays in a text, in their order, none of them inside of another.
 
     What stands in a `<think>` block, or before a lone `</think>`, is no answer and is left out. Of a text whose
-    thoughts have no end, nothing is left.
+    thoughts have no end, nothing is left. Unlike `without_thoughts`, this takes no tag in a value for one of thoughts.
     """
     text = with_known_escapes(_without_thoughts(text))
     found = list(_scan(text))
@@ -82,13 +82,6 @@ def with_known_escapes(text: str) -> str:
     if "\\" not in text:
         return text
     return _ESCAPE.sub(lambda escape: escape[0] if len(escape[0]) > 1 else r"\\", text)
-
-
-def answer_in(text: str) -> str:
-    """What a text that is no JSON answers, without thoughts as `found_in` has them, and without space around it."""
-    text = _without_thoughts(text)
-    *_, answer = _END_OF_THOUGHT.split(text)
-    return answer.strip()
 
 
 def _without_thoughts(text: str) -> str:
