@@ -15,7 +15,6 @@ They count calls, not agents, and change when answers come, not what they are.
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.limits.adaptive import AdaptiveConcurrency
 from mesa_llm.limits.adaptive import AdaptiveLimit as AdaptiveLimit
-from mesa_llm.limits.adaptive import LimitChange as LimitChange
 from mesa_llm.limits.budget import Budget
 from mesa_llm.limits.budget import BudgetClient as BudgetClient
 from mesa_llm.limits.concurrency import LimitedClient as LimitedClient
