@@ -173,7 +173,7 @@ class AgentStep:
                 tally.add(call)
 
     def next_call(self) -> CallOrigin:
-        """The identity of the next call, but for its request."""
+        """The identity of the next call, without its request."""
         with _counting:
             self._count.calls += 1
             call = self._count.calls

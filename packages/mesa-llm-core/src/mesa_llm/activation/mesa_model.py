@@ -1,7 +1,7 @@
 """What core asks of a Mesa model: its step, its random generators, and that it steps on after a failure.
 
 From Mesa 3.5 on, `model.step()` is a recurring event, and so is what `model.schedule_recurring` calls: it schedules the
-next one when it has succeeded. After an exception there is no next one: the time advances and nothing runs, silently.
+next one when it has succeeded. After an exception nothing is scheduled: the time advances and nothing runs, silently.
 Mesa 3.4 steps on.
 """
 

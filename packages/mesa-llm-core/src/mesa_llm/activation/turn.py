@@ -1,7 +1,6 @@
 """The turn: what an agent's place in a parallel step offers to core, and where in an agent's step core uses it.
 
-Runners implement `Turn`. Where nobody runs agents in parallel there is no turn, and the functions here do what is to
-be done at once.
+Runners implement `Turn`. Without a runner there is no turn, and the functions here act at once.
 """
 
 from __future__ import annotations
@@ -101,7 +100,7 @@ class Turn(ABC):
         """The agent is queued for a request slot or a worker thread. This time does not count toward `decide_timeout`.
 
         Returns:
-            What is to be called when it leaves the queue.
+            A function to call when the agent leaves the queue.
         """
 
     def seconds_left(self) -> float:
@@ -131,7 +130,7 @@ class Turn(ABC):
 
 
 def claim(agent: Agent, place: Hashable) -> None:
-    """Say that the agent has taken something that only one, or only so many, can have.
+    """Say that the agent has taken something that only one agent, or a limited number of them, can have.
 
     For tools: an agent that wants it later in the same parallel step can be refused as second. Does nothing if nobody
     runs agents in parallel.

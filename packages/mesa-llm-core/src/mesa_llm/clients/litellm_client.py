@@ -24,7 +24,7 @@ from mesa_llm.errors import MissingAPIKeyError, ModelCallError, UnknownModelErro
 from mesa_llm.errors.checks import check_number
 from mesa_llm.errors.tracebacks import causes_of
 
-# Providers that stand for "a server that speaks OpenAI's API", which may well want no key.
+# Providers that mean "any server that speaks OpenAI's API", which may need no key.
 _OPENAI_LIKE = frozenset({"openai", "text-completion-openai", "custom_openai", "openai_like"})
 _NO_KEY = "not-needed"
 _LITELLM_PREFIX = re.compile(r"^(litellm\.)?(\w*(Error|Timeout|Timeout Error): )|^\w*(Exception|Error)( \w+)? - ")

@@ -57,7 +57,7 @@ class RuleBasedClient(AsyncClient):
     For a first contact, for examples, and as a baseline to compare a model with. The policy is a pure function of the
     request: it has no agent and no Mesa model to look at, so it knows what a language model would know, and the same
     request gets the same answer in any order. It runs on the transport loop, so it must be quick. Its answers cost
-    nothing (`LLMResponse.cost` is 0.0), but for a full `LLMResponse`, which has the cost that it names. All have
+    nothing (`LLMResponse.cost` is 0.0), except a full `LLMResponse`, which keeps its own cost. All have
     `source="rule"`, so that nobody takes their simulated latency (`LLMResponse.latency_s`) for a measured one.
 
     ```python
@@ -74,7 +74,7 @@ class RuleBasedClient(AsyncClient):
     #> Rest.
     ```
 
-    One policy works with every reasoning and every memory, by what `question_of` says of a request:
+    One policy works with every reasoning and every memory. `question_of` tells what a request asks for:
 
     `decide`
         The policy answers. Tool calls that it gives where a decision in words is asked for (`CoTReasoning`,

@@ -235,7 +235,7 @@ class _ThreadPerCall(ThreadPoolExecutor):
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """An event loop whose `asyncio.to_thread` has room for everybody."""
+    """An event loop whose `asyncio.to_thread` never waits for a free thread."""
     loop = asyncio.new_event_loop()
     loop.set_default_executor(_ThreadPerCall())
     return loop

@@ -28,7 +28,7 @@ class JournaledClient(AsyncClient):
     requests of that step. So neither the order of the answers matters, nor who steps the agents: Mesa alone replays
     what was recorded in parallel, and the other way round, wherever the requests are the same.
 
-    Put it around all other clients: only the outcome of retries and limits is to be replayed.
+    Put it around all other clients, so that it records the outcome of retries and limits.
 
     `record`
         asks the inner client, in a new run. An answer is on disk before the agent has it.

@@ -2,12 +2,12 @@
 
 `mesa_llm.module_llm.connect` stacks them; the order is, from the outside in:
 
-    SingleFlightClient    identical requests that are in flight at the same time share one call
+    SingleFlightClient    lets identical requests that are in flight at the same time share one call
     BudgetClient          stops before a budget is overrun
     FallbackClient        asks another model when one has failed
     RetryingClient        asks again after a failure that can pass; while it waits, it holds no place further in
-    RateLimitedClient     so many requests and tokens a minute
-    LimitedClient         so many calls at once: a fixed number, or as many as the endpoint takes
+    RateLimitedClient     limits requests and tokens per minute
+    LimitedClient         limits calls in flight: to a fixed number, or to what the endpoint takes
 
 They count calls, not agents, and change when answers come, not what they are.
 """

@@ -102,7 +102,7 @@ class AdaptiveLimit:
         self._n_young = 0  # calls in flight that were sent since the last episode began
         self._n_dry = 0  # refusals since the last answer, while everything is refused
         self._cool_from = -math.inf
-        self._server_pause = -math.inf  # until when the server does not want to be asked
+        self._server_pause = -math.inf  # until when the server wants no requests
         self._own_pause = -math.inf  # until when no call is tried while everything is refused
 
     def seconds_until_free(self, in_flight: int, now: float) -> float:
@@ -146,7 +146,7 @@ class AdaptiveLimit:
                 it says nothing about the endpoint (cancelled, a wrong request).
             in_flight: how many were in flight, this one included.
             now: the time in seconds.
-            retry_after: seconds after which the server wants to be asked again.
+            retry_after: seconds after which the server allows another request.
         """
         is_young = call > self._episode.last
         self._n_young -= is_young

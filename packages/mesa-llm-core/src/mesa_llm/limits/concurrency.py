@@ -1,4 +1,4 @@
-"""How many calls may be in flight at the same time."""
+"""A limit on calls in flight, fixed or adaptive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _logger = logging.getLogger(__name__)
 
 
 class LimitedClient(AsyncClient):
-    """Passes calls on to another client, so many at the same time at most; the others wait in order of arrival.
+    """Limits how many calls to another client are in flight; the others wait in order of arrival.
 
     It cannot change results, only when they come. Time that a call waits here does not count for `decide_timeout`.
 

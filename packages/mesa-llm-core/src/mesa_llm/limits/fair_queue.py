@@ -1,4 +1,4 @@
-"""Calls that wait for the same thing, first come, first served; and state that belongs to one event loop."""
+"""A first-in, first-out queue of calls, and state that belongs to one event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many requests and tokens may go in a minute."""
+"""A limit on requests and tokens per minute."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ROUNDING = 1e-6  # of a bucket
 
 
 class RateLimitedClient(AsyncClient):
-    """Passes calls on to another client, so many requests and tokens a minute on average; the others wait in order.
+    """Limits requests and tokens per minute to another client, on average; calls wait in order of arrival.
 
     Each rate is a token bucket (see `TokenBucket`), which is also how providers describe theirs: after a rest, what
     `burst_seconds` bring may go at once. So within one minute at most that much more goes than the rate says.

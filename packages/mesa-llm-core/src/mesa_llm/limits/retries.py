@@ -23,38 +23,38 @@ _random = random.SystemRandom()
 
 
 def full_jitter(ceiling: float) -> float:
-    """Seconds to wait, evenly distributed from zero to a ceiling.
+    """Seconds to wait, uniformly distributed from zero to a ceiling.
 
     "Full jitter" of Brooker, *Exponential Backoff And Jitter* (AWS Architecture Blog, 2015): of the ways to spread
-    calls that have failed together, the one with the fewest calls in all.
+    calls that failed together, it needs the fewest calls.
     """
     return _random.uniform(0.0, ceiling)
 
 
 class RetryingClient(AsyncClient):
-    """Asks another client again after a failure that can pass: so often at most, and for so long at most.
+    """Asks another client again after a transient failure, up to a number of attempts and a total time.
 
-    Which failures can pass, the transport says (`ModelCallError.is_transient`): a server that is busy, slow or not
-    there. All others are raised at once.
+    The transport says which failures are transient (`ModelCallError.is_transient`): a server that is busy, slow or
+    unreachable. All others are raised at once.
 
-    Before attempt n+1 it waits for up to `initial * 2**(n-1)` seconds (see `full_jitter`); if the server says when it
-    wants to be asked again, that is waited for first. If it says a time after `max_elapsed`, the error is raised at
-    once. Waiting holds no place in a limit that lies further in, and cancelling the call ends it. It counts toward
+    Before attempt n+1 it waits for up to `initial * 2**(n-1)` seconds (see `full_jitter`), after the pause that the
+    server asks for, if it does. If that pause ends after `max_elapsed`, the error is raised at once. While it waits, a
+    call holds no slot in a limit further in, and cancelling the call ends the wait. Waiting counts toward
     `decide_timeout`; if the agent's time to decide would end before the next attempt, the error is raised at once.
 
-    The error that is raised in the end is the last one, of the same type and with the same attributes; its text says
-    how often and for how long it was tried.
+    The error that is raised in the end is the last one, of the same type and with the same attributes; its text adds
+    the number of attempts and how long they took.
 
     Args:
         inner: the client that answers.
-        max_attempts: how often a request is sent at most, at least 1.
-        max_elapsed: seconds after which it is not sent again, counted from the first attempt. The time in which the
-            request waits in a limit does not count: else only those at the front of a long line would be retried.
-        initial: seconds that are waited at most before the second attempt.
-        longest: seconds that are waited at most before any attempt.
-        jitter: gives the seconds to wait for a ceiling.
-        sleep: waits for some seconds.
-        clock: gives the time in seconds.
+        max_attempts: the most times that a request is sent, at least 1.
+        max_elapsed: seconds after the first attempt in which the request may be sent again. Time in a limit's queue
+            does not count: otherwise only requests at the front of a long queue would be retried.
+        initial: the longest wait before the second attempt, in seconds.
+        longest: the longest wait before any attempt, in seconds.
+        jitter: chooses a wait in seconds, given the longest.
+        sleep: waits, given seconds.
+        clock: returns the time in seconds.
 
     Raises:
         ConfigurationError: if a number cannot work.
@@ -128,7 +128,7 @@ class RetryingClient(AsyncClient):
     def _why_not_again(
         self, failure: ModelCallError, attempt: int, left: float, pause: float, deadline: float
     ) -> str | None:
-        """`None` if there is a next attempt; otherwise what is worth saying about it, which may be nothing."""
+        """`None` if there is a next attempt; otherwise why not, or an empty text where that needs no explanation."""
         if not failure.is_transient or attempt >= self.max_attempts or left <= 0:
             return ""
         if failure.retry_after is not None and failure.retry_after > left:
@@ -201,7 +201,7 @@ def _check(client: object) -> None:
 
 
 def _sent(failures: Sequence[ModelCallError]) -> int:
-    """How often a request was sent that has failed so often."""
+    """How often a request was sent, given its failures."""
     return sum(error.retries + 1 for error in failures)
 
 

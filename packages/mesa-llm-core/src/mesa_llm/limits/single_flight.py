@@ -128,7 +128,7 @@ class _Flight:
         return await asyncio.shield(self._call)
 
     def take_original(self) -> bool:
-        """Whether the answer as it came is the caller's: the first one who asks."""
+        """Whether the caller, being the first one, gets the answer unchanged."""
         taken, self._original_is_taken = self._original_is_taken, True
         return not taken
 

@@ -1,4 +1,4 @@
-"""How many tokens a request will take, guessed before it is sent."""
+"""Estimates how many tokens a request will take, before it is sent."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FIRST_GUESS = 250
 
 
 def tokens_in(text: str) -> int:
-    """The tokens that a text is thought to take."""
+    """The estimated tokens of a text."""
     n_bytes = len(text) if text.isascii() else len(text.encode(errors="replace"))
     return -(-n_bytes // BYTES_PER_TOKEN)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenEstimate:
-    """Tokens that a request is thought to take.
+    """Tokens that a request is estimated to take.
 
     Attributes:
         prompt_tokens: tokens read.

@@ -217,7 +217,7 @@ _ABOUT_CALL = {"id", "call_id", "index", "tool_call_id", "type"}
 
 
 class _NoCallsError(Exception):
-    """The text, or a part of it, is no call."""
+    """The text, or a part of it, is not a call."""
 
 
 def calls_in_text(text: str, offered: Collection[str]) -> tuple[ToolCall, ...] | None:
@@ -285,7 +285,7 @@ def _json_value(text: str, position: int) -> tuple[Any, int]:
 
 
 def _element_arguments(text: str, position: int) -> tuple[dict[str, Any], int]:
-    """What stands in `<function=move>…</function>`: JSON, whose end shows, or parameters up to the end tag."""
+    """The content of `<function=move>…</function>`: JSON, or parameters up to the end tag."""
     position = _after(_MARKUP, text, position) if text[position : position + 1] in {"`", ","} else position
     if text[position : position + 1] == "{":
         value, position = _json_value(text, position)

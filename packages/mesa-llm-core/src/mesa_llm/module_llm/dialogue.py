@@ -77,10 +77,10 @@ def read_structured(text: str, form: ResponseFormat | Mapping[str, Any]) -> dict
 def read_structured(text: str, form: Form) -> Any:
     """Read the JSON object that a model has answered.
 
-    It may be fenced, have text around it, stand behind a `<think>` block, be the only element of an array, or be as
+    It may be fenced, have text around it, follow a `<think>` block, be the only element of an array, or be as
     sloppy as JSON5 allows (single quotes, trailing commas). Of several objects, the first that has the form counts. An
     object that breaks off is taken if everything that the form has is there, complete: then only the end was lost, and
-    no default stands for what nobody has seen.
+    no default fills a gap.
 
     Args:
         text: the answer.
@@ -277,7 +277,7 @@ def as_model[M: BaseModel](value: dict[str, Any], form: type[M]) -> M:
 
 
 def _as_schema_says(value: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    # A tenth of a second to import, and only forms that are no pydantic models need it.
+    # Importing takes a tenth of a second, and only forms other than pydantic models need it.
     import jsonschema  # noqa: PLC0415
     from referencing import Registry  # noqa: PLC0415
     from referencing.exceptions import Unresolvable  # noqa: PLC0415

@@ -36,7 +36,7 @@ _decoder = json.JSONDecoder(strict=False)
 
 @dataclass(frozen=True, slots=True)
 class FoundJSON:
-    """A JSON value that stands in a text.
+    """A JSON value in a text.
 
     Attributes:
         value: an object or an array.
@@ -54,8 +54,8 @@ class FoundJSON:
 def found_in(text: str) -> list[FoundJSON]:
     """The JSON objects and arrays in a text, in their order, none of them inside of another.
 
-    What stands in a `<think>` block, or before a lone `</think>`, is no answer and is left out. Of a text whose
-    thoughts have no end, nothing is left. Unlike `without_thoughts`, this takes no tag in a value for one of thoughts.
+    Text in a `<think>` block, or before a lone `</think>`, is not part of the answer. Of a text whose thoughts have no
+    end, nothing is left. Unlike `without_thoughts`, this takes no tag in a value for one of thoughts.
     """
     text = with_known_escapes(_without_thoughts(text))
     found = list(_scan(text))
@@ -78,7 +78,7 @@ def json_at(text: str, start: int) -> FoundJSON | None:
 
 
 def with_known_escapes(text: str) -> str:
-    r"""A text in which a backslash before what JSON cannot escape, as in `C:\Users`, stands for itself."""
+    r"""A text in which a backslash before what JSON cannot escape, as in `C:\Users`, means itself."""
     if "\\" not in text:
         return text
     return _ESCAPE.sub(lambda escape: escape[0] if len(escape[0]) > 1 else r"\\", text)
@@ -104,7 +104,7 @@ def _scan(text: str) -> Iterator[FoundJSON]:
             if not breaks_off:
                 found, ran_out = _sloppily(text, start)
                 if ran_out:
-                    return  # what stands inside of it is a part of the answer, not the answer
+                    return  # a value inside of it is a part of the answer, not the answer
                 breaks_off = found is None and problem.startswith("expected `,`")
             if breaks_off:
                 yield FoundJSON(_complete_entries(text, start), start, len(text), is_complete=False)

@@ -155,7 +155,7 @@ def _fields_of_dict(given: Mapping[str, Any]) -> dict[str, Any]:
 def rebuilt(schema: Any, rebuild: Callable[[dict[str, Any]], Any]) -> Any:
     """A copy of a JSON schema in which every schema, the innermost first, is replaced by what `rebuild` returns for it.
 
-    Names of properties and definitions, and data such as the values of an enum, are no schemas and stay as they are.
+    Names of properties and definitions, and data such as the values of an enum, are not schemas and stay as they are.
 
     Args:
         schema: a schema, or a list of them.
@@ -178,7 +178,7 @@ class SamplingOptions(TypedDict, total=False):
     """Sampling arguments of the chat completions API. `None` means: not sent, so the provider's default holds.
 
     Attributes:
-        temperature: how much chance has a part in it, at least 0, which is (almost) none.
+        temperature: the randomness of the answer; 0 is (almost) deterministic.
         top_p: only the likeliest tokens that have this share of the probability together are drawn, above 0, up to 1.
         max_tokens: the length of an answer, at least 1 token.
         max_completion_tokens: the same by its newer name, which some models want. A server that wants the other name
