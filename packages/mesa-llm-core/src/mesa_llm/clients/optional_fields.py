@@ -83,7 +83,7 @@ class OptionalFields:
     way round), `response_format` and `tool_choice` (asked for in words), and the system role (its text goes to the
     first user message, and messages of one role in a row become one). A server refuses a field if it answers 400, 404,
     422 or 501, or litellm does in its place, and its words name the field. Then the request is sent again, once for
-    each answer that names another field. What has helped is remembered for the model, and logged once as a warning.
+    each answer that names another field; `retries` counts it. What has helped is remembered for the model, and logged once as a warning.
     A value out of its range is the caller's mistake and stays an error.
     """
 
@@ -98,6 +98,7 @@ class OptionalFields:
         """
         known = self._changes.get(request.model, ())
         made: dict[_Change, ModelCallError | None] = dict.fromkeys(known)
+        sent_again = 0
         while True:
             asked = _changed(request, list(made))
             try:
@@ -105,11 +106,13 @@ class OptionalFields:
             except ModelCallError as error:
                 refused = [change for change in _refused(error, asked, made) if change not in made]
                 if not refused or len(made) + len(refused) > len(known) + _MOST_CHANGES:
+                    error.retries += sent_again
                     raise
                 made |= dict.fromkeys(refused, error)
+                sent_again += 1
             else:
                 self._remember(request.model, made)
-                return response
+                return replace(response, retries=response.retries + sent_again) if sent_again else response
 
     def _remember(self, model: str, made: Mapping[_Change, ModelCallError | None]) -> None:
         known = self._changes.get(model, ())
