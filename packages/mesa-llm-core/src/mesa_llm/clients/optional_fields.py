@@ -83,8 +83,8 @@ class OptionalFields:
     way round), `response_format` and `tool_choice` (asked for in words), and the system role (its text goes to the
     first user message, and messages of one role in a row become one). A server refuses a field if it answers 400, 404,
     422 or 501, or litellm does in its place, and its words name the field. Then the request is sent again, once for
-    each answer that names another field; `retries` counts it. What has helped is remembered for the model, and logged once as a warning.
-    A value out of its range is the caller's mistake and stays an error.
+    each answer that names another field, and `retries` counts that. Once a change has helped, it holds for all requests
+    to the model, and is logged as a warning. A value out of its range is the caller's mistake and stays an error.
     """
 
     def __init__(self) -> None:
