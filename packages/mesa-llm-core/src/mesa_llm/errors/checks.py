@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mesa_llm.errors.exceptions import ConfigurationError
+from mesa_llm.errors import ConfigurationError
 
 
 def check_whole(name: str, value: object, *, least: int = 1, way_out: str = "") -> None:

@@ -19,8 +19,7 @@ from mesa_llm.activation.repeats import log_once
 from mesa_llm.activation.turn import adecide, decide
 from mesa_llm.activation.values import Walk, without_addresses
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ActionError, ConfigurationError, ConflictError, ToolError
-from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors import ActionError, ConfigurationError, ConflictError, ToolError, ends_run
 from mesa_llm.errors.tracebacks import place_of, shorten
 from mesa_llm.llm_agent.observe import observe
 from mesa_llm.module_llm.dialogue import Dialogue, aconverse, converse

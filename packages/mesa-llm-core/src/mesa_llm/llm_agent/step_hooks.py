@@ -17,8 +17,7 @@ from mesa_llm.activation.method_pairs import is_placeholder, mark_installed, nea
 from mesa_llm.activation.repeats import log_once
 from mesa_llm.activation.turn import in_thread
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ConfigurationError, NotParallelWarning
-from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors import ConfigurationError, NotParallelWarning, ends_run
 from mesa_llm.errors.tracebacks import place_of, shorten
 from mesa_llm.memory import Memory
 
