@@ -43,7 +43,7 @@ from mesa_llm.reasoning import (
 )
 from mesa_llm.reasoning.react import ReActOutput
 from mesa_llm.testing import FakeOpenAIServer, ScriptedLLM
-from mesa_llm.testing.request_reading import read_request
+from mesa_llm.testing.fake_openai_server import read_request
 
 THINK_FIRST = [CoTReasoning, ReActReasoning, ReWOOReasoning]
 REASONINGS = [OneCallReasoning, *THINK_FIRST]

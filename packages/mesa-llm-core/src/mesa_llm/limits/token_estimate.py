@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from mesa_llm.clients import LLMRequest, Usage
 
@@ -23,24 +22,6 @@ def tokens_in(text: str) -> int:
     return -(-n_bytes // BYTES_PER_TOKEN)
 
 
-@dataclass(frozen=True, slots=True)
-class TokenEstimate:
-    """Tokens that a request is estimated to take.
-
-    Attributes:
-        prompt_tokens: tokens read.
-        completion_tokens: tokens written.
-    """
-
-    prompt_tokens: int
-    completion_tokens: int
-
-    @property
-    def total_tokens(self) -> int:
-        """Tokens read and written."""
-        return self.prompt_tokens + self.completion_tokens
-
-
 class TokenEstimator:
     """Guesses the tokens of requests, and learns from answers. For use on one thread.
 
@@ -51,9 +32,9 @@ class TokenEstimator:
     def __init__(self) -> None:
         self._completions: dict[str, tuple[int, int]] = {}  # by model: how many, and their tokens
 
-    def estimate(self, request: LLMRequest) -> TokenEstimate:
-        """The tokens that a request will take."""
-        return TokenEstimate(_prompt_tokens(request), self._completion_tokens(request))
+    def estimate(self, request: LLMRequest) -> Usage:
+        """The tokens that a request is estimated to take."""
+        return Usage(_prompt_tokens(request), self._completion_tokens(request))
 
     def learn(self, request: LLMRequest, usage: Usage) -> None:
         """Take note of what an answer took."""
