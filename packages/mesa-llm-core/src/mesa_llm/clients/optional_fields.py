@@ -10,20 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message
-from mesa_llm.clients.server_errors import is_too_long, words_of
-from mesa_llm.errors import (
-    EndpointUnreachableError,
-    MissingAPIKeyError,
-    ModelCallError,
-    ModelTimeoutError,
-    RateLimitedError,
-)
+from mesa_llm.clients.server_errors import is_about_request, is_too_long, words_of
+from mesa_llm.errors import ModelCallError
 
 _logger = logging.getLogger(__name__)
 
 _MOST_CHANGES = 8
 _REFUSALS = {400, 404, 422, 501}
-_NO_REFUSALS = (EndpointUnreachableError, MissingAPIKeyError, ModelTimeoutError, RateLimitedError)
 _REFUSED = re.compile(
     r"support|unknown|unrecogni[sz]ed|unexpected|unavailable|not (allowed|permitted|accepted|available|implemented)|"
     r"not (valid|enabled|compatible|found)|cannot|can't|can not|extra|invalid|deprecated|\bonly\b|forbidden|no such|"
@@ -124,7 +117,7 @@ class OptionalFields:
 
 def _refused(error: ModelCallError, request: LLMRequest, made: Mapping[_Change, Any]) -> Iterator[_Change]:
     """What to change about a request so that its server takes it, by the server's words."""
-    if isinstance(error, _NO_REFUSALS) or error.bad_answer:
+    if not is_about_request(error):
         return
     words = words_of(error)
     if is_too_long(words):

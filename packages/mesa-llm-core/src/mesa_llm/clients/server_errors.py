@@ -12,7 +12,13 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from mesa_llm.errors import ModelCallError
+from mesa_llm.errors import (
+    EndpointUnreachableError,
+    MissingAPIKeyError,
+    ModelCallError,
+    ModelTimeoutError,
+    RateLimitedError,
+)
 
 _WORDS = (
     "message",
@@ -130,6 +136,12 @@ def _inner_json(text: str) -> Any:
         with suppress(ValueError, RecursionError):
             return json.loads(text)
     return None
+
+
+def is_about_request(error: ModelCallError) -> bool:
+    """Whether the server may have refused what the request asks for, and not the caller, the load or the answer."""
+    others = EndpointUnreachableError | MissingAPIKeyError | ModelTimeoutError | RateLimitedError
+    return not (error.bad_answer or isinstance(error, others))
 
 
 def words_of(error: ModelCallError) -> str:

@@ -1,4 +1,4 @@
-"""Checks of settings that are numbers. The error names the setting, its value, and the way out."""
+"""Checks of settings. The error names the setting, its value, and the way out."""
 
 from __future__ import annotations
 
@@ -17,3 +17,11 @@ def check_number(name: str, value: object, *, unit: str = "", zero: bool = False
     if not fits:
         wanted = " ".join(part for part in (">=" if zero else ">", "0", unit) if part)
         raise ConfigurationError(f"{name} must be {wanted}, got {value!r}. {way_out}".rstrip())
+
+
+def check_word[T](name: str, value: T, words: tuple[T, ...], *, way_out: str = "") -> T:
+    """The value; raises a `ConfigurationError` unless it is one of the words."""
+    if value not in words:
+        *most, last = map(repr, words)
+        raise ConfigurationError(f"{name} must be {', '.join(most)} or {last}, got {value!r}. {way_out}".rstrip())
+    return value

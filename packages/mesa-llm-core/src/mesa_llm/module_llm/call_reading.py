@@ -37,12 +37,6 @@ def read_arguments(text: str | Mapping[str, Any] | None) -> dict[str, Any]:
     or Python's notation allow, stand alone in a list, follow empty objects, or be JSON in a JSON string. Nothing,
     `null` and `[]` mean no arguments. Lone surrogates become U+FFFD, since they could be neither stored nor sent.
 
-    Args:
-        text: the arguments as the model wrote them, or parsed, as some servers send them.
-
-    Returns:
-        The arguments by name, as JSON values.
-
     Raises:
         ToolError: if it is no object, breaks off, holds several different objects or a number that is not finite.
     """
@@ -72,12 +66,7 @@ def read_arguments(text: str | Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def unwrapped(arguments: dict[str, Any], parameters: Collection[str]) -> dict[str, Any]:
-    """The arguments inside of arguments such as `{"arguments": {"x": 1}}`, for a tool without such a parameter.
-
-    Args:
-        arguments: the arguments, as they are read.
-        parameters: the names of the tool's parameters.
-    """
+    """The arguments inside of arguments such as `{"arguments": {"x": 1}}`, for a tool without such a parameter."""
     wrappers = [name for name in arguments if name in _WRAPPERS]
     if len(wrappers) != 1 or any(name in parameters for name in arguments):
         return arguments
@@ -152,10 +141,6 @@ def matching_name(name: str, offered: Iterable[str]) -> str | None:
     Case, separators, quotes and space, a trailing `()`, a namespace (`functions.move`, `mcp__move`) and channel tags
     (`move<|channel|>commentary`) do not count. A call without a name means the only tool, if there is but one.
 
-    Args:
-        name: the name, as the model wrote it.
-        offered: the names of the tools on offer.
-
     Returns:
         The name of the tool; `None` if no tool or several fit.
     """
@@ -226,10 +211,6 @@ def calls_in_text(text: str, offered: Collection[str]) -> tuple[ToolCall, ...] |
     They are JSON (`{"name": …, "arguments": …}` and its relatives, one or a list, bare, fenced or in tags), a name
     followed by JSON, elements with parameters, harmony messages, or Python calls with named arguments. Values inside of
     tags stay texts, since tags do not say their type.
-
-    Args:
-        text: the answer.
-        offered: the names of the tools on offer.
 
     Returns:
         The calls, with arguments as JSON and ids that follow from name and arguments; `None` if the text holds anything

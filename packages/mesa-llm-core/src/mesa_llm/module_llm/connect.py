@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from mesa_llm.clients import AsyncClient, DirectClient, LiteLLMClient, LLMClient, LLMRequest, LLMResponse, price_of
 from mesa_llm.clients.providers import is_openai_compatible
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.errors.checks import check_word
 from mesa_llm.limits import (
     AdaptiveConcurrency,
     Budget,
@@ -23,9 +24,7 @@ type Transport = Literal["auto", "direct", "litellm"]
 
 def check_transport(transport: Transport) -> Transport:
     """The transport; raises a `ConfigurationError` if it is not one."""
-    if transport not in get_args(Transport.__value__):
-        raise ConfigurationError(f"transport must be 'auto', 'direct' or 'litellm', got {transport!r}.")
-    return transport
+    return check_word("transport", transport, get_args(Transport.__value__))
 
 
 class TransportClient(AsyncClient):

@@ -161,14 +161,7 @@ def has_form(request: LLMRequest) -> bool:
 
 
 def asked_again(request: LLMRequest, response: LLMResponse, problem: Exception, *, as_json: bool = False) -> LLMRequest:
-    """The question with the bad answer and what is wrong about it, as a conversation in which the roles alternate.
-
-    Args:
-        request: the question.
-        response: the bad answer.
-        problem: what is wrong about it.
-        as_json: whether the answer is to be nothing but JSON.
-    """
+    """The question with the bad answer and what is wrong about it, as a conversation in which the roles alternate."""
     calls = ", ".join(f"{call.name}({call.arguments})" for call in response.message.tool_calls)
     said = f"{response.message.content.strip()} {calls}".strip()[:_REPEATED]
     said = said or "(nothing)"  # some servers refuse an empty message
@@ -185,12 +178,7 @@ def count_asked_again() -> None:
 
 
 def why_stopped(request: LLMRequest, response: LLMResponse) -> str | None:
-    """Why an answer ended before it was whole; `None` if it did not.
-
-    Args:
-        request: what was asked.
-        response: the answer.
-    """
+    """Why an answer ended before it was whole; `None` if it did not."""
     if response.finish_reason == "length":
         bound = request.options.get("max_tokens") or request.options.get("max_completion_tokens")
         tokens = response.usage.completion_tokens or bound

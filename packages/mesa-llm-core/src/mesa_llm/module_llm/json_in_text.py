@@ -68,12 +68,7 @@ def found_in(text: str) -> list[FoundJSON]:
 
 
 def json_at(text: str, start: int) -> FoundJSON | None:
-    """The JSON object or array that begins at a place in a text; `None` if no complete one does.
-
-    Args:
-        text: the text.
-        start: where it begins.
-    """
+    """The JSON object or array that begins at a place in a text; `None` if no complete one does."""
     return _strictly(text, start) or _sloppily(text, start)[0]
 
 

@@ -25,9 +25,6 @@ _DATA = {"const", "default", "enum", "examples", "required"}
 def tool_specs(tools: Iterable[AnyTool] | None) -> tuple[ToolSpec, ...]:
     """Tools as typed data.
 
-    Args:
-        tools: specs, or dicts in the form of the chat completions API.
-
     Raises:
         ConfigurationError: if one is neither.
     """
@@ -74,13 +71,7 @@ class OfferedTool(ToolSpec):
         narrow: Callable[[], JSONSchema | None] | None = None,
         check: Callable[[Mapping[str, Any]], object] = _accept,
     ) -> OfferedTool:
-        """The tool with a way to narrow its arguments, and one to check them.
-
-        Args:
-            plain: the tool as it is sent.
-            narrow: gives the narrowed schema of its arguments, or `None`.
-            check: raises a `ToolError` if the arguments of a call do not fit.
-        """
+        """The tool with a way to narrow its arguments, and one to check them."""
         return cls(plain.name, plain.description, plain.parameters, plain, narrow, check)
 
 
@@ -118,10 +109,6 @@ def narrowed_parameters(tool: ToolSpec) -> JSONSchema | None:
 def response_format_fields(response_format: AnyFormat | None) -> dict[str, Any]:
     """The fields of an `LLMRequest` that ask for a response format.
 
-    Args:
-        response_format: a `ResponseFormat`, a pydantic model, a JSON schema, or a dict in the form of the chat
-            completions API.
-
     Returns:
         `response_format`; or, for what a `ResponseFormat` cannot say (`json_object`, `strict`), `options`.
 
@@ -156,10 +143,6 @@ def rebuilt(schema: Any, rebuild: Callable[[dict[str, Any]], Any]) -> Any:
     """A copy of a JSON schema in which every schema, the innermost first, is replaced by what `rebuild` returns for it.
 
     Names of properties and definitions, and data such as the values of an enum, are not schemas and stay as they are.
-
-    Args:
-        schema: a schema, or a list of them.
-        rebuild: is given a copy of each schema, which it may change.
     """
     if isinstance(schema, list):
         return [rebuilt(item, rebuild) for item in schema]
