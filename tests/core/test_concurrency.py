@@ -1,6 +1,7 @@
 """Loops and threads that carry the work."""
 
 import asyncio
+import gc
 import contextvars
 import os
 import signal
@@ -46,7 +47,7 @@ async def test_what_ends_a_process_gets_through_a_helper_thread(end):
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
-def test_what_ends_a_process_in_a_child_task_ends_the_others_first(end):
+def test_what_ends_a_process_in_a_child_task_ends_the_others_first(end, caplog):
     ended = []
 
     async def waits():
@@ -67,7 +68,10 @@ def test_what_ends_a_process_in_a_child_task_ends_the_others_first(end):
     with pytest.raises(end):
         calling_loop.run(main())
     assert ended == ["waiting"]
-    assert calling_loop.run(where())[1] == threading.get_ident()
+    loop, thread = calling_loop.run(where())
+    assert (thread, asyncio.all_tasks(loop)) == (threading.get_ident(), set())
+    gc.collect()
+    assert caplog.records == [], "such as an exception that was never retrieved"
 
 
 @pytest.mark.parametrize("busy", [True, False], ids=["running", "waiting"])
