@@ -1,8 +1,8 @@
 """Loops and threads that carry the work."""
 
 import asyncio
-import gc
 import contextvars
+import gc
 import os
 import signal
 import threading
@@ -68,7 +68,7 @@ def test_what_ends_a_process_in_a_child_task_ends_the_others_first(end, caplog):
     with pytest.raises(end):
         calling_loop.run(main())
     assert ended == ["waiting"]
-    loop, thread = calling_loop.run(where())
+    loop, thread, *_ = calling_loop.run(where())
     assert (thread, asyncio.all_tasks(loop)) == (threading.get_ident(), set())
     gc.collect()
     assert caplog.records == [], "such as an exception that was never retrieved"
