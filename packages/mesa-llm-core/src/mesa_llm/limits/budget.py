@@ -47,9 +47,9 @@ class Budget:
         if tokens is None and cost is None:
             raise ConfigurationError("Budget needs tokens, cost or both. Use no Budget for no limit.")
         if tokens is not None:
-            check_whole("tokens", tokens, way_out="Use None for no limit.")
+            check_whole("tokens", tokens, hint="Use None for no limit.")
         if cost is not None:
-            check_number("cost", cost, unit="US dollars", way_out="Use None for no limit.")
+            check_number("cost", cost, unit="US dollars", hint="Use None for no limit.")
         self.tokens = tokens
         self.cost = cost
         self.spent_tokens = 0
@@ -92,7 +92,7 @@ class Estimate:
 class Reservation:
     """What is set aside for one call."""
 
-    reckon: Callable[[], Estimate]
+    make_estimate: Callable[[], Estimate]
     estimate: Estimate = field(default=Estimate(0, None))
 
 
@@ -106,7 +106,7 @@ class _Account:
         self.queue: FairQueue[Reservation] = FairQueue(self._take, self.give_back)
         self._n_reserved = 0
 
-    async def reserve(self, reckon: Callable[[], Estimate], call: ModelCall) -> Reservation:
+    async def reserve(self, make_estimate: Callable[[], Estimate], call: ModelCall) -> Reservation:
         """Reserve what a call will probably take, before it is sent; the estimate is repeated while the call waits.
 
         It waits, in order of arrival, while calls in flight may leave enough or not; a call whose price is unknown
@@ -115,7 +115,7 @@ class _Account:
         Raises:
             BudgetExhaustedError: if the call would overrun the budget even if those in flight took nothing.
         """
-        reservation = Reservation(reckon)
+        reservation = Reservation(make_estimate)
         await self.queue.enter(reservation, call)
         return reservation
 
@@ -127,7 +127,7 @@ class _Account:
         self.queue.move()
 
     def _take(self, reservation: Reservation) -> float:
-        estimate = reservation.reckon()
+        estimate = reservation.make_estimate()
         if not self._fits(estimate, reserved_tokens=0, reserved_cost=0.0):
             raise self._exhausted(estimate)
         is_unknown = self.budget.cost is not None and estimate.cost is None

@@ -47,8 +47,8 @@ _REFUSALS = {None, 400, 404, 422, 500, 501}
 
 def check_tool_mode(mode: ToolMode) -> ToolMode:
     """The mode; raises a `ConfigurationError` if it is not one."""
-    way_out = "Use 'json_schema' for a model that has no tool calling."
-    return check_word("tool_mode", mode, _MODES, way_out=way_out)
+    hint = "Use 'json_schema' for a model that has no tool calling."
+    return check_word("tool_mode", mode, _MODES, hint=hint)
 
 
 def ask_in_mode(request: LLMRequest, mode: ToolMode, *, asker: object = None) -> Dialogue[LLMResponse]:
