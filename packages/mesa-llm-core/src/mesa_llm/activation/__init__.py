@@ -2,8 +2,8 @@
 
 In a parallel step every agent first decides, then acts when it is its turn. Core marks three places in an agent's
 step: the start of a model call, the end of a decision (the turn point), and the start of a further decision. A runner
-fills in what happens there by setting a `Turn` as context variable. With no turn set, nothing happens there, and the
-agent simply runs.
+decides what happens there by setting a `Turn` as context variable. Without a turn, nothing happens there and the agent
+simply runs.
 """
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm

@@ -53,7 +53,7 @@ class CallOrigin:
 
 @dataclass(slots=True)
 class Tally:
-    """What the answers of a model were worth: to an agent in a parallel step, or in what it did one at a time.
+    """Counts what came of a model's answers: of one agent in a parallel step, or of agents that no runner stepped.
 
     Attributes:
         decisions: decisions made, in which tools or actions were on offer.
@@ -260,7 +260,7 @@ class ModelCall:
         cancel: ends a call that blocks a thread, when the agent's step is called off.
         response: the `LLMResponse`; set by the caller, as soon as the call has one.
         error: what the call has raised.
-        off_record: whether nothing may come of it but its answer: no journal keeps it, and no other call shares it.
+        off_record: whether it is off the record: no journal keeps it, and no other call shares it.
         started: when it was sent, on the clock of `time.perf_counter`, in seconds.
         turn: the turn of the agent; `None` if nobody runs agents in parallel, and when the call has ended.
     """
@@ -317,7 +317,7 @@ class ModelCall:
         return None if self.agent_step is None else self.agent_step.agent
 
     def seconds_left(self) -> float:
-        """How long the agent's time to decide lasts still, in seconds, without time in queues; infinite without one."""
+        """Seconds left of the agent's time to decide, time in queues excluded; infinite without a limit."""
         return math.inf if self.turn is None else self.turn.seconds_left()
 
     @property

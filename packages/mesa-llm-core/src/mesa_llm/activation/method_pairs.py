@@ -1,4 +1,4 @@
-"""Which methods a user's class defines itself: of a sync method and its async twin, and in place of a base's."""
+"""Finds the methods that a user's class defines itself: `step` or `astep`, and overrides of a base's methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log lines that many agents would repeat in one step: once, and a count when the step has ended."""
+"""Logs a line once a step where many agents would repeat it, and a count when the step has ended."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class Turn(ABC):
         """
 
     def seconds_left(self) -> float:
-        """How long the agent's time to decide lasts still, in seconds; infinite without a limit. From any thread."""
+        """Seconds left of the agent's time to decide; infinite without a limit. May be called from any thread."""
         return math.inf
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The protocol that every way to a model follows, and the one place where a request changes threads on its way."""
+"""The protocol of clients, and the one place where a request changes threads."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def _in_current_call(request: LLMRequest) -> LLMRequest:
 
 
 class AsyncClient(ABC):
-    """Base of clients: give it `complete`, and it can be asked by anybody, in sync and async code alike.
+    """Base of clients: a subclass defines `complete`, and sync and async code can use it.
 
-    A client that wraps another one calls `await self.inner.complete(request)`. It passes the request on as it is, or
-    with changes by `dataclasses.replace`: so the request keeps its call.
+    A client that wraps another one calls `await self.inner.complete(request)`, with the request unchanged or changed by
+    `dataclasses.replace`, which keeps its call.
     """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI's chat completions API, asked over aiohttp without a library in between.
+"""A client for any server that speaks OpenAI's chat completions API, over aiohttp.
 
 All direct clients of the process share one session of aiohttp, and so its connections. It belongs to the transport
 loop, is opened by the first call and closed when the interpreter exits. A forked child opens its own.
@@ -208,7 +208,7 @@ class DirectClient(AsyncClient):
 
 
 def _succeeded(answer: aiohttp.ClientResponse) -> bool:
-    """Whether the status says so: some gateways answer 201 or 202 with a whole completion."""
+    """Whether the status means success: some gateways answer 201 or 202 with a whole completion."""
     return 200 <= answer.status < 300
 
 

@@ -1,4 +1,4 @@
-"""Any provider that litellm knows, and what litellm's errors really say."""
+"""A client for any provider that litellm knows; it finds out what litellm's errors really mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The module litellm, imported by the first call that needs it: silenced, masked, watched, without redirections."""
+"""Imports litellm at the first call that needs it: silent, with masked logs, timed, and without redirections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to do where a server refuses a field of the request that it can do without: ask again, once, without it."""
+"""Repeats a request without an optional field that the server refuses."""
 
 from __future__ import annotations
 

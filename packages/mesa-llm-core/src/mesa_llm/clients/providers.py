@@ -1,4 +1,4 @@
-"""Who speaks OpenAI's chat completions API: where they are, and where their keys are looked for.
+"""Providers that speak OpenAI's chat completions API: their addresses, and the variables that hold their keys.
 
 The names are litellm's, so that the same `provider/model` works with either transport; `llama_cpp` and `sglang`, for
 which litellm has no name, work with the direct one alone.

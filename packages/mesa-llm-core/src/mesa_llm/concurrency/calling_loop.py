@@ -1,4 +1,4 @@
-"""A coroutine run to its end from ordinary code.
+"""Runs a coroutine to its end from ordinary code.
 
 `asyncio.run` makes a new loop each time and refuses to work where one is running. Here each thread keeps one loop
 for as long as it lives, so the coroutine runs in the thread that asked for it. Where a loop is running already (in
@@ -29,7 +29,7 @@ from mesa_llm.concurrency import fork_safe_lock, in_forked_child, worker_thread
 from mesa_llm.concurrency.loop_thread import LoopThread, new_event_loop
 
 GRACE = 1.0
-"""Seconds that code which was called off gets to end before it is left behind; a step within it waits half as long."""
+"""Seconds that cancelled code gets to end before it is left behind; a parallel step in it waits half as long."""
 
 N_SHARED = 8
 
@@ -125,7 +125,7 @@ def run[T](
     except (KeyboardInterrupt, SystemExit):
         _end_all(loop, what)
         raise
-    if interrupts:  # they came too late to end the coroutine, and are not to be lost
+    if interrupts:  # they came too late to end the coroutine, and must not be lost
         raise KeyboardInterrupt
     return result
 

@@ -175,16 +175,16 @@ class _Account:
 
 
 class BudgetClient(AsyncClient):
-    """Passes calls on to another client as long as a budget lasts.
+    """Lets another client answer as long as a budget lasts.
 
     A call that would overrun it is not sent, and raises `BudgetExhaustedError`; a parallel step raises that whatever
     its `on_error` says. Where it is open whether the calls in flight leave enough, a call waits for them; this time
     does not count for `decide_timeout`.
 
-    A failed call takes nothing. An answer that does not tell its tokens took what was estimated. The price of an answer
+    A failed call costs nothing. An answer that does not report its tokens counts as estimated. The price of an answer
     is what it says itself (`LLMResponse.cost`), or what `price` says. Before a call it is estimated by `price`, or by
-    what a token of that model has cost so far; the first call of all therefore goes alone. A free answer that tells no
-    tokens, as a rule-based client gives it in place of a model, teaches nothing of what the model costs.
+    what a token of that model has cost so far; the first call of all therefore goes alone. A free answer without
+    tokens, as from a rule-based client in place of a model, does not affect this estimate.
 
     Args:
         inner: the client that answers.

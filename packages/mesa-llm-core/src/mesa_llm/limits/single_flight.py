@@ -1,4 +1,4 @@
-"""One call for identical requests that are in flight at the same time."""
+"""Lets identical requests that are in flight at the same time share one call."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mesa_llm.limits.retries import with_context
 
 
 class SingleFlightClient(AsyncClient):
-    """Passes calls on to another client, and lets identical ones share a call while it is in flight.
+    """Lets identical requests to another client share a call while it is in flight.
 
     Only requests that want the same answer each time are shared: those with `temperature` 0 or a `seed`. They must be
     identical in everything (see `request_key`). Questions asked off the record (see `consistency`) are not shared. This
     is no cache: when the answer has come, the next request makes a call of its own.
 
     One of those who share has the answer as it came. The others have it with `source="shared"`, and without tokens,
-    cost, retries and latency, for theirs took none: so sums over calls stay right. A failure goes to all of them. A
+    cost, retries and latency, so that sums over calls are right. A failure goes to all of them. A
     caller that is cancelled leaves the call to the others; when all are, it is cancelled.
 
     Args:

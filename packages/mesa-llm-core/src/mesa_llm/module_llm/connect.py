@@ -1,4 +1,4 @@
-"""A way to a model with all that belongs to it, put together in the one order that works."""
+"""Puts a transport, limits, retries and a budget together, in the order that works."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TransportClient(AsyncClient):
 
 
 UNTIL_REFUSED = AdaptiveConcurrency(start=1000, ceiling=1000)
-"""No limit to speak of, until the endpoint has answered 429; from then on, as many calls at once as it takes."""
+"""Practically unlimited until the endpoint answers 429; from then on, as many calls at once as it takes."""
 
 
 def connect(

@@ -1,4 +1,4 @@
-"""What callers ask for, in all the forms in which they write it, as fields of a request: tools, formats, sampling."""
+"""Turns the forms in which callers give tools, formats and sampling arguments into fields of a request."""
 
 from __future__ import annotations
 
