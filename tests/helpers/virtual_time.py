@@ -38,7 +38,7 @@ class VirtualTimeClient(AsyncClient):
 
     def advance(self, memo: Memo) -> None:
         """Move the clock to the next answer, and let all answers of that time arrive."""
-        arriving = transport_loop.submit(self._release()).result()
+        arriving = transport_loop.get().submit(self._release()).result()
         while len(memo._arrivals) < arriving:
             memo.bell.result(timeout=10)
 

@@ -21,13 +21,12 @@ from mesa_llm.activation.context import (
     leave,
     turn_in,
 )
-from mesa_llm.activation.decisions import in_thread
+from mesa_llm.activation.mesa_model import step_on_after_failure
 from mesa_llm.activation.method_pairs import is_placeholder, mark_installed, nearer_method
 from mesa_llm.activation.repeats import log_once
-from mesa_llm.activation.schedules import step_on_after_failure
+from mesa_llm.activation.turn import in_thread
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ConfigurationError, NotParallelWarning
-from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors import ConfigurationError, NotParallelWarning, ends_run
 from mesa_llm.errors.tracebacks import place_of, shorten
 from mesa_llm.memory import Memory
 

@@ -123,7 +123,7 @@ class AnswersAtTurn(Answers):
     def _recorded(self, client: LLMClient, request: LLMRequest) -> Generator[Future[None], None, None]:
         """Let the journal record an answer that was asked ahead."""
         call = request.call
-        recorded = transport_loop.submit(
+        recorded = transport_loop.get().submit(
             client.complete(request), begins_anyway=True, context=detached(call), ended=call.detach
         )
         recorded.add_done_callback(lambda _: self.memo.ring())

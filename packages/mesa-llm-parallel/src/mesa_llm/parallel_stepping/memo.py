@@ -249,7 +249,7 @@ class Memo:
         """Send a call, and know it."""
         origin = call.origin
         sent = replace(request, call=call)
-        future = transport_loop.submit(
+        future = transport_loop.get().submit(
             client.complete(sent), begins_anyway=not is_ahead, context=detached(call), ended=call.detach
         )
         agent_id = 0 if origin is None else origin.agent_id

@@ -19,13 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import step_of
 from mesa_llm.activation.call import AgentStep, Tally
-from mesa_llm.activation.clock import is_in_model
 from mesa_llm.activation.context import within
+from mesa_llm.activation.mesa_model import is_in_model, step_on_after_failure
 from mesa_llm.activation.repeats import log_counts
-from mesa_llm.activation.schedules import step_on_after_failure
 from mesa_llm.concurrency import worker_thread
-from mesa_llm.errors import DecisionError, ModelCallError, NotParallelWarning
-from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors import DecisionError, ModelCallError, NotParallelWarning, ends_run
 from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.parallel_stepping import progress
 from mesa_llm.parallel_stepping.answers import AnswersAtTurn
