@@ -261,6 +261,7 @@ class ModelCall:
         response: the `LLMResponse`; set by the caller, as soon as the call has one.
         error: what the call has raised.
         off_record: whether it is off the record: no journal keeps it, and no other call shares it.
+        asked_ahead: whether it was sent before its agent's turn, by a step that looks ahead.
         lane: how soon it is needed: 0 if an agent waits for it, 1 if one will soon, 2 if one may later. Limits serve
             low numbers first.
         known: the answer, if it was asked ahead; a journal records it instead of asking its inner client.
@@ -277,6 +278,7 @@ class ModelCall:
         "_waited",
         "_waits",
         "agent_step",
+        "asked_ahead",
         "cancel",
         "error",
         "known",
@@ -295,6 +297,7 @@ class ModelCall:
         self.response: Any = None
         self.error: BaseException | None = None
         self.off_record = False
+        self.asked_ahead = False
         self.lane = 0
         self.known: Any = None
         self.started = time.perf_counter()

@@ -293,7 +293,8 @@ class Memo:
         if self._is_replayed(client) or not self.may_ask_ahead or not self._has_room(is_risky=is_risky):
             return
         call = ModelCall()
-        call.off_record, call.lane, call.origin = True, lane, origin
+        call.off_record = call.asked_ahead = True
+        call.lane, call.origin = lane, origin
         asked = self._latest[agent_id, nth] = self.send(key, client, request, call, is_ahead=True)
         asked.is_risky = is_risky
         self.asked_ahead += 1

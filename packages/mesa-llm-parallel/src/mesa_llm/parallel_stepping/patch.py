@@ -112,6 +112,11 @@ def disable_automatic_parallel_stepping() -> None:
     _originals.clear()
 
 
+def is_enabled() -> bool:
+    """Whether Mesa's agent sets are patched."""
+    return bool(_originals)
+
+
 def _methods_that_step() -> Iterator[tuple[type, str]]:
     """Every `do` and `shuffle_do` that Mesa's agent set classes define, but for those patched already.
 
@@ -145,7 +150,7 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
             asked: set[int] = set()
             with stepping_on(agent for agent in agents if _flag(agent)), within(asked=asked):
                 done = original(self, method, *args, **kwargs)
-            if len(asked) > 1 and name is None and _flag(agents[0]):
+            if len(asked) > 1 and name is None and current_answers() is None and _flag(agents[0]):
                 _warn_of_calls(agents[0].model, method, len(asked))
             return done
         restore = restorer(agents, self.random)
