@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, JournalMissError, MesaLLMError
-from mesa_llm.journal import JournaledClient
 from mesa_llm.parallel_stepping import patch
 from mesa_llm.parallel_stepping.config import ParallelStepping
 from mesa_llm.parallel_stepping.failures import described
@@ -71,6 +70,8 @@ def verify_sequential(
     """
     if steps < 1:
         raise ConfigurationError(f"steps must be at least 1, got {steps!r}.")
+    from mesa_llm.journal import JournaledClient  # noqa: PLC0415 - imported when needed, as the step itself is
+
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "run.db"
         settings = ParallelStepping(activation="sequential", max_waste=max_waste)
@@ -155,8 +156,8 @@ def _compare(first: _Run, second: _Run) -> None:
         if difference is not None:
             raise VerificationError(
                 f"After step {step}, {difference.agent or 'the model'} differs in {difference.attribute}: "
-                f"{difference.first} with activation='sequential', {difference.second} in plain Mesa. Something that "
-                "the step changes lies outside of the model: keep it in the model, or leave it alone where looking_ahead()."
+                f"{difference.first} with activation='sequential', {difference.second} in plain Mesa. A step "
+                "changes something outside of the model: keep it in the model, or leave it alone where looking_ahead()."
             )
     if first.error != second.error:
         raise VerificationError(

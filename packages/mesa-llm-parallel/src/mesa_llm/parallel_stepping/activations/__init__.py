@@ -61,7 +61,7 @@ def make_step(
     if not config.step_members:
         agents = without_members(list(agents))
     if config.activation == "sequential":
-        from mesa_llm.parallel_stepping.activations.sequential import SequentialStep  # noqa: PLC0415 - takes SciPy
+        from mesa_llm.parallel_stepping.activations.sequential import SequentialStep  # noqa: PLC0415 - imported when needed
 
         if step_all is not None:
             restore()
