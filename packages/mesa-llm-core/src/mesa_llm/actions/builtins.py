@@ -10,11 +10,10 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from mesa_llm.actions.action_decorator import action
-from mesa_llm.activation.repeats import log_once
+from mesa_llm.activation.repeats import log_error_once
 from mesa_llm.errors import ActionError, ConflictError, ToolError
 from mesa_llm.errors.exceptions import ends_run
 from mesa_llm.errors.shown_text import short_repr
-from mesa_llm.errors.tracebacks import place_of, shorten
 from mesa_llm.module_llm.call_reading import matching_name
 from mesa_llm.spaces import directions_from, move_to, position_of
 from mesa_llm.spaces.space import XY, listed
@@ -151,15 +150,8 @@ def speak_to(agent: Agent[Any], listener_agents_unique_ids: list[int], message: 
         except Exception as error:
             if ends_run(error):
                 raise
-            shorten(error)
-            log_once(
-                _logger,
-                logging.ERROR,
-                f"Agent {unique_id} could not remember the message of agent {agent.unique_id}.",
-                model=agent.model,
-                kind=(type(error), place_of(error)),
-                exc_info=error,
-            )
+            text = f"Agent {unique_id} could not remember the message of agent {agent.unique_id}."
+            log_error_once(_logger, logging.ERROR, text, error, model=agent.model)
             failed.append(unique_id)
         else:
             delivered.append(unique_id)

@@ -220,8 +220,8 @@ class LLMAgent(Acting, Agent):
     def create_agents(cls, model: Model[Any, Any], n: int, *args: Any, **kwargs: Any) -> AgentSet[Self]:
         """Create agents. As always in Mesa, a list of length `n` is dealt out to them, one item each.
 
-        Not so `tools` and `stop`: each agent gets the whole list, also one of length `n`. A list of such lists is dealt
-        out. `internal_state` goes by Mesa's rule: `["calm", "angry"]` makes one calm agent and one angry agent of two.
+        Not so `tools`, `actions` and `stop`: each agent gets the whole list, also one of length `n`. A list of such
+        lists is dealt out. `internal_state` goes by Mesa's rule: `["calm", "angry"]` makes one calm agent and one angry agent of two.
 
         ```python
         from mesa import Model
@@ -264,7 +264,8 @@ class LLMAgent(Acting, Agent):
         Args:
             model: the Mesa model that the agents belong to.
             df: its columns are arguments of the constructor.
-            **kwargs: arguments that all agents share. `tools` and `stop` may be lists; Mesa allows no others here.
+            **kwargs: arguments that all agents share. `tools`, `actions` and `stop` may be lists; Mesa allows no others
+                here.
 
         Returns:
             The new agents, in the order of the rows.

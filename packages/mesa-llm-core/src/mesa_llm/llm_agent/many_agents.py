@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-WHOLE = frozenset({"tools", "stop"})
+WHOLE = frozenset({"tools", "actions", "stop"})
 """The arguments of `LLMAgent` whose value is a list itself."""
 
 

@@ -14,12 +14,12 @@ from mesa_llm.activation.call import begin_agent_step
 from mesa_llm.activation.context import current_agent_step, current_turn, is_stepping, turn_in, within
 from mesa_llm.activation.decisions import in_thread
 from mesa_llm.activation.method_pairs import is_placeholder, mark_installed, nearer_method
-from mesa_llm.activation.repeats import log_once
+from mesa_llm.activation.repeats import log_error_once
 from mesa_llm.activation.schedules import step_on_after_failure
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, NotParallelWarning
 from mesa_llm.errors.exceptions import ends_run
-from mesa_llm.errors.tracebacks import place_of, shorten
+from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.memory import Memory
 
 if TYPE_CHECKING:
@@ -198,15 +198,8 @@ async def _consolidate(agent: LLMAgent) -> None:
     except Exception as error:
         if ends_run(error):
             raise
-        shorten(error)
-        log_once(
-            _logger,
-            logging.ERROR,
-            f"{agent} could not settle, and will try again after its next step.",
-            model=agent.model,
-            kind=(type(error), place_of(error)),
-            exc_info=error,
-        )
+        text = f"{agent} could not settle, and will try again after its next step."
+        log_error_once(_logger, logging.ERROR, text, error, model=agent.model)
 
 
 _warned: weakref.WeakSet[type[Model]] = weakref.WeakSet()

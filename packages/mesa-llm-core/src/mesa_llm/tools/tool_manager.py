@@ -10,17 +10,14 @@ from inspect import isasyncgen, isawaitable, isgenerator
 from typing import Any
 
 from mesa_llm.activation import current_turn
-from mesa_llm.activation.call import last_agent_step
-from mesa_llm.activation.context import current_agent_step
-from mesa_llm.activation.repeats import log_once
-from mesa_llm.activation.turn import is_off_record
+from mesa_llm.activation.call import counter_of
+from mesa_llm.activation.repeats import log_error_once
 from mesa_llm.activation.values import to_text, without_addresses
 from mesa_llm.clients.messages import ToolCall, ToolSpec
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, ConflictError, ToolError
 from mesa_llm.errors.exceptions import ends_run
 from mesa_llm.errors.shown_text import short_repr
-from mesa_llm.errors.tracebacks import place_of, shorten
 from mesa_llm.module_llm.call_reading import matching_name, read_arguments
 from mesa_llm.spaces.space import listed
 from mesa_llm.tools.tool_decorator import _GLOBAL_TOOL_REGISTRY as GLOBAL_TOOLS
@@ -271,9 +268,9 @@ class ToolManager:
         sight: Sight | None,
         invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]],
     ) -> ToolResult:
-        count = _counter_of(agent)
+        count = counter_of(agent)
         count("tool_calls")
-        call_id, name, raw = _read_call(call)
+        call_id, name, raw = read_call(call)
         arguments: dict[str, Any] = {}
         note = ""
         try:
@@ -303,15 +300,8 @@ class ToolManager:
                 raise
             count("crashed")
             described = without_addresses(": ".join(filter(None, [type(error).__name__, str(error)])))
-            shorten(error)
-            log_once(
-                logger,
-                logging.ERROR,
-                f"Agent {getattr(agent, 'unique_id', agent)}: the tool {name!r} failed: {described}",
-                model=getattr(agent, "model", None),
-                kind=(name, type(error), place_of(error)),
-                exc_info=error,
-            )
+            text = f"Agent {getattr(agent, 'unique_id', agent)}: the tool {name!r} failed: {described}"
+            log_error_once(logger, logging.ERROR, text, error, model=getattr(agent, "model", None), kind=name)
             return _failed(call_id, name, arguments, f"{described}{note}")
         return ToolResult(call_id, name, arguments, f"{response}{note}".lstrip() if note else response, ok=True)
 
@@ -364,7 +354,7 @@ def _by_name(functions: Iterable[Function] | Mapping[str, Function]) -> dict[str
     return named
 
 
-def _read_call(call: Any) -> tuple[str, str, Any]:
+def read_call(call: Any) -> tuple[str, str, Any]:
     """Identifier, name and raw arguments of a call: a `ToolCall`, or an object in the form of the OpenAI API."""
     if isinstance(call, ToolCall):
         return call.id, call.name, call.arguments
@@ -374,16 +364,6 @@ def _read_call(call: Any) -> tuple[str, str, Any]:
         str(getattr(function, "name", None) or _NAMELESS),
         getattr(function, "arguments", None),
     )
-
-
-def _counter_of(agent: Any) -> Callable[[str], object]:
-    """What counts in the step in which the agent acts; in its last one, if it acts outside of its steps."""
-    agent_step = current_agent_step()
-    if agent_step is not None and agent_step.agent is agent:
-        return agent_step.count
-    if is_off_record() or not hasattr(agent, "model"):
-        return lambda name: None
-    return last_agent_step(agent).count
 
 
 def _failed(call_id: str, name: str, arguments: dict[str, Any], reason: str) -> ToolResult:
