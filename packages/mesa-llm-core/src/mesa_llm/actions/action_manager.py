@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
+from pydantic import ValidationError
 
 from mesa_llm.actions.action_decorator import (
     _GLOBAL_ACTION_REGISTRY,
@@ -17,6 +17,7 @@ from mesa_llm.actions.action_decorator import (
     definition_of,
     schema_of,
 )
+from mesa_llm.actions.action_result import ActionChoice
 from mesa_llm.errors import ActionError, ConfigurationError
 from mesa_llm.errors.shown_text import short_repr
 from mesa_llm.tools.visible import Seen, Sight
@@ -36,41 +37,6 @@ INHERIT: Final = Inherit.INHERIT
 type ActionRef = Function | str
 type ActionSelection = ActionRef | list[ActionRef] | tuple[ActionRef, ...] | Inherit | None
 """Which of an agent's actions are on offer: all by default, one, several in that order, or none (`None`, `[]`)."""
-
-
-class ActionChoice(BaseModel):
-    """An action, and what to call it with.
-
-    Attributes:
-        name: the name of the action.
-        arguments: its arguments, by name.
-        rationale: why it was chosen; `None` if nobody said.
-    """
-
-    model_config = ConfigDict(defer_build=True)
-
-    name: str
-    arguments: dict[str, Any]
-    rationale: str | None = None
-    _by_model: bool = PrivateAttr(default=False)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ActionChoice):
-            return NotImplemented
-        return self.model_dump() == other.model_dump()
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def chosen_by_model(choice: ActionChoice) -> ActionChoice:
-    """Mark a choice as a model's: if it cannot be carried out, that is its result, and no error in the code."""
-    choice._by_model = True
-    return choice
-
-
-def is_by_model(choice: Any) -> bool:
-    """Whether a model has made a choice, and not the code."""
-    return isinstance(choice, ActionChoice) and choice._by_model
 
 
 class ActionManager:

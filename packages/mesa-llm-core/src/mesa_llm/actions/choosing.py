@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from mesa_llm.actions.action_decorator import ActionDefinition, definition_of, schema_of
-from mesa_llm.actions.action_manager import ActionChoice, ActionSelection, chosen_by_model
+from mesa_llm.actions.action_manager import ActionSelection
+from mesa_llm.actions.action_result import ActionChoice, chosen_by_model
 from mesa_llm.activation.context import current_agent_step
 from mesa_llm.clients import ResponseFormat, ToolSpec
 from mesa_llm.clients.questions import register_question

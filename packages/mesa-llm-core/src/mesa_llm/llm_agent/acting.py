@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.actions import ActionChoice, ActionManager, ActionPostCommitError, ActResult
 from mesa_llm.actions.action_decorator import definition_of
-from mesa_llm.actions.action_manager import INHERIT, ActionSelection, Inherit, is_by_model
+from mesa_llm.actions.action_manager import INHERIT, ActionSelection, Inherit
+from mesa_llm.actions.action_result import is_by_model
 from mesa_llm.actions.choosing import choose
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.call import counter_of

@@ -221,7 +221,8 @@ class LLMAgent(Acting, Agent):
         """Create agents. As always in Mesa, a list of length `n` is dealt out to them, one item each.
 
         Not so `tools`, `actions` and `stop`: each agent gets the whole list, also one of length `n`. A list of such
-        lists is dealt out. `internal_state` goes by Mesa's rule: `["calm", "angry"]` makes one calm agent and one angry agent of two.
+        lists is dealt out. `internal_state` goes by Mesa's rule: `["calm", "angry"]` makes one calm agent and one angry
+        agent of two.
 
         ```python
         from mesa import Model

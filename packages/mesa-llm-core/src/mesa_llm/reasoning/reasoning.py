@@ -22,7 +22,7 @@ from mesa_llm.clients.questions import register_question
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, DecisionError
 from mesa_llm.memory.remembering import AwaitedWrites, remember
-from mesa_llm.module_llm.dialogue import aconverse, converse, with_most_calls
+from mesa_llm.module_llm.dialogue import Dialogue, aconverse, converse, with_most_calls
 from mesa_llm.module_llm.request_fields import AnyTool, check_most_calls
 from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking, sight_of, text_of
 from mesa_llm.spaces import legend_for
@@ -329,6 +329,23 @@ def first_request(
     )
 
 
+def decision_in_words(
+    agent: LLMAgent,
+    instructions: str,
+    task: str,
+    obs: Observation,
+    selected_tools: list[str] | None,
+    own_system_prompt: str | None,
+) -> Dialogue[str]:
+    """Ask for a decision in words and remember it; use with `yield from`. Only the task follows an own prompt."""
+    prompt = None if own_system_prompt is None else task
+    response = yield first_request(
+        agent, instructions, task, obs, selected_tools, "none", prompt=prompt, system_prompt=own_system_prompt
+    )
+    remember(agent.memory, "plan", {"content": response.message.content})
+    return response.message.content
+
+
 def tool_calls_for(
     agent: LLMAgent,
     decision: str,
@@ -416,12 +433,6 @@ def remembered_and_seen(agent: LLMAgent, obs: Observation) -> list[str]:
 
 
 def own_prompt[T](build: Callable[..., T], base: Callable[..., T], *args: Any) -> T | None:
-    """What a strategy's method builds, if it overrides that of the base, else `None`.
-
-    Args:
-        build: the bound method, such as `self.get_cot_system_prompt`.
-        base: the function of the base.
-        *args: its arguments.
-    """
+    """What a strategy's bound method builds, if it overrides the function of the base, else `None`."""
     own = own_method(build, base)
     return None if own is None else own(*args)

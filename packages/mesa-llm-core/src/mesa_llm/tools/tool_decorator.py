@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, overload
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.tools.tool_definition import Condition, define
+from mesa_llm.tools.signatures import Condition
+from mesa_llm.tools.tool_definition import define
 
 if TYPE_CHECKING:
     from mesa_llm.tools.tool_manager import ToolManager
