@@ -473,13 +473,6 @@ def test_a_tool_is_selected_by_its_function_whatever_its_name_is_for_the_agent()
     assert [tool.name for tool in llm.requests[-1].tools] == ["see"]
 
 
-def test_a_constructor_that_fails_at_its_actions_leaves_no_agent_behind():
-    model = Model()
-    with pytest.raises(ConfigurationError, match="There is no action 'fly'"):
-        LLMAgent(model, CoTReasoning, actions=["fly"])
-    assert len(model.agents) == 0
-
-
 # --- steps
 
 

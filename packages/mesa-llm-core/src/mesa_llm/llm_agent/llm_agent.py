@@ -172,29 +172,33 @@ class LLMAgent(Acting, Agent):
         action_manager, tool_manager = ActionManager(actions), ToolManager(tools)
         check_vision(vision, of=type(self).__name__)
         bases.hand_on(self, model, others)
-        self.action_manager = action_manager
-        self.tool_manager = tool_manager
-        self.llm = ModuleLLM(
-            DEFAULT_MODEL if llm_model is None else llm_model,
-            api_base=api_base,
-            client=client,
-            api_key=api_key,
-            transport=transport,
-            tool_mode=tool_mode,
-            **sampling,
-        )
-        self.llm.agent = self
-        self._set("system_prompt", system_prompt)
-        self.memory: Memory = (STLTMemory if memory is None else memory)(self)
-        self._set("vision", vision)
-        self._set("step_prompt", step_prompt)
-        self._set("tool_calls", None if tool_calls is None else check_tool_choice(tool_calls))
-        self._set("max_tool_calls", check_most_calls(max_tool_calls))
-        self.reasoning = reasoning(agent=self)
-        defined = inspect.getattr_static(type(self), "internal_state")
-        if internal_state is None and not hasattr(defined, "__get__"):
-            internal_state = [] if defined is None else defined
-        self._set("internal_state", _as_facts(internal_state))
+        try:
+            self.action_manager = action_manager
+            self.tool_manager = tool_manager
+            self.llm = ModuleLLM(
+                DEFAULT_MODEL if llm_model is None else llm_model,
+                api_base=api_base,
+                client=client,
+                api_key=api_key,
+                transport=transport,
+                tool_mode=tool_mode,
+                **sampling,
+            )
+            self.llm.agent = self
+            self._set("system_prompt", system_prompt)
+            self.memory: Memory = (STLTMemory if memory is None else memory)(self)
+            self._set("vision", vision)
+            self._set("step_prompt", step_prompt)
+            self._set("tool_calls", None if tool_calls is None else check_tool_choice(tool_calls))
+            self._set("max_tool_calls", check_most_calls(max_tool_calls))
+            self.reasoning = reasoning(agent=self)
+            defined = inspect.getattr_static(type(self), "internal_state")
+            if internal_state is None and not hasattr(defined, "__get__"):
+                internal_state = [] if defined is None else defined
+            self._set("internal_state", _as_facts(internal_state))
+        except BaseException:
+            super().remove()  # otherwise the model would step half an agent
+            raise
 
     def _set(self, name: str, value: Any) -> None:
         """Set an attribute if a value is given; otherwise the class's own definition stands."""
