@@ -20,7 +20,7 @@ from mesa_llm.llm_agent import bases, many_agents, messages, step_hooks
 from mesa_llm.llm_agent.acting import Acting
 from mesa_llm.llm_agent.observe import check_names, check_vision, observe
 from mesa_llm.memory import Memory, STLTMemory
-from mesa_llm.memory.remembering import AwaitedWrites, can_remember, remember
+from mesa_llm.memory.memory import AwaitedWrites, can_remember, remember
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
 from mesa_llm.module_llm.request_fields import check_most_calls, check_tool_choice
 from mesa_llm.reasoning import Observation, Plan, Reasoning

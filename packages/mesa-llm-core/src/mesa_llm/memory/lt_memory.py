@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation.repeats import log_once
 from mesa_llm.clients.questions import register_question
 from mesa_llm.errors import ConfigurationError, DecisionError
-from mesa_llm.memory.memory import (
-    MAX_TOKENS,
-    NOTHING_YET,
-    Memory,
-    MemoryEntry,
-    in_batches,
-    memory_request,
-    shortened,
-    tokens_of_line,
-)
+from mesa_llm.memory.entries import MemoryEntry, in_batches, shortened, tokens_of_line
+from mesa_llm.memory.memory import MAX_TOKENS, NOTHING_YET, Memory, memory_request
 from mesa_llm.module_llm.dialogue import aconverse
 from mesa_llm.module_llm.json_in_text import answer_in
 

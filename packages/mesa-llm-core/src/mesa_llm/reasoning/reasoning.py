@@ -21,7 +21,7 @@ from mesa_llm.clients import ToolChoice
 from mesa_llm.clients.questions import register_question
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, DecisionError
-from mesa_llm.memory.remembering import AwaitedWrites, remember
+from mesa_llm.memory.memory import AwaitedWrites, remember
 from mesa_llm.module_llm.dialogue import Dialogue, aconverse, converse, with_most_calls
 from mesa_llm.module_llm.request_fields import AnyTool, check_most_calls
 from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking, sight_of, text_of
