@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -15,9 +14,8 @@ if TYPE_CHECKING:
     from mesa_llm.activation.turn import Turn
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """What the running code belongs to.
+class Running(NamedTuple):
+    """What the running code belongs to. A tuple: a step makes thousands of them.
 
     Attributes:
         turn: the turn of the agent, if a runner steps it.
@@ -118,7 +116,7 @@ class within:  # noqa: N801 - used as `contextlib.suppress` is
         self._changes = changes
 
     def __enter__(self) -> None:
-        self._token = _running.set(replace(_running.get(), **self._changes))
+        self._token = _running.set(_running.get()._replace(**self._changes))
 
     def __exit__(self, *exception: object) -> None:
         _running.reset(self._token)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mesa_llm.memory.memory import Memory
 
 
+_FIELDS = {"step", "type", "content", "agent"}
+
+
 @dataclass(frozen=True, init=False)
 class MemoryEntry:
     """One thing remembered; or several, in the form of mesa-llm 0.3: `MemoryEntry(content, step, agent)`.
@@ -46,17 +49,12 @@ class MemoryEntry:
         in_order = (
             ("content", "step", "agent") if args and isinstance(args[0], Mapping) else ("step", "type", "content")
         )
-        given = {"type": "", "agent": None} | dict(zip(in_order, args, strict=False)) | named
-        if (
-            len(args) > len(in_order)
-            or given.keys() != set(self.__match_args__)
-            or named.keys() & in_order[: len(args)]
-        ):
+        given = {"type": "", "agent": None, **dict(zip(in_order, args, strict=False)), **named}
+        if len(args) > len(in_order) or given.keys() != _FIELDS or (named and named.keys() & in_order[: len(args)]):
             raise TypeError(
                 f"MemoryEntry takes step, type and content, or content, step and agent, got {args} and {named}."
             )
-        for name, value in given.items():
-            object.__setattr__(self, name, value)
+        vars(self).update(given)  # frozen
 
     def __str__(self) -> str:
         """The entry as one line of a prompt."""

@@ -322,7 +322,8 @@ def first_request(
         prompt = "\n\n".join([*remembered_and_seen(agent, obs), f"# Task\n{task}"])
     return agent.llm.request(
         prompt=prompt,
-        tool_schema=_tools_for(agent, selected_tools, obs),
+        # Nothing checks calls that must not be made.
+        tool_schema=_tools_for(agent, selected_tools, None if tool_choice == "none" else obs),
         tool_choice=tool_choice,
         response_format=response_format,
         system_prompt=system_prompt_of(agent, instructions) if system_prompt is None else system_prompt,

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property, lru_cache
 from itertools import chain
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -228,22 +227,23 @@ def space_of(agent: Agent) -> Space | None:
 
 def space_for(agent: Agent) -> Space | None:
     """The space that the agent is in, or else the first that could take it."""
-    return space_of(agent) or next((space for space in _spaces_around(agent) if space.takes(agent)), None)
+    around = list(_spaces_around(agent))
+    of_it = (space for space in around if space.holds(agent))
+    return next(of_it, None) or next((space for space in around if space.takes(agent)), None)
 
 
 def _spaces_around(agent: Agent) -> Iterator[Space]:
     model = agent.model
     usual = (getattr(agent, "space", None), getattr(model, "grid", None), getattr(model, "space", None))
-    # Not imported: if nobody has imported mesa.space, there are no instances of its classes.
-    legacy = sys.modules.get("mesa.space")
     for candidate in chain(usual, vars(model).values()):
-        adapter = _adapter_for(type(candidate), legacy)  # type: ignore[arg-type] # hashable it is
-        if adapter is not None:
+        if (adapter := _adapter_for(type(candidate))) is not None:  # type: ignore[arg-type] # hashable it is
             yield adapter(candidate)
 
 
 @lru_cache
-def _adapter_for(kind: type, legacy: ModuleType | None) -> Adapter | None:
+def _adapter_for(kind: type) -> Adapter | None:
     """The adapter for instances of a class, or `None`. Called for each attribute of a model."""
+    # Not imported: if nobody had imported mesa.space, the class could not derive from one of its classes.
+    legacy = sys.modules.get("mesa.space")
     old = [] if legacy is None else [(getattr(legacy, name), adapter) for name, adapter in _LEGACY]
     return next((adapter for mesa_class, adapter in [*_CURRENT, *old] if issubclass(kind, mesa_class)), None)

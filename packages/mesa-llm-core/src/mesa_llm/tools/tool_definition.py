@@ -30,14 +30,13 @@ from mesa_llm.tools.signatures import (
     describe_problems,
     evaluated,
     field,
-    holds,
     innermost,
     is_generator,
     read_docstring,
     warn_at,
     warn_of_gaps,
 )
-from mesa_llm.tools.visible import Seen, Sight
+from mesa_llm.tools.visible import Sight
 
 # Coerce numbers to strings and numeric strings to numbers, only where lossless.
 _CONFIG = ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
@@ -61,12 +60,12 @@ class ToolDefinition:
             return self.spec
         return self._renamed.setdefault(name, ToolSpec(name, self.spec.description, self.spec.parameters))
 
-    def spec_for(self, name: str, agent: Any, seen: Seen) -> ToolSpec:
+    def spec_for(self, name: str, sight: Sight) -> ToolSpec:
         """The tool as offered to an agent: with a check of its calls, and the choices that the agent has now."""
         narrow = None
         if self._arguments.marked is not None:
-            narrow = functools.partial(self._arguments.narrowed, agent, seen)
-        return OfferedTool.of(self.spec_as(name), narrow, functools.partial(self.accept, sight=Sight(agent, seen)))
+            narrow = functools.partial(self._arguments.narrowed, sight.agent, sight.seen)
+        return OfferedTool.of(self.spec_as(name), narrow, functools.partial(self.accept, sight=sight))
 
     def accept(
         self, arguments: Mapping[str, Any], sight: Sight | None = None
@@ -107,14 +106,6 @@ class ToolDefinition:
             elif isinstance(value, str):
                 better[name] = _read_text(value, may_be_null=is_optional or _takes_null(parameters[name]))
         return None if better == given else better
-
-    def is_available(self, name: str, agent: Any) -> bool:
-        """Whether the tool is on offer to an agent at the moment.
-
-        Raises:
-            Exception: what the condition raises, with a note that names the tool.
-        """
-        return self.available is None or holds(self.available, name, agent)
 
 
 _defining = threading.RLock()  # protects the making of a definition, so that a tool has only one

@@ -142,7 +142,7 @@ class ToolManager:
             ConfigurationError: if a name is unknown.
             Exception: what a condition raises.
         """
-        table = dict(self.tools)
+        table = dict(self.tools.items())
         names = list(table) if selected_tools is None else list(selected_tools)
         if unknown := [name for name in names if name not in table]:
             raise ConfigurationError(f"Unknown tool name(s) {unknown}. Available tools: {sorted(table)}.")
@@ -151,7 +151,8 @@ class ToolManager:
             definitions = [(known, name) for known, name in definitions if self._is_available(known, name, agent)]
         if seen is None:
             return tuple([definition.spec_as(name) for definition, name in definitions])
-        return tuple([definition.spec_for(name, agent, seen) for definition, name in definitions])
+        sight = Sight(agent, seen)
+        return tuple([definition.spec_for(name, sight) for definition, name in definitions])
 
     def get_tool_schema(self, fn: Function, schema_name: str) -> dict[str, Any]:
         """A function as JSON of the chat completions API, whether the manager has it or not.
@@ -321,7 +322,9 @@ class ToolManager:
 
     def _is_available(self, definition: ToolDefinition, name: str, agent: Any) -> bool:
         condition = None if self._available is None else self._available.get(name)
-        return definition.is_available(name, agent) and (condition is None or holds(condition, name, agent))
+        return (definition.available is None or holds(definition.available, name, agent)) and (
+            condition is None or holds(condition, name, agent)
+        )
 
 
 async def _call_and_await(function: Function, arguments: dict[str, Any]) -> Any:
