@@ -40,16 +40,13 @@ if TYPE_CHECKING:
     )
     from mesa_llm.reasoning import Observation, Plan
     from mesa_llm.recording.record_model import record_model
-    from mesa_llm.tools import (
-        ToolManager,
-        default_tools,
-        environment_tools,
-        external_tools,
-        math_tools,
-        social_query_tools,
-        spatial_tools,
-        tool,
-    )
+    from mesa_llm.tools import ToolManager, tool
+    from mesa_llm.tools.defaults import default_tools as default_tools
+    from mesa_llm.tools.defaults import environment_tools as environment_tools
+    from mesa_llm.tools.defaults import external_tools as external_tools
+    from mesa_llm.tools.defaults import math_tools as math_tools
+    from mesa_llm.tools.defaults import social_query_tools as social_query_tools
+    from mesa_llm.tools.defaults import spatial_tools as spatial_tools
 
     __version__: str
 
@@ -65,17 +62,11 @@ __all__ = [
     "ToolManager",
     "action",
     "default_actions",
-    "default_tools",
     "enable_automatic_parallel_stepping",
-    "environment_tools",
-    "external_tools",
-    "math_tools",
     "move_one_step",
     "record_model",
     "social_actions",
-    "social_query_tools",
     "spatial_actions",
-    "spatial_tools",
     "speak_to",
     "step_agents_parallel",
     "step_agents_parallel_sync",
