@@ -28,7 +28,7 @@ def observe(agent: LLMAgent) -> Observation:
 
     Raises:
         ConfigurationError: if a class names an attribute or a property layer that does not exist, or its
-            `internal_state` cannot be evaluated, or its `vision` is no distance.
+            `internal_state` cannot be evaluated, or its `vision` is not a distance.
     """
     around = Surroundings(agent)
     vision = check_vision(agent.vision, of=name_of(agent))
@@ -52,15 +52,7 @@ def observe(agent: LLMAgent) -> Observation:
 
 
 def check_vision(vision: Any, *, of: str) -> float | None:
-    """How far an agent sees.
-
-    Args:
-        vision: what the agent or its class says.
-        of: the name of the agent or of its class, for the error.
-
-    Raises:
-        ConfigurationError: if it is no distance.
-    """
+    """How far an agent sees; a `ConfigurationError` about the agent or class `of` if it is not a distance."""
     if vision is None:
         return None
     if isinstance(vision, Real) and not isinstance(vision, bool):

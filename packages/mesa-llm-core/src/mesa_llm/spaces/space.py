@@ -99,13 +99,7 @@ class Space(ABC):
 
 
 def compass_legend(axes: Sequence[str], compass: Compass, *, diagonals: bool) -> str:
-    """The legend of a space where each step adds the same everywhere.
-
-    Args:
-        axes: the names of the numbers of a position, in order.
-        compass: what each step adds to the first of them.
-        diagonals: whether there are diagonal steps.
-    """
+    """The legend of a space where each step adds the same everywhere: what `compass` says, to the first axes."""
     steps = [
         f"{name} is {axis} {'+' if change > 0 else '-'} 1"
         for name in ("North", "South", "East", "West")

@@ -24,11 +24,7 @@ class DocstringParsingError(ConfigurationError):
 
 
 def add_tool_callback(callback: Callable[[Callable[..., Any]], object]) -> None:
-    """Have a function called with each function that a plain `@tool` makes a global tool from now on.
-
-    Args:
-        callback: takes the function.
-    """
+    """Have a function called with each function that a plain `@tool` makes a global tool from now on."""
     _callbacks.append(callback)
 
 
