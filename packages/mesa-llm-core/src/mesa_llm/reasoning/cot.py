@@ -8,8 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mesa_llm.clients.questions import register_question
-from mesa_llm.reasoning.plan import Observation, Thinking
-from mesa_llm.reasoning.reasoning import Reasoning, decision_in_words, own_prompt, system_prompt_of, tool_calls_for
+from mesa_llm.reasoning.plan import (
+    Observation,
+    Thinking,
+    decision_in_words,
+    own_prompt,
+    system_prompt_of,
+    tool_calls_for,
+)
+from mesa_llm.reasoning.reasoning import Reasoning
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice

@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING
 from mesa_llm.activation import stage, step_of
 from mesa_llm.clients import Message
 from mesa_llm.clients.questions import register_question
-from mesa_llm.reasoning.plan import Observation, Plan, Thinking
-from mesa_llm.reasoning.reasoning import Reasoning, decision_in_words, own_prompt, system_prompt_of, tool_calls_for
+from mesa_llm.reasoning.plan import (
+    Observation,
+    Plan,
+    Thinking,
+    decision_in_words,
+    own_prompt,
+    system_prompt_of,
+    tool_calls_for,
+)
+from mesa_llm.reasoning.reasoning import Reasoning
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
