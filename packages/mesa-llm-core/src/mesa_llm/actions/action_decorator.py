@@ -1,4 +1,4 @@
-"""`@action`, which declares a function that an agent can commit itself to, and what is known of such a function."""
+"""`@action`, which declares a function as an action; how the action is described, and its arguments are checked."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _definitions: weakref.WeakKeyDictionary[Function, ActionDefinition] = weakref.We
 
 
 class ActionAnnotationContractError(MesaLLMError, TypeError):
-    """Something cannot be an action, or a parameter of one has no annotation that a model can write a value for."""
+    """An object cannot be an action, or a parameter of it has no annotation that a model can write a value for."""
 
 
 class ActionAnnotationResolutionError(ConfigurationError):
@@ -57,7 +57,7 @@ class ActionSignatureError(ConfigurationError):
 
 @dataclass(frozen=True)
 class ActionMetadata:
-    """What is known of an action, in words and as a schema.
+    """The description of an action, in words and as a schema.
 
     Attributes:
         name: the name by which it is chosen.
@@ -100,7 +100,7 @@ class ActionDefinition:
         """The arguments, converted to the types of the annotations. Defaults are not filled in.
 
         Raises:
-            ActionError: if arguments are missing, unknown or of a wrong type, or, with `sight`, not to be had now. The
+            ActionError: if arguments are missing, unknown or of a wrong type, or, with `sight`, not available now. The
                 text names them.
         """
         try:
@@ -141,7 +141,7 @@ def schema_of(spec: ToolSpec, returns: str) -> dict[str, Any]:
 
 
 def definition_of(function: Any) -> ActionDefinition:
-    """What is known of a function as an action.
+    """The definition of an action.
 
     Raises:
         ActionAnnotationContractError: if it was not declared with `@action`.
@@ -239,7 +239,7 @@ def _declare(
 
 
 def add_to(table: dict[str, Function], added: Mapping[str, Function]) -> None:
-    """Add actions to a table, all or none; the same function again, or its new version, is no other one.
+    """Add actions to a table, all or none. The same function again, or a redefinition of it, is not a conflict.
 
     Raises:
         ConfigurationError: if another function has the name of one.
@@ -336,7 +336,7 @@ def _annotation(name: str, function: Function, parameter: inspect.Parameter, loc
 
 
 def _has_config(annotation: Any) -> bool:
-    """Whether a type brings its own configuration, in whose place pydantic takes no other one."""
+    """Whether a type has a configuration of its own, which pydantic does not let us replace."""
     return (
         hasattr(annotation, "__pydantic_config__")
         or hasattr(annotation, "model_config")

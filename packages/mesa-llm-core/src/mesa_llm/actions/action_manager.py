@@ -1,4 +1,4 @@
-"""Which actions an agent has, the check of what was chosen, and the calling of it."""
+"""The actions of an agent: which are on offer, whether a choice is valid, and its execution."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mesa_llm.tools.visible import Seen, Sight
 
 
 class Inherit(Enum):
-    """The default of an argument that narrows what an agent has: all of it."""
+    """The default of an argument that selects some of an agent's tools or actions: all of them."""
 
     INHERIT = "inherit"
 
@@ -179,7 +179,7 @@ class ActionManager:
 
         Raises:
             ActionError: a `ValueError`: no such action is on offer, or its arguments do not fit.
-            TypeError: if it is no choice at all.
+            TypeError: if it is not a choice.
         """
         choice = _as_choice(action_choice)
         offered = self.available_actions(agent, actions)
@@ -266,7 +266,7 @@ def _as_choice(given: Any) -> ActionChoice:
 
 
 def _one_value(name: str, returned: Any) -> Any:
-    """What an action has returned, if it is a value that is there already."""
+    """The result of an action; a `TypeError` if it is a generator or has to be awaited."""
     if inspect.isgenerator(returned) or inspect.iscoroutine(returned):
         returned.close()
     elif isinstance(returned, asyncio.Future):

@@ -38,13 +38,13 @@ class ActionChoice(BaseModel):
 
 
 def chosen_by_model(choice: ActionChoice) -> ActionChoice:
-    """Mark a choice as a model's: if it cannot be carried out, that is its result, and no error in the code."""
+    """Mark a choice as made by a model: if it is refused, the refusal is its result, not an exception."""
     choice._by_model = True
     return choice
 
 
 def is_by_model(choice: Any) -> bool:
-    """Whether a model has made a choice, and not the code."""
+    """Whether a model made the choice, rather than the user's code."""
     return isinstance(choice, ActionChoice) and choice._by_model
 
 

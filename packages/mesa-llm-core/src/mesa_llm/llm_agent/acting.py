@@ -39,7 +39,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Acting:
-    """The part of `LLMAgent` that has to do with actions, and with plans that are made apart from them."""
+    """The methods of `LLMAgent` that make plans, and that choose and execute actions."""
 
     model: Any
     unique_id: Any
@@ -59,7 +59,7 @@ class Acting:
         tool_calls: ToolChoice | None = None,
         selected_tools: list[str] | Inherit | None = INHERIT,
     ) -> Plan:
-        """Make a plan with the agent's reasoning, as `reasoning.plan()` does; actions are no part of it.
+        """Make a plan with the agent's reasoning, as `reasoning.plan()` does. The model sees no actions.
 
         Args:
             prompt: what to decide; the agent's `step_prompt` by default.
@@ -136,10 +136,10 @@ class Acting:
     ) -> Any:
         """Take an action, and remember it: memory and recorder get the choice and the result.
 
-        In a parallel step it waits for the agent's turn, and checks the choice again as things are then. If a choice
-        that the model has made is refused now, the refusal (`"Error: …"`) is the result, which the agent remembers; it
-        counts as a conflict if the choice no longer fits or the action raises a `ConflictError`. An action refuses by a
-        `ToolError`, such as `ActionError`, or by a `ValueError`. A refused choice that the code has made raises.
+        In a parallel step it waits for the agent's turn, and then checks the choice again. If the model made the choice
+        and it is refused now, the refusal (`"Error: …"`) is the result, which the agent remembers; it counts as a
+        conflict if the choice no longer fits or the action raises a `ConflictError`. An action refuses by a
+        `ToolError`, such as `ActionError`, or by a `ValueError`. If your code made the choice, a refusal is raised.
 
         Args:
             action_choice: what to do: what `choose_action` returns, or a choice of your own, also as a dict.
@@ -150,7 +150,7 @@ class Acting:
 
         Raises:
             ActionError: a `ValueError`: if a choice of the code does not fit, or the action refuses it.
-            TypeError: if it is no choice, or the action is async: use `aexecute_action` then.
+            TypeError: if it is not a choice, or the action is async: use `aexecute_action` then.
             ActionPostCommitError: if memory or recorder fail after the action.
             TurnError: in a parallel step before the agent's turn, on a thread whose event loop runs agents.
             Exception: what else the action raises; then nothing is remembered.
@@ -237,7 +237,7 @@ class Acting:
         return result
 
     def _checked(self, given: ActionChoice | Mapping[str, Any], actions: ActionSelection) -> ActionChoice:
-        """The choice, checked as things are now. A model's choice did fit as it was made, so it is a conflict now."""
+        """The choice, checked now. A model's choice was valid when it was made, so a failure is a conflict."""
         if not is_by_model(given):
             return self.action_manager.validate(self, given, actions)
         assert isinstance(given, ActionChoice)
@@ -295,7 +295,7 @@ class Acting:
         if isinstance(tool, str):
             return tool
         for name, function in self.tool_manager.tools.items():
-            if function == tool:  # a bound method is made anew each time
+            if function == tool:  # not `is`: each access makes a new bound method
                 return name
         raise ConfigurationError(
             f"{tool!r} is none of the agent's tools: {', '.join(self.tool_manager.tools) or 'it has none'}. A "

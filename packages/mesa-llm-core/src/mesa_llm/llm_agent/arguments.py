@@ -1,7 +1,7 @@
 """How the arguments of `LLMAgent` reach it: beside bases with arguments of their own, and for many agents at once.
 
-In `class Flier(LLMAgent, ContinuousSpaceAgent)`, `LLMAgent` hands on the keywords that it does not know. In
-`class Guild(MetaAgent, LLMAgent)`, `MetaAgent` hands none on, so those of `LLMAgent` are kept aside before it.
+In `class Flier(LLMAgent, ContinuousSpaceAgent)`, `LLMAgent` passes the keywords on that it does not know. In
+`class Guild(MetaAgent, LLMAgent)`, `MetaAgent` passes none on, so those of `LLMAgent` are set aside before that.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _WHOLE = frozenset({"tools", "actions", "stop"})
 
 
 class KeepsArguments(Agent):
-    """Stands before a base that comes before `LLMAgent` and would refuse its keywords: keeps them for it.
+    """Sets the keywords of `LLMAgent` aside, before a base that comes before `LLMAgent` and would refuse them.
 
-    An agent class itself, because Python lets no base be added that lays objects out differently.
+    It is an agent class because Python accepts only a new base with the same object layout.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -44,14 +44,14 @@ class KeepsArguments(Agent):
 
 
 def install(cls: type[LLMAgent]) -> None:
-    """Let a new agent class keep its keywords aside if a base before `LLMAgent` would not hand them on."""
+    """Let a new agent class set its keywords aside if a base before `LLMAgent` would not pass them on."""
     _, before, _ = _around_llm_agent(cls)
     if KeepsArguments not in cls.__mro__ and not all(_takes_any(base) for base in before):
         cls.__bases__ = (KeepsArguments, *cls.__bases__)
 
 
 def with_kept_arguments[F: Callable[..., None]](init: F) -> F:
-    """Give the constructor of `LLMAgent` what was kept aside.
+    """Give the constructor of `LLMAgent` the keywords that were set aside.
 
     A class may also call the constructors of its bases itself, one after the other. Then a base before `LLMAgent` calls
     this one with the model alone, and the class does so again, with everything.
@@ -73,7 +73,7 @@ def hand_on(agent: Agent, model: Any, keywords: Mapping[str, Any]) -> None:
     """Call the constructor that comes after `LLMAgent`, unless the agent's class has called it already.
 
     Raises:
-        TypeError: if nobody takes one of the keywords, or a base misses an argument.
+        TypeError: if no base accepts a keyword, or a base lacks an argument.
     """
     cls = type(agent)
     agent_class, _, after = _around_llm_agent(cls)
@@ -137,8 +137,8 @@ def _named(classes: Iterable[type]) -> set[str]:
 def dealt(cls: type, n: int, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """The arguments for `mesa.Agent.create_agents`, which deals every list of length `n` out to the agents.
 
-    A list of tools or of stop texts becomes a list of `n` such lists, whatever its length is. What can be read once
-    only becomes a list, so that not the first agent alone gets it.
+    A list of tools, actions or stop texts becomes a list of `n` such lists, whatever its length is. An iterator becomes
+    a list: otherwise the first agent would consume it.
     """
     names = list(inspect.signature(cls).parameters)[1:]  # after the model
     names += [""] * (len(args) - len(names))

@@ -35,7 +35,7 @@ def observe(agent: LLMAgent) -> Observation:
     far = 0 if not vision or vision == _EVERYBODY else vision
     if far and around.cannot_be_found:
         warnings.warn(
-            f"{name_of(agent)} is in a cell, but sees nobody around it: the space of that cell is no attribute of "
+            f"{name_of(agent)} is in a cell, but sees nobody around it: the space of that cell is not an attribute of "
             f"{type(agent.model).__name__}. Set it there, as in self.grid = OrthogonalMooreGrid(…), or use vision=0.",
             UserWarning,
             stacklevel=2,
@@ -115,7 +115,7 @@ def _attributes(agent: Agent, *, hide: bool) -> dict[str, Any]:
 
 
 def check_names(cls: type, attribute: str) -> None:
-    """Check what a class itself declares: a collection of names, or `None`. A property is not looked into.
+    """Check what a class itself declares: a collection of names, or `None`. A property is not evaluated.
 
     Raises:
         ConfigurationError: if it is something else, such as a single name.

@@ -166,7 +166,7 @@ async def _arun_hook(agent: LLMAgent, name: str, async_name: str) -> None:
 
 
 def _may_write(agent: LLMAgent) -> bool:
-    """Whether a step that has failed is closed by its hook: not before the turn, when nothing of it is kept."""
+    """Whether the hook after a failed step runs: not before the agent's turn, when nothing of it is kept yet."""
     turn = turn_in(agent.model)
     return turn is None or turn.acting
 
@@ -186,7 +186,7 @@ def may_consolidate(agent: LLMAgent) -> bool:
 
 
 def _consolidates_alone(agent: LLMAgent) -> bool:
-    """Whether the agent has to start this itself; a runner does it for all of its agents at once."""
+    """Whether the agent consolidates its own memory; in a parallel step, the runner does it for all agents at once."""
     return may_consolidate(agent) and turn_in(agent.model) is None
 
 

@@ -50,7 +50,7 @@ register_question("grade", _INSTRUCTIONS)
 
 
 class EventGrade(BaseModel):
-    """The importance of an event, as a form to ask for: what mesa-llm 0.3 asked in. Here, one call judges many."""
+    """The importance of one event, in the form in which mesa-llm 0.3 asked for it. Here, one call judges many."""
 
     model_config = ConfigDict(defer_build=True)
 

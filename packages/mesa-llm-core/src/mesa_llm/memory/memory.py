@@ -339,7 +339,7 @@ class AwaitedWrites:
 
     def __exit__(self, *exception: object) -> None:
         self._within.__exit__(*exception)
-        del self._within  # it leads back here: without it, no garbage is left for the collector
+        del self._within  # breaks a reference cycle, which the garbage collector would have to find
 
     def add(self, write: _Write) -> None:
         """Keep a write until `flush`."""
@@ -363,5 +363,5 @@ def remember(memory: Memory, type: str, content: Mapping[str, Any]) -> None:  # 
 
 
 def can_remember(agent: Any) -> bool:
-    """Whether an agent has something as its memory that events can be added to: a `Memory`, or an object like one."""
+    """Whether events can be added to an agent's memory: to a `Memory`, or an object with the same method."""
     return callable(getattr(getattr(agent, "memory", None), "add_to_memory", None))

@@ -185,7 +185,10 @@ def decision_in_words(
     selected_tools: list[str] | None,
     own_system_prompt: str | None,
 ) -> Dialogue[str]:
-    """Ask for a decision in words and remember it; use with `yield from`. Only the task follows an own prompt."""
+    """Ask for a decision in words and remember it; use with `yield from`.
+
+    After a system prompt of the strategy's own, only the task follows.
+    """
     prompt = None if own_system_prompt is None else task
     response = yield first_request(
         agent, instructions, task, obs, selected_tools, "none", prompt=prompt, system_prompt=own_system_prompt

@@ -26,7 +26,7 @@ _NOT_COMMON = {"title", "discriminator", "const", "prefixItems"}
 _INDENTED_SECTION = re.compile(r"^[ \t]+(?:Args|Arguments|Parameters|Params|Returns):[ \t]*$", re.MULTILINE)
 
 type Condition = Callable[[Any], object]
-"""Takes an agent, and says whether a tool is on offer to it at the moment."""
+"""Takes an agent, and says whether a tool or an action is on offer to it at the moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +83,21 @@ GENERATOR = (
 
 
 def holds(condition: Condition, name: str, agent: Any) -> bool:
-    """Whether the condition of a tool holds for an agent; what it raises gets a note that names the tool."""
+    """Whether a condition holds for an agent; what it raises gets a note with the name of the tool or action."""
     try:
         return bool(condition(agent))
     except Exception as error:
         error.add_note(
-            f"Raised by the condition `available` of the tool {name!r}, for agent {getattr(agent, 'unique_id', agent)}."
+            f"Raised by the condition `available` of {name!r}, for agent {getattr(agent, 'unique_id', agent)}."
         )
         raise
 
 
 def check_condition(name: str, condition: Any) -> None:
-    """Raise a `ConfigurationError` if something cannot be the condition of a tool."""
+    """Raise a `ConfigurationError` if something cannot be a condition."""
     if not callable(condition) or inspect.iscoroutinefunction(condition):
         raise ConfigurationError(
-            f"available of the tool {name!r} must be a plain function that takes an agent and returns True or False, "
+            f"available of {name!r} must be a plain function that takes an agent and returns True or False, "
             f"got {condition!r}."
         )
 

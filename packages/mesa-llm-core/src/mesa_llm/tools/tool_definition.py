@@ -109,7 +109,7 @@ class ToolDefinition:
 
 
 _defining = threading.RLock()  # protects the making of a definition, so that a tool has only one
-# By the function that lasts, and how a callable is made from it.
+# By the function under a callable, and how it is wrapped.
 _definitions: weakref.WeakKeyDictionary[Callable[..., Any], dict[Hashable, ToolDefinition]]
 _definitions = weakref.WeakKeyDictionary()
 
@@ -129,7 +129,7 @@ def definition_of(function: Callable[..., Any], name: str | None = None) -> Tool
 
 
 def _made_from(function: Callable[..., Any]) -> tuple[Callable[..., Any], Hashable]:
-    """The function that lasts, and how the callable is made from it: each agent may bring new bound methods."""
+    """The function under a bound method or a `partial`, and how it is wrapped: the wrappers are short-lived."""
     if isinstance(function, types.MethodType):
         return function.__func__, "bound"
     if isinstance(function, functools.partial) and not function.keywords:

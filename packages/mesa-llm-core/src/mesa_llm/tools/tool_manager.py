@@ -1,4 +1,4 @@
-"""Which tools an agent has, and the calling of them."""
+"""The tools of an agent: which are on offer, and how calls are executed."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class ToolManager:
 
     @classmethod
     def add_tool_to_all(cls, fn: Function) -> None:
-        """Add a function to the global tools, which all managers offer that are not given their `tools`.
+        """Add a function to the global tools, which every manager offers unless it was given `tools`.
 
         Args:
             fn: the function, with or without `@tool`.
