@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.actions import ActionChoice, ActionManager, ActionPostCommitError, ActResult
 from mesa_llm.actions.action_decorator import definition_of
-from mesa_llm.actions.action_manager import INHERIT, ActionSelection, Inherit
+from mesa_llm.actions.action_manager import ActionSelection
 from mesa_llm.actions.action_result import is_by_model
 from mesa_llm.actions.choosing import choose
 from mesa_llm.activation import my_turn, wait_my_turn
@@ -19,11 +19,12 @@ from mesa_llm.activation.decisions import adecide, decide
 from mesa_llm.activation.repeats import log_error_once
 from mesa_llm.activation.values import Walk, without_addresses
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ActionError, ConfigurationError, ConflictError, ToolError
+from mesa_llm.errors import ActionError, ConflictError, ToolError
 from mesa_llm.errors.exceptions import ends_run
 from mesa_llm.llm_agent.observe import observe
 from mesa_llm.memory import Memory
 from mesa_llm.module_llm.dialogue import aconverse, converse
+from mesa_llm.tools.selection import INHERIT, ToolSelection, names_of
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from mesa_llm.module_llm.dialogue import Dialogue
     from mesa_llm.reasoning import Observation, Plan, Reasoning
     from mesa_llm.tools import ToolManager
-
-type ToolSelection = Iterable[Callable[..., Any] | str] | Callable[..., Any] | str | Inherit | None
 
 _KEPT = Walk(literal=True)
 _logger = logging.getLogger(__name__)
@@ -57,7 +56,7 @@ class Acting:
         ttl: int = 1,
         tools: ToolSelection = INHERIT,
         tool_calls: ToolChoice | None = None,
-        selected_tools: list[str] | Inherit | None = INHERIT,
+        selected_tools: ToolSelection = None,
     ) -> Plan:
         """Make a plan with the agent's reasoning, as `reasoning.plan()` does. The model sees no actions.
 
@@ -84,7 +83,7 @@ class Acting:
         ttl: int = 1,
         tools: ToolSelection = INHERIT,
         tool_calls: ToolChoice | None = None,
-        selected_tools: list[str] | Inherit | None = INHERIT,
+        selected_tools: ToolSelection = None,
     ) -> Plan:
         """Like `plan`."""
         return await self.reasoning.aplan(prompt, obs, ttl, **self._tool_options(tools, selected_tools, tool_calls))
@@ -276,31 +275,12 @@ class Acting:
             raise ActionPostCommitError(choice, result, errors) from next(iter(errors.values()))
 
     def _tool_options(
-        self, tools: ToolSelection, selected_tools: list[str] | Inherit | None, tool_calls: ToolChoice | None
+        self, tools: ToolSelection, selected_tools: ToolSelection, tool_calls: ToolChoice | None
     ) -> dict[str, Any]:
-        if not isinstance(tools, Inherit) and not isinstance(selected_tools, Inherit):
-            raise ConfigurationError(
-                f"tools and selected_tools mean the same, got {tools!r} and {selected_tools!r}. Give tools alone."
-            )
+        """The arguments that are given: a strategy of one's own may know only those of mesa-llm 0.3."""
+        names = names_of(self.tool_manager.tools, tools, selected_tools)
         options: dict[str, Any] = {} if tool_calls is None else {"tool_calls": tool_calls}
-        if not isinstance(selected_tools, Inherit):
-            options["selected_tools"] = selected_tools
-        elif not isinstance(tools, Inherit):
-            several = [] if tools is None else [tools] if isinstance(tools, str) or callable(tools) else tools
-            options["selected_tools"] = [self._name_of_tool(tool) for tool in several]
-        return options
-
-    def _name_of_tool(self, tool: Callable[..., Any] | str) -> str:
-        """The name under which the agent has a tool, given the function or the name."""
-        if isinstance(tool, str):
-            return tool
-        for name, function in self.tool_manager.tools.items():
-            if function == tool:  # not `is`: each access makes a new bound method
-                return name
-        raise ConfigurationError(
-            f"{tool!r} is none of the agent's tools: {', '.join(self.tool_manager.tools) or 'it has none'}. A "
-            "selection narrows what was given to LLMAgent(tools=[…])."
-        )
+        return options if names is None else options | {"selected_tools": names}
 
 
 def _kept(choice: ActionChoice) -> dict[str, Any]:

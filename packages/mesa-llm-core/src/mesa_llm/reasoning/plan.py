@@ -22,6 +22,7 @@ from mesa_llm.module_llm.dialogue import Dialogue
 from mesa_llm.module_llm.request_fields import AnyTool
 from mesa_llm.spaces import legend_for
 from mesa_llm.tools import ToolManager
+from mesa_llm.tools.selection import INHERIT
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -226,8 +227,11 @@ def tool_calls_for(
 
 
 def _tools_for(agent: LLMAgent, selected_tools: list[str] | None, obs: Any) -> Iterable[AnyTool]:
-    """The tools on offer; as a manager of the user's own says, if it overrides the method of mesa-llm 0.3 for that."""
-    own = own_method(agent.tool_manager.get_all_tools_schema, ToolManager.get_all_tools_schema)
+    """The tools on offer; as a manager of the user's own says, if it overrides one of mesa-llm's methods for that."""
+    manager = agent.tool_manager
+    if of_main := own_method(manager.get_tools_schema, ToolManager.get_tools_schema):
+        return of_main(INHERIT if selected_tools is None else selected_tools)
+    own = own_method(manager.get_all_tools_schema, ToolManager.get_all_tools_schema)
     return own(selected_tools) if own else agent.tool_manager.specs(selected_tools, agent=agent, seen=sight_of(obs))
 
 

@@ -18,6 +18,7 @@ from mesa_llm.memory.memory import AwaitedWrites
 from mesa_llm.module_llm.dialogue import aconverse, converse, with_most_calls
 from mesa_llm.module_llm.request_fields import check_most_calls
 from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking, sight_of, tool_calls_for
+from mesa_llm.tools.selection import INHERIT, ToolSelection, names_of
 
 if TYPE_CHECKING:
     from mesa_llm.clients import LLMRequest, LLMResponse
@@ -116,9 +117,10 @@ class Reasoning:
         prompt: str | None = None,
         obs: Observation | Any | None = None,
         ttl: int = 1,
-        selected_tools: list[str] | None = None,
+        selected_tools: ToolSelection = None,
         tool_calls: ToolChoice | None = None,
         *,
+        tools: ToolSelection = INHERIT,
         max_tool_calls: int | None = None,
     ) -> Plan:
         """Decide; blocks the calling thread until the decision is made and it is the agent's turn.
@@ -129,9 +131,10 @@ class Reasoning:
                 into the prompt as a text; then nothing checks whether the agents that a call names are in sight.
             ttl: for how many steps the plan holds: in the `ttl - 1` steps that follow, the same question (prompt,
                 tools) is not asked again, and the same plan is returned.
-            selected_tools: names of the tools on offer, `None` for all, `[]` for none.
+            selected_tools: the same as `tools` by its older name, where `None` means all.
             tool_calls: whether the plan may (`auto`), must (`required`) or must not (`none`) call tools; the agent's
                 `tool_calls` by default.
+            tools: the tools on offer, as functions or names: all of the agent's by default, none with `None` or `[]`.
             max_tool_calls: how many tools it may call at most; the agent's `max_tool_calls` by default.
 
         Returns:
@@ -139,20 +142,21 @@ class Reasoning:
 
         Raises:
             ConfigurationError: if `ttl` or `max_tool_calls` is less than 1, neither a prompt nor a `step_prompt` is
-                given, or a tool name is unknown.
+                given, a tool name is unknown, or `tools` and `selected_tools` are both given.
             ModelCallError: if the model could not be asked.
             DecisionError: if its answer cannot be used, asked for once more where that can help.
             TurnError: on a thread whose event loop runs agents; use `await aplan(…)` there.
         """
+        names = names_of(self.agent.tool_manager.tools, tools, selected_tools)
         if self._means("aplan"):
             return calling_loop.run(
-                self.aplan(prompt, obs, ttl, selected_tools, tool_calls, **_given(max_tool_calls=max_tool_calls))
+                self.aplan(prompt, obs, ttl, names, tool_calls, **_given(max_tool_calls=max_tool_calls))
             )
-        question = self._question(prompt, ttl, selected_tools, tool_calls, max_tool_calls)
+        question = self._question(prompt, ttl, names, tool_calls, max_tool_calls)
         if isinstance(question, Plan):
             return question
         seen = self.agent.generate_obs() if obs is None else obs
-        thinking = self._thinking(question, seen, ttl, selected_tools)
+        thinking = self._thinking(question, seen, ttl, names)
         return self._made(question, converse(thinking, self.agent.llm.complete), seen)
 
     @_adecision
@@ -161,56 +165,64 @@ class Reasoning:
         prompt: str | None = None,
         obs: Observation | Any | None = None,
         ttl: int = 1,
-        selected_tools: list[str] | None = None,
+        selected_tools: ToolSelection = None,
         tool_calls: ToolChoice | None = None,
         *,
+        tools: ToolSelection = INHERIT,
         max_tool_calls: int | None = None,
     ) -> Plan:
         """Decide, without blocking the event loop. Arguments and errors as for `plan`."""
+        names = names_of(self.agent.tool_manager.tools, tools, selected_tools)
         if self._means("plan"):
             given = _given(max_tool_calls=max_tool_calls)
-            return await in_thread(functools.partial(self.plan, prompt, obs, ttl, selected_tools, tool_calls, **given))
-        question = self._question(prompt, ttl, selected_tools, tool_calls, max_tool_calls)
+            return await in_thread(functools.partial(self.plan, prompt, obs, ttl, names, tool_calls, **given))
+        question = self._question(prompt, ttl, names, tool_calls, max_tool_calls)
         if isinstance(question, Plan):
             return question
         seen = await self.agent.agenerate_obs() if obs is None else obs
-        thinking = self._thinking(question, seen, ttl, selected_tools)
+        thinking = self._thinking(question, seen, ttl, names)
         return self._made(question, await self._athink(thinking), seen)
 
     def execute_tool_call(
         self,
         chaining_message: str,
-        selected_tools: list[str] | None = None,
+        selected_tools: ToolSelection = None,
         ttl: int = 1,
         tool_calls: ToolChoice | None = None,
+        *,
+        tools: ToolSelection = INHERIT,
     ) -> Plan:
         """Have the model turn a decision in words into tool calls: the second call of a strategy that overrides `plan`.
 
         Args:
             chaining_message: the decision in words.
-            selected_tools: names of the tools on offer, `None` for all, `[]` for none.
+            selected_tools: the same as `tools` by its older name, where `None` means all.
             ttl: for how many steps the plan holds.
             tool_calls: `auto`, `none` or `required`; the agent's `tool_calls` by default.
+            tools: the tools on offer, as functions or names: all of the agent's by default, none with `None` or `[]`.
 
         Returns:
             The plan, with its tool calls.
 
         Raises:
-            ConfigurationError: if a tool name is unknown.
+            ConfigurationError: if a tool name is unknown, or `tools` and `selected_tools` are both given.
             ModelCallError: if the model could not be asked.
             DecisionError: if its answer cannot be used, asked for once more where that can help.
         """
-        return converse(self._execution(chaining_message, selected_tools, ttl, tool_calls), self.agent.llm.complete)
+        thinking = self._execution(chaining_message, tools, selected_tools, ttl, tool_calls)
+        return converse(thinking, self.agent.llm.complete)
 
     async def aexecute_tool_call(
         self,
         chaining_message: str,
-        selected_tools: list[str] | None = None,
+        selected_tools: ToolSelection = None,
         ttl: int = 1,
         tool_calls: ToolChoice | None = None,
+        *,
+        tools: ToolSelection = INHERIT,
     ) -> Plan:
         """Like `execute_tool_call`, without blocking the event loop."""
-        thinking = self._execution(chaining_message, selected_tools, ttl, tool_calls)
+        thinking = self._execution(chaining_message, tools, selected_tools, ttl, tool_calls)
         return await self._athink(thinking)
 
     async def _athink(self, thinking: Thinking) -> Plan:
@@ -225,10 +237,16 @@ class Reasoning:
             return plan
 
     def _execution(
-        self, decision: str, selected_tools: list[str] | None, ttl: int, tool_calls: ToolChoice | None
+        self,
+        decision: str,
+        tools: ToolSelection,
+        selected_tools: ToolSelection,
+        ttl: int,
+        tool_calls: ToolChoice | None,
     ) -> Thinking:
+        names = names_of(self.agent.tool_manager.tools, tools, selected_tools)
         choice = self.agent.tool_calls if tool_calls is None else tool_calls
-        thinking = tool_calls_for(self.agent, decision, None, ttl, selected_tools, choice)
+        thinking = tool_calls_for(self.agent, decision, None, ttl, names, choice)
         return with_most_calls(thinking, self.agent.max_tool_calls)
 
     def _thinking(self, question: Question, seen: Observation, ttl: int, selected_tools: list[str] | None) -> Thinking:
