@@ -172,4 +172,4 @@ def test_a_forked_child_asks_on_a_loop_of_its_own():
         os._exit(0 if ok else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert llm.generate("ping").message.content == "pong"
-    assert transport_loop.submit(where()).result()[1] != threading.get_ident()
+    assert transport_loop.get().submit(where()).result()[1] != threading.get_ident()

@@ -7,7 +7,8 @@ import sys
 import pytest
 from helpers.environment import without_keys_and_proxies
 
-from mesa_llm.clients import DirectClient, LLMRequest, Message, Usage, cost_of, model_list
+from mesa_llm.clients import DirectClient, LLMRequest, Message, Usage, model_list
+from mesa_llm.clients.model_list import cost_of
 from mesa_llm.clients.providers import PROVIDERS, Provider
 from mesa_llm.testing import FakeOpenAIServer
 

@@ -11,8 +11,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from mesa_llm.actions.action_decorator import action
 from mesa_llm.activation.repeats import log_error_once
-from mesa_llm.errors import ActionError, ConflictError, ToolError
-from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors import ActionError, ConflictError, ToolError, ends_run
 from mesa_llm.errors.shown_text import short_repr
 from mesa_llm.spaces import directions_from, move_to, position_of
 from mesa_llm.spaces.space import XY, listed

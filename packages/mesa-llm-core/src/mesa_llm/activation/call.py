@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation.clock import step_of
 from mesa_llm.activation.context import current_agent_step, current_turn, note_asking
+from mesa_llm.activation.mesa_model import step_of
 from mesa_llm.activation.turn import is_off_record
+from mesa_llm.concurrency import fork_safe_lock
 
 if TYPE_CHECKING:
     from mesa import Agent, Model
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _COUNT = "_mesa_llm_count"
 _ALONE = "_mesa_llm_one_at_a_time"
-_counting = threading.Lock()  # protects counts of calls and tallies: an agent may ask from several threads
+_counting = fork_safe_lock()  # protects counts of calls and tallies: an agent may ask from several threads
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,11 +93,7 @@ class Tally:
     shared_calls: int = 0
 
     def add(self, call: ModelCall) -> None:
-        """Count a call to a model that has ended.
-
-        Args:
-            call: the call, with its response or its error.
-        """
+        """Count a call to a model that has ended."""
         response = call.response
         self.calls += 1
         self.failed_calls += call.error is not None
@@ -146,11 +142,6 @@ class _Count:
 class AgentStep:
     """One of an agent's own steps, made by a runner or by the agent itself; numbers the calls that the agent makes.
 
-    Args:
-        agent: the agent.
-        count: which of its steps it is; counts its calls.
-        tallies: what is counted in it; by default a new tally of its own.
-
     Attributes:
         agent: the agent.
         index: which of the agent's own steps it is; 1 for the first, 0 before it.
@@ -171,27 +162,19 @@ class AgentStep:
         return self._tallies[0]
 
     def count(self, name: str) -> None:
-        """Count one more.
-
-        Args:
-            name: of what: a field of `Tally`.
-        """
+        """Count one more in the field of this name of `Tally`."""
         with _counting:
             for tally in self._tallies:
                 setattr(tally, name, getattr(tally, name) + 1)
 
     def add(self, call: ModelCall) -> None:
-        """Count a call to a model that has ended.
-
-        Args:
-            call: the call, with its response or its error.
-        """
+        """Count a call to a model that has ended."""
         with _counting:
             for tally in self._tallies:
                 tally.add(call)
 
     def next_call(self) -> CallOrigin:
-        """The identity of the next call, but for its request."""
+        """The identity of the next call, without its request."""
         with _counting:
             self._count.calls += 1
             call = self._count.calls
@@ -206,55 +189,31 @@ class AgentStep:
         )
 
     def on_timeout(self, callback: Callable[[DecisionTimeoutError], object]) -> None:
-        """Have a client called when the agent's time to decide is up; on the thread of the step.
-
-        Args:
-            callback: gets the error that the agent ends with.
-        """
+        """Have a client called with the error when the agent's time to decide is up; on the thread of the step."""
         self._on_timeout += (callback,)
 
     def time_is_up(self, error: DecisionTimeoutError) -> None:
-        """Called by the runner, before it cancels the agent's calls.
-
-        Args:
-            error: what the agent ends with.
-        """
+        """Called by the runner with the error that the agent ends with, before it cancels the agent's calls."""
         for callback in self._on_timeout:
             callback(error)
 
 
 def begin_agent_step(agent: Agent, *, alone: bool = False) -> AgentStep:
-    """Count one more of an agent's own steps.
-
-    Args:
-        agent: the agent.
-        alone: whether no runner makes the step.
-
-    Returns:
-        The step that begins.
-    """
+    """The next of an agent's own steps, which begins. No runner makes it if it is `alone`."""
     count = _Count(_count_of(agent).step + 1)
     setattr(agent, _COUNT, count)
     return AgentStep(agent, count, _tallies_alone(agent, steps=True) if alone else ())
 
 
 def resume_agent_step(agent: Agent) -> AgentStep:
-    """The last of an agent's own steps, for calls that a runner lets it make outside of them; counted by themselves.
-
-    Args:
-        agent: the agent.
-    """
+    """The last of an agent's own steps, for calls that a runner lets it make outside of them; counted by themselves."""
     count = _count_of(agent)
     setattr(agent, _COUNT, count)
     return AgentStep(agent, count)
 
 
 def last_agent_step(agent: Agent) -> AgentStep:
-    """The last of an agent's own steps, for a call that the agent makes outside of them.
-
-    Args:
-        agent: the agent.
-    """
+    """The last of an agent's own steps, for a call that the agent makes outside of them."""
     count = _count_of(agent)
     setattr(agent, _COUNT, count)
     return AgentStep(agent, count, _tallies_alone(agent))
@@ -277,9 +236,6 @@ def one_at_a_time(owner: Agent | Model) -> OneAtATime:
     """What an agent, or all agents of a model, did without a runner in the current step of the model.
 
     Those that have left the model meanwhile count in the model.
-
-    Args:
-        owner: the agent or the model.
     """
     now = step_of(getattr(owner, "model", owner))
     known: OneAtATime | None = getattr(owner, _ALONE, None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -83,32 +81,20 @@ def is_stepping(agent: Agent) -> bool:
 
 
 def note_asking(agent: Agent | None) -> None:
-    """Add the agent to `Running.asked`, if such a set is open and the agent asks outside of its step and of a runner.
-
-    Args:
-        agent: the agent; `None` if no agent asks.
-    """
+    """Add the agent to `Running.asked`, if such a set is open and neither the agent nor a runner makes its step."""
     running = _running.get()
     if running.asked is not None and agent is not None and running.turn is None and running.stepping is None:
         running.asked.add(agent.unique_id)
 
 
 def turn_in(model: Any) -> Turn | None:
-    """The current turn if it is one in this model; `None` in a model of its own that an agent looks ahead with.
-
-    Args:
-        model: the Mesa model.
-    """
+    """The current turn if it is one in this model; `None` in a model of its own that an agent looks ahead with."""
     turn = current_turn()
     return turn if turn is not None and turn.agent.model is model else None
 
 
 class within:  # noqa: N801 - used as `contextlib.suppress` is
-    """Change what the running code belongs to, for as long as the block lasts.
-
-    Args:
-        **changes: fields of `Running`.
-    """
+    """Change fields of `Running` for as long as the block lasts."""
 
     __slots__ = ("_changes", "_token")
 
@@ -122,24 +108,8 @@ class within:  # noqa: N801 - used as `contextlib.suppress` is
         _running.reset(self._token)
 
 
-@contextmanager
-def in_agent_step(agent_step: AgentStep) -> Iterator[None]:
-    """Make calls of an agent that no runner steps known as its own.
-
-    Args:
-        agent_step: the step that the calls belong to.
-    """
-    with within(agent_step=agent_step):
-        yield
-
-
 def entered(turn: Turn, context: Context | None = None) -> Context:
-    """A copy of a context, by default the caller's, in which `turn` is the current turn.
-
-    Args:
-        turn: the turn.
-        context: the context to copy.
-    """
+    """A copy of a context, by default the caller's, in which `turn` is the current turn."""
     copied = copy_context() if context is None else context.copy()
     copied.run(_running.set, Running(turn=turn))
     return copied
@@ -150,9 +120,6 @@ def detached(call: ModelCall) -> Context:
 
     A client's timers and connections keep the context in which they were made, and may outlive the call by minutes;
     they must not keep the agent's step and model alive as well.
-
-    Args:
-        call: the call that the client answers.
     """
     copied = copy_context()
     copied.run(_running.set, Running(call=call))

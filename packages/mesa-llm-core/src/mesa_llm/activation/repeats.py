@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import weakref
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mesa_llm.activation.clock import step_of
-from mesa_llm.concurrency.forks import in_forked_child
+from mesa_llm.activation.mesa_model import step_of
+from mesa_llm.concurrency import fork_safe_lock
 from mesa_llm.errors.tracebacks import place_of, shorten
 
 
@@ -23,7 +22,7 @@ class _Lines:
 
 
 _lines: weakref.WeakKeyDictionary[Any, _Lines] = weakref.WeakKeyDictionary()
-_changing = threading.Lock()  # protects _lines: agents log on several threads
+_changing = fork_safe_lock()  # protects _lines: agents log on several threads
 
 
 def log_once(
@@ -77,11 +76,7 @@ def _is_first(logger: logging.Logger, text: str, model: Any, kind: Hashable) -> 
 
 
 def log_counts(model: Any) -> None:
-    """Log how often lines have been repeated in a model's step. To be called when it has ended.
-
-    Args:
-        model: the Mesa model.
-    """
+    """Log how often lines have been repeated in a model's step. To be called when it has ended."""
     with _changing:
         lines = _lines.pop(model, None)
     _log(lines)
@@ -93,9 +88,3 @@ def _log(lines: _Lines | None) -> None:
     for logger, text, count in lines.repeats.values():
         if count > 1:
             logger.warning("%d more times in step %d: %s", count - 1, lines.step, text)
-
-
-@in_forked_child
-def _forget_after_fork() -> None:
-    global _changing  # noqa: PLW0603
-    _changing = threading.Lock()

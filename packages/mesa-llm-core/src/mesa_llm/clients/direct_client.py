@@ -27,12 +27,12 @@ from mesa_llm.clients.client import AsyncClient
 from mesa_llm.clients.failures import FailedCall
 from mesa_llm.clients.masking import Secrets
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
-from mesa_llm.clients.model_list import price_of
+from mesa_llm.clients.model_list import cost_of
 from mesa_llm.clients.optional_fields import OptionalFields
 from mesa_llm.clients.providers import DirectSettings, direct_settings, http_parts
-from mesa_llm.concurrency import transport_loop
-from mesa_llm.concurrency.forks import in_forked_child
+from mesa_llm.concurrency import in_forked_child, transport_loop
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.errors.checks import check_number
 
 if TYPE_CHECKING:
     import aiohttp
@@ -101,11 +101,9 @@ class DirectClient(AsyncClient):
         trust_env: bool = True,
         max_response_bytes: int = 16 * 1024 * 1024,
     ) -> None:
-        for name, value in {"timeout": timeout, "connect_timeout": connect_timeout}.items():
-            if not value > 0:
-                raise ConfigurationError(f"{name} must be > 0 seconds, got {value!r}.")
-        if not max_response_bytes > 0:
-            raise ConfigurationError(f"max_response_bytes must be > 0, got {max_response_bytes!r}.")
+        check_number("timeout", timeout, unit="seconds")
+        check_number("connect_timeout", connect_timeout, unit="seconds")
+        check_number("max_response_bytes", max_response_bytes)
         self.api_base = api_base
         self.api_key = api_key
         self.timeout = timeout
@@ -192,7 +190,7 @@ class DirectClient(AsyncClient):
             raise call.refused(answer.status, answer.reason, headers, body, completion, missing_keys)
         cost = response.cost
         if cost is None and settings.is_at_provider:
-            cost = price_of(request, response.usage.prompt_tokens, response.usage.completion_tokens)
+            cost = cost_of(request.model, response.usage)
         return replace(response, cost=cost, latency_s=seconds)
 
     def _call(self, request: LLMRequest, settings: DirectSettings) -> FailedCall:
@@ -292,7 +290,7 @@ async def _open() -> aiohttp.ClientSession:
 def _close_at_exit() -> None:
     if _opening is not None:
         with suppress(Exception):
-            transport_loop.submit(_close(_opening)).result(timeout=2.0)
+            transport_loop.get().submit(_close(_opening)).result(timeout=2.0)
 
 
 async def _close(opening: asyncio.Task[aiohttp.ClientSession]) -> None:

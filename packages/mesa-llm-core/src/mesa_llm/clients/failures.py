@@ -133,7 +133,7 @@ class FailedCall:
         return self.error(ModelTimeoutError, text, is_transient=True)
 
     def unreachable(self, lost: BaseException) -> ModelCallError:
-        """There is no connection, or no longer. The causes of its error decide whether the failure may pass."""
+        """The connection could not be made, or was lost. The error's causes decide whether the failure is transient."""
         way_out = "Is the server running, and is api_base right?" if self.has_api_base else "Check the network."
         passes = True
         for cause in causes_of(lost):

@@ -20,10 +20,11 @@ from mesa_llm.clients.model_list import cost_of
 from mesa_llm.clients.optional_fields import OptionalFields
 from mesa_llm.clients.providers import checked_base
 from mesa_llm.clients.server_errors import error_in, only_object
-from mesa_llm.errors import ConfigurationError, MissingAPIKeyError, ModelCallError, UnknownModelError
+from mesa_llm.errors import MissingAPIKeyError, ModelCallError, UnknownModelError
+from mesa_llm.errors.checks import check_number
 from mesa_llm.errors.tracebacks import causes_of
 
-# Providers that stand for "a server that speaks OpenAI's API", which may well want no key.
+# Providers that mean "any server that speaks OpenAI's API", which may need no key.
 _OPENAI_LIKE = frozenset({"openai", "text-completion-openai", "custom_openai", "openai_like"})
 _NO_KEY = "not-needed"
 _LITELLM_PREFIX = re.compile(r"^(litellm\.)?(\w*(Error|Timeout|Timeout Error): )|^\w*(Exception|Error)( \w+)? - ")
@@ -49,8 +50,7 @@ class LiteLLMClient(AsyncClient):
     """
 
     def __init__(self, *, api_base: str | None = None, api_key: str | None = None, timeout: float = 60.0) -> None:
-        if not timeout > 0:
-            raise ConfigurationError(f"timeout must be > 0 seconds, got {timeout!r}.")
+        check_number("timeout", timeout, unit="seconds")
         self.api_base = api_base
         self.api_key = api_key
         self.timeout = timeout

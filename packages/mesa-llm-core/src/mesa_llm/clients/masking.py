@@ -47,11 +47,6 @@ class Secrets:
     Secrets are recognised as they are, decoded from an address, in the base64 of Basic authentication, with characters
     escaped, and with white space or control codes in between. Those of less than 8 characters are masked in addresses,
     but not in other texts, where they may be ordinary words.
-
-    Args:
-        keys: API keys; `None` stands for none.
-        addresses: base URLs, proxies; `None` stands for none.
-        headers: HTTP headers that users add.
     """
 
     def __init__(

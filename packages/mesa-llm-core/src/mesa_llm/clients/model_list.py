@@ -59,19 +59,14 @@ def price_of(request: LLMRequest, prompt_tokens: int, completion_tokens: int) ->
         completion_tokens: tokens written.
 
     Returns:
-        The price; `None` if the list does not have it, or there are no tokens. A price of zero counts as not known: the
-        list has it for free models, for servers of one's own, and where nobody has filled one in.
+        The price; `None` if the list does not have it, or there are no tokens. A price of zero counts as unknown: the
+        list uses it for free models, for self-hosted servers, and for prices that are missing.
     """
     return cost_of(request.model, Usage(prompt_tokens, completion_tokens))
 
 
 def cost_of(llm_model: str, usage: Usage) -> float | None:
-    """The price of a call in US dollars, as `price_of` gives it.
-
-    Args:
-        llm_model: the model, as `provider/model`.
-        usage: the tokens that the call took.
-    """
+    """The price of a call in US dollars, as `price_of` gives it."""
     listed = listed_model(llm_model)
     if listed is None or listed.prompt_price is None or listed.completion_price is None:
         return None
@@ -104,5 +99,5 @@ def _read(entry: Any) -> ListedModel:
 
 
 def _price(value: Any) -> float | None:
-    """A price. Zero has several meanings in the list: free, not known yet, a server of one's own."""
+    """A price. Zero has several meanings in the list: free, unknown, a self-hosted server."""
     return float(value) if isinstance(value, int | float) and value > 0 else None

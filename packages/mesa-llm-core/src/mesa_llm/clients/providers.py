@@ -21,11 +21,11 @@ class Provider:
     """A provider, or a kind of server. The variables are those of the environment, the usual one first."""
 
     api_base: str | None
-    """The base URL; for a server of one's own the default one, if it has a default."""
+    """The base URL; for a self-hosted server the usual one, if there is one."""
     key_variables: tuple[str, ...]
     base_variables: tuple[str, ...] = ()
     needs_key: bool = True
-    """Whether its own address wants a key. An address that is given may do without."""
+    """Whether its own address needs a key. An address that is given may work without."""
 
 
 def _server(api_base: str | None, *names: str) -> Provider:
@@ -57,7 +57,7 @@ PROVIDERS = {
         ("TOGETHER_AI_API_BASE",),
     ),
     "xai": Provider("https://api.x.ai/v1", ("XAI_API_KEY",), ("XAI_API_BASE",)),
-    # Servers of one's own.
+    # Self-hosted servers.
     "custom_openai": _server(None, "CUSTOM_OPENAI"),
     "hosted_vllm": _server("http://localhost:8000/v1", "HOSTED_VLLM"),
     "litellm_proxy": _server(None, "LITELLM_PROXY"),
@@ -110,7 +110,7 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
     """Where and as whom the direct transport asks a model.
 
     By default, address and key are those in the provider's usual variables, or else its own address. A provider's own
-    address wants a key; a server of one's own and an address that is given do not.
+    address needs a key; a self-hosted server and an address that is given do not.
 
     Raises:
         UnknownModelError: if the name has no provider in it, or one that does not speak OpenAI's API.

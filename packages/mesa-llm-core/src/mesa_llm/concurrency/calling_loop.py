@@ -25,8 +25,7 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
-from mesa_llm.concurrency import worker_thread
-from mesa_llm.concurrency.forks import in_forked_child
+from mesa_llm.concurrency import fork_safe_lock, in_forked_child, worker_thread
 from mesa_llm.concurrency.loop_thread import LoopThread, new_event_loop
 
 GRACE = 1.0
@@ -254,7 +253,7 @@ def heeding_cancellation() -> Iterator[None]:
 _shared: dict[tuple[int, int], LoopThread] = {}
 _level: ContextVar[int] = ContextVar("mesa_llm_shared_loop_level", default=0)
 _calls = itertools.count()
-_sharing = threading.Lock()  # protects the making of shared loop threads
+_sharing = fork_safe_lock()  # protects the making of shared loop threads
 
 
 def _run_on_shared[T](coroutine: Coroutine[Any, Any, T]) -> T:
@@ -280,6 +279,6 @@ _of_the_parent: list[LoopThread] = []  # kept alive: their selectors are shared 
 
 @in_forked_child
 def _forget_after_fork() -> None:
-    global _kept, _shared, _sharing
+    global _kept, _shared
     _of_the_parent.extend(_shared.values())
-    _kept, _shared, _sharing = threading.local(), {}, threading.Lock()
+    _kept, _shared = threading.local(), {}

@@ -1,4 +1,4 @@
-"""So many tokens, or so much money, and no more: a budget, and the client that spends from it."""
+"""A budget of tokens or money, and the client that spends from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self
 from mesa_llm.activation.call import ModelCall
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import BudgetExhaustedError, ConfigurationError
-from mesa_llm.limits.checks import check_number, check_whole
+from mesa_llm.errors.checks import check_number, check_whole
 from mesa_llm.limits.fair_queue import FairQueue, PerLoop
 from mesa_llm.limits.token_estimate import TokenEstimator
 
@@ -21,7 +21,7 @@ _TOOK_NOTHING = frozenset({"journal", "shared"})
 
 
 class Budget:
-    """What calls may take in all: tokens, money, or both. Shared by all `BudgetClient`s that it is given to.
+    """A limit on what calls may take together: tokens, money, or both. Give it to every `connect` that shares it.
 
     Each call reserves what it will probably take before it is sent, and settles what it has taken. So calls in flight
     at the same time cannot overrun the budget together, but by as much as they take more than was estimated;
@@ -59,7 +59,7 @@ class Budget:
 
     @property
     def reserved_tokens(self) -> int:
-        """Tokens that calls in flight are thought to take."""
+        """Tokens that calls in flight are estimated to take."""
         account = self._accounts.latest
         return account.reserved_tokens if account else 0
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from mesa_llm.activation.call import ModelCall
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Usage
 from mesa_llm.clients.messages import request_key
-from mesa_llm.limits.failures import with_context
 from mesa_llm.limits.fair_queue import PerLoop
+from mesa_llm.limits.retries import with_context
 
 
 class SingleFlightClient(AsyncClient):
@@ -74,11 +74,7 @@ def _wants_the_same_answer(request: LLMRequest) -> bool:
 
 
 class _SharedCall(ModelCall):
-    """The one call of several agents: while it waits in a queue, so does the call of each of them.
-
-    Args:
-        first: the call that it is made for; gives its identity.
-    """
+    """The one call of several agents: while it waits in a queue, so does the call of each of them."""
 
     __slots__ = ("aboard",)
 
@@ -132,7 +128,7 @@ class _Flight:
         return await asyncio.shield(self._call)
 
     def take_original(self) -> bool:
-        """Whether the answer as it came is the caller's: the first one who asks."""
+        """Whether the caller, being the first one, gets the answer unchanged."""
         taken, self._original_is_taken = self._original_is_taken, True
         return not taken
 

@@ -15,12 +15,11 @@ from mesa_llm.actions.choosing import choose
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.call import counter_of
 from mesa_llm.activation.context import current_turn, turn_in
-from mesa_llm.activation.decisions import adecide, decide
 from mesa_llm.activation.repeats import log_error_once
+from mesa_llm.activation.turn import adecide, decide
 from mesa_llm.activation.values import Walk, without_addresses
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ActionError, ConflictError, ToolError
-from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors import ActionError, ConflictError, ToolError, ends_run
 from mesa_llm.llm_agent.observe import observe
 from mesa_llm.memory import Memory
 from mesa_llm.module_llm.dialogue import aconverse, converse

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from mesa.agent import AgentSet
     from pandas import DataFrame
 
-    from mesa_llm.clients import LLMClient, ToolChoice, Transport
+    from mesa_llm.clients import LLMClient, ToolChoice
     from mesa_llm.llm_agent.messages import Recipients
+    from mesa_llm.module_llm.connect import Transport
     from mesa_llm.tools import ToolResult
 
 DEFAULT_MODEL = "gemini/gemini-2.0-flash"

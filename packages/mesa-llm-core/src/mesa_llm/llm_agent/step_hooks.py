@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.call import begin_agent_step
 from mesa_llm.activation.context import current_agent_step, current_turn, is_stepping, turn_in, within
-from mesa_llm.activation.decisions import in_thread
+from mesa_llm.activation.mesa_model import step_on_after_failure
 from mesa_llm.activation.method_pairs import is_placeholder, mark_installed, nearer_method
 from mesa_llm.activation.repeats import log_error_once
-from mesa_llm.activation.schedules import step_on_after_failure
+from mesa_llm.activation.turn import in_thread
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ConfigurationError, NotParallelWarning
-from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors import ConfigurationError, NotParallelWarning, ends_run
 from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.memory import Memory
 

@@ -45,11 +45,6 @@ class UnusableAnswerError(UnreadableAnswerError):
 def usable_answer(request: LLMRequest, response: LLMResponse, *, as_json: bool = False) -> LLMResponse:
     """The response with its tool calls read, if it can be used.
 
-    Args:
-        request: what was asked, with its tools.
-        response: the answer.
-        as_json: whether tool calls were asked for as JSON in the answer's text, see `request_with_schema`.
-
     Raises:
         UnusableAnswerError: if it cannot.
     """
@@ -126,12 +121,7 @@ def _read(call: ToolCall, tools: Sequence[ToolSpec]) -> ToolCall:
 
 
 def problem_with(call: ToolCall, tools: Sequence[ToolSpec]) -> str | None:
-    """What is wrong with a tool call, for the model; `None` if it can be carried out.
-
-    Args:
-        call: the call, as it was read.
-        tools: the tools on offer.
-    """
+    """What is wrong with a tool call, for the model; `None` if it can be carried out."""
     tool = next((tool for tool in tools if tool.name == call.name), None)
     if tool is None:
         return f"there is no tool {call.name[:100]!r}; on offer: {', '.join(tool.name for tool in tools)}"

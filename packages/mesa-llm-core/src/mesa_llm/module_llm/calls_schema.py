@@ -176,9 +176,6 @@ def choice_schema(actions: Mapping[str, JSONSchema]) -> dict[str, Any]:
     """The schema of `{"rationale": …, "action": {"name": …, "arguments": …}}`, the choice of exactly one action.
 
     The reason comes first: a model that has written it chooses better.
-
-    Args:
-        actions: the schema of the arguments of each, by its name.
     """
     action, definitions = _any_call(actions, "name")
     return _object({"rationale": {"type": "string", "maxLength": LONGEST_TEXT}, "action": action}) | definitions

@@ -9,16 +9,9 @@ from typing import Literal, get_args
 from mesa_llm.activation.context import current_agent_step
 from mesa_llm.clients import LLMRequest, LLMResponse, Message
 from mesa_llm.clients.model_list import listed_model
-from mesa_llm.clients.server_errors import is_too_long, words_of
-from mesa_llm.errors import (
-    ConfigurationError,
-    DecisionError,
-    EndpointUnreachableError,
-    MissingAPIKeyError,
-    ModelCallError,
-    ModelTimeoutError,
-    RateLimitedError,
-)
+from mesa_llm.clients.server_errors import is_about_request, is_too_long, words_of
+from mesa_llm.errors import DecisionError, ModelCallError
+from mesa_llm.errors.checks import check_word
 from mesa_llm.module_llm.answers import UnusableAnswerError, usable_answer
 from mesa_llm.module_llm.calls_schema import request_with_schema
 from mesa_llm.module_llm.dialogue import Dialogue, asked_again, count_asked_again
@@ -33,26 +26,16 @@ calls none although one must be called, this one call is made again with a schem
 call, so that what comes of a call depends on nothing but its answers.
 """
 
-
+_MODES: tuple[ToolMode, ...] = get_args(ToolMode.__value__)
 _ABOUT_TOOLS = re.compile(r"\btools?\b|tool_choice|tool[ -]?(use|call)|function[ -]?call", re.IGNORECASE)
 # 500: llama.cpp without its --jinja. None: refused by litellm, which knows the provider, before anything was sent.
 _REFUSALS = {None, 400, 404, 422, 500, 501}
-_NO_REFUSALS = (EndpointUnreachableError, MissingAPIKeyError, ModelTimeoutError, RateLimitedError)
 
 
-def check_tool_mode(mode: str) -> ToolMode:
-    """Return the mode if there is such a one.
-
-    Raises:
-        ConfigurationError: otherwise.
-    """
-    for known in get_args(ToolMode.__value__):
-        if mode == known:
-            return known  # type: ignore[no-any-return]
-    raise ConfigurationError(
-        f"tool_mode must be 'native', 'json_schema' or 'auto', got {mode!r}. Use 'json_schema' for a model that has no "
-        "tool calling."
-    )
+def check_tool_mode(mode: ToolMode) -> ToolMode:
+    """The mode; raises a `ConfigurationError` if it is not one."""
+    way_out = "Use 'json_schema' for a model that has no tool calling."
+    return check_word("tool_mode", mode, _MODES, way_out=way_out)
 
 
 def ask_in_mode(request: LLMRequest, mode: ToolMode, *, asker: object = None) -> Dialogue[LLMResponse]:
@@ -61,11 +44,6 @@ def ask_in_mode(request: LLMRequest, mode: ToolMode, *, asker: object = None) ->
     An answer that cannot be used is asked for again once, with what is wrong about it: it holds neither words nor
     calls, calls a tool that is not on offer, gives arguments that do not fit, or calls none or too many although the
     request says how many. So is a bad generation that the server refused itself (`ModelCallError.bad_answer`).
-
-    Args:
-        request: the request.
-        mode: how tools are called.
-        asker: who asks, for the error; by default the agent in whose step this is.
 
     Returns:
         The response, with tool calls as if they had been made natively, under the tools' names, and with arguments as
@@ -142,11 +120,7 @@ def _count(request: LLMRequest, *, is_valid: bool) -> None:
 
 
 def calls_no_tools(model: str) -> bool:
-    """Whether a model is known to be without tool calling, by the list that litellm brings along.
-
-    Args:
-        model: `provider/model`. Of one that the list does not have, nothing is known.
-    """
+    """Whether a model is known to be without tool calling, by the list that litellm brings along."""
     listed = listed_model(model)
     return listed is not None and listed.calls_tools is False
 
@@ -157,7 +131,7 @@ def refuses_tools(error: ModelCallError) -> bool:
     What the model's name says does not count; nor do a prompt that is too long, with its tools, and a call that the
     model has written badly.
     """
-    if error.status not in _REFUSALS or isinstance(error, _NO_REFUSALS) or error.bad_answer:
+    if error.status not in _REFUSALS or not is_about_request(error):
         return False
     words = words_of(error)
     return _ABOUT_TOOLS.search(words) is not None and not is_too_long(words)

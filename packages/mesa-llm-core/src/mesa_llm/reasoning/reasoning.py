@@ -7,15 +7,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate
 
 from mesa_llm.activation import stage, step_of
-from mesa_llm.activation.decisions import adecide, decide, in_thread
 from mesa_llm.activation.method_pairs import nearer_method
-from mesa_llm.activation.turn import is_off_record
+from mesa_llm.activation.turn import adecide, decide, in_thread, is_off_record
 from mesa_llm.activation.values import to_text
 from mesa_llm.clients import ToolChoice
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.memory.memory import AwaitedWrites
-from mesa_llm.module_llm.dialogue import aconverse, converse, with_most_calls
+from mesa_llm.module_llm.dialogue import aconverse, converse
 from mesa_llm.module_llm.request_fields import check_most_calls
 from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking, sight_of, tool_calls_for
 from mesa_llm.tools.selection import INHERIT, ToolSelection, names_of
@@ -157,7 +156,8 @@ class Reasoning:
             return question
         seen = self.agent.generate_obs() if obs is None else obs
         thinking = self._thinking(question, seen, ttl, names)
-        return self._made(question, converse(thinking, self.agent.llm.complete), seen)
+        plan = converse(thinking, self.agent.llm.complete, max_tool_calls=question.max_tool_calls)
+        return self._made(question, plan, seen)
 
     @_adecision
     async def aplan(
@@ -181,7 +181,7 @@ class Reasoning:
             return question
         seen = await self.agent.agenerate_obs() if obs is None else obs
         thinking = self._thinking(question, seen, ttl, names)
-        return self._made(question, await self._athink(thinking), seen)
+        return self._made(question, await self._athink(thinking, question.max_tool_calls), seen)
 
     def execute_tool_call(
         self,
@@ -210,7 +210,7 @@ class Reasoning:
             DecisionError: if its answer cannot be used, asked for once more where that can help.
         """
         thinking = self._execution(chaining_message, tools, selected_tools, ttl, tool_calls)
-        return converse(thinking, self.agent.llm.complete)
+        return converse(thinking, self.agent.llm.complete, max_tool_calls=self.agent.max_tool_calls)
 
     async def aexecute_tool_call(
         self,
@@ -223,16 +223,16 @@ class Reasoning:
     ) -> Plan:
         """Like `execute_tool_call`, without blocking the event loop."""
         thinking = self._execution(chaining_message, tools, selected_tools, ttl, tool_calls)
-        return await self._athink(thinking)
+        return await self._athink(thinking, self.agent.max_tool_calls)
 
-    async def _athink(self, thinking: Thinking) -> Plan:
+    async def _athink(self, thinking: Thinking, max_tool_calls: int | None) -> Plan:
         with AwaitedWrites() as writes:
 
             async def ask(request: LLMRequest) -> LLMResponse:
                 await writes.flush()
                 return await self.agent.llm.acomplete(request)
 
-            plan = await aconverse(thinking, ask)
+            plan = await aconverse(thinking, ask, max_tool_calls=max_tool_calls)
             await writes.flush()
             return plan
 
@@ -246,14 +246,12 @@ class Reasoning:
     ) -> Thinking:
         names = names_of(self.agent.tool_manager.tools, tools, selected_tools)
         choice = self.agent.tool_calls if tool_calls is None else tool_calls
-        thinking = tool_calls_for(self.agent, decision, None, ttl, names, choice)
-        return with_most_calls(thinking, self.agent.max_tool_calls)
+        return tool_calls_for(self.agent, decision, None, ttl, names, choice)
 
     def _thinking(self, question: Question, seen: Observation, ttl: int, selected_tools: list[str] | None) -> Thinking:
-        thinking = self.decide(
+        return self.decide(
             question.prompt, seen, ttl=ttl, selected_tools=selected_tools, tool_calls=question.tool_calls
         )
-        return with_most_calls(thinking, question.max_tool_calls)
 
     def _question(
         self,

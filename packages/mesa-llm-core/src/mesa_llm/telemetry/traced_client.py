@@ -52,7 +52,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class TracedClient(AsyncClient):
-    """Makes each call to another client a span of OpenTelemetry.
+    """Makes each call to another client an OpenTelemetry span.
 
     The spans follow OpenTelemetry's conventions for generative models: `chat {model}`, with the provider, the sampling
     arguments, the tokens, and the error if it failed. Attributes of our own name the agent (`mesa_llm.agent.id` and

@@ -15,8 +15,7 @@ from mesa_llm.activation.repeats import log_error_once
 from mesa_llm.activation.values import to_text, without_addresses
 from mesa_llm.clients.messages import ToolCall, ToolSpec
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ConfigurationError, ConflictError, ToolError
-from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors import ConfigurationError, ConflictError, ToolError, ends_run
 from mesa_llm.errors.shown_text import short_repr
 from mesa_llm.module_llm.call_reading import matching_name, read_arguments
 from mesa_llm.spaces.space import listed
