@@ -10,7 +10,7 @@ from mesa import Model
 
 from mesa_llm.actions import ActionChoice, ActionManager, ActionPostCommitError, ActResult, action, wait
 from mesa_llm.activation.call import begin_agent_step, one_at_a_time
-from mesa_llm.activation.context import in_agent_step
+from mesa_llm.activation.context import within
 from mesa_llm.clients import RuleBasedClient, tool_call
 from mesa_llm.clients.questions import question_of
 from mesa_llm.errors import ActionChoiceError, ActionError, ConfigurationError, DecisionError, ToolError
@@ -376,7 +376,7 @@ def test_a_rule_knows_the_question_and_may_answer_by_a_tool_call_or_a_text():
 def test_an_agent_that_steps_alone_counts_in_its_model_too():
     agent = agent_of(chosen("eat", food="rice"), chosen("give", what="refusal"), actions=[eat, give])
     agent.returns = refuses(ActionError("no"))
-    with in_agent_step(begin_agent_step(agent, alone=True)):
+    with within(agent_step=begin_agent_step(agent, alone=True)):
         agent.act("?")
         agent.act("?")
     for owner in (agent, agent.model):
