@@ -230,27 +230,6 @@ class LLMAgent(Acting, Agent):
         lists is dealt out. `internal_state` goes by Mesa's rule: `["calm", "angry"]` makes one calm agent and one angry
         agent of two.
 
-        ```python
-        from mesa import Model
-        from mesa_llm.llm_agent import LLMAgent
-        from mesa_llm.reasoning import CoTReasoning
-        from mesa_llm.testing import ScriptedLLM
-
-        def rest(agent) -> str:
-            "Take a rest."
-            return "rested"
-
-        def work(agent) -> str:
-            "Do some work."
-            return "worked"
-
-        agents = LLMAgent.create_agents(
-            Model(), 2, CoTReasoning, client=ScriptedLLM("hm"), tools=[rest, work], internal_state=["calm", "angry"]
-        )
-        print([(agent.internal_state, list(agent.tool_manager.tools)) for agent in agents])
-        #> [(['calm'], ['rest', 'work']), (['angry'], ['rest', 'work'])]
-        ```
-
         Args:
             model: the Mesa model that the agents belong to.
             n: how many agents.
