@@ -81,6 +81,20 @@ class MemoryEntry:
         return tokens_in(self._line)
 
 
+def before_observation(entries: Sequence[MemoryEntry]) -> Sequence[MemoryEntry]:
+    """Entries, given oldest first, without an observation at the end.
+
+    In a parallel step the observation just made is staged. Where it is kept at once, a prompt has to be the same.
+    """
+    return entries[:-1] if entries and entries[-1].type == "observation" else entries
+
+
+def first_of_last_steps(entries: Iterable[MemoryEntry], n: int) -> int:
+    """The first of the last `n` steps in which something happened; 0 if there are fewer."""
+    steps = sorted({entry.step for entry in entries})
+    return steps[-n] if len(steps) >= n else 0
+
+
 def add_event(content: dict[str, Any], event: MemoryEntry, additive: Collection[str]) -> None:
     """Add an event to the content of a step: to the list of its type if that is additive, or in place of the last."""
     if event.type not in additive:

@@ -12,7 +12,15 @@ from mesa_llm.activation.context import current_writes, within
 from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.activation.values import to_text
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.entries import MemoryEntry, add_event, newest_that_fit, shortened, tokens_of_line
+from mesa_llm.memory.entries import (
+    MemoryEntry,
+    add_event,
+    before_observation,
+    first_of_last_steps,
+    newest_that_fit,
+    shortened,
+    tokens_of_line,
+)
 from mesa_llm.module_llm import ModuleLLM
 
 if TYPE_CHECKING:
@@ -120,9 +128,13 @@ class Memory(ABC):
         return tuple(self._kept)
 
     def _drop_beyond(self, max_tokens: int | None) -> None:
-        """Drop the oldest entries until the rest takes at most `max_tokens`; the newest entry always stays."""
+        """Drop the oldest entries until the rest takes at most `max_tokens`; the newest entry always stays.
+
+        An observation just made takes no room, since prompts have it elsewhere.
+        """
         if max_tokens is None:
             return
+        max_tokens += sum(map(self._tokens_of, self._kept[len(before_observation(self._kept)) :]))
         oldest = 0
         while self._kept_tokens > max_tokens and oldest < len(self._kept) - 1:
             self._kept_tokens -= self._tokens_of(self._kept[oldest])
@@ -130,10 +142,10 @@ class Memory(ABC):
         del self._kept[:oldest]
 
     def _drop_steps_before_last(self, n: int) -> None:
-        """Drop all but the last `n` steps in which something happened."""
-        steps = sorted({entry.step for entry in self._kept})
-        if len(steps) > n:
-            self._forget([entry for entry in self._kept if entry.step < steps[-n]])
+        """Drop all but the last `n` steps in which something happened; an observation just made is no step yet."""
+        first = first_of_last_steps(before_observation(self._kept), n)
+        if self._kept[0].step < first:
+            self._forget([entry for entry in self._kept if entry.step < first])
 
     def _forget(self, entries: Iterable[MemoryEntry]) -> None:
         """Drop exactly these entries, and none that arrived since they were read."""
@@ -165,8 +177,7 @@ class Memory(ABC):
 
     def _past(self) -> tuple[MemoryEntry, ...]:
         """All entries but the observation just made, which has a place of its own in prompts."""
-        entries = self.entries
-        return entries[:-1] if entries and entries[-1].type == "observation" else entries
+        return tuple(before_observation(self.entries))
 
     @abstractmethod
     def get_prompt_ready(self) -> str:
