@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING
 
-from mesa_llm.activation.context import current_turn, is_deciding, turn_in, within
+from mesa_llm.activation.context import current_turn, enter, is_deciding, leave, turn_in
 from mesa_llm.activation.mesa_model import stepping_on
 from mesa_llm.concurrency import worker_thread
 
@@ -183,10 +183,11 @@ async def adecide[**P, T](agent: Agent, decision: Callable[P, Awaitable[T]], /, 
     if turn.agent is not agent or is_deciding(turn):
         return await decision(*args, **kwargs)
     await turn.abegin_decision()
+    deciding = enter(deciding=turn)
     try:
-        with within(deciding=turn):
-            decided = await decision(*args, **kwargs)
+        decided = await decision(*args, **kwargs)
     finally:
+        leave(deciding)
         turn.end_decision()
     await turn.atake()
     return decided
@@ -205,10 +206,11 @@ def decide[**P, T](agent: Agent, decision: Callable[P, T], /, *args: P.args, **k
     if turn.agent is not agent or is_deciding(turn):
         return decision(*args, **kwargs)
     turn.begin_decision()
+    deciding = enter(deciding=turn)
     try:
-        with within(deciding=turn):
-            decided = decision(*args, **kwargs)
+        decided = decision(*args, **kwargs)
     finally:
+        leave(deciding)
         turn.end_decision()
     turn.take()
     return decided

@@ -79,7 +79,7 @@ class Embedder:
 
     def __init__(self, model: str, client: LLMClient | None = None, *, dimensions: int | None = None) -> None:
         if dimensions is not None:
-            check_whole("dimensions", dimensions, way_out="Use None for the model's own.")
+            check_whole("dimensions", dimensions, hint="Use None for the model's own.")
         self.model = model
         self.client = client if client is not None else EmbeddingClient()
         self.dimensions = dimensions

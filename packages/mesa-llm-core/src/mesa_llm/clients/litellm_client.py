@@ -196,7 +196,7 @@ def _with_form(response: LLMResponse, request: LLMRequest) -> LLMResponse:
 
 
 def _cost(response: LLMResponse, answer: Any, request: LLMRequest) -> float | None:
-    """The price: what the server says, what litellm has reckoned, or the list price if it has counted other tokens."""
+    """The price: by the server, by litellm, or by the list if litellm has counted other tokens."""
     if response.cost is not None:
         return response.cost
     usage = getattr(answer, "usage", None)

@@ -38,7 +38,7 @@ _SHOWN = 200  # characters of an answer in an error
 def check_latency[Q](latency: Latency[Q]) -> Latency[Q]:
     """The latency; raises a `ConfigurationError` if it is a number of seconds below zero."""
     if not callable(latency):
-        check_number("latency", latency, unit="seconds", zero=True, way_out="Use 0 to answer at once.")
+        check_number("latency", latency, unit="seconds", zero=True, hint="Use 0 to answer at once.")
     return latency
 
 
@@ -131,10 +131,10 @@ class RuleBasedClient(AsyncClient):
         except ModelCallError:  # a model's failure, shown on purpose
             raise
         except Exception as error:
-            asked_to, way_out = self._asked_to(asked.question)
+            asked_to, hint = self._asked_to(asked.question)
             if type(error) is DecisionError:
-                raise DecisionError(f"{asked_to}: {error}{way_out}") from error
-            error.add_note(f"{asked_to}.{way_out}")
+                raise DecisionError(f"{asked_to}: {error}{hint}") from error
+            error.add_note(f"{asked_to}.{hint}")
             raise
         if response.source != "model":
             return response
@@ -146,11 +146,11 @@ class RuleBasedClient(AsyncClient):
     def _asked_to(self, question: Question) -> tuple[str, str]:
         """What the policy was asked, and, where it may not have expected that, what to do about it."""
         name = getattr(self.policy, "__name__", type(self.policy).__name__)
-        way_out = (
+        hint = (
             " It is asked because it has decided in words. Let it decide by tool calls ([] for none), or answer this "
             "question too (see question_of); or give answers={'decide'}: then words call no tools."
         )
-        return f"The rule was asked to {question!r} ({name})", way_out if question == "call tools" else ""
+        return f"The rule was asked to {question!r} ({name})", hint if question == "call tools" else ""
 
 
 def answer_instead(question: Question, request: LLMRequest, answers: frozenset[Question]) -> Answer | None:

@@ -20,7 +20,7 @@ import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import FrameType
 from typing import Any
@@ -164,7 +164,11 @@ def _end_all(loop: asyncio.AbstractEventLoop, what: Callable[[], str]) -> None:
         task.cancel()
     if not left:
         return
-    ended, ignoring = loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
+    waiting = loop.create_task(asyncio.wait(left, timeout=GRACE))
+    while not waiting.done():
+        with suppress(KeyboardInterrupt, SystemExit):  # raised by one of the tasks, while the others are ending
+            loop.run_until_complete(waiting)
+    ended, ignoring = waiting.result()
     for task in ended:
         if not task.cancelled():
             task.exception()  # retrieved, so that it is not reported as never retrieved

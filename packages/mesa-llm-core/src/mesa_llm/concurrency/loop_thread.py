@@ -83,7 +83,7 @@ class _Sent[T]:
         coroutine: Coroutine[Any, Any, T],
         loop: asyncio.AbstractEventLoop,
         context: contextvars.Context,
-        ended: Callable[[], object],
+        ended: Callable[[], object] | None,
         begins_anyway: bool,
     ) -> None:
         super().__init__()
@@ -120,7 +120,8 @@ class _Sent[T]:
 
     def _finish(self, task: asyncio.Task[T]) -> None:
         self._task = None  # so that nothing is left that only the garbage collector can take away
-        self._ended()
+        if self._ended is not None:
+            self._ended()
         # Retrieved in any case, so that asyncio does not report it as never retrieved.
         self._deliver(task, None if task.cancelled() else task.exception())
 
@@ -241,10 +242,6 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def nothing() -> None:
-    """Do nothing."""
-
-
 class LoopThread:
     """An event loop that runs on its own daemon thread until closed."""
 
@@ -273,7 +270,7 @@ class LoopThread:
         *,
         begins_anyway: bool = False,
         context: contextvars.Context | None = None,
-        ended: Callable[[], object] = nothing,
+        ended: Callable[[], object] | None = None,
     ) -> Future[T]:
         """Run a coroutine here. May be called from any thread; cancelling the future cancels it.
 

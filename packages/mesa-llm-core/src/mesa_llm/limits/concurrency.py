@@ -41,7 +41,7 @@ class LimitedClient(AsyncClient):
             check_whole(
                 "max_concurrency",
                 max_concurrency,
-                way_out='Use "adaptive" to find out, or the inner client itself for no limit.',
+                hint='Use "adaptive" to find out, or the inner client itself for no limit.',
             )
         self.inner = inner
         self.max_concurrency = max_concurrency

@@ -51,7 +51,7 @@ class RateLimitedClient(AsyncClient):
             )
         for name, rate in (("requests_per_minute", requests_per_minute), ("tokens_per_minute", tokens_per_minute)):
             if rate is not None:
-                check_number(name, rate, way_out="Use None for no limit.")
+                check_number(name, rate, hint="Use None for no limit.")
         check_number("burst_seconds", burst_seconds, unit="seconds")
         self.inner = inner
         self.requests_per_minute = requests_per_minute

@@ -72,7 +72,7 @@ class RetryingClient(AsyncClient):
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        check_whole("max_attempts", max_attempts, way_out="Use 1 to ask once.")
+        check_whole("max_attempts", max_attempts, hint="Use 1 to ask once.")
         check_number("max_elapsed", max_elapsed, unit="seconds")
         check_number("initial", initial, unit="seconds")
         check_number("longest", longest, unit="seconds")

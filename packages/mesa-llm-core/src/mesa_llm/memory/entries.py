@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
 from mesa_llm.activation import step_of
@@ -20,8 +19,33 @@ if TYPE_CHECKING:
 _FIELDS = {"step", "type", "content", "agent"}
 
 
-@dataclass(frozen=True, init=False)
-class MemoryEntry:
+class _Line:
+    """An entry as a line of a prompt, made when it is first read and kept in slots: a step reads thousands of them."""
+
+    __slots__ = ("_line", "tokens")
+
+    tokens: int
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_line":
+            details = "; ".join([f"{to_text(key)}: {_detail(key, value)}" for key, value in self.content.items()])
+            when = f"[step {self.step}]" if self.step is not None else ""
+            value: Any = " ".join(filter(None, (when, f"{self.type}:" if self.type else "", details)))
+        elif name == "tokens":
+            value = tokens_in(self._line)
+        else:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        object.__setattr__(self, name, value)
+        return value
+
+
+def _detail(name: Any, value: Any) -> str:
+    """One value; of the recipients of a broadcast the first ones, and how many there are."""
+    return ids_listed(value) if name == "recipients" and isinstance(value, list) else to_text(value)
+
+
+@dataclass(frozen=True, init=False, slots=True)
+class MemoryEntry(_Line):
     """One thing remembered; or several, in the form of mesa-llm 0.3: `MemoryEntry(content, step, agent)`.
 
     Args:
@@ -34,6 +58,7 @@ class MemoryEntry:
             content is by their types.
         content: what happened.
         agent: who remembers it, in the form of mesa-llm 0.3.
+        tokens: how many tokens its line in a prompt takes, estimated from its length.
     """
 
     step: int
@@ -54,31 +79,18 @@ class MemoryEntry:
             raise TypeError(
                 f"MemoryEntry takes step, type and content, or content, step and agent, got {args} and {named}."
             )
-        vars(self).update(given)  # frozen
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
         """The entry as one line of a prompt."""
-        return self._line
-
-    @cached_property
-    def _line(self) -> str:
-        details = "; ".join(f"{to_text(key)}: {self._detail(key, value)}" for key, value in self.content.items())
-        about = [f"[step {self.step}]" if self.step is not None else "", f"{self.type}:" if self.type else "", details]
-        return " ".join(filter(None, about))
+        line: str = self._line
+        return line
 
     def display(self) -> None:
         """Print the entry, with the agent that remembers it."""
         whose = "" if self.agent is None else f"{to_text(self.agent)} "
         print(f"{whose}{self}")  # noqa: T201 - what it is for
-
-    def _detail(self, name: Any, value: Any) -> str:
-        """One value; of the recipients of a broadcast the first ones, and how many there are."""
-        return ids_listed(value) if name == "recipients" and isinstance(value, list) else to_text(value)
-
-    @cached_property
-    def tokens(self) -> int:
-        """How many tokens the line takes, estimated from its length."""
-        return tokens_in(self._line)
 
 
 def before_observation(entries: Sequence[MemoryEntry]) -> Sequence[MemoryEntry]:

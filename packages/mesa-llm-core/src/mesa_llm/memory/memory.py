@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from mesa_llm.activation import Turn, current_turn, step_of
-from mesa_llm.activation.context import current_writes, within
+from mesa_llm.activation.context import current_writes, enter, leave
 from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.activation.values import to_text
 from mesa_llm.errors import ConfigurationError
@@ -159,7 +159,10 @@ class Memory(ABC):
 
     def _tokens_of(self, entry: MemoryEntry) -> int:
         """How many tokens an entry takes, the line break included."""
-        return entry.tokens + 1 if self._fits(entry) else tokens_of_line(self._line(entry))
+        tokens = entry.tokens  # not through _fits: for each entry of each agent in each step
+        if self._most_of_one is None or tokens <= self._most_of_one:
+            return tokens + 1
+        return tokens_of_line(self._line(entry))
 
     def _fits(self, entry: MemoryEntry) -> bool:
         return self._most_of_one is None or entry.tokens <= self._most_of_one
@@ -344,13 +347,11 @@ class AwaitedWrites:
         self._pending: list[_Write] = []
 
     def __enter__(self) -> Self:
-        self._within = within(writes=self)
-        self._within.__enter__()
+        self._token = enter(writes=self)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._within.__exit__(*exception)
-        del self._within  # breaks a reference cycle, which the garbage collector would have to find
+        leave(self._token)
 
     def add(self, write: _Write) -> None:
         """Keep a write until `flush`."""

@@ -91,8 +91,8 @@ def check_tool_choice(tool_choice: str) -> ToolChoice:
 def check_most_calls(max_tool_calls: int | None) -> int | None:
     """How many tools an answer may call; `None` is any number. Raises a `ConfigurationError` if it cannot work."""
     if max_tool_calls is not None:
-        way_out = "Use None for any number, and tool_calls='none' for no calls."
-        check_whole("max_tool_calls", max_tool_calls, way_out=way_out)
+        hint = "Use None for any number, and tool_calls='none' for no calls."
+        check_whole("max_tool_calls", max_tool_calls, hint=hint)
     return max_tool_calls
 
 

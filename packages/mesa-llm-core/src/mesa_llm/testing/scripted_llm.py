@@ -109,7 +109,7 @@ class Gate:
 
     def __init__(self, size: int | None, patience: float) -> None:
         if size is not None:
-            check_whole("hold_until", size, way_out="Use None to hold nothing.")
+            check_whole("hold_until", size, hint="Use None to hold nothing.")
         self.size = size
         self.patience = patience
         self._held: list[asyncio.Future[str | None]] = []  # each resolves to the complaint of a failed batch, or None
