@@ -180,7 +180,16 @@ class Memory(ABC):
 
     def _past(self) -> tuple[MemoryEntry, ...]:
         """All entries but the observation just made, which has a place of its own in prompts."""
-        return tuple(before_observation(self.entries))
+        past = before_observation(self.entries)
+        if (n := self._most_steps) is None:
+            return tuple(past)
+        first = first_of_last_steps(past, n)
+        return tuple([entry for entry in past if entry.step >= first])
+
+    @property
+    def _most_steps(self) -> int | None:
+        """How many steps a prompt shows; `None` if that depends on the room alone."""
+        return None
 
     @abstractmethod
     def get_prompt_ready(self) -> str:

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.entries import Group, GroupedEntries, MemoryEntry, events_of, first_of_last_steps
+from mesa_llm.memory.entries import Group, GroupedEntries, MemoryEntry, events_of
 from mesa_llm.memory.memory import MAX_TOKENS, Memory
 
 if TYPE_CHECKING:
@@ -17,16 +17,6 @@ if TYPE_CHECKING:
 
 class StepMemory(Memory):
     """Base of memories that keep steps word for word."""
-
-    @property
-    def _most_steps(self) -> int | None:
-        """How many steps a prompt shows; `None` if that depends on the room alone."""
-        return None
-
-    def _past(self) -> tuple[MemoryEntry, ...]:
-        past = super()._past()
-        first = 0 if self._most_steps is None else first_of_last_steps(past, self._most_steps)
-        return tuple([entry for entry in past if entry.step >= first])
 
     @property
     def short_term_memory(self) -> GroupedEntries:
