@@ -17,7 +17,7 @@ from mesa_llm.clients.messages import (
 )
 from mesa_llm.clients.messages import ResponseFormat as ResponseFormat
 from mesa_llm.clients.messages import ToolChoice as ToolChoice
-from mesa_llm.clients.model_list import price_of as price_of
+from mesa_llm.clients.providers import price_of as price_of
 from mesa_llm.clients.rule_based import RuleBasedClient
 from mesa_llm.clients.statistics import CallCounts as CallCounts
 from mesa_llm.clients.statistics import MeteredClient as MeteredClient

@@ -27,9 +27,8 @@ from mesa_llm.clients.client import AsyncClient
 from mesa_llm.clients.failures import FailedCall
 from mesa_llm.clients.masking import Secrets
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
-from mesa_llm.clients.model_list import cost_of
 from mesa_llm.clients.optional_fields import OptionalFields
-from mesa_llm.clients.providers import DirectSettings, direct_settings, http_parts
+from mesa_llm.clients.providers import DirectSettings, cost_of, direct_settings, http_parts
 from mesa_llm.concurrency import in_forked_child, transport_loop
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.errors.checks import check_number

@@ -16,9 +16,8 @@ from mesa_llm.clients.failures import FailedCall, is_half_json, sentence, set_ke
 from mesa_llm.clients.litellm_module import WatchedExchange, load_litellm
 from mesa_llm.clients.masking import Secrets, is_secret_variable, secrets_in_options
 from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, Usage
-from mesa_llm.clients.model_list import cost_of
 from mesa_llm.clients.optional_fields import OptionalFields
-from mesa_llm.clients.providers import checked_base
+from mesa_llm.clients.providers import checked_base, cost_of
 from mesa_llm.clients.server_errors import error_in, only_object
 from mesa_llm.errors import MissingAPIKeyError, ModelCallError, UnknownModelError
 from mesa_llm.errors.checks import check_number

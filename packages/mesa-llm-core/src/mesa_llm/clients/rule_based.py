@@ -244,11 +244,8 @@ def _in_words(calls: tuple[ToolCall, ...]) -> str:
 
 def _arguments(call: ToolCall) -> Any:
     """The arguments as a JSON object; as the text that they are, where that would not lead back to it."""
-    try:
-        arguments = json.loads(call.arguments)
-        is_same = isinstance(arguments, dict) and json.dumps(arguments, ensure_ascii=False) == call.arguments
-    except (ValueError, RecursionError):
-        return call.arguments
+    arguments = call.parsed_arguments()
+    is_same = isinstance(arguments, dict) and json.dumps(arguments, ensure_ascii=False) == call.arguments
     return arguments if is_same else call.arguments
 
 

@@ -148,16 +148,9 @@ def _in_words(messages: Iterable[Message]) -> Iterator[Message]:
 
 
 def _with_calls_as_text(message: Message) -> Message:
-    calls = [{"tool": call.name, "arguments": _parsed(call.arguments), "id": call.id} for call in message.tool_calls]
+    calls = [{"tool": call.name, "arguments": call.parsed_arguments(), "id": call.id} for call in message.tool_calls]
     text = json.dumps({"calls": calls}, ensure_ascii=False)
     return Message(message.role, f"{message.content}\n{text}".strip())
-
-
-def _parsed(arguments: str) -> Any:
-    try:
-        return json.loads(arguments)
-    except ValueError:
-        return arguments
 
 
 def _arguments(tools: Iterable[ToolSpec]) -> dict[str, JSONSchema]:

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from mesa_llm.activation.context import current_agent_step
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec
-from mesa_llm.clients.model_list import listed_model
+from mesa_llm.clients.providers import listed_model
 from mesa_llm.clients.rule_based import NOTHING
 from mesa_llm.clients.server_errors import is_about_request, is_too_long, words_of
 from mesa_llm.errors import DecisionError, ModelCallError, ToolError

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from mesa_llm.activation import CallOrigin
 from mesa_llm.activation.values import plain
-from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Message, ToolCall
+from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Message
 from mesa_llm.clients.providers import endpoint_of
 from mesa_llm.errors import ConfigurationError, ModelCallError
 
@@ -267,17 +267,10 @@ def _message(message: Message) -> dict[str, Any]:
     elif message.content:
         parts.append({"type": "text", "content": message.content})
     parts += [
-        {"type": "tool_call", "id": call.id, "name": call.name, "arguments": _arguments(call)}
+        {"type": "tool_call", "id": call.id, "name": call.name, "arguments": call.parsed_arguments()}
         for call in message.tool_calls
     ]
     return {"role": message.role, "parts": parts}
-
-
-def _arguments(call: ToolCall) -> Any:
-    try:
-        return json.loads(call.arguments)
-    except ValueError:
-        return call.arguments
 
 
 def _json(value: Any) -> str:
