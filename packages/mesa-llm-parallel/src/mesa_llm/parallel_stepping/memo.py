@@ -13,7 +13,7 @@ import time
 import weakref
 from collections import Counter, deque
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mesa_llm.activation.call import ModelCall
@@ -136,14 +136,30 @@ class Record:
         self.open -= 1
 
 
+@dataclass(slots=True)
+class Experience:
+    """What earlier steps of a model have shown.
+
+    Attributes:
+        used: how many calls agents made at their turns.
+        wasted: how many calls were asked ahead and not used.
+        risky: what became of calls that were asked although somebody whom the agent sees was undecided. Each step
+            counts half of the next one.
+    """
+
+    used: int = 0
+    wasted: int = 0
+    risky: Record = field(default_factory=Record)
+
+
 class Memo:
     """The calls of one step: those asked ahead, and those of the agent whose turn it is.
 
     The transport loop's thread delivers answers; everything else happens under `lock`.
 
     Args:
-        max_waste: how many calls may be wasted for each that is used; `None` for any number.
-        risky: what became of risky calls in earlier steps; goes on to be counted.
+        max_waste: how many calls may be wasted for each that is used, in all steps together; `None` for any number.
+        experience: what earlier steps have shown; this one is added at its end.
 
     Attributes:
         lock: held while agents look ahead, so that answers are not used meanwhile.
@@ -157,7 +173,7 @@ class Memo:
         is_replaying: whether answers come from a journal so far.
     """
 
-    def __init__(self, max_waste: float | None, *, risky: Record | None = None) -> None:
+    def __init__(self, max_waste: float | None, *, experience: Experience | None = None) -> None:
         self.lock = threading.RLock()
         self.asked_ahead = self.used = self.used_ahead = self.rounds = self.turns_waited = 0
         self.waste = Waste()
@@ -170,7 +186,8 @@ class Memo:
         self._latest: dict[tuple[int, int], Asked] = {}  # by agent and number of the call in its step
         self._repeats: Counter[Key] = Counter()
         self._safe = Record()
-        self._risky = Record() if risky is None else risky
+        self._before = Experience() if experience is None else experience
+        self._risky = self._before.risky
         self._known_round = 0
         self._arrivals: deque[Asked] = deque()
         self._bell: Future[None] = Future()
@@ -324,13 +341,20 @@ class Memo:
         if is_risky and self._max_waste == 0:
             return False
         if not is_risky:
-            return self._safe.lost < self._max_waste * self.used + FIRST_WINDOW
+            likely = self.used + self._safe.open * (1 - self._safe.share_lost)
+            return self._safe.lost < self._max_waste * likely + FIRST_WINDOW
         risky = self._risky
-        in_all = self._safe.lost + risky.lost + risky.open < self._max_waste * self.used + FIRST_WINDOW
+        may_be_wasted = self._before.wasted + self.asked_ahead - self.used_ahead - self._safe.open
+        in_all = may_be_wasted < self._max_waste * (self._before.used + self.used) + FIRST_WINDOW
         by_experience = risky.lost + risky.open * risky.share_lost
         return in_all and by_experience < self._max_waste * risky.used + FIRST_WINDOW
 
     # Using.
+
+    @property
+    def share_lost(self) -> float:
+        """Which share of the risky calls is lost, as far as is known."""
+        return self._risky.share_lost
 
     def use(self, asked: Asked) -> None:
         """An agent gets the answer at its turn."""
@@ -362,8 +386,9 @@ class Memo:
         """Cancel what is in flight, and forget everything."""
         for agent_id in list(self._by_agent):
             self.turn_ended(agent_id)
-        for record in (self._risky, self._safe):
-            record.open = 0
+        self._before.used += self.used
+        self._before.wasted += self.waste.calls
+        self._risky.used, self._risky.lost, self._risky.open = self._risky.used / 2, self._risky.lost / 2, 0
         self._latest.clear()
         self._repeats.clear()
 
