@@ -47,7 +47,7 @@ class Asked:
     """One call that the memo knows.
 
     Attributes:
-        agent_id: the agent that asks; 0 for a call of no agent.
+        agent_id: the agent whose turn it is for.
         request: what is asked.
         is_ahead: whether it was asked before the agent's turn.
         round: 1 for a call that waits for no other answer, and one more than the last answer known when it was sent.
@@ -183,7 +183,7 @@ class Memo:
         self._began = time.perf_counter()
         self._asked: dict[Key, Asked] = {}
         self._by_agent: dict[int, list[Key]] = {}
-        self._latest: dict[tuple[int, int], Asked] = {}  # by agent and number of the call in its step
+        self._latest: dict[tuple[int, int], Asked] = {}  # by agent and number of the call in its turn
         self._repeats: Counter[Key] = Counter()
         self._safe = Record()
         self._before = Experience() if experience is None else experience
@@ -235,23 +235,26 @@ class Memo:
 
     # Asking.
 
-    def key(self, origin: CallOrigin | None, client: LLMClient, request: LLMRequest, counts: Counter[Key]) -> Key:
+    def key(
+        self, agent_id: int, origin: CallOrigin | None, client: LLMClient, request: LLMRequest, counts: Counter[Key]
+    ) -> Key:
         """What a call is known by.
 
         Args:
-            origin: who asks.
+            agent_id: whose turn it is.
+            origin: who asks; `None` if the call does not say.
             client: whom.
             request: what.
             counts: how often each request was made, by agent and step; counts this one.
         """
-        who = (0, 0) if origin is None else (origin.agent_id, origin.step)
+        who = (agent_id, 0) if origin is None else (origin.agent_id, origin.step)
         what = (*who, id(client), request.model, request.messages, request.tool_choice, request.max_tool_calls)
         counts[what] += 1
         return (*what, counts[what])
 
-    def at_turn(self, origin: CallOrigin | None, client: LLMClient, request: LLMRequest) -> Key:
+    def at_turn(self, agent_id: int, origin: CallOrigin | None, client: LLMClient, request: LLMRequest) -> Key:
         """The key of a call at its agent's turn."""
-        return self.key(origin, client, request, self._repeats)
+        return self.key(agent_id, origin, client, request, self._repeats)
 
     def counts(self) -> Counter[Key]:
         """How often each request was made so far, to be counted on by a look."""
@@ -262,14 +265,14 @@ class Memo:
         asked = self._asked.get(key)
         return asked if asked is not None and asked.request == request else None
 
-    def send(self, key: Key, client: LLMClient, request: LLMRequest, call: ModelCall, *, is_ahead: bool) -> Asked:
-        """Send a call, and know it."""
-        origin = call.origin
+    def send(
+        self, key: Key, agent_id: int, client: LLMClient, request: LLMRequest, call: ModelCall, *, is_ahead: bool
+    ) -> Asked:
+        """Send a call for an agent's turn, and know it."""
         sent = replace(request, call=call)
         future = transport_loop.get().submit(
             client.complete(sent), begins_anyway=not is_ahead, context=detached(call), ended=call.detach
         )
-        agent_id = 0 if origin is None else origin.agent_id
         asked = Asked(agent_id, request, is_ahead, self._known_round + 1, self.now(), future, call)
         self._asked[key] = asked
         self._by_agent.setdefault(agent_id, []).append(key)
@@ -283,6 +286,7 @@ class Memo:
     def ask_ahead(
         self,
         key: Key,
+        agent_id: int,
         client: LLMClient,
         request: LLMRequest,
         origin: CallOrigin | None,
@@ -295,14 +299,14 @@ class Memo:
 
         Args:
             key: the call's key.
+            agent_id: for whose turn.
             client: answers.
             request: what is asked.
             origin: who asks, in the model itself.
-            nth: which call of the agent's step it is; another request in its place replaces it.
+            nth: which call of the turn it is; another request in its place replaces it.
             lane: how soon it is needed.
             is_risky: whether somebody whom the agent sees has not decided, so that the request may still change.
         """
-        agent_id = 0 if origin is None else origin.agent_id
         before = self._latest.get((agent_id, nth))
         if before is not None and not before.is_used and not before.is_replaced:
             before.is_replaced = True
@@ -312,7 +316,9 @@ class Memo:
         call = ModelCall()
         call.off_record = call.asked_ahead = True
         call.lane, call.origin = lane, origin
-        asked = self._latest[agent_id, nth] = self.send(key, client, request, call, is_ahead=True)
+        asked = self._latest[agent_id, nth] = self.send(
+            key, agent_id, client, request, call, is_ahead=True
+        )
         asked.is_risky = is_risky
         self.asked_ahead += 1
         self._record_of(asked).open += 1

@@ -133,6 +133,7 @@ class SequentialStep:
             self._prepare()
         began = self._memo.now()
         agent_step = own_step_of(agent, self._method)
+        self._answers.agent_id = agent.unique_id
         outcome: Outcome = "acted"
         problem: BaseException | None = None
         try:
@@ -264,7 +265,8 @@ class SequentialStep:
         self._has_looked = True
         if self._window < math.inf:
             self._window += _GROWTH
-        self._n_exact = self._place + self._look_ahead.look(self._window)
+        expected = FIRST_WINDOW / self._memo.share_lost
+        self._n_exact = self._place + self._look_ahead.look(max(self._window, expected) if self._window else 0)
 
 
 def _asks(agent: Agent) -> bool:
