@@ -1,5 +1,6 @@
 """A call knows its place in the run: the same place whatever the latencies, the mode, and who runs the agents."""
 
+import asyncio
 import copy
 
 import pytest
@@ -122,3 +123,19 @@ def test_an_agent_that_is_stepped_within_anothers_step_counts_its_own(mode):
     assert sorted(places.seen) == sorted(
         [(step, "Chief", 1, call) for step in (1, 2) for call in (1, 2)] + [(step, "Speaker", 2, 1) for step in (1, 2)]
     )
+
+
+class SameRequest(Speaker):
+    """Sends one request several times, two of them side by side."""
+
+    async def astep(self):
+        request = self.llm.request("hello")
+        await asyncio.gather(self.llm.acomplete(request), self.llm.acomplete(request))
+        await self.llm.acomplete(request)
+
+
+def test_a_request_that_is_sent_again_is_another_call():
+    enable_automatic_parallel_stepping()
+    places = Places()
+    SpeakersModel(1, places, SameRequest).step()
+    assert places.seen == [(1, "SameRequest", 1, call) for call in (1, 2, 3)]
