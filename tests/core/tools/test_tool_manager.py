@@ -235,9 +235,10 @@ def test_the_table_can_be_changed_as_in_mesa_llm_03():
     ("arguments", "message"),
     [
         ({"tools": [move], "extra_tools": [wait]}, "not both"),
-        ({"tools": move}, "a list of functions, got <function move"),
-        ({"tools": ["move"]}, "A tool is a function, got 'move'"),
-        ({"tools": "move"}, "A tool is a function, got 'm'"),
+        ({"tools": 3}, "functions or their names, got 3"),
+        ({"tools": [3]}, "A tool is a function, got 3"),
+        ({"tools": ["mov"]}, "There is no tool 'mov'"),
+        ({"tools": "mov"}, "There is no tool 'mov'"),
         ({"tools": [move, move]}, "Two tools have the name 'move'"),
         ({"extra_tools": {"to move": move}}, "got 'to move'"),
         ({"extra_tools": {"move": None}}, "A tool is a function, got None"),

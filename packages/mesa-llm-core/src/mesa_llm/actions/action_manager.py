@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Mapping
-from enum import Enum
-from typing import Any, Final
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
@@ -19,19 +18,8 @@ from mesa_llm.actions.action_decorator import (
 )
 from mesa_llm.errors import ActionError, ConfigurationError
 from mesa_llm.errors.shown_text import short_repr
+from mesa_llm.tools.selection import INHERIT, Inherit
 from mesa_llm.tools.visible import Seen, Sight
-
-
-class Inherit(Enum):
-    """The default of an argument that narrows what an agent has: all of it."""
-
-    INHERIT = "inherit"
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-INHERIT: Final = Inherit.INHERIT
 
 type ActionRef = Function | str
 type ActionSelection = ActionRef | list[ActionRef] | tuple[ActionRef, ...] | Inherit | None

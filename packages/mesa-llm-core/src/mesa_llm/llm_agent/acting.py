@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.actions import ActionChoice, ActionManager, ActionPostCommitError, ActResult
 from mesa_llm.actions.action_decorator import definition_of
-from mesa_llm.actions.action_manager import INHERIT, ActionSelection, Inherit, is_by_model
+from mesa_llm.actions.action_manager import ActionSelection, is_by_model
 from mesa_llm.actions.choosing import choose
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.call import last_agent_step
@@ -19,19 +19,18 @@ from mesa_llm.activation.decisions import adecide, decide
 from mesa_llm.activation.repeats import log_once
 from mesa_llm.activation.values import Walk, without_addresses
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ActionError, ConfigurationError, ConflictError, ToolError
+from mesa_llm.errors import ActionError, ConflictError, ToolError
 from mesa_llm.errors.exceptions import ends_run
 from mesa_llm.errors.tracebacks import place_of, shorten
 from mesa_llm.llm_agent.observe import observe
 from mesa_llm.module_llm.dialogue import Dialogue, aconverse, converse
+from mesa_llm.tools.selection import INHERIT, ToolSelection, names_of
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
     from mesa_llm.memory import Memory
     from mesa_llm.module_llm import ModuleLLM
     from mesa_llm.reasoning import Observation, Plan, Reasoning
-
-type ToolSelection = Iterable[Callable[..., Any] | str] | Callable[..., Any] | str | Inherit | None
 
 _KEPT = Walk(literal=True)
 _logger = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ class Acting:
         ttl: int = 1,
         tools: ToolSelection = INHERIT,
         tool_calls: ToolChoice | None = None,
-        selected_tools: list[str] | Inherit | None = INHERIT,
+        selected_tools: ToolSelection = None,
     ) -> Plan:
         """Make a plan with the agent's reasoning, as `reasoning.plan()` does; actions are no part of it.
 
@@ -82,7 +81,7 @@ class Acting:
         ttl: int = 1,
         tools: ToolSelection = INHERIT,
         tool_calls: ToolChoice | None = None,
-        selected_tools: list[str] | Inherit | None = INHERIT,
+        selected_tools: ToolSelection = None,
     ) -> Plan:
         """Like `plan`."""
         return await self.reasoning.aplan(prompt, obs, ttl, **_tool_options(tools, selected_tools, tool_calls))
@@ -309,17 +308,8 @@ def _kept(choice: ActionChoice) -> dict[str, Any]:
     return {"name": choice.name, "arguments": _KEPT.copy(choice.arguments), "rationale": choice.rationale}
 
 
-def _tool_options(
-    tools: ToolSelection, selected_tools: list[str] | Inherit | None, tool_calls: ToolChoice | None
-) -> dict[str, Any]:
-    if not isinstance(tools, Inherit) and not isinstance(selected_tools, Inherit):
-        raise ConfigurationError(
-            f"tools and selected_tools mean the same, got {tools!r} and {selected_tools!r}. Give tools alone."
-        )
+def _tool_options(tools: ToolSelection, selected_tools: ToolSelection, tool_calls: ToolChoice | None) -> dict[str, Any]:
+    """The arguments that are given: a strategy of one's own may know only those of mesa-llm 0.3."""
+    names = names_of(tools, selected_tools)
     options: dict[str, Any] = {} if tool_calls is None else {"tool_calls": tool_calls}
-    if not isinstance(selected_tools, Inherit):
-        options["selected_tools"] = selected_tools
-    elif not isinstance(tools, Inherit):
-        several = [] if tools is None else [tools] if isinstance(tools, str) or callable(tools) else list(tools)
-        options["selected_tools"] = [tool if isinstance(tool, str) else tool.__name__ for tool in several]
-    return options
+    return options if names is None else options | {"selected_tools": names}

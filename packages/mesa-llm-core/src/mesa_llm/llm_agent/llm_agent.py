@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from mesa import Agent
 
 from mesa_llm.actions import ActionManager
-from mesa_llm.actions.action_manager import INHERIT, ActionRef, Inherit
+from mesa_llm.actions.action_manager import ActionRef
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.method_pairs import own_method
@@ -26,6 +27,7 @@ from mesa_llm.module_llm.request_fields import check_most_calls, check_tool_choi
 from mesa_llm.reasoning import Observation, Plan, Reasoning
 from mesa_llm.recording import SimulationRecorder
 from mesa_llm.tools import ToolManager
+from mesa_llm.tools.selection import INHERIT, Inherit, ToolSelection
 
 if TYPE_CHECKING:
     from mesa import Model
@@ -77,8 +79,8 @@ class LLMAgent(Acting, Agent):
         step_prompt: what it decides in each step.
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the client that answers, see `connect`; by default one that reaches any provider, shared by all agents.
-        tools: the tools it may use in plans; `None` or `[]` for none. By default all that are declared with a plain
-            `@tool`, or none if `actions` are given.
+        tools: the tools it may use in plans: functions, and the names of those that are declared with a plain `@tool`;
+            `None` or `[]` for none. By default all that are declared so, or none if `actions` are given.
         actions: the actions that it can choose from, see `act`: functions declared with `@action`, and their names.
         memory: makes its memory, given the agent; by default (or with `None`) an `STLTMemory`, which remembers the last
             steps word for word, and from the eighth step on has the model sum up older ones: one call every two steps.
@@ -140,7 +142,7 @@ class LLMAgent(Acting, Agent):
         internal_state: Any = None,
         step_prompt: str | None = None,
         api_base: str | None = None,
-        tools: Iterable[Callable[..., Any]] | Inherit | None = INHERIT,
+        tools: ToolSelection = INHERIT,
         actions: ActionRef | list[ActionRef] | tuple[ActionRef, ...] | None = None,
         *,
         client: LLMClient | None = None,
@@ -220,8 +222,9 @@ class LLMAgent(Acting, Agent):
     def create_agents(cls, model: Model[Any, Any], n: int, *args: Any, **kwargs: Any) -> AgentSet[Self]:
         """Create agents. As always in Mesa, a list of length `n` is dealt out to them, one item each.
 
-        Not so `tools` and `stop`: each agent gets the whole list, also one of length `n`. A list of such lists is dealt
-        out. `internal_state` goes by Mesa's rule: `["calm", "angry"]` makes one calm agent and one angry agent of two.
+        Not so `tools`, `actions` and `stop`: each agent gets the whole list, also one of length `n`. A list of such
+        lists is dealt out. `internal_state` goes by Mesa's rule: `["calm", "angry"]` makes one calm agent and one angry
+        agent of two.
 
         ```python
         from mesa import Model
@@ -264,7 +267,8 @@ class LLMAgent(Acting, Agent):
         Args:
             model: the Mesa model that the agents belong to.
             df: its columns are arguments of the constructor.
-            **kwargs: arguments that all agents share. `tools` and `stop` may be lists; Mesa allows no others here.
+            **kwargs: arguments that all agents share. `tools`, `actions` and `stop` may be lists; Mesa allows no others
+                here.
 
         Returns:
             The new agents, in the order of the rows.
@@ -300,6 +304,11 @@ class LLMAgent(Acting, Agent):
     def recorder(self, recorder: SimulationRecorder | None) -> None:
         self._recorder = recorder
 
+    def _build_observation(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the agent sees now, of itself and of others, without remembering it. Models for mesa-llm call this."""
+        observation = observe(self)
+        return observation.self_state, observation.local_state
+
     def generate_obs(self) -> Observation:
         """What the agent sees now. It remembers it without the environment, which would fill every prompt.
 
@@ -308,6 +317,9 @@ class LLMAgent(Acting, Agent):
                 `observed_layers`.
         """
         observation = observe(self)
+        if own := own_method(self._build_observation, LLMAgent._build_observation):
+            self_state, local_state = own()
+            observation = replace(observation, self_state=self_state, local_state=local_state)
         remember(
             self.memory,
             "observation",

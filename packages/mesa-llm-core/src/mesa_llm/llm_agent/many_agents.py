@@ -6,15 +6,15 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-WHOLE = frozenset({"tools", "stop"})
+WHOLE = frozenset({"tools", "actions", "stop"})
 """The arguments of `LLMAgent` whose value is a list itself."""
 
 
 def dealt(cls: type, n: int, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """The arguments for `mesa.Agent.create_agents`, which deals every list of length `n` out to the agents.
 
-    A list of tools or of stop texts becomes a list of `n` such lists, whatever its length is. What can be read once
-    only becomes a list, so that not the first agent alone gets it.
+    A list of tools, actions or stop texts becomes a list of `n` such lists, whatever its length is. What can be read
+    once only becomes a list, so that not the first agent alone gets it.
     """
     names = list(inspect.signature(cls).parameters)[1:]  # after the model
     names += [""] * (len(args) - len(names))

@@ -205,9 +205,13 @@ class Memory(ABC):
         return tuple(self._kept)
 
     def _drop_beyond(self, max_tokens: int | None) -> None:
-        """Drop the oldest entries until the rest takes at most `max_tokens`; the newest entry always stays."""
+        """Drop the oldest entries until the rest takes at most `max_tokens`; the newest entry always stays.
+
+        An observation just made takes no room, since prompts have it elsewhere.
+        """
         if max_tokens is None:
             return
+        max_tokens += sum(map(self._tokens_of, self._kept[len(_before_observation(self._kept)) :]))
         oldest = 0
         while self._kept_tokens > max_tokens and oldest < len(self._kept) - 1:
             self._kept_tokens -= self._tokens_of(self._kept[oldest])
@@ -215,10 +219,10 @@ class Memory(ABC):
         del self._kept[:oldest]
 
     def _drop_steps_before_last(self, n: int) -> None:
-        """Drop all but the last `n` steps in which something happened."""
-        steps = sorted({entry.step for entry in self._kept})
-        if len(steps) > n:
-            self._forget([entry for entry in self._kept if entry.step < steps[-n]])
+        """Drop all but the last `n` steps in which something happened; an observation just made is no step yet."""
+        first = first_of_last_steps(_before_observation(self._kept), n)
+        if self._kept[0].step < first:
+            self._forget([entry for entry in self._kept if entry.step < first])
 
     def _forget(self, entries: Iterable[MemoryEntry]) -> None:
         """Drop exactly these entries, and none that arrived since they were read."""
@@ -253,8 +257,7 @@ class Memory(ABC):
 
     def _past(self) -> tuple[MemoryEntry, ...]:
         """All entries but the observation just made, which has a place of its own in prompts."""
-        entries = self.entries
-        return entries[:-1] if entries and entries[-1].type == "observation" else entries
+        return tuple(_before_observation(self.entries))
 
     @abstractmethod
     def get_prompt_ready(self) -> str:
@@ -376,6 +379,20 @@ class Memory(ABC):
             if entry.type == "message"
         ]
         return "\n".join(_newest_that_fit(lines, self.max_tokens, tokens_of_line))
+
+
+def _before_observation(entries: Sequence[MemoryEntry]) -> Sequence[MemoryEntry]:
+    """Entries, given oldest first, without an observation at the end.
+
+    In a parallel step the observation just made is staged. Where it is kept at once, a prompt has to be the same.
+    """
+    return entries[:-1] if entries and entries[-1].type == "observation" else entries
+
+
+def first_of_last_steps(entries: Iterable[MemoryEntry], n: int) -> int:
+    """The first of the last `n` steps in which something happened; 0 if there are fewer."""
+    steps = sorted({entry.step for entry in entries})
+    return steps[-n] if len(steps) >= n else 0
 
 
 def _add_event(content: dict[str, Any], event: MemoryEntry, additive: Collection[str]) -> None:

@@ -66,6 +66,10 @@ class STLTMemory(StepMemory, LongTermMemory):
         self.capacity = short_term_capacity
         self.consolidation_capacity = max(consolidation_capacity, 0)
 
+    @property
+    def _most_steps(self) -> int | None:
+        return None if self.consolidation_capacity else self.capacity
+
     def _store(self, entry: MemoryEntry) -> None:
         if self.consolidation_capacity:
             super()._store(entry)

@@ -41,6 +41,10 @@ class ShortTermMemory(StepMemory):
         super().__init__(agent, display=display, additive_event_types=additive_event_types, max_tokens=max_tokens)
         self.n = n
 
+    @property
+    def _most_steps(self) -> int | None:
+        return self.n
+
     def _store(self, entry: MemoryEntry) -> None:
         super()._store(entry)
         if self._kept[0].step != entry.step:

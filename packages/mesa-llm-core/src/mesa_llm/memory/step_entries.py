@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, overload
 
 from mesa_llm.activation import step_of
-from mesa_llm.memory.memory import Memory, MemoryEntry
+from mesa_llm.memory.memory import Memory, MemoryEntry, first_of_last_steps
 
 type Group = tuple[MemoryEntry, Sequence[MemoryEntry]]
 """An entry of mesa-llm 0.3, and the entries of ours that it stands for."""
@@ -88,6 +88,16 @@ def events_of(entry: MemoryEntry, memory: Memory) -> list[MemoryEntry]:
 
 class StepMemory(Memory):
     """Base of memories that keep steps word for word."""
+
+    @property
+    def _most_steps(self) -> int | None:
+        """How many steps a prompt shows; `None` if that depends on the room alone."""
+        return None
+
+    def _past(self) -> tuple[MemoryEntry, ...]:
+        past = super()._past()
+        first = 0 if self._most_steps is None else first_of_last_steps(past, self._most_steps)
+        return tuple([entry for entry in past if entry.step >= first])
 
     @property
     def short_term_memory(self) -> GroupedEntries:

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate
 
 from mesa_llm.activation import stage, step_of
@@ -27,6 +28,7 @@ from mesa_llm.module_llm.request_fields import AnyTool, check_most_calls
 from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking, sight_of, text_of
 from mesa_llm.spaces import legend_for
 from mesa_llm.tools import ToolManager
+from mesa_llm.tools.selection import INHERIT, ToolSelection, names_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -134,9 +136,10 @@ class Reasoning:
         prompt: str | None = None,
         obs: Observation | Any | None = None,
         ttl: int = 1,
-        selected_tools: list[str] | None = None,
+        selected_tools: ToolSelection = None,
         tool_calls: ToolChoice | None = None,
         *,
+        tools: ToolSelection = INHERIT,
         max_tool_calls: int | None = None,
     ) -> Plan:
         """Decide; blocks the calling thread until the decision is made and it is the agent's turn.
@@ -147,9 +150,10 @@ class Reasoning:
                 into the prompt as a text; then nothing checks whether the agents that a call names are in sight.
             ttl: for how many steps the plan holds: in the `ttl - 1` steps that follow, the same question (prompt,
                 tools) is not asked again, and the same plan is returned.
-            selected_tools: names of the tools on offer, `None` for all, `[]` for none.
+            selected_tools: the same as `tools` by its older name, where `None` means all.
             tool_calls: whether the plan may (`auto`), must (`required`) or must not (`none`) call tools; the agent's
                 `tool_calls` by default.
+            tools: the tools on offer, as functions or names: all of the agent's by default, none with `None` or `[]`.
             max_tool_calls: how many tools it may call at most; the agent's `max_tool_calls` by default.
 
         Returns:
@@ -157,20 +161,21 @@ class Reasoning:
 
         Raises:
             ConfigurationError: if `ttl` or `max_tool_calls` is less than 1, neither a prompt nor a `step_prompt` is
-                given, or a tool name is unknown.
+                given, a tool name is unknown, or `tools` and `selected_tools` are both given.
             ModelCallError: if the model could not be asked.
             DecisionError: if its answer cannot be used, asked for once more where that can help.
             TurnError: on a thread whose event loop runs agents; use `await aplan(…)` there.
         """
+        names = names_of(tools, selected_tools)
         if self._means("aplan"):
             return calling_loop.run(
-                self.aplan(prompt, obs, ttl, selected_tools, tool_calls, **_given(max_tool_calls=max_tool_calls))
+                self.aplan(prompt, obs, ttl, names, tool_calls, **_given(max_tool_calls=max_tool_calls))
             )
-        question = self._question(prompt, ttl, selected_tools, tool_calls, max_tool_calls)
+        question = self._question(prompt, ttl, names, tool_calls, max_tool_calls)
         if isinstance(question, Plan):
             return question
         seen = self.agent.generate_obs() if obs is None else obs
-        thinking = self._thinking(question, seen, ttl, selected_tools)
+        thinking = self._thinking(question, seen, ttl, names)
         return self._made(question, converse(thinking, self.agent.llm.complete), seen)
 
     @_adecision
@@ -179,56 +184,64 @@ class Reasoning:
         prompt: str | None = None,
         obs: Observation | Any | None = None,
         ttl: int = 1,
-        selected_tools: list[str] | None = None,
+        selected_tools: ToolSelection = None,
         tool_calls: ToolChoice | None = None,
         *,
+        tools: ToolSelection = INHERIT,
         max_tool_calls: int | None = None,
     ) -> Plan:
         """Decide, without blocking the event loop. Arguments and errors as for `plan`."""
+        names = names_of(tools, selected_tools)
         if self._means("plan"):
             given = _given(max_tool_calls=max_tool_calls)
-            return await in_thread(functools.partial(self.plan, prompt, obs, ttl, selected_tools, tool_calls, **given))
-        question = self._question(prompt, ttl, selected_tools, tool_calls, max_tool_calls)
+            return await in_thread(functools.partial(self.plan, prompt, obs, ttl, names, tool_calls, **given))
+        question = self._question(prompt, ttl, names, tool_calls, max_tool_calls)
         if isinstance(question, Plan):
             return question
         seen = await self.agent.agenerate_obs() if obs is None else obs
-        thinking = self._thinking(question, seen, ttl, selected_tools)
+        thinking = self._thinking(question, seen, ttl, names)
         return self._made(question, await self._athink(thinking), seen)
 
     def execute_tool_call(
         self,
         chaining_message: str,
-        selected_tools: list[str] | None = None,
+        selected_tools: ToolSelection = None,
         ttl: int = 1,
         tool_calls: ToolChoice | None = None,
+        *,
+        tools: ToolSelection = INHERIT,
     ) -> Plan:
         """Have the model turn a decision in words into tool calls: the second call of a strategy that overrides `plan`.
 
         Args:
             chaining_message: the decision in words.
-            selected_tools: names of the tools on offer, `None` for all, `[]` for none.
+            selected_tools: the same as `tools` by its older name, where `None` means all.
             ttl: for how many steps the plan holds.
             tool_calls: `auto`, `none` or `required`; the agent's `tool_calls` by default.
+            tools: the tools on offer, as functions or names: all of the agent's by default, none with `None` or `[]`.
 
         Returns:
             The plan, with its tool calls.
 
         Raises:
-            ConfigurationError: if a tool name is unknown.
+            ConfigurationError: if a tool name is unknown, or `tools` and `selected_tools` are both given.
             ModelCallError: if the model could not be asked.
             DecisionError: if its answer cannot be used, asked for once more where that can help.
         """
-        return converse(self._execution(chaining_message, selected_tools, ttl, tool_calls), self.agent.llm.complete)
+        thinking = self._execution(chaining_message, names_of(tools, selected_tools), ttl, tool_calls)
+        return converse(thinking, self.agent.llm.complete)
 
     async def aexecute_tool_call(
         self,
         chaining_message: str,
-        selected_tools: list[str] | None = None,
+        selected_tools: ToolSelection = None,
         ttl: int = 1,
         tool_calls: ToolChoice | None = None,
+        *,
+        tools: ToolSelection = INHERIT,
     ) -> Plan:
         """Like `execute_tool_call`, without blocking the event loop."""
-        thinking = self._execution(chaining_message, selected_tools, ttl, tool_calls)
+        thinking = self._execution(chaining_message, names_of(tools, selected_tools), ttl, tool_calls)
         return await self._athink(thinking)
 
     async def _athink(self, thinking: Thinking) -> Plan:
@@ -320,7 +333,7 @@ def first_request(
     """
     if prompt is None:
         prompt = "\n\n".join([*remembered_and_seen(agent, obs), f"# Task\n{task}"])
-    return agent.llm.request(
+    request = agent.llm.request(
         prompt=prompt,
         # Nothing checks calls that must not be made.
         tool_schema=_tools_for(agent, selected_tools, None if tool_choice == "none" else obs),
@@ -328,6 +341,7 @@ def first_request(
         response_format=response_format,
         system_prompt=system_prompt_of(agent, instructions) if system_prompt is None else system_prompt,
     )
+    return replace(request, observation=obs)
 
 
 def tool_calls_for(
@@ -359,8 +373,11 @@ def tool_calls_for(
 
 
 def _tools_for(agent: LLMAgent, selected_tools: list[str] | None, obs: Any) -> Iterable[AnyTool]:
-    """The tools on offer; as a manager of the user's own says, if it overrides the method of mesa-llm 0.3 for that."""
-    own = own_method(agent.tool_manager.get_all_tools_schema, ToolManager.get_all_tools_schema)
+    """The tools on offer; as a manager of the user's own says, if it overrides one of mesa-llm's methods for that."""
+    manager = agent.tool_manager
+    if of_main := own_method(manager.get_tools_schema, ToolManager.get_tools_schema):
+        return of_main(INHERIT if selected_tools is None else selected_tools)
+    own = own_method(manager.get_all_tools_schema, ToolManager.get_all_tools_schema)
     return own(selected_tools) if own else agent.tool_manager.specs(selected_tools, agent=agent, seen=sight_of(obs))
 
 
@@ -380,24 +397,31 @@ def _names(selected_tools: list[str] | None) -> tuple[str, ...] | None:
 
 
 def read_observation(request: LLMRequest) -> dict[str, Any]:
-    """The observation in a prompt of a reasoning, for policies that answer instead of a model.
+    """The observation on which an agent decides, for policies that answer instead of a model.
+
+    It is that of the request (`LLMRequest.observation`); where it has none, as in a request that a server has received,
+    the JSON that stands below "# Observation" in its messages.
 
     Args:
-        request: a request made by one of the reasonings.
+        request: a request made from an observation.
 
     Returns:
-        `step`, `self_state` and `local_state`, as in `Observation`.
+        `step`, `self_state` and `local_state`, as in `Observation`, and `environment` if it is not empty; as JSON has
+        them, so that positions are lists.
 
     Raises:
         DecisionError: if the request holds no observation.
     """
+    texts = [] if request.observation is None else [text_of(request.observation)]
     for message in reversed(request.messages):
         _, found, rest = message.content.partition(f"{_OBSERVATION}\n")
         if found:
-            with contextlib.suppress(ValueError):  # an observation of the user's own
-                observation = json.loads(rest.split("\n", 1)[0])
-                if isinstance(observation, dict):
-                    return observation
+            texts.append(rest.split("\n", 1)[0])
+    for text in texts:
+        with contextlib.suppress(ValueError):  # an observation of the user's own
+            observation = json.loads(text)
+            if isinstance(observation, dict):
+                return observation
     raise DecisionError(f"No observation in the request: none of its {len(request.messages)} messages has one.")
 
 

@@ -23,6 +23,7 @@ from mesa_llm.errors.shown_text import short_repr
 from mesa_llm.errors.tracebacks import place_of, shorten
 from mesa_llm.module_llm.call_reading import matching_name, read_arguments
 from mesa_llm.spaces.space import listed
+from mesa_llm.tools.selection import INHERIT, ToolRef, ToolSelection, names_of, several
 from mesa_llm.tools.tool_decorator import _GLOBAL_TOOL_REGISTRY as GLOBAL_TOOLS
 from mesa_llm.tools.tool_decorator import ToolTable
 from mesa_llm.tools.tool_definition import Condition, ToolDefinition, check_condition, check_name, definition_of, holds
@@ -62,22 +63,23 @@ class ToolManager:
     """The tools of an agent, or of several.
 
     Args:
-        tools: functions; these are then the only tools. By default all that are declared with a plain `@tool`, also
-            later ones. (A dict means `extra_tools`, as in mesa-llm 0.3.)
+        tools: functions, or the names of functions that are declared with a plain `@tool`; these are then the only
+            tools. By default all that are declared so, also later ones. (A dict means `extra_tools`, as in mesa-llm
+            0.3.)
         extra_tools: functions, or a dict of them by name, added to the global tools.
         available: conditions by the names of tools, as `@tool(available=…)` has them; for a tool that has one, both
             must hold.
 
     Raises:
-        ConfigurationError: if both are given, something is not a function or cannot be a tool, a name comes twice, or a
-            condition is for a tool that the manager does not have.
+        ConfigurationError: if both are given, something is not a function or cannot be a tool, a name is unknown or
+            comes twice, or a condition is for a tool that the manager does not have.
     """
 
     def __init__(
         self,
-        tools: Iterable[Function] | Mapping[str, Function] | None = None,
+        tools: Iterable[ToolRef] | ToolRef | Mapping[str, Function] | None = None,
         *,
-        extra_tools: Iterable[Function] | Mapping[str, Function] | None = None,
+        extra_tools: Iterable[ToolRef] | ToolRef | Mapping[str, Function] | None = None,
         available: Mapping[str, Condition] | None = None,
     ) -> None:
         if tools is not None and extra_tools is not None:
@@ -103,7 +105,18 @@ class ToolManager:
         Raises:
             ConfigurationError: if it cannot be a tool.
         """
-        self.tools.update(_by_name((fn,)))
+        self.tools.update(_by_name(fn))
+
+    def register_many(self, tools: Iterable[ToolRef] | ToolRef) -> None:
+        """Add functions, or by their names those that are declared with a plain `@tool`; see `register`.
+
+        Args:
+            tools: the functions or names.
+
+        Raises:
+            ConfigurationError: if something cannot be a tool, or a name is unknown or comes twice.
+        """
+        self.tools.update(_by_name(tools))
 
     @classmethod
     def add_tool_to_all(cls, fn: Function) -> None:
@@ -115,7 +128,7 @@ class ToolManager:
         Raises:
             ConfigurationError: if it cannot be a tool.
         """
-        GLOBAL_TOOLS.update(_by_name((fn,)))
+        GLOBAL_TOOLS.update(_by_name(fn))
 
     def has_tool(self, name: str) -> bool:
         """Whether there is a tool of this name.
@@ -170,6 +183,20 @@ class ToolManager:
             ConfigurationError: if it cannot be a tool.
         """
         return definition_of(fn, schema_name).spec_as(schema_name).as_dict()
+
+    def get_tools_schema(
+        self, tools: ToolSelection = INHERIT, selected_tools: ToolSelection = None
+    ) -> list[dict[str, Any]]:
+        """The tools on offer as JSON of the chat completions API.
+
+        Args:
+            tools: which of them, as functions or names: all by default, none with `None` or `[]`.
+            selected_tools: the same by its older name, where `None` means all.
+
+        Raises:
+            ConfigurationError: if the manager does not have one, or both are given.
+        """
+        return [spec.as_dict() for spec in self.specs(names_of(tools, selected_tools))]
 
     def get_all_tools_schema(self, selected_tools: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """Like `specs`, as JSON of the chat completions API."""
@@ -240,21 +267,25 @@ class ToolManager:
         """
         return await self._execute(agent, calls, offered, seen, _call_and_await)
 
-    def call_tools(self, agent: Any, llm_response: Any) -> list[dict[str, str]]:
+    def call_tools(self, agent: Any, llm_response: Any, tools: ToolSelection = INHERIT) -> list[dict[str, str]]:
         """Like `execute`, for the `tool_calls` of a model's message.
 
         Args:
             agent: the agent that calls.
             llm_response: the message, with `tool_calls`.
+            tools: the tools that the model was offered, as functions or names; all by default, none with `None` or
+                `[]`.
 
         Returns:
             One `{"tool_call_id", "role", "name", "response"}` for each call.
         """
-        return [result.as_dict() for result in self.execute(agent, getattr(llm_response, "tool_calls", None))]
+        calls = getattr(llm_response, "tool_calls", None)
+        return [result.as_dict() for result in self.execute(agent, calls, offered=names_of(tools))]
 
-    async def acall_tools(self, agent: Any, llm_response: Any) -> list[dict[str, str]]:
+    async def acall_tools(self, agent: Any, llm_response: Any, tools: ToolSelection = INHERIT) -> list[dict[str, str]]:
         """Like `call_tools`; async tools are awaited."""
-        return [result.as_dict() for result in await self.aexecute(agent, getattr(llm_response, "tool_calls", None))]
+        calls = getattr(llm_response, "tool_calls", None)
+        return [result.as_dict() for result in await self.aexecute(agent, calls, offered=names_of(tools))]
 
     async def _execute(
         self,
@@ -353,21 +384,29 @@ async def _call_and_block(function: Function, arguments: dict[str, Any]) -> Any:
     return calling_loop.run(awaited()) if isawaitable(returned) else returned
 
 
-def _by_name(functions: Iterable[Function] | Mapping[str, Function]) -> dict[str, Function]:
-    if isinstance(functions, Mapping):
-        for name, function in functions.items():
+def _by_name(tools: Iterable[ToolRef] | ToolRef | Mapping[str, Function]) -> dict[str, Function]:
+    if isinstance(tools, Mapping):
+        for name, function in tools.items():
             definition_of(function, check_name(name, function))
-        return dict(functions)
-    if not isinstance(functions, Iterable):
-        raise ConfigurationError(f"The tools of a ToolManager are a list of functions, got {functions!r}.")
+        return dict(tools)
     named: dict[str, Function] = {}
-    for function in functions:
-        name = check_name(getattr(function, "__name__", None), function)
+    for ref in several(tools):
+        function = _global_tool(ref) if isinstance(ref, str) else ref
+        name = ref if isinstance(ref, str) else check_name(getattr(function, "__name__", None), function)
         definition_of(function)
         if name in named:
             raise ConfigurationError(f"Two tools have the name {name!r}: rename one of the functions.")
         named[name] = function
     return named
+
+
+def _global_tool(name: str) -> Function:
+    if name not in GLOBAL_TOOLS:
+        raise ConfigurationError(
+            f"There is no tool {name!r}. Names mean functions declared with a plain @tool, and these are: "
+            f"{sorted(GLOBAL_TOOLS)}. Import the module that declares it first, or give the function itself."
+        )
+    return GLOBAL_TOOLS[name]
 
 
 def _read_call(call: Any) -> tuple[str, str, Any]:
