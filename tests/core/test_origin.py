@@ -8,7 +8,7 @@ from helpers.speakers import OneCall, Speaker, SpeakersModel
 
 from mesa_llm.activation import current_origin
 from mesa_llm.clients import AsyncClient, LLMRequest, Message
-from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
+from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping, my_turn
 from mesa_llm.testing import ScriptedLLM
 
 
@@ -132,6 +132,7 @@ class SameRequest(Speaker):
         request = self.llm.request("hello")
         await asyncio.gather(self.llm.acomplete(request), self.llm.acomplete(request))
         await self.llm.acomplete(request)
+        await my_turn()
 
 
 def test_a_request_that_is_sent_again_is_another_call():
