@@ -268,6 +268,7 @@ class ModelCall:
     __slots__ = (
         "__weakref__",
         "_clock",
+        "_is_sent",
         "_listeners",
         "_resume",
         "_wait_began",
@@ -292,6 +293,7 @@ class ModelCall:
         self.off_record = False
         self.started = time.perf_counter()
         self.turn: Turn | None = None
+        self._is_sent = False
         self._waits = 0  # queues in which it waits: a client may ask its inner one several times at once
         self._clock: Callable[[], float] = time.monotonic
         self._wait_began = 0.0
@@ -299,8 +301,15 @@ class ModelCall:
         self._resume: Callable[[], None] | None = None
         self._listeners: tuple[Callable[[bool], None], ...] = ()
 
+    def claim(self) -> bool:
+        """Whether nothing has been sent in this call yet; from now on, something has."""
+        with _counting:
+            was_sent, self._is_sent = self._is_sent, True
+        return not was_sent
+
     def identify(self) -> None:
         """Make it the next call of the agent that is calling, if one is. Called when the request is sent."""
+        self.started = time.perf_counter()
         self.turn = current_turn()
         self.off_record = self.turn is not None and self.turn.off_record
         self.agent_step = current_agent_step()
