@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.context import current_agent_step, current_turn, note_asking
 from mesa_llm.activation.mesa_model import step_of
+from mesa_llm.activation.turn import is_off_record
 from mesa_llm.concurrency import fork_safe_lock
 
 if TYPE_CHECKING:
@@ -216,6 +217,19 @@ def last_agent_step(agent: Agent) -> AgentStep:
     count = _count_of(agent)
     setattr(agent, _COUNT, count)
     return AgentStep(agent, count, _tallies_alone(agent))
+
+
+def counter_of(agent: Any) -> Callable[[str], object]:
+    """A function that counts what an agent does, by a name of `Tally`, in its step or else in its last one.
+
+    Off record it counts nothing.
+    """
+    agent_step = current_agent_step()
+    if agent_step is not None and agent_step.agent is agent:
+        return agent_step.count
+    if is_off_record() or not hasattr(agent, "model"):
+        return lambda name: None
+    return last_agent_step(agent).count
 
 
 def one_at_a_time(owner: Agent | Model) -> OneAtATime:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mesa_llm.activation.mesa_model import step_of
 from mesa_llm.concurrency import fork_safe_lock
+from mesa_llm.errors.tracebacks import place_of, shorten
 
 
 @dataclass(slots=True)
@@ -48,6 +49,14 @@ def log_once(
     if model is not None and not _is_first(logger, text, model, kind):
         return
     logger.log(level, text, exc_info=exc_info)
+
+
+def log_error_once(
+    logger: logging.Logger, level: int, text: str, error: BaseException, *, model: Any, kind: Hashable = None
+) -> None:
+    """Log an error of a user's code by `log_once`, with a short traceback; of one kind if it comes from one place."""
+    shorten(error)
+    log_once(logger, level, text, model=model, kind=(kind, type(error), place_of(error)), exc_info=error)
 
 
 def _is_first(logger: logging.Logger, text: str, model: Any, kind: Hashable) -> bool:

@@ -10,16 +10,8 @@ from mesa_llm.activation.repeats import log_once
 from mesa_llm.clients.questions import register_question
 from mesa_llm.clients.thoughts import without_thoughts
 from mesa_llm.errors import ConfigurationError, DecisionError
-from mesa_llm.memory.memory import (
-    MAX_TOKENS,
-    NOTHING_YET,
-    Memory,
-    MemoryEntry,
-    in_batches,
-    memory_request,
-    shortened,
-    tokens_of_line,
-)
+from mesa_llm.memory.entries import MemoryEntry, in_batches, shortened, tokens_of_line
+from mesa_llm.memory.memory import MAX_TOKENS, NOTHING_YET, Memory, memory_request
 from mesa_llm.module_llm.dialogue import aconverse
 
 if TYPE_CHECKING:
