@@ -200,23 +200,17 @@ class AgentStep:
 
 def begin_agent_step(agent: Agent, *, alone: bool = False) -> AgentStep:
     """The next of an agent's own steps, which begins. No runner makes it if it is `alone`."""
-    count = _Count(_count_of(agent).step + 1)
+    return _agent_step(agent, _Count(_count_of(agent).step + 1), _tallies_alone(agent, steps=True) if alone else ())
+
+
+def last_agent_step(agent: Agent, *, alone: bool = True) -> AgentStep:
+    """The last of an agent's own steps, for calls outside of them; a runner that lets it make these has a tally."""
+    return _agent_step(agent, _count_of(agent), _tallies_alone(agent) if alone else ())
+
+
+def _agent_step(agent: Agent, count: _Count, tallies: tuple[Tally, ...]) -> AgentStep:
     setattr(agent, _COUNT, count)
-    return AgentStep(agent, count, _tallies_alone(agent, steps=True) if alone else ())
-
-
-def resume_agent_step(agent: Agent) -> AgentStep:
-    """The last of an agent's own steps, for calls that a runner lets it make outside of them; counted by themselves."""
-    count = _count_of(agent)
-    setattr(agent, _COUNT, count)
-    return AgentStep(agent, count)
-
-
-def last_agent_step(agent: Agent) -> AgentStep:
-    """The last of an agent's own steps, for a call that the agent makes outside of them."""
-    count = _count_of(agent)
-    setattr(agent, _COUNT, count)
-    return AgentStep(agent, count, _tallies_alone(agent))
+    return AgentStep(agent, count, tallies)
 
 
 def counter_of(agent: Any) -> Callable[[str], object]:
