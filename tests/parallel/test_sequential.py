@@ -14,7 +14,7 @@ import weakref
 
 import numpy as np
 import pytest
-from helpers.virtual_time import VirtualTimeClient, on_virtual_time
+from helpers.virtual_latency import VirtualTimeClient, on_virtual_time
 from mesa import Agent, Model
 from mesa.discrete_space import CellAgent, OrthogonalMooreGrid
 
