@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
+import weakref
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
@@ -43,6 +45,8 @@ DEFAULT_MODEL = "gemini/gemini-2.0-flash"
 _OWN = {"llm": "ModuleLLM", "memory": "memory", "tool_manager": "tools", "reasoning": "reasoning"}
 """What the constructor makes for each agent."""
 
+_warned_of_no_prompt: weakref.WeakSet[type[LLMAgent]] = weakref.WeakSet()
+
 
 class LLMAgent(Acting, Agent):
     """A Mesa agent whose decisions come from a language model.
@@ -76,7 +80,7 @@ class LLMAgent(Acting, Agent):
         internal_state: what it knows about itself: a list of facts, a mapping, a dataclass, one text, or anything that
             can be printed. Lists, dicts and sets are copied, those in them too. Agents that see it see this too, except
             for entries whose name begins with an underscore.
-        step_prompt: what it decides in each step.
+        step_prompt: what it decides in each step. Without one, the `step` of this class does nothing.
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the client that answers, see `connect`; by default one that reaches any provider, shared by all agents.
         tools: the tools it may use in plans: functions, and the names of those that are declared with a plain `@tool`;
@@ -446,12 +450,29 @@ class LLMAgent(Acting, Agent):
         await self.memory.aprocess_step()
 
     def step(self) -> None:
-        """Observe, decide, act."""
-        self.apply_plan(self.reasoning.plan(obs=self.generate_obs()))
+        """Observe, decide, act; nothing if there is no `step_prompt`."""
+        if self._has_step_prompt():
+            self.apply_plan(self.reasoning.plan(obs=self.generate_obs()))
 
     async def astep(self) -> None:
-        """Observe, decide, act."""
-        await self.aapply_plan(await self.reasoning.aplan(obs=await self.agenerate_obs()))
+        """Observe, decide, act; nothing if there is no `step_prompt`."""
+        if self._has_step_prompt():
+            await self.aapply_plan(await self.reasoning.aplan(obs=await self.agenerate_obs()))
+
+    def _has_step_prompt(self) -> bool:
+        """Whether the agent has something to decide; warns, once a class, if it never has."""
+        if self.step_prompt is not None:
+            return True
+        cls = type(self)
+        if cls not in _warned_of_no_prompt and not _is_fixed(cls, "step_prompt"):
+            _warned_of_no_prompt.add(cls)
+            warnings.warn(
+                f"{self} has neither a step of its own nor a step_prompt, so its step does nothing. Give "
+                f"{cls.__name__} a step_prompt, or define its step.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return False
 
 
 step_hooks.install(LLMAgent)
