@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.clock import step_of
 from mesa_llm.activation.context import current_agent_step, current_turn, note_asking
+from mesa_llm.activation.not_parallel import warn_of_calls_in_a_row
 
 if TYPE_CHECKING:
     from mesa import Agent, Model
@@ -350,6 +351,7 @@ class ModelCall:
         self.agent_step = current_agent_step()
         self.origin = None if self.agent_step is None else self.agent_step.next_call()
         note_asking(self.agent)
+        warn_of_calls_in_a_row(self)
 
     def detach(self) -> None:
         """Forget the agent: the client has ended, and what it leaves behind must not keep the model alive."""

@@ -95,6 +95,12 @@ def note_asking(agent: Agent | None) -> None:
         running.asked.add(agent.unique_id)
 
 
+def asks_by_itself() -> bool:
+    """Whether the running code is part of no agent's step, no runner's, and no method that a patched agent set does."""
+    running = _running.get()
+    return running.turn is None and running.stepping is None and running.asked is None
+
+
 def turn_in(model: Any) -> Turn | None:
     """The current turn if it is one in this model; `None` in a model of its own that an agent looks ahead with.
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from mesa.agent import AgentSet
 
 from mesa_llm.activation.context import turn_in, within
+from mesa_llm.activation.not_parallel import warn_not_parallel
 from mesa_llm.activation.random_state import restorer
 from mesa_llm.activation.schedules import stepping_on
 from mesa_llm.errors import ConfigurationError, NotParallelWarning, TurnError
-from mesa_llm.llm_agent.step_hooks import warn_not_parallel
 from mesa_llm.parallel_stepping.activations import make_step
 from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, OnReport, ParallelStepping, PlainSteps
 from mesa_llm.parallel_stepping.runners import has_decision
