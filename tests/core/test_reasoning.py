@@ -110,6 +110,17 @@ def test_a_prompt_of_ones_own_goes_before_the_step_prompt_and_an_observation_giv
     assert read_observation(agent.llm.client.requests[0])["self_state"]["internal_state"] == ["wet"]
 
 
+@pytest.mark.parametrize("tool_mode", ["native", "json_schema"])
+@pytest.mark.parametrize("reasoning", ALL)
+async def test_the_request_made_from_an_observation_carries_it(reasoning, tool_mode):
+    agent = agent_with(reasoning, '{"reasoning": "wind", "action": "sail", "calls": []}', tool_mode=tool_mode)
+    observation = agent.generate_obs()
+    agent.reasoning.plan(obs=observation)
+    await agent.reasoning.aplan(obs=observation)
+    carried = [request.observation for request in agent.llm.client.requests]
+    assert carried == [observation, *([] if reasoning is OneCallReasoning else [None])] * 2  # the words show no more
+
+
 @pytest.mark.parametrize("reasoning", ALL)
 def test_nothing_to_decide(reasoning):
     agent = agent_with(reasoning, thinks_then_calls, step_prompt=None)

@@ -177,6 +177,7 @@ def asking(kind, *, offers=(), made=(), partners=("7", "8"), **changes):
     """A request of a buyer or a seller; a buyer's own price in the middle of the market is 45, a seller's 65."""
     other = "Seller" if kind == "buyer" else "Buyer"
     state = {
+        "_side": kind,
         "_round": 6,
         "_rounds": 11,
         "_price_range": [10, 100],
@@ -193,7 +194,7 @@ def asking(kind, *, offers=(), made=(), partners=("7", "8"), **changes):
         | {f"{other} 9": {"internal_state": {"open": False}}, f"{kind.title()} 1": {"internal_state": {"open": True}}},
     }
     text = f"# Observation\n{json.dumps(observation)}\n\n# Task\nDecide."
-    return LLMRequest(model="m", messages=(Message("system", f"You are a {kind}."), Message("user", text)))
+    return LLMRequest(model="m", messages=(Message("user", text),))
 
 
 def calls(request):

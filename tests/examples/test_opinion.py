@@ -89,7 +89,7 @@ def test_the_more_confidence_the_fewer_groups():
     """Deffuant et al. (2000): consensus at d = 0.5; below that about 1 / (2d) groups."""
 
     def final(confidence):
-        return after(25, network(41, neighbors=40, confidence=confidence, seed=1))
+        return after(25, network(41, neighbors=40, confidence=confidence, seed=2))
 
     consensus, split = final(0.5), final(0.15)
     assert consensus.clusters == 1

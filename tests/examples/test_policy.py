@@ -12,10 +12,10 @@ from mesa_llm_examples.civil_violence.model import arrest_probability, policy
 DIRECTIONS = ["North", "South", "East", "West"]
 
 
-def thinking(offered, internal_state, others, note=""):
+def thinking(offered, internal_state, others, note="", step=1):
     """The first request of an agent, as its reasoning writes it."""
     observation = {
-        "step": 1,
+        "step": step,
         "self_state": {"agent_unique_id": 1, "location": [0, 0], "internal_state": internal_state},
         "local_state": {name: {"position": [0, 1], "internal_state": state} for name, state in others.items()},
     }
@@ -26,7 +26,7 @@ def thinking(offered, internal_state, others, note=""):
     )
 
 
-def citizen(cops=0, actives=0, jailed=0, quiet=0, note="", **changes):
+def citizen(cops=0, actives=0, jailed=0, quiet=0, note="", step=1, **changes):
     state = {
         "state": "quiet",
         "_hardship": 0.8,
@@ -39,7 +39,7 @@ def citizen(cops=0, actives=0, jailed=0, quiet=0, note="", **changes):
     others = {f"Cop {number}": {} for number in range(cops)}
     for name, count in (("active", actives), ("jailed", jailed), ("quiet", quiet)):
         others |= {f"Citizen {name} {number}": {"state": name} for number in range(count)}
-    return thinking("change_state", state | changes, others, note)
+    return thinking("change_state", state | changes, others, note, step)
 
 
 def cop(states, free=()):
@@ -122,11 +122,12 @@ def test_a_cop_arrests_nobody_where_nobody_is_active():
     assert calls_for(policy(cop({4: "quiet", 6: "jailed"}))) == []
 
 
-def test_choices_follow_from_the_request_alone():
-    choices = [policy(citizen(_free_directions=DIRECTIONS, note=f"note {number}")) for number in range(50)]
-    assert choices == [policy(citizen(_free_directions=DIRECTIONS, note=f"note {number}")) for number in range(50)]
+def test_choices_follow_from_the_observation_and_from_no_memory():
+    choices = [policy(citizen(_free_directions=DIRECTIONS, step=step)) for step in range(50)]
     moves = {call.arguments for choice in choices for call in calls_for(choice) if call.name == "move_one_step"}
     assert moves == {json.dumps({"direction": direction}) for direction in DIRECTIONS}
+    reminded = [policy(citizen(_free_directions=DIRECTIONS, step=step, note=f"note {step}")) for step in range(50)]
+    assert reminded == choices
 
 
 def test_thoughts_are_not_carried_out():

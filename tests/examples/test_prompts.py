@@ -107,6 +107,7 @@ money you have. Your haste says how soon you give in: below 1 you hold out until
 """,
             "knows": [
                 "open",
+                "_side",
                 "_round",
                 "_rounds",
                 "_price_range",

@@ -11,6 +11,7 @@ import pytest
 from mesa_llm.clients import LLMRequest, Message, ResponseFormat, ToolSpec, tool_call
 from mesa_llm.clients.messages import request_key
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.journal.serialization import texts_of
 
 TOOL = ToolSpec("move", "Moves.", {"type": "object", "properties": {"to": {"type": "string"}}})
 REQUEST = LLMRequest(
@@ -44,6 +45,16 @@ def test_the_order_of_options_does_not_matter():
 )
 def test_whatever_goes_to_the_model_matters(change):
     assert request_key(replace(REQUEST, **change)) != request_key(REQUEST)
+
+
+def test_the_observation_is_no_part_of_what_is_asked():
+    seen = replace(REQUEST, observation={"step": 3})
+    assert seen.observation == {"step": 3}
+    assert seen == REQUEST
+    assert seen.as_dict() == REQUEST.as_dict()
+    assert texts_of(seen) == texts_of(REQUEST)  # the same key and the same contents of a journal
+    assert request_key(seen) == request_key(REQUEST)
+    assert "step" not in repr(seen)
 
 
 def test_it_is_the_same_in_another_process():

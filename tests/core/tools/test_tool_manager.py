@@ -23,7 +23,7 @@ from mesa import Agent, Model
 from pydantic import AfterValidator, Field
 
 from mesa_llm.activation.call import AgentStep, begin_agent_step, last_agent_step
-from mesa_llm.activation.context import in_agent_step
+from mesa_llm.activation.context import within
 from mesa_llm.clients.messages import Message, ToolCall
 from mesa_llm.errors import ConfigurationError, StepAborted, ToolError
 from mesa_llm.module_llm.request_fields import OfferedTool, narrowed_parameters
@@ -912,7 +912,7 @@ def test_each_call_counts_in_the_tally_of_the_agents_step(execute, caplog):
     execute(manager, agent, calls)
     assert tally_of(last_agent_step(agent)) == (5, 3, 1)
     step = begin_agent_step(agent)
-    with in_agent_step(step):
+    with within(agent_step=step):
         execute(manager, agent, [call_of("buggy"), call_of("move", "{")])
         execute(manager, Agent(agent.model), [call_of("wait")])  # another agent's
     assert tally_of(step) == (2, 1, 1)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from mesa_llm.clients.messages import canonical_json
 from mesa_llm.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from mesa_llm.clients import LLMRequest
 
 
 def at_least(name: str, value: int, lowest: int, hint: str = "") -> None:
@@ -33,13 +31,17 @@ def in_range(name: str, value: float, lowest: float, highest: float, hint: str =
         raise ConfigurationError(f"{name} must be from {lowest:g} to {highest:g}, got {value!r}. {hint}".strip())
 
 
-def choose[T](options: Sequence[T], request: LLMRequest, purpose: str) -> T:
-    """One of the options, all equally likely; the same one for the same request and purpose in any process.
+def choose[T](options: Sequence[T], observation: Mapping[str, Any], purpose: str) -> T:
+    """One of the options, all equally likely, by a hash of the options, the observation and the purpose.
+
+    An observation holds the agent's id, the step, its own state and what it sees, so these decide; neither the words of
+    a prompt nor what the agent remembers do. The choice is the same in every process and in every mode.
 
     Args:
         options: the options, at least one.
-        request: the request, whose messages are hashed.
+        observation: what the agent sees, see `read_observation`.
         purpose: what is chosen; choices for different purposes are independent.
     """
-    text = "\n".join([purpose, *(message.content for message in request.messages)])
-    return options[int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % len(options)]
+    text = canonical_json([purpose, options, observation])
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return options[int.from_bytes(digest[:8]) % len(options)]

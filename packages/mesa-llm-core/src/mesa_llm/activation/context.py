@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import Context, ContextVar, copy_context
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from contextvars import Context, ContextVar, Token, copy_context
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -15,9 +12,8 @@ if TYPE_CHECKING:
     from mesa_llm.activation.turn import Turn
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """What the running code belongs to.
+class Running(TypedDict, total=False):
+    """What the running code belongs to. A dict, the cheapest to copy with a change: a step makes thousands of them.
 
     Attributes:
         turn: the turn of the agent, if a runner steps it.
@@ -29,35 +25,33 @@ class Running:
         writes: what keeps the agent's writes to its memory until they can be awaited.
     """
 
-    turn: Turn | None = None
-    agent_step: AgentStep | None = None
-    deciding: Turn | None = None
-    stepping: Agent | None = None
-    call: ModelCall | None = None
-    asked: set[int] | None = None
-    writes: Any = None
+    turn: Turn | None
+    agent_step: AgentStep | None
+    deciding: Turn | None
+    stepping: Agent | None
+    call: ModelCall | None
+    asked: set[int] | None
+    writes: Any
 
 
-_NOTHING = Running()
-_running: ContextVar[Running] = ContextVar("mesa_llm_running", default=_NOTHING)
+_running: ContextVar[Running] = ContextVar("mesa_llm_running", default=Running())  # noqa: B039 - never changed
 
 
 def current_turn() -> Turn | None:
     """The turn of the calling agent; `None` if nobody runs agents in parallel, and in the code of a client."""
-    return _running.get().turn
+    return _running.get().get("turn")
 
 
 def current_agent_step() -> AgentStep | None:
     """The step of the calling agent; `None` outside agents' steps, and in the code of a client."""
     running = _running.get()
-    if running.agent_step is not None or running.turn is None:
-        return running.agent_step
-    return running.turn.agent_step
+    agent_step, turn = running.get("agent_step"), running.get("turn")
+    return turn.agent_step if agent_step is None and turn is not None else agent_step
 
 
 def current_call() -> ModelCall | None:
     """The call that a client is answering; `None` outside the code of clients."""
-    return _running.get().call
+    return _running.get().get("call")
 
 
 def current_origin() -> CallOrigin | None:
@@ -65,23 +59,23 @@ def current_origin() -> CallOrigin | None:
 
     The same as `request.call.origin`.
     """
-    call = _running.get().call
+    call = current_call()
     return None if call is None else call.origin
 
 
 def current_writes() -> Any:
     """What keeps the calling agent's writes to its memory until they can be awaited; `None` if it need not wait."""
-    return _running.get().writes
+    return _running.get().get("writes")
 
 
 def is_deciding(turn: Turn) -> bool:
     """Whether the running code makes a decision for a turn."""
-    return _running.get().deciding is turn
+    return _running.get().get("deciding") is turn
 
 
 def is_stepping(agent: Agent) -> bool:
     """Whether the running code is part of an agent's `step` or `astep`."""
-    return _running.get().stepping is agent
+    return _running.get().get("stepping") is agent
 
 
 def note_asking(agent: Agent | None) -> None:
@@ -91,8 +85,9 @@ def note_asking(agent: Agent | None) -> None:
         agent: the agent; `None` if no agent asks.
     """
     running = _running.get()
-    if running.asked is not None and agent is not None and running.turn is None and running.stepping is None:
-        running.asked.add(agent.unique_id)
+    asked = running.get("asked")
+    if asked is not None and agent is not None and running.get("turn") is None and running.get("stepping") is None:
+        asked.add(agent.unique_id)
 
 
 def asks_by_itself() -> bool:
@@ -111,6 +106,18 @@ def turn_in(model: Any) -> Turn | None:
     return turn if turn is not None and turn.agent.model is model else None
 
 
+def enter(**changes: Unpack[Running]) -> Token[Running]:
+    """Change what the running code belongs to, until `leave` is called with what is returned.
+
+    Args:
+        **changes: fields of `Running`.
+    """
+    return _running.set({**_running.get(), **changes})
+
+
+leave = _running.reset
+
+
 class within:  # noqa: N801 - used as `contextlib.suppress` is
     """Change what the running code belongs to, for as long as the block lasts.
 
@@ -120,25 +127,14 @@ class within:  # noqa: N801 - used as `contextlib.suppress` is
 
     __slots__ = ("_changes", "_token")
 
-    def __init__(self, **changes: Any) -> None:
+    def __init__(self, **changes: Unpack[Running]) -> None:
         self._changes = changes
 
     def __enter__(self) -> None:
-        self._token = _running.set(replace(_running.get(), **self._changes))
+        self._token = enter(**self._changes)
 
     def __exit__(self, *exception: object) -> None:
-        _running.reset(self._token)
-
-
-@contextmanager
-def in_agent_step(agent_step: AgentStep) -> Iterator[None]:
-    """Make calls of an agent that no runner steps known as its own.
-
-    Args:
-        agent_step: the step that the calls belong to.
-    """
-    with within(agent_step=agent_step):
-        yield
+        leave(self._token)
 
 
 def entered(turn: Turn, context: Context | None = None) -> Context:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from mesa_llm.activation.context import current_turn, is_deciding, within
+from mesa_llm.activation.context import current_turn, enter, is_deciding, leave
 from mesa_llm.activation.schedules import stepping_on
 from mesa_llm.concurrency import worker_thread
 
@@ -81,17 +81,16 @@ async def in_thread[T](function: Callable[[], T]) -> T:
 class _InDecision:
     """A decision in progress. A class, not a generator: a step makes thousands of them at a time."""
 
-    __slots__ = ("_turn", "_within")
+    __slots__ = ("_token", "_turn")
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
-        self._within = within(deciding=turn)
 
     def __enter__(self) -> None:
-        self._within.__enter__()
+        self._token = enter(deciding=self._turn)
 
     def __exit__(self, *exception: object) -> None:
-        self._within.__exit__()
+        leave(self._token)
         self._turn.end_decision()
 
 

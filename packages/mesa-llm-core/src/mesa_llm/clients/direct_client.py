@@ -185,15 +185,15 @@ class DirectClient(AsyncClient):
             text = f"sent an answer of more than {self.max_response_bytes:,} bytes. max_response_bytes can be raised"
             raise self._call(request, settings).unusable(text)
         completion = read_json(body)
-        response = read_completion(completion, settings.model) if _succeeded(answer) else None
+        response = read_completion(completion, settings.model, latency_s=seconds) if _succeeded(answer) else None
         if response is None:
             missing_keys = () if settings.api_key else settings.key_variables
             call, headers = self._call(request, settings), answer.headers
             raise call.refused(answer.status, answer.reason, headers, body, completion, missing_keys)
-        cost = response.cost
-        if cost is None and settings.is_at_provider:
-            cost = price_of(request, response.usage.prompt_tokens, response.usage.completion_tokens)
-        return replace(response, cost=cost, latency_s=seconds)
+        if response.cost is not None or not settings.is_at_provider:
+            return response
+        price = price_of(request, response.usage.prompt_tokens, response.usage.completion_tokens)
+        return replace(response, cost=price)
 
     def _call(self, request: LLMRequest, settings: DirectSettings) -> FailedCall:
         return FailedCall(

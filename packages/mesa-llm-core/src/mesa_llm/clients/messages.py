@@ -124,6 +124,9 @@ class LLMRequest:
             to call several at once (`parallel_tool_calls`).
         call: the call in which the request is sent: its identity, its deadline, and the time that it has waited in
             queues. No part of what is asked: not sent, not compared.
+        observation: the `Observation` that the messages show, for rules that answer in the place of a model; they read
+            it by `read_observation`. `None` if there is none. No part of what is asked either: not sent, not compared,
+            not recorded.
     """
 
     model: str
@@ -134,6 +137,7 @@ class LLMRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
     max_tool_calls: int | None = None
     call: ModelCall = field(default_factory=ModelCall, compare=False, repr=False)
+    observation: object = field(default=None, compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """The request as JSON of the chat completions API, `model` included."""

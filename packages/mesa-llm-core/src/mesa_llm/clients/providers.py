@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 from mesa_llm.clients.failures import set_key
@@ -155,6 +156,7 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
     )
 
 
+@lru_cache
 def checked_base(api_base: str) -> tuple[str, SplitResult]:
     """A base URL as requests need it, without space around it and without the path of one request; and its parts.
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.call import begin_agent_step
-from mesa_llm.activation.context import current_agent_step, current_turn, is_stepping, turn_in, within
+from mesa_llm.activation.context import Running, current_agent_step, current_turn, enter, is_stepping, leave, turn_in
 from mesa_llm.activation.decisions import in_thread
 from mesa_llm.activation.method_pairs import is_placeholder, mark_installed, nearer_method
 from mesa_llm.activation.not_parallel import warn_not_parallel
@@ -77,7 +77,7 @@ def _astep_by(step: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any
 class _Stepping:
     """Marks an agent's step. Entering returns whether it is the outermost one, which runs the hooks."""
 
-    __slots__ = ("_agent", "_is_alone", "_within")
+    __slots__ = ("_agent", "_is_alone", "_token")
 
     def __init__(self, agent: LLMAgent) -> None:
         self._agent = agent
@@ -86,19 +86,18 @@ class _Stepping:
     def __enter__(self) -> bool:
         agent = self._agent
         outermost = not is_stepping(agent)
-        changes: dict[str, Any] = {"stepping": agent}
+        changes: Running = {"stepping": agent}
         if outermost:
             _warn_if_not_parallel(agent)
             agent_step = current_agent_step()
             if agent_step is None or agent_step.agent is not agent:  # no runner steps it
                 self._is_alone = True
                 changes["agent_step"] = begin_agent_step(agent, alone=True)
-        self._within = within(**changes)
-        self._within.__enter__()
+        self._token = enter(**changes)
         return outermost
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
-        self._within.__exit__()
+        leave(self._token)
         if self._is_alone and error is not None:
             shorten(error)
             step_on_after_failure(self._agent.model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 from mesa_llm.activation import Turn, current_turn, step_of
@@ -32,10 +32,36 @@ _LARGEST_SHARE = 4  # divisor: one entry takes at most a quarter of a memory, so
 
 
 _ADDITIVE = frozenset({"message", "action"})
+_FIELDS = {"step", "type", "content", "agent"}
 
 
-@dataclass(frozen=True, init=False)
-class MemoryEntry:
+class _Line:
+    """An entry as a line of a prompt, made when it is first read and kept in slots: a step reads thousands of them."""
+
+    __slots__ = ("_line", "tokens")
+
+    tokens: int
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_line":
+            details = "; ".join([f"{to_text(key)}: {_detail(key, value)}" for key, value in self.content.items()])
+            when = f"[step {self.step}]" if self.step is not None else ""
+            value: Any = " ".join(filter(None, (when, f"{self.type}:" if self.type else "", details)))
+        elif name == "tokens":
+            value = tokens_in(self._line)
+        else:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        object.__setattr__(self, name, value)
+        return value
+
+
+def _detail(name: Any, value: Any) -> str:
+    """One value; of the recipients of a broadcast the first ones, and how many there are."""
+    return ids_listed(value) if name == "recipients" and isinstance(value, list) else to_text(value)
+
+
+@dataclass(frozen=True, init=False, slots=True)
+class MemoryEntry(_Line):
     """One thing remembered; or several, in the form of mesa-llm 0.3: `MemoryEntry(content, step, agent)`.
 
     Args:
@@ -48,6 +74,7 @@ class MemoryEntry:
             content is by their types.
         content: what happened.
         agent: who remembers it, in the form of mesa-llm 0.3.
+        tokens: how many tokens its line in a prompt takes, estimated from its length.
     """
 
     step: int
@@ -63,12 +90,8 @@ class MemoryEntry:
         in_order = (
             ("content", "step", "agent") if args and isinstance(args[0], Mapping) else ("step", "type", "content")
         )
-        given = {"type": "", "agent": None} | dict(zip(in_order, args, strict=False)) | named
-        if (
-            len(args) > len(in_order)
-            or given.keys() != set(self.__match_args__)
-            or named.keys() & in_order[: len(args)]
-        ):
+        given = {"type": "", "agent": None, **dict(zip(in_order, args, strict=False)), **named}
+        if len(args) > len(in_order) or given.keys() != _FIELDS or (named and named.keys() & in_order[: len(args)]):
             raise TypeError(
                 f"MemoryEntry takes step, type and content, or content, step and agent, got {args} and {named}."
             )
@@ -77,27 +100,13 @@ class MemoryEntry:
 
     def __str__(self) -> str:
         """The entry as one line of a prompt."""
-        return self._line
-
-    @cached_property
-    def _line(self) -> str:
-        details = "; ".join(f"{to_text(key)}: {self._detail(key, value)}" for key, value in self.content.items())
-        about = [f"[step {self.step}]" if self.step is not None else "", f"{self.type}:" if self.type else "", details]
-        return " ".join(filter(None, about))
+        line: str = self._line
+        return line
 
     def display(self) -> None:
         """Print the entry, with the agent that remembers it."""
         whose = "" if self.agent is None else f"{to_text(self.agent)} "
         print(f"{whose}{self}")  # noqa: T201 - what it is for
-
-    def _detail(self, name: Any, value: Any) -> str:
-        """One value; of the recipients of a broadcast the first ones, and how many there are."""
-        return ids_listed(value) if name == "recipients" and isinstance(value, list) else to_text(value)
-
-    @cached_property
-    def tokens(self) -> int:
-        """How many tokens the line takes, estimated from its length."""
-        return tokens_in(self._line)
 
 
 class Memory(ABC):
@@ -219,7 +228,10 @@ class Memory(ABC):
 
     def _tokens_of(self, entry: MemoryEntry) -> int:
         """How many tokens an entry takes, the line break included."""
-        return entry.tokens + 1 if self._fits(entry) else tokens_of_line(self._line(entry))
+        tokens = entry.tokens  # not through _fits: for each entry of each agent in each step
+        if self._most_of_one is None or tokens <= self._most_of_one:
+            return tokens + 1
+        return tokens_of_line(self._line(entry))
 
     def _fits(self, entry: MemoryEntry) -> bool:
         return self._most_of_one is None or entry.tokens <= self._most_of_one

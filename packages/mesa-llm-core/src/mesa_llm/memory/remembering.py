@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
-from mesa_llm.activation.context import current_writes, within
+from mesa_llm.activation.context import current_writes, enter, leave
 from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.memory.memory import Memory
 
@@ -19,13 +19,11 @@ class AwaitedWrites:
         self._pending: list[_Write] = []
 
     def __enter__(self) -> Self:
-        self._within = within(writes=self)
-        self._within.__enter__()
+        self._token = enter(writes=self)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._within.__exit__(*exception)
-        del self._within  # it leads back here: without it, no garbage is left for the collector
+        leave(self._token)
 
     def add(self, write: _Write) -> None:
         """Keep a write until `flush`."""

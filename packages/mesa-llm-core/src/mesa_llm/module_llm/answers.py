@@ -91,6 +91,8 @@ def _with_calls(request: LLMRequest, response: LLMResponse, *, as_json: bool) ->
             raise UnusableAnswerError(why or str(error)) from error
     elif not calls and (found := calls_in_text(content, names)) is not None:
         calls, content = found, ""
+    if not calls and content == message.content:
+        return response
     message = Message("assistant", content, tool_calls=tuple([_read(call, request.tools) for call in calls]))
     return replace(response, message=message, finish_reason="tool_calls" if calls else response.finish_reason)
 

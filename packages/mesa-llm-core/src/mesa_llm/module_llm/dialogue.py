@@ -75,10 +75,14 @@ def with_most_calls[T](dialogue: Dialogue[T], max_tool_calls: int | None) -> Dia
         dialogue: the questions.
         max_tool_calls: the bound; `None` leaves the requests as they are.
     """
+    return dialogue if max_tool_calls is None else _bounded(dialogue, max_tool_calls)
+
+
+def _bounded[T](dialogue: Dialogue[T], max_tool_calls: int) -> Dialogue[T]:
     try:
         request = next(dialogue)
         while True:
-            if max_tool_calls is not None and request.tools and request.tool_choice != "none":
+            if request.tools and request.tool_choice != "none":
                 request = replace(request, max_tool_calls=max_tool_calls)
             try:
                 response = yield request

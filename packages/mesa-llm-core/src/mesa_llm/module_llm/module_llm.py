@@ -6,11 +6,11 @@ import copy
 import functools
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Self
 
 from mesa_llm.activation.call import last_agent_step
-from mesa_llm.activation.context import current_agent_step, in_agent_step
+from mesa_llm.activation.context import current_agent_step, within
 from mesa_llm.activation.schedules import stepping_on
 from mesa_llm.activation.turn import is_off_record
 from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse, Message, Transport
@@ -267,14 +267,11 @@ class ModuleLLM:
                 ask_in_mode(request, self.tool_mode, asker=self.agent), functools.partial(aask, self.client)
             )
 
-    @contextmanager
-    def _known(self) -> Iterator[None]:
+    def _known(self) -> AbstractContextManager[None]:
         """Makes calls that the agent makes outside of its steps known as its own; its model survives their failure."""
         if self.agent is None or current_agent_step() is not None or is_off_record():
-            yield
-        else:
-            with in_agent_step(last_agent_step(self.agent)), stepping_on((self.agent,)):
-                yield
+            return _KNOWN
+        return _between_steps(self.agent)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = type(self).__new__(type(self))
@@ -282,6 +279,15 @@ class ModuleLLM:
         for name, value in vars(self).items():
             setattr(twin, name, _copied_if_it_can(value, memo) if name == "_client" else copy.deepcopy(value, memo))
         return twin
+
+
+_KNOWN = nullcontext()
+
+
+@contextmanager
+def _between_steps(agent: Any) -> Iterator[None]:
+    with within(agent_step=last_agent_step(agent)), stepping_on((agent,)):
+        yield
 
 
 def _copied_if_it_can[T](client: T, memo: dict[int, Any]) -> T:

@@ -19,6 +19,7 @@ type AnyFormat = ResponseFormat | type[BaseModel] | Mapping[str, Any]
 
 _NAMED_SCHEMAS = {"$defs", "properties"}
 _DATA = {"const", "default", "enum", "examples", "required"}
+_TOOL_CHOICES: tuple[ToolChoice, ...] = get_args(ToolChoice.__value__)
 
 
 def tool_specs(tools: Iterable[AnyTool] | None) -> tuple[ToolSpec, ...]:
@@ -89,9 +90,9 @@ def check_tool_choice(tool_choice: str) -> ToolChoice:
     Raises:
         ConfigurationError: otherwise.
     """
-    for known in get_args(ToolChoice.__value__):
+    for known in _TOOL_CHOICES:
         if tool_choice == known:
-            return known  # type: ignore[no-any-return]
+            return known
     raise ConfigurationError(f"tool_choice must be 'auto', 'none', 'required' or None, got {tool_choice!r}.")
 
 

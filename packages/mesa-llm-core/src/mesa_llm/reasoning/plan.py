@@ -85,9 +85,10 @@ class Plan:
     def __str__(self) -> str:
         """The text of the decision, or its tool calls if it has no text."""
         message: Any = self.llm_plan
-        text = message if message is None or isinstance(message, str) else getattr(message, "content", to_text(message))
-        functions = [getattr(call, "function", call) for call in self.tool_calls]
-        return text or ", ".join(f"{function.name}({function.arguments})" for function in functions)
+        if not (message is None or isinstance(message, str)):
+            message = message.content if hasattr(message, "content") else to_text(message)
+        functions = (getattr(call, "function", call) for call in self.tool_calls)
+        return message or ", ".join(f"{function.name}({function.arguments})" for function in functions)
 
     @property
     def tool_calls(self) -> Sequence[Any]:

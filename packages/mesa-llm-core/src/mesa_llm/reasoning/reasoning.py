@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate
 
 from mesa_llm.activation import stage, step_of
@@ -332,13 +333,15 @@ def first_request(
     """
     if prompt is None:
         prompt = "\n\n".join([*remembered_and_seen(agent, obs), f"# Task\n{task}"])
-    return agent.llm.request(
+    request = agent.llm.request(
         prompt=prompt,
-        tool_schema=_tools_for(agent, selected_tools, obs),
+        # Nothing checks calls that must not be made.
+        tool_schema=_tools_for(agent, selected_tools, None if tool_choice == "none" else obs),
         tool_choice=tool_choice,
         response_format=response_format,
         system_prompt=system_prompt_of(agent, instructions) if system_prompt is None else system_prompt,
     )
+    return replace(request, observation=obs)
 
 
 def tool_calls_for(
@@ -394,24 +397,31 @@ def _names(selected_tools: list[str] | None) -> tuple[str, ...] | None:
 
 
 def read_observation(request: LLMRequest) -> dict[str, Any]:
-    """The observation in a prompt of a reasoning, for policies that answer instead of a model.
+    """The observation on which an agent decides, for policies that answer instead of a model.
+
+    It is that of the request (`LLMRequest.observation`); where it has none, as in a request that a server has received,
+    the JSON that stands below "# Observation" in its messages.
 
     Args:
-        request: a request made by one of the reasonings.
+        request: a request made from an observation.
 
     Returns:
-        `step`, `self_state` and `local_state`, as in `Observation`.
+        `step`, `self_state` and `local_state`, as in `Observation`, and `environment` if it is not empty; as JSON has
+        them, so that positions are lists.
 
     Raises:
         DecisionError: if the request holds no observation.
     """
+    texts = [] if request.observation is None else [text_of(request.observation)]
     for message in reversed(request.messages):
         _, found, rest = message.content.partition(f"{_OBSERVATION}\n")
         if found:
-            with contextlib.suppress(ValueError):  # an observation of the user's own
-                observation = json.loads(rest.split("\n", 1)[0])
-                if isinstance(observation, dict):
-                    return observation
+            texts.append(rest.split("\n", 1)[0])
+    for text in texts:
+        with contextlib.suppress(ValueError):  # an observation of the user's own
+            observation = json.loads(text)
+            if isinstance(observation, dict):
+                return observation
     raise DecisionError(f"No observation in the request: none of its {len(request.messages)} messages has one.")
 
 

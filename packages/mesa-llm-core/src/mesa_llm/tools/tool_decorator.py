@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, MutableMapping
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, ItemsView, Iterator, MutableMapping
+from typing import TYPE_CHECKING, Any, overload, override
 
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.tools.tool_definition import Condition, define
@@ -139,18 +139,24 @@ class ToolTable(MutableMapping[str, Callable[..., Any]]):
         self._hidden |= {name}
 
     def __iter__(self) -> Iterator[str]:
-        shared: list[str] = []
-        if self._with_global:
-            # Copied, since another thread may be defining a tool.
-            shared = [name for name in list(_GLOBAL_TOOL_REGISTRY) if name in self._own or self._shows(name)]
-        yield from shared
-        yield from [name for name in self._own if name not in shared]
+        return iter(self._all())
+
+    @override
+    def items(self) -> ItemsView[str, Callable[..., Any]]:
+        return self._all().items()  # without a look at both tables for each name
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self._all())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self)})"
+
+    def _all(self) -> dict[str, Callable[..., Any]]:
+        # Copied, since another thread may be defining a tool.
+        shared = _GLOBAL_TOOL_REGISTRY.copy() if self._with_global else {}
+        for name in self._hidden - self._own.keys():
+            shared.pop(name, None)
+        return shared | self._own
 
     def _shows(self, name: str) -> bool:
         return self._with_global and name in _GLOBAL_TOOL_REGISTRY and name not in self._hidden

@@ -25,7 +25,7 @@ from mesa_llm.errors.shown_text import short_repr
 from mesa_llm.module_llm.call_reading import matching_name, read_arguments, unwrapped
 from mesa_llm.module_llm.json_in_text import json_at
 from mesa_llm.module_llm.request_fields import OfferedTool, rebuilt
-from mesa_llm.tools.visible import Seen, Sight, narrowed, without_marks
+from mesa_llm.tools.visible import Sight, narrowed, without_marks
 
 # Coerce numbers to strings and numeric strings to numbers, only where lossless.
 _CONFIG = ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
@@ -57,12 +57,12 @@ class ToolDefinition:
             return self.spec
         return self._renamed.setdefault(name, ToolSpec(name, self.spec.description, self.spec.parameters))
 
-    def spec_for(self, name: str, agent: Any, seen: Seen) -> ToolSpec:
+    def spec_for(self, name: str, sight: Sight) -> ToolSpec:
         """The tool as offered to an agent: with a check of its calls, and the choices that the agent has now."""
         narrow = None
         if self._marked_parameters is not None:
-            narrow = functools.partial(narrowed, self._marked_parameters, agent, seen)
-        return OfferedTool.of(self.spec_as(name), narrow, functools.partial(self.validate, sight=Sight(agent, seen)))
+            narrow = functools.partial(narrowed, self._marked_parameters, sight.agent, sight.seen)
+        return OfferedTool.of(self.spec_as(name), narrow, functools.partial(self.validate, sight=sight))
 
     def validate(self, arguments: Mapping[str, Any], sight: Sight | None = None) -> dict[str, Any]:
         """Check the arguments of a model, and convert them to the types of the function's annotations.
@@ -115,17 +115,13 @@ class ToolDefinition:
                 better[name] = _read_text(value, may_be_null=is_optional or _takes_null(parameters[name]))
         return None if better == given else better
 
-    def is_available(self, name: str, agent: Any) -> bool:
-        """Whether the tool is on offer to an agent at the moment.
-
-        Raises:
-            Exception: what the condition raises, with a note that names the tool.
-        """
-        return self.available is None or holds(self.available, name, agent)
-
 
 def holds(condition: Condition, name: str, agent: Any) -> bool:
-    """Whether the condition of a tool holds for an agent; what it raises gets a note that names the tool."""
+    """Whether the condition of a tool holds for an agent.
+
+    Raises:
+        Exception: what the condition raises, with a note that names the tool.
+    """
     try:
         return bool(condition(agent))
     except Exception as error:

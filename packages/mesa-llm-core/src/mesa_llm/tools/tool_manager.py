@@ -157,16 +157,20 @@ class ToolManager:
             ConfigurationError: if a name is unknown.
             Exception: what a condition raises.
         """
-        table = dict(self.tools)
-        names = list(table) if selected_tools is None else list(selected_tools)
-        if unknown := [name for name in names if name not in table]:
-            raise ConfigurationError(f"Unknown tool name(s) {unknown}. Available tools: {sorted(table)}.")
-        definitions = [(definition_of(table[name], name), name) for name in names]
+        chosen = self.tools.items() if selected_tools is None else self._selected(selected_tools)
+        definitions = [(definition_of(function, name), name) for name, function in chosen]
         if agent is not None:
             definitions = [(known, name) for known, name in definitions if self._is_available(known, name, agent)]
         if seen is None:
             return tuple([definition.spec_as(name) for definition, name in definitions])
-        return tuple([definition.spec_for(name, agent, seen) for definition, name in definitions])
+        sight = Sight(agent, seen)
+        return tuple([definition.spec_for(name, sight) for definition, name in definitions])
+
+    def _selected(self, names: Iterable[str]) -> list[tuple[str, Function]]:
+        table, names = dict(self.tools.items()), list(names)
+        if unknown := [name for name in names if name not in table]:
+            raise ConfigurationError(f"Unknown tool name(s) {unknown}. Available tools: {sorted(table)}.")
+        return [(name, table[name]) for name in names]
 
     def get_tool_schema(self, fn: Function, schema_name: str) -> dict[str, Any]:
         """A function as JSON of the chat completions API, whether the manager has it or not.
@@ -361,7 +365,9 @@ class ToolManager:
 
     def _is_available(self, definition: ToolDefinition, name: str, agent: Any) -> bool:
         condition = None if self._available is None else self._available.get(name)
-        return definition.is_available(name, agent) and (condition is None or holds(condition, name, agent))
+        return (definition.available is None or holds(definition.available, name, agent)) and (
+            condition is None or holds(condition, name, agent)
+        )
 
 
 async def _call_and_await(function: Function, arguments: dict[str, Any]) -> Any:

@@ -71,8 +71,6 @@ class Resident(LLMAgent, CellAgent):
         task: what it decides in each step.
     """
 
-    explains_positions = False  # the rules choose by what a prompt says: with more words, seeded runs would be others
-
     def __init__(
         self,
         model: CivilViolence,

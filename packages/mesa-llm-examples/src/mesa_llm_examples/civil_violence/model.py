@@ -1,8 +1,8 @@
 """The grid on which citizens and cops live, what is counted on it, and Epstein's rule.
 
-The rule decides if no language model is asked. It reads the same prompts and answers in the same form, and sees only
-the request. Where Epstein draws at random (which active citizen, which free cell), it chooses by a hash of the request.
-So it has no state, and the same prompt gets the same answer in any order and in any process.
+The rule decides if no language model is asked. It answers in the same form, and sees only the request. Where Epstein
+draws at random (which active citizen, which free cell), it chooses by a hash of the observation. So it has no state,
+and the same observation gets the same answer in any order and in any process, however it is worded.
 """
 
 from __future__ import annotations
@@ -196,9 +196,9 @@ def policy(request: LLMRequest) -> str | list[ToolCall]:
         return _carry_out(request.messages[-1].content)
     observation = read_observation(request)
     is_cop = any(tool.name == "arrest_citizen" for tool in request.tools)
-    thoughts, deed = _think_as_cop(observation, request) if is_cop else _think_as_citizen(observation)
+    thoughts, deed = _think_as_cop(observation) if is_cop else _think_as_citizen(observation)
     numbered = [f"Thought {number}: {thought}" for number, thought in enumerate(thoughts, 1)]
-    return "\n".join([*numbered, f"Action: I {deed} and {_move(observation, request)}."])
+    return "\n".join([*numbered, f"Action: I {deed} and {_move(observation)}."])
 
 
 def _think_as_citizen(observation: Mapping[str, Any]) -> tuple[list[str], str]:
@@ -219,11 +219,11 @@ def _think_as_citizen(observation: Mapping[str, Any]) -> tuple[list[str], str]:
     return thoughts, f"{'stay' if state == me['state'] else 'become'} {state}"
 
 
-def _think_as_cop(observation: Mapping[str, Any], request: LLMRequest) -> tuple[list[str], str]:
+def _think_as_cop(observation: Mapping[str, Any]) -> tuple[list[str], str]:
     actives = _actives(observation["local_state"])
     if not actives:
         return ["I see nobody who is active."], "arrest nobody"
-    chosen = choose(actives, request, "arrest")
+    chosen = choose(actives, observation, "arrest")
     return [f"I see {len(actives)} who are active: {', '.join(actives)}."], f"arrest citizen {chosen.split()[-1]}"
 
 
@@ -235,9 +235,9 @@ def _actives(others: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _move(observation: Mapping[str, Any], request: LLMRequest) -> str:
+def _move(observation: Mapping[str, Any]) -> str:
     free = observation["self_state"]["internal_state"].get("_free_directions")
-    return f"move {choose(free, request, 'move')}" if free else "stay where I am"
+    return f"move {choose(free, observation, 'move')}" if free else "stay where I am"
 
 
 def _carry_out(decision: str) -> list[ToolCall]:

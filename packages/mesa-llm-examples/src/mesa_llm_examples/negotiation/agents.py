@@ -102,6 +102,7 @@ class Negotiator(LLMAgent):
         book, named = self.model.offers, self.model.negotiators
         return {
             "open": self.is_open,
+            "_side": type(self).__name__.lower(),
             "_round": step_of(self.model),
             "_rounds": self.model.rounds,
             "_price_range": [self.model.lowest_price, self.model.highest_price],

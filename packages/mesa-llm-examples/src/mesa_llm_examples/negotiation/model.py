@@ -1,7 +1,7 @@
 """The market of buyers and sellers with its offers and deals, what is counted, and a time-dependent tactic.
 
-The tactic decides if no language model is asked. It reads the same prompts and answers in the same form, and sees only
-the request. Among equally good options it chooses by a hash of the request.
+The tactic decides if no language model is asked. It answers in the same form, and sees only the request. Among equally
+good options it chooses by a hash of the observation.
 """
 
 from __future__ import annotations
@@ -264,10 +264,10 @@ def policy(request: LLMRequest) -> Message:
     """
     observation = read_observation(request)
     me = observation["self_state"]["internal_state"]
-    is_buyer = "You are a buyer." in request.messages[0].content
+    is_buyer = me["_side"] == "buyer"
     price = _wanted(me, is_buyer=is_buyer)
     offers: dict[str, int] = me["_offers_to_you"]
-    best = _best(offers, request, is_buyer=is_buyer)
+    best = _best(observation, is_buyer=is_buyer)
     if best is not None and _as_good(offers[best], price, is_buyer=is_buyer):
         call = tool_call("accept_offer", partner_id=_number(best), price=offers[best])
         return Message("assistant", f"{offers[best]} is no worse than the {price} that I would ask for.", (call,))
@@ -275,7 +275,7 @@ def policy(request: LLMRequest) -> Message:
         name for name, offered in offers.items() if not _as_good(offered, _limit(me, is_buyer), is_buyer=is_buyer)
     ]
     calls = [tool_call("reject_offer", partner_id=_number(name)) for name in losses]
-    partner = best if best is not None and best not in losses else _somebody(observation, request, is_buyer=is_buyer)
+    partner = best if best is not None and best not in losses else _somebody(observation, is_buyer=is_buyer)
     return Message("assistant", f"I would make a deal at {price}.", (*calls, *_ask(partner, price, me)))
 
 
@@ -297,19 +297,20 @@ def _as_good(offered: int, price: int, *, is_buyer: bool) -> bool:
     return offered <= price if is_buyer else offered >= price
 
 
-def _best(offers: Mapping[str, int], request: LLMRequest, *, is_buyer: bool) -> str | None:
+def _best(observation: Mapping[str, Any], *, is_buyer: bool) -> str | None:
+    offers: dict[str, int] = observation["self_state"]["internal_state"]["_offers_to_you"]
     if not offers:
         return None
     best = min(offers.values()) if is_buyer else max(offers.values())
-    return choose([name for name, price in offers.items() if price == best], request, "best offer")
+    return choose([name for name, price in offers.items() if price == best], observation, "best offer")
 
 
-def _somebody(observation: Mapping[str, Any], request: LLMRequest, *, is_buyer: bool) -> str | None:
+def _somebody(observation: Mapping[str, Any], *, is_buyer: bool) -> str | None:
     """An agent of the other side that still trades."""
     side = "Seller " if is_buyer else "Buyer "
     others = observation["local_state"].items()
     trading = [name for name, other in others if name.startswith(side) and other["internal_state"]["open"]]
-    return choose(trading, request, "partner") if trading else None
+    return choose(trading, observation, "partner") if trading else None
 
 
 def _ask(partner: str | None, price: int, me: Mapping[str, Any]) -> list[ToolCall]:

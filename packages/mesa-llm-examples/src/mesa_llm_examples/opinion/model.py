@@ -1,7 +1,7 @@
 """The network of people, what is measured on it, and bounded confidence.
 
-Bounded confidence decides if no language model is asked. It reads the same prompts and answers in the same form, and
-sees only the request; it chooses a listener by a hash of the request.
+Bounded confidence decides if no language model is asked. It answers in the same form, and sees only the request; it
+chooses a listener by a hash of the observation.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def policy(request: LLMRequest) -> Message:
     opinion = moved(me["_opinion"], heard, confidence=me["_confidence"], convergence=me["_convergence"])
     calls = [] if opinion == me["_opinion"] else [tool_call("change_opinion", opinion=opinion)]
     if people := [int(name.rpartition(" ")[2]) for name in observation["local_state"]]:
-        listener = choose(people, request, "listener")
+        listener = choose(people, observation, "listener")
         message = f"My opinion is {opinion}."
         calls.append(tool_call("speak_to", listener_agents_unique_ids=[listener], message=message))
     return Message("assistant", f"I have heard {len(heard)} opinions, and mine is {opinion}.", tuple(calls))

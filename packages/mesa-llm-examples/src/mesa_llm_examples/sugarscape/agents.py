@@ -133,8 +133,6 @@ class Trader(LLMAgent, CellAgent):
         vision: how many cells far the trader sees, without diagonal steps, at least 1.
     """
 
-    explains_positions = False  # the rules choose by what a prompt says: with more words, seeded runs would be others
-
     def __init__(self, model: Sugarscape, cell: Cell, *, holding: Holding, vision: int) -> None:
         super().__init__(
             model,

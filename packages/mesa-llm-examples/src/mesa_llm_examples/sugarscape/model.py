@@ -1,7 +1,7 @@
 """The landscape of the traders, where sugar and spice grow, what is counted, and the rules of Epstein and Axtell.
 
-The rules decide if no language model is asked. They read the same prompts, answer in the same form, and see only the
-request. Where Epstein and Axtell draw at random, a hash of the request chooses.
+The rules decide if no language model is asked. They answer in the same form, and see only the request. Where Epstein
+and Axtell draw at random, a hash of the observation chooses.
 """
 
 from __future__ import annotations
@@ -246,13 +246,13 @@ def policy(request: LLMRequest) -> Message:
     """
     observation = read_observation(request)
     if any(tool.name == "move_to_cell" for tool in request.tools):
-        return _go(observation["self_state"], request)
-    return _trade(observation, request)
+        return _go(observation, request)
+    return _trade(observation)
 
 
-def _go(myself: Mapping[str, Any], request: LLMRequest) -> Message:
+def _go(observation: Mapping[str, Any], request: LLMRequest) -> Message:
     """The movement rule M for two goods (chapter IV): go to the nearest of the cells that give the most welfare."""
-    me = myself["internal_state"]
+    me = observation["self_state"]["internal_state"]
     holding = Holding(
         sugar=me["_sugar"],
         spice=me["_spice"],
@@ -267,7 +267,7 @@ def _go(myself: Mapping[str, Any], request: LLMRequest) -> Message:
     best = max(welfare.values())
     candidates = [cell for cell in welfare if welfare[cell] == best]
     nearest = min(steps[cell] for cell in candidates)
-    chosen = choose([cell for cell in candidates if steps[cell] == nearest], request, "cell")
+    chosen = choose([cell for cell in candidates if steps[cell] == nearest], observation, "cell")
     if not steps[chosen]:
         return Message("assistant", f"Nowhere in sight is better than here, where my welfare would be {best:.2f}.")
     return Message(
@@ -277,7 +277,7 @@ def _go(myself: Mapping[str, Any], request: LLMRequest) -> Message:
     )
 
 
-def _trade(observation: Mapping[str, Any], request: LLMRequest) -> Message:
+def _trade(observation: Mapping[str, Any]) -> Message:
     """Trade with the trader whose rate of substitution is farthest from one's own, where there is most to gain."""
     mine = observation["self_state"]["internal_state"]["mrs"]
     gaps = {
@@ -288,7 +288,7 @@ def _trade(observation: Mapping[str, Any], request: LLMRequest) -> Message:
     widest = max(gaps.values(), default=0.0)
     if widest < math.log(NEAR):
         return Message("assistant", "Nobody in sight has a rate that is far from mine.")
-    chosen = choose([name for name, gap in gaps.items() if gap == widest], request, "partner")
+    chosen = choose([name for name, gap in gaps.items() if gap == widest], observation, "partner")
     return Message(
         "assistant",
         f"The rate of {chosen} is farthest from mine, {mine:g}.",
