@@ -93,7 +93,7 @@ def note_asking(agent: Agent | None) -> None:
 def asks_by_itself() -> bool:
     """Whether the running code is part of no agent's step, no runner's, and no method that a patched agent set does."""
     running = _running.get()
-    return running.turn is None and running.stepping is None and running.asked is None
+    return running.get("turn") is running.get("stepping") is running.get("asked") is None
 
 
 def turn_in(model: Any) -> Turn | None:

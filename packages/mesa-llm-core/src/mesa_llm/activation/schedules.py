@@ -8,9 +8,12 @@ Mesa 3.4 steps on.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+import inspect
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from mesa_llm.activation.context import current_turn
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -31,6 +34,28 @@ def stepping_on(agents: Iterable[Agent]) -> Iterator[None]:
         for model in {id(agent.model): agent.model for agent in agents}.values():
             step_on_after_failure(model)
         raise
+
+
+def steps_on[**P, T](method: Callable[P, T]) -> Callable[P, T]:
+    """A method of an agent, sync or async, whose failure lets the agent's model step on; in a runner, that does it.
+
+    Args:
+        method: the method.
+    """
+    if inspect.iscoroutinefunction(method):
+
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            with stepping_on(args[:1] if current_turn() is None else ()):
+                return await method(*args, **kwargs)
+
+        return cast("Callable[P, T]", functools.wraps(method)(awaited))
+
+    @functools.wraps(method)
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        with stepping_on(cast("tuple[Agent, ...]", args[:1]) if current_turn() is None else ()):
+            return method(*args, **kwargs)
+
+    return called
 
 
 def step_on_after_failure(model: Any) -> None:

@@ -17,6 +17,7 @@ from mesa_llm.activation.call import last_agent_step
 from mesa_llm.activation.context import current_agent_step, current_turn, turn_in
 from mesa_llm.activation.decisions import adecide, decide
 from mesa_llm.activation.repeats import log_once
+from mesa_llm.activation.schedules import steps_on
 from mesa_llm.activation.values import Walk, without_addresses
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ActionError, ConflictError, ToolError
@@ -137,6 +138,7 @@ class Acting:
             look=functools.partial(observe, self),  # type: ignore[arg-type]
         )
 
+    @steps_on
     def execute_action(
         self, action_choice: ActionChoice | Mapping[str, Any], actions: ActionSelection = INHERIT
     ) -> Any:
@@ -167,6 +169,7 @@ class Acting:
             self._carry_out(action_choice, actions, self.action_manager.call, self.memory.add_to_memory)
         )
 
+    @steps_on
     async def aexecute_action(
         self, action_choice: ActionChoice | Mapping[str, Any], actions: ActionSelection = INHERIT
     ) -> Any:

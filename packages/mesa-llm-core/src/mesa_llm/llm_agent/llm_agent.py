@@ -17,6 +17,7 @@ from mesa_llm.actions.action_manager import ActionRef
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.method_pairs import own_method
+from mesa_llm.activation.schedules import steps_on
 from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.llm_agent import bases, many_agents, messages, step_hooks
@@ -313,6 +314,7 @@ class LLMAgent(Acting, Agent):
         observation = observe(self)
         return observation.self_state, observation.local_state
 
+    @steps_on
     def generate_obs(self) -> Observation:
         """What the agent sees now. It remembers it without the environment, which would fill every prompt.
 
@@ -331,6 +333,7 @@ class LLMAgent(Acting, Agent):
         )
         return observation
 
+    @steps_on
     async def agenerate_obs(self) -> Observation:
         """Like `generate_obs`."""
         with AwaitedWrites() as writes:
@@ -338,6 +341,7 @@ class LLMAgent(Acting, Agent):
             await writes.flush()
         return observation
 
+    @steps_on
     def apply_plan(self, plan: Plan) -> list[dict[str, Any]]:
         """Carry a plan out: call its tools, in order, and remember the results.
 
@@ -362,6 +366,7 @@ class LLMAgent(Acting, Agent):
             self.tool_manager.execute(self, plan.tool_calls, offered=plan.offered, seen=plan.seen)
         )
 
+    @steps_on
     async def aapply_plan(self, plan: Plan) -> list[dict[str, Any]]:
         """Like `apply_plan`; async tools are awaited."""
         if turn_in(self.model) is not None:
@@ -392,6 +397,7 @@ class LLMAgent(Acting, Agent):
             remember(self.memory, "action", content if any(content.values()) else result)
         return results
 
+    @steps_on
     def send_message(self, message: str, recipients: Recipients) -> str:
         """Send a message; the recipients and the agent itself remember it at once.
 
@@ -424,6 +430,7 @@ class LLMAgent(Acting, Agent):
             remember(self.memory, "message", sent)
         return messages.report(message, listener_ids, deaf, unknown)
 
+    @steps_on
     async def asend_message(self, message: str, recipients: Recipients) -> str:
         """Like `send_message`; waits for the agent's turn."""
         if turn_in(self.model) is not None:

@@ -16,6 +16,7 @@ from mesa_llm.activation.not_parallel import warn_not_parallel
 from mesa_llm.activation.random_state import restorer
 from mesa_llm.activation.schedules import stepping_on
 from mesa_llm.errors import ConfigurationError, NotParallelWarning, TurnError
+from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping.activations import make_step
 from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, OnReport, ParallelStepping, PlainSteps
 from mesa_llm.parallel_stepping.runners import has_decision
@@ -139,7 +140,8 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
             config = None if name is None else _wanted(agents, name)
         if config is None:
             asked: set[int] = set()
-            with stepping_on(agent for agent in agents if _flag(agent)), within(asked=asked):
+            asking = (agent for agent in agents if _flag(agent) or isinstance(agent, LLMAgent))
+            with stepping_on(asking), within(asked=asked):
                 done = original(self, method, *args, **kwargs)
             if len(asked) > 1 and name is None and _flag(agents[0]):
                 _warn_of_calls(agents[0].model, method, len(asked))
