@@ -121,7 +121,7 @@ def test_a_client_that_asks_several_times_at_once_may_stand_anywhere(place, fail
 
 def test_the_whole_stack_copies_and_pickles_while_in_use():
     client = full_stack(RuleBasedClient(say_hello, latency=0.2))
-    call = transport_loop.submit(client.agenerate(request(seed=1)))
+    call = transport_loop.get().submit(client.agenerate(request(seed=1)))
     for twin in (copy.deepcopy(client), pickle.loads(pickle.dumps(client))):
         assert twin.generate(request(seed=1)).message.content == "hello"
     assert call.result(30).message.content == "hello"

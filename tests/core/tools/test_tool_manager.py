@@ -882,7 +882,7 @@ def test_what_a_condition_raises_is_raised_with_the_name_of_the_tool(execute):
     for ask in (lambda: manager.specs(agent=poor), lambda: execute(manager, poor, [call_of("buy")])):
         with pytest.raises(AttributeError, match="gold") as caught:
             ask()
-        assert caught.value.__notes__ == ["Raised by the condition `available` of the tool 'buy', for agent 7."]
+        assert caught.value.__notes__ == ["Raised by the condition `available` of 'buy', for agent 7."]
 
 
 async def acondition(agent: Any) -> bool:
@@ -891,9 +891,9 @@ async def acondition(agent: Any) -> bool:
 
 @pytest.mark.parametrize("condition", [True, "rich", acondition])
 def test_what_cannot_be_a_condition(condition):
-    with pytest.raises(ConfigurationError, match="available of the tool 'wait' must be a plain function"):
+    with pytest.raises(ConfigurationError, match="available of 'wait' must be a plain function"):
         ToolManager(tools=[wait], available={"wait": condition})
-    with pytest.raises(ConfigurationError, match="available of the tool 'rest' must be a plain function"):
+    with pytest.raises(ConfigurationError, match="available of 'rest' must be a plain function"):
         tool(rest, tool_manager=ToolManager(tools=[]), available=condition)
 
 

@@ -79,11 +79,7 @@ def is_stepping(agent: Agent) -> bool:
 
 
 def note_asking(agent: Agent | None) -> None:
-    """Add the agent to `Running.asked`, if such a set is open and the agent asks outside of its step and of a runner.
-
-    Args:
-        agent: the agent; `None` if no agent asks.
-    """
+    """Add the agent to `Running.asked`, if such a set is open and neither the agent nor a runner makes its step."""
     running = _running.get()
     asked = running.get("asked")
     if asked is not None and agent is not None and running.get("turn") is None and running.get("stepping") is None:
@@ -97,21 +93,13 @@ def asks_by_itself() -> bool:
 
 
 def turn_in(model: Any) -> Turn | None:
-    """The current turn if it is one in this model; `None` in a model of its own that an agent looks ahead with.
-
-    Args:
-        model: the Mesa model.
-    """
+    """The current turn if it is one in this model; `None` in a model of its own that an agent looks ahead with."""
     turn = current_turn()
     return turn if turn is not None and turn.agent.model is model else None
 
 
 def enter(**changes: Unpack[Running]) -> Token[Running]:
-    """Change what the running code belongs to, until `leave` is called with what is returned.
-
-    Args:
-        **changes: fields of `Running`.
-    """
+    """Change fields of `Running`, until `leave` is called with what this returns."""
     return _running.set({**_running.get(), **changes})
 
 
@@ -119,11 +107,7 @@ leave = _running.reset
 
 
 class within:  # noqa: N801 - used as `contextlib.suppress` is
-    """Change what the running code belongs to, for as long as the block lasts.
-
-    Args:
-        **changes: fields of `Running`.
-    """
+    """Change fields of `Running` for as long as the block lasts."""
 
     __slots__ = ("_changes", "_token")
 
@@ -138,12 +122,7 @@ class within:  # noqa: N801 - used as `contextlib.suppress` is
 
 
 def entered(turn: Turn, context: Context | None = None) -> Context:
-    """A copy of a context, by default the caller's, in which `turn` is the current turn.
-
-    Args:
-        turn: the turn.
-        context: the context to copy.
-    """
+    """A copy of a context, by default the caller's, in which `turn` is the current turn."""
     copied = copy_context() if context is None else context.copy()
     copied.run(_running.set, Running(turn=turn))
     return copied
@@ -154,9 +133,6 @@ def detached(call: ModelCall) -> Context:
 
     A client's timers and connections keep the context in which they were made, and may outlive the call by minutes;
     they must not keep the agent's step and model alive as well.
-
-    Args:
-        call: the call that the client answers.
     """
     copied = copy_context()
     copied.run(_running.set, Running(call=call))

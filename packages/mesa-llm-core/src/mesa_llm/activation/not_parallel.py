@@ -8,8 +8,8 @@ import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation.clock import step_of
 from mesa_llm.activation.context import asks_by_itself
+from mesa_llm.activation.mesa_model import step_of
 from mesa_llm.errors import NotParallelWarning
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ def write_request(request: LLMRequest, model: str) -> bytes:
 def read_json(body: bytes) -> Any:
     """The JSON in an answer's body; `None` if it is not JSON.
 
-    Comments of an event stream before it and anything behind it are left out, bytes that are not UTF-8 are replaced,
+    Comments of an event stream before it and anything after it are ignored, bytes that are not UTF-8 are replaced,
     and a stream of completion chunks is put together (see `mesa_llm.clients.event_stream`).
 
     A lone surrogate, where a model broke off, is replaced by U+FFFD: it could be neither stored nor sent again.
@@ -236,7 +236,7 @@ def _words_of(part: Any) -> str:
 
 
 def _reasoning(message: Mapping[str, Any]) -> str:
-    """The thoughts that stand beside the content."""
+    """The thoughts in fields of their own, beside the content."""
     # vLLM, SGLang, llama.cpp and DeepSeek; OpenRouter and Ollama; litellm, of Anthropic.
     names = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks")
     return next((words for name in names if name in message and (words := _words_of(message[name]))), "")

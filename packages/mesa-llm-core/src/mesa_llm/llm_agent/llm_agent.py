@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import warnings
 import weakref
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
@@ -16,29 +15,30 @@ from mesa_llm.actions import ActionManager
 from mesa_llm.actions.action_manager import ActionRef
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.context import turn_in
+from mesa_llm.activation.mesa_model import steps_on
 from mesa_llm.activation.method_pairs import own_method
-from mesa_llm.activation.schedules import steps_on
 from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.llm_agent import bases, many_agents, messages, step_hooks
+from mesa_llm.llm_agent import arguments, messages, step_hooks
 from mesa_llm.llm_agent.acting import Acting
 from mesa_llm.llm_agent.observe import check_names, check_vision, observe
 from mesa_llm.memory import Memory, STLTMemory
-from mesa_llm.memory.remembering import AwaitedWrites, can_remember, remember
+from mesa_llm.memory.memory import AwaitedWrites, can_remember, remember
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
 from mesa_llm.module_llm.request_fields import check_most_calls, check_tool_choice
 from mesa_llm.reasoning import Observation, Plan, Reasoning
 from mesa_llm.recording import SimulationRecorder
 from mesa_llm.tools import ToolManager
-from mesa_llm.tools.selection import INHERIT, Inherit, ToolSelection
+from mesa_llm.tools.tool_table import INHERIT, Inherit, ToolSelection
 
 if TYPE_CHECKING:
     from mesa import Model
     from mesa.agent import AgentSet
     from pandas import DataFrame
 
-    from mesa_llm.clients import LLMClient, ToolChoice, Transport
+    from mesa_llm.clients import LLMClient, ToolChoice
     from mesa_llm.llm_agent.messages import Recipients
+    from mesa_llm.module_llm.connect import Transport
     from mesa_llm.tools import ToolResult
 
 DEFAULT_MODEL = "gemini/gemini-2.0-flash"
@@ -136,7 +136,7 @@ class LLMAgent(Acting, Agent):
     model: Model[Any, Any]
     _recorder: SimulationRecorder | None = None
 
-    @bases.with_kept_arguments
+    @arguments.with_kept_arguments
     def __init__(
         self,
         model: Model[Any, Any],
@@ -167,7 +167,7 @@ class LLMAgent(Acting, Agent):
         if not callable(reasoning):
             raise ConfigurationError(f"reasoning must be a class of reasoning, e.g. CoTReasoning, got {reasoning!r}.")
         for name, kept in _OWN.items():
-            if _is_fixed(type(self), name):
+            if arguments.is_fixed(type(self), name):
                 raise ConfigurationError(
                     f"{type(self).__name__} defines {name} as a property without a setter, but LLMAgent keeps the "
                     f"agent's own {kept} there. Give the property a setter, or another name."
@@ -178,36 +178,40 @@ class LLMAgent(Acting, Agent):
             tools = ()
         action_manager, tool_manager = ActionManager(actions), ToolManager(tools)
         check_vision(vision, of=type(self).__name__)
-        bases.hand_on(self, model, others)
-        self.action_manager = action_manager
-        self.tool_manager = tool_manager
-        self.llm = ModuleLLM(
-            DEFAULT_MODEL if llm_model is None else llm_model,
-            api_base=api_base,
-            client=client,
-            api_key=api_key,
-            transport=transport,
-            tool_mode=tool_mode,
-            **sampling,
-        )
-        self.llm.agent = self
-        self._set("system_prompt", system_prompt)
-        self.memory: Memory = (STLTMemory if memory is None else memory)(self)
-        self._set("vision", vision)
-        self._set("step_prompt", step_prompt)
-        self._set("tool_calls", None if tool_calls is None else check_tool_choice(tool_calls))
-        self._set("max_tool_calls", check_most_calls(max_tool_calls))
-        self.reasoning = reasoning(agent=self)
-        defined = inspect.getattr_static(type(self), "internal_state")
-        if internal_state is None and not hasattr(defined, "__get__"):
-            internal_state = [] if defined is None else defined
-        self._set("internal_state", _as_facts(internal_state))
+        arguments.hand_on(self, model, others)
+        try:
+            self.action_manager = action_manager
+            self.tool_manager = tool_manager
+            self.llm = ModuleLLM(
+                DEFAULT_MODEL if llm_model is None else llm_model,
+                api_base=api_base,
+                client=client,
+                api_key=api_key,
+                transport=transport,
+                tool_mode=tool_mode,
+                **sampling,
+            )
+            self.llm.agent = self
+            self._set("system_prompt", system_prompt)
+            self.memory: Memory = (STLTMemory if memory is None else memory)(self)
+            self._set("vision", vision)
+            self._set("step_prompt", step_prompt)
+            self._set("tool_calls", None if tool_calls is None else check_tool_choice(tool_calls))
+            self._set("max_tool_calls", check_most_calls(max_tool_calls))
+            self.reasoning = reasoning(agent=self)
+            defined = inspect.getattr_static(type(self), "internal_state")
+            if internal_state is None and not hasattr(defined, "__get__"):
+                internal_state = [] if defined is None else defined
+            self._set("internal_state", arguments.as_facts(internal_state))
+        except BaseException:
+            super().remove()  # otherwise the model would step half an agent
+            raise
 
     def _set(self, name: str, value: Any) -> None:
         """Set an attribute if a value is given; otherwise the class's own definition stands."""
         if value is None:
             return
-        if _is_fixed(type(self), name):
+        if arguments.is_fixed(type(self), name):
             raise ConfigurationError(
                 f"{type(self).__name__} defines {name} as a property, so it cannot be given as an argument too, got "
                 f"{value!r}. Leave the argument out, or give the property a setter."
@@ -220,7 +224,7 @@ class LLMAgent(Acting, Agent):
         check_names(cls, "observed_layers")
         if not hasattr(vision := vars(cls).get("vision"), "__get__"):
             check_vision(vision, of=cls.__name__)
-        bases.install(cls)
+        arguments.install(cls)
         step_hooks.install(cls)
 
     @classmethod
@@ -231,27 +235,6 @@ class LLMAgent(Acting, Agent):
         lists is dealt out. `internal_state` goes by Mesa's rule: `["calm", "angry"]` makes one calm agent and one angry
         agent of two.
 
-        ```python
-        from mesa import Model
-        from mesa_llm.llm_agent import LLMAgent
-        from mesa_llm.reasoning import CoTReasoning
-        from mesa_llm.testing import ScriptedLLM
-
-        def rest(agent) -> str:
-            "Take a rest."
-            return "rested"
-
-        def work(agent) -> str:
-            "Do some work."
-            return "worked"
-
-        agents = LLMAgent.create_agents(
-            Model(), 2, CoTReasoning, client=ScriptedLLM("hm"), tools=[rest, work], internal_state=["calm", "angry"]
-        )
-        print([(agent.internal_state, list(agent.tool_manager.tools)) for agent in agents])
-        #> [(['calm'], ['rest', 'work']), (['angry'], ['rest', 'work'])]
-        ```
-
         Args:
             model: the Mesa model that the agents belong to.
             n: how many agents.
@@ -261,8 +244,8 @@ class LLMAgent(Acting, Agent):
         Returns:
             The new agents.
         """
-        arguments, keywords = many_agents.dealt(cls, n, args, kwargs)
-        agents: AgentSet[Self] = super().create_agents(model, n, *arguments, **keywords)
+        positional, keywords = arguments.dealt(cls, n, args, kwargs)
+        agents: AgentSet[Self] = super().create_agents(model, n, *positional, **keywords)
         return agents
 
     @classmethod
@@ -278,7 +261,7 @@ class LLMAgent(Acting, Agent):
         Returns:
             The new agents, in the order of the rows.
         """
-        whole = {name: kwargs.pop(name) for name in list(kwargs) if many_agents.is_whole(name, kwargs[name])}
+        whole = {name: kwargs.pop(name) for name in list(kwargs) if arguments.is_whole(name, kwargs[name])}
         columns = {name: [value] * len(df) for name, value in whole.items()}
         agents: AgentSet[Self] = super().from_dataframe(model, df.assign(**columns), **kwargs)
         return agents
@@ -471,7 +454,7 @@ class LLMAgent(Acting, Agent):
         if self.step_prompt is not None:
             return True
         cls = type(self)
-        if cls not in _warned_of_no_prompt and not _is_fixed(cls, "step_prompt"):
+        if cls not in _warned_of_no_prompt and not hasattr(inspect.getattr_static(cls, "step_prompt"), "__get__"):
             _warned_of_no_prompt.add(cls)
             warnings.warn(
                 f"{self} has neither a step of its own nor a step_prompt, so its step does nothing. Give "
@@ -483,38 +466,3 @@ class LLMAgent(Acting, Agent):
 
 
 step_hooks.install(LLMAgent)
-
-
-def _is_fixed(cls: type, name: str) -> bool:
-    """Whether a class defines an attribute as a property without a setter."""
-    defined = inspect.getattr_static(cls, name, None)
-    return isinstance(defined, property) and defined.fset is None
-
-
-def _as_facts(internal_state: Any) -> Any:
-    """A text as a list of one fact; lists, dicts and sets as copies, so that agents do not share them by accident."""
-    if isinstance(internal_state, str):
-        return [internal_state]
-    if isinstance(internal_state, Iterator):
-        return list(internal_state)
-    return _copied(internal_state, {})
-
-
-def _copied(value: Any, copies: dict[int, Any]) -> Any:
-    """A copy of lists, dicts and sets, and of those in them; agents and other objects in them stay the same ones.
-
-    Args:
-        value: what to copy.
-        copies: the copies made so far, by the id of the original: a list may contain itself.
-    """
-    if type(value) is tuple:
-        return tuple([_copied(item, copies) for item in value])
-    if not isinstance(value, list | dict | set):
-        return value
-    if id(value) not in copies:
-        copied: Any = copy.copy(value)
-        copies[id(value)] = copied
-        items = () if isinstance(value, set) else value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in items:
-            copied[key] = _copied(item, copies)
-    return copies[id(value)]

@@ -21,23 +21,15 @@ from mesa_llm.activation import step_of
 from mesa_llm.activation.values import to_text
 from mesa_llm.clients.questions import register_question
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.memory import (
-    MAX_TOKENS,
-    NOTHING_YET,
-    Memory,
-    MemoryEntry,
-    in_batches,
-    memory_request,
-    tokens_of_line,
-)
-from mesa_llm.memory.step_entries import GroupedEntries, events_of
+from mesa_llm.memory.entries import GroupedEntries, MemoryEntry, events_of, in_batches, tokens_of_line
+from mesa_llm.memory.memory import MAX_TOKENS, NOTHING_YET, Memory, memory_request
 from mesa_llm.module_llm.dialogue import aconverse, ask_structured, converse
 
 if TYPE_CHECKING:
     from mesa import Agent
     from numpy.typing import NDArray
 
-    from mesa_llm.memory.step_entries import Group
+    from mesa_llm.memory.entries import Group
     from mesa_llm.module_llm.dialogue import Dialogue
 
     type Vector = NDArray[np.float32]
@@ -58,7 +50,7 @@ register_question("grade", _INSTRUCTIONS)
 
 
 class EventGrade(BaseModel):
-    """The importance of an event, as a form to ask for: what mesa-llm 0.3 asked in. Here, one call judges many."""
+    """The importance of one event, in the form in which mesa-llm 0.3 asked for it. Here, one call judges many."""
 
     model_config = ConfigDict(defer_build=True)
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.memory.entries import MemoryEntry
 from mesa_llm.memory.lt_memory import LONG_TERM_TOKENS, LongTermMemory
-from mesa_llm.memory.memory import MAX_TOKENS, Memory, MemoryEntry
-from mesa_llm.memory.step_entries import StepMemory
+from mesa_llm.memory.memory import MAX_TOKENS, Memory
+from mesa_llm.memory.st_memory import StepMemory
 
 if TYPE_CHECKING:
     from mesa import Agent

@@ -12,7 +12,7 @@ from mesa.discrete_space import DiscreteSpace, Grid, HexGrid, VoronoiGrid
 from mesa.experimental import continuous_space
 
 from mesa_llm.activation import claim, is_claimed
-from mesa_llm.activation.clock import is_in_model
+from mesa_llm.activation.mesa_model import is_in_model
 from mesa_llm.errors import ConfigurationError, ConflictError, ToolError
 from mesa_llm.spaces.current import Cells, ExperimentalContinuousSpace, GridCells, HexCells, VoronoiCells
 from mesa_llm.spaces.legacy import LegacyContinuousSpace, LegacyGrid, LegacyHexGrid, LegacyNetwork

@@ -1,4 +1,4 @@
-"""Which tools an agent has, and the calling of them."""
+"""The tools of an agent: which are on offer, and how calls are executed."""
 
 from __future__ import annotations
 
@@ -10,23 +10,19 @@ from inspect import isasyncgen, isawaitable, isgenerator
 from typing import Any
 
 from mesa_llm.activation import current_turn
-from mesa_llm.activation.call import last_agent_step
-from mesa_llm.activation.context import current_agent_step
-from mesa_llm.activation.repeats import log_once
-from mesa_llm.activation.turn import is_off_record
+from mesa_llm.activation.call import counter_of
+from mesa_llm.activation.repeats import log_error_once
 from mesa_llm.activation.values import to_text, without_addresses
 from mesa_llm.clients.messages import ToolCall, ToolSpec
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ConfigurationError, ConflictError, ToolError
-from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors import ConfigurationError, ConflictError, ToolError, ends_run
 from mesa_llm.errors.shown_text import short_repr
-from mesa_llm.errors.tracebacks import place_of, shorten
 from mesa_llm.module_llm.call_reading import matching_name, read_arguments
 from mesa_llm.spaces.space import listed
-from mesa_llm.tools.selection import INHERIT, ToolRef, ToolSelection, names_of, several
+from mesa_llm.tools.signatures import Condition, check_condition, holds
 from mesa_llm.tools.tool_decorator import _GLOBAL_TOOL_REGISTRY as GLOBAL_TOOLS
-from mesa_llm.tools.tool_decorator import ToolTable
-from mesa_llm.tools.tool_definition import Condition, ToolDefinition, check_condition, check_name, definition_of, holds
+from mesa_llm.tools.tool_definition import ToolDefinition, check_name, definition_of
+from mesa_llm.tools.tool_table import INHERIT, ToolRef, ToolSelection, ToolTable, names_of, several
 from mesa_llm.tools.visible import Seen, Sight
 
 logger = logging.getLogger(__name__)
@@ -120,7 +116,7 @@ class ToolManager:
 
     @classmethod
     def add_tool_to_all(cls, fn: Function) -> None:
-        """Add a function to the global tools, which all managers offer that are not given their `tools`.
+        """Add a function to the global tools, which every manager offers unless it was given `tools`.
 
         Args:
             fn: the function, with or without `@tool`.
@@ -196,7 +192,7 @@ class ToolManager:
         Raises:
             ConfigurationError: if the manager does not have one, or both are given.
         """
-        return [spec.as_dict() for spec in self.specs(names_of(tools, selected_tools))]
+        return [spec.as_dict() for spec in self.specs(names_of(self.tools, tools, selected_tools))]
 
     def get_all_tools_schema(self, selected_tools: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """Like `specs`, as JSON of the chat completions API."""
@@ -280,12 +276,12 @@ class ToolManager:
             One `{"tool_call_id", "role", "name", "response"}` for each call.
         """
         calls = getattr(llm_response, "tool_calls", None)
-        return [result.as_dict() for result in self.execute(agent, calls, offered=names_of(tools))]
+        return [result.as_dict() for result in self.execute(agent, calls, offered=names_of(self.tools, tools))]
 
     async def acall_tools(self, agent: Any, llm_response: Any, tools: ToolSelection = INHERIT) -> list[dict[str, str]]:
         """Like `call_tools`; async tools are awaited."""
         calls = getattr(llm_response, "tool_calls", None)
-        return [result.as_dict() for result in await self.aexecute(agent, calls, offered=names_of(tools))]
+        return [result.as_dict() for result in await self.aexecute(agent, calls, offered=names_of(self.tools, tools))]
 
     async def _execute(
         self,
@@ -306,9 +302,9 @@ class ToolManager:
         sight: Sight | None,
         invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]],
     ) -> ToolResult:
-        count = _counter_of(agent)
+        count = counter_of(agent)
         count("tool_calls")
-        call_id, name, raw = _read_call(call)
+        call_id, name, raw = read_call(call)
         arguments: dict[str, Any] = {}
         note = ""
         try:
@@ -338,15 +334,8 @@ class ToolManager:
                 raise
             count("crashed")
             described = without_addresses(": ".join(filter(None, [type(error).__name__, str(error)])))
-            shorten(error)
-            log_once(
-                logger,
-                logging.ERROR,
-                f"Agent {getattr(agent, 'unique_id', agent)}: the tool {name!r} failed: {described}",
-                model=getattr(agent, "model", None),
-                kind=(name, type(error), place_of(error)),
-                exc_info=error,
-            )
+            text = f"Agent {getattr(agent, 'unique_id', agent)}: the tool {name!r} failed: {described}"
+            log_error_once(logger, logging.ERROR, text, error, model=getattr(agent, "model", None), kind=name)
             return _failed(call_id, name, arguments, f"{described}{note}")
         return ToolResult(call_id, name, arguments, f"{response}{note}".lstrip() if note else response, ok=True)
 
@@ -409,7 +398,7 @@ def _global_tool(name: str) -> Function:
     return GLOBAL_TOOLS[name]
 
 
-def _read_call(call: Any) -> tuple[str, str, Any]:
+def read_call(call: Any) -> tuple[str, str, Any]:
     """Identifier, name and raw arguments of a call: a `ToolCall`, or an object in the form of the OpenAI API."""
     if isinstance(call, ToolCall):
         return call.id, call.name, call.arguments
@@ -419,16 +408,6 @@ def _read_call(call: Any) -> tuple[str, str, Any]:
         str(getattr(function, "name", None) or _NAMELESS),
         getattr(function, "arguments", None),
     )
-
-
-def _counter_of(agent: Any) -> Callable[[str], object]:
-    """What counts in the step in which the agent acts; in its last one, if it acts outside of its steps."""
-    agent_step = current_agent_step()
-    if agent_step is not None and agent_step.agent is agent:
-        return agent_step.count
-    if is_off_record() or not hasattr(agent, "model"):
-        return lambda name: None
-    return last_agent_step(agent).count
 
 
 def _failed(call_id: str, name: str, arguments: dict[str, Any], reason: str) -> ToolResult:

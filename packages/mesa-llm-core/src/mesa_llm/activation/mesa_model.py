@@ -1,7 +1,7 @@
-"""Mesa is kept stepping when an agent has failed.
+"""What core asks of a Mesa model: its step, its random generators, and that it steps on after a failure.
 
 From Mesa 3.5 on, `model.step()` is a recurring event, and so is what `model.schedule_recurring` calls: it schedules the
-next one when it has succeeded. After an exception there is no next one: the time advances and nothing runs, silently.
+next one when it has succeeded. After an exception nothing is scheduled: the time advances and nothing runs, silently.
 Mesa 3.4 steps on.
 """
 
@@ -11,6 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
 from mesa_llm.activation.context import current_turn
@@ -21,13 +22,42 @@ if TYPE_CHECKING:
 _KEPT = "_mesa_llm_rearm"
 
 
-@contextmanager
-def stepping_on(agents: Iterable[Agent]) -> Iterator[None]:
-    """Whatever is raised in here, the agents' models step on.
+def step_of(model: Any) -> int:
+    """The number of the model's current step; 1 during the first.
+
+    Mesa 3 counts them in `model.steps`; Mesa 4 has only `model.time`, which a step advances by one.
 
     Args:
-        agents: the agents; looked at only if something is raised.
+        model: the Mesa model.
     """
+    steps = getattr(model, "steps", None)
+    return int(model.time if steps is None else steps)
+
+
+def is_in_model(agent: Any) -> bool:
+    """Whether an agent has not been removed. A removed one may still be in its cell, or in a set of the user's."""
+    return agent in agent.model.agents
+
+
+def restorer(agents: Iterable[Agent], *others: Random) -> Callable[[], None]:
+    """A function that puts the generators of the agents' models, and others, back into their present state."""
+    models = {id(agent.model): agent.model for agent in agents}.values()
+    generators = {id(generator): generator for generator in [*(model.random for model in models), *others]}.values()
+    states = [(generator, generator.getstate()) for generator in generators]
+    bit_states = [(model.rng.bit_generator, model.rng.bit_generator.state) for model in models]
+
+    def restore() -> None:
+        for generator, state in states:
+            generator.setstate(state)
+        for bit_generator, bit_state in bit_states:
+            bit_generator.state = bit_state
+
+    return restore
+
+
+@contextmanager
+def stepping_on(agents: Iterable[Agent]) -> Iterator[None]:
+    """Let the agents' models step on, whatever the block raises. The agents are looked at only then."""
     try:
         yield
     except BaseException:
@@ -37,11 +67,7 @@ def stepping_on(agents: Iterable[Agent]) -> Iterator[None]:
 
 
 def steps_on[**P, T](method: Callable[P, T]) -> Callable[P, T]:
-    """A method of an agent, sync or async, whose failure lets the agent's model step on; in a runner, that does it.
-
-    Args:
-        method: the method.
-    """
+    """A method of an agent, sync or async, whose failure lets the model step on. Runners see to that themselves."""
     if inspect.iscoroutinefunction(method):
 
         async def awaited(*args: Any, **kwargs: Any) -> Any:
@@ -59,13 +85,10 @@ def steps_on[**P, T](method: Callable[P, T]) -> Callable[P, T]:
 
 
 def step_on_after_failure(model: Any) -> None:
-    """Reschedule the recurring event that is failing now: the model's own step, or an event of the user's.
+    """Reschedule the recurring event of the model that is failing now, if one is: its own step, or one of the user's.
 
     The check runs after this event has ended: if the model has caught the error, Mesa has scheduled the next event
     itself, and nothing is done.
-
-    Args:
-        model: a model one of whose events is failing, or none.
     """
     if not hasattr(model, "_event_generators") or hasattr(model, _KEPT):
         return
