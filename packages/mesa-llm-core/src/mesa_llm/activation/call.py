@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.context import current_agent_step, current_turn, note_asking
 from mesa_llm.activation.mesa_model import step_of
+from mesa_llm.activation.not_parallel import warn_of_calls_in_a_row
 from mesa_llm.activation.turn import is_off_record
 from mesa_llm.concurrency import fork_safe_lock
 
@@ -200,23 +201,17 @@ class AgentStep:
 
 def begin_agent_step(agent: Agent, *, alone: bool = False) -> AgentStep:
     """The next of an agent's own steps, which begins. No runner makes it if it is `alone`."""
-    count = _Count(_count_of(agent).step + 1)
+    return _agent_step(agent, _Count(_count_of(agent).step + 1), _tallies_alone(agent, steps=True) if alone else ())
+
+
+def last_agent_step(agent: Agent, *, alone: bool = True) -> AgentStep:
+    """The last of an agent's own steps, for calls outside of them; a runner that lets it make these has a tally."""
+    return _agent_step(agent, _count_of(agent), _tallies_alone(agent) if alone else ())
+
+
+def _agent_step(agent: Agent, count: _Count, tallies: tuple[Tally, ...]) -> AgentStep:
     setattr(agent, _COUNT, count)
-    return AgentStep(agent, count, _tallies_alone(agent, steps=True) if alone else ())
-
-
-def resume_agent_step(agent: Agent) -> AgentStep:
-    """The last of an agent's own steps, for calls that a runner lets it make outside of them; counted by themselves."""
-    count = _count_of(agent)
-    setattr(agent, _COUNT, count)
-    return AgentStep(agent, count)
-
-
-def last_agent_step(agent: Agent) -> AgentStep:
-    """The last of an agent's own steps, for a call that the agent makes outside of them."""
-    count = _count_of(agent)
-    setattr(agent, _COUNT, count)
-    return AgentStep(agent, count, _tallies_alone(agent))
+    return AgentStep(agent, count, tallies)
 
 
 def counter_of(agent: Any) -> Callable[[str], object]:
@@ -279,6 +274,7 @@ class ModelCall:
         lane: how soon it is needed: 0 if an agent waits for it, 1 if one will soon, 2 if one may later. Limits serve
             low numbers first.
         known: the answer, if it was asked ahead; a journal records it instead of asking its inner client.
+        passed_journal: whether it was asked ahead through a journal, which has to record the answer if it is used.
         started: when it was sent, on the clock of `time.perf_counter`, in seconds.
         turn: the turn of the agent; `None` if nobody runs agents in parallel, and when the call has ended.
     """
@@ -286,6 +282,7 @@ class ModelCall:
     __slots__ = (
         "__weakref__",
         "_clock",
+        "_is_sent",
         "_listeners",
         "_resume",
         "_wait_began",
@@ -299,6 +296,7 @@ class ModelCall:
         "lane",
         "off_record",
         "origin",
+        "passed_journal",
         "response",
         "started",
         "turn",
@@ -314,8 +312,10 @@ class ModelCall:
         self.asked_ahead = False
         self.lane = 0
         self.known: Any = None
+        self.passed_journal = False
         self.started = time.perf_counter()
         self.turn: Turn | None = None
+        self._is_sent = False
         self._waits = 0  # queues in which it waits: a client may ask its inner one several times at once
         self._clock: Callable[[], float] = time.monotonic
         self._wait_began = 0.0
@@ -323,13 +323,21 @@ class ModelCall:
         self._resume: Callable[[], None] | None = None
         self._listeners: tuple[Callable[[bool], None], ...] = ()
 
+    def claim(self) -> bool:
+        """Whether nothing has been sent in this call yet; from now on, something has."""
+        with _counting:
+            was_sent, self._is_sent = self._is_sent, True
+        return not was_sent
+
     def identify(self) -> None:
         """Make it the next call of the agent that is calling, if one is. Called when the request is sent."""
+        self.started = time.perf_counter()
         self.turn = current_turn()
         self.off_record = self.turn is not None and self.turn.off_record
         self.agent_step = current_agent_step()
         self.origin = None if self.agent_step is None else self.agent_step.next_call()
         note_asking(self.agent)
+        warn_of_calls_in_a_row(self)
 
     def detach(self) -> None:
         """Forget the agent: the client has ended, and what it leaves behind must not keep the model alive."""

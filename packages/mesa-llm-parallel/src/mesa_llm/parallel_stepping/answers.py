@@ -13,7 +13,7 @@ from mesa_llm.activation.ahead import Answers, LookEnded
 from mesa_llm.activation.call import ModelCall, model_call
 from mesa_llm.activation.context import detached
 from mesa_llm.concurrency import calling_loop, transport_loop
-from mesa_llm.parallel_stepping.memo import LATER, NOW, SOON, Asked, Key, Memo, journal_of
+from mesa_llm.parallel_stepping.memo import LATER, NOW, SOON, Asked, Key, Memo
 from mesa_llm.parallel_stepping.report import CallSpan
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class AnswersAtTurn(Answers):
             with model_call(call):
                 if asked is None:
                     asked = yield from self._asked_now(key, client, request, call)
-                elif journal_of(client) is not None:
+                elif asked.call.passed_journal:
                     call.known = asked.response
                     yield from self._recorded(client, replace(request, call=call))
                 with memo.lock:
@@ -140,7 +140,7 @@ class AnswersAtTurn(Answers):
         """Wait for something, and look ahead when answers arrive meanwhile."""
         memo = self.memo
         while True:
-            bell = memo.bell
+            bell = memo.bell()
             with memo.lock:
                 memo.gather()
                 if done():

@@ -190,7 +190,8 @@ class Memo:
         self._risky = self._before.risky
         self._known_round = 0
         self._arrivals: deque[Asked] = deque()
-        self._bell: Future[None] = Future()
+        self._bells: list[Future[None]] = []
+        self._ringing = threading.Lock()  # protects _bells: answers arrive on the transport loop's thread
         self._news = False
         self._has_waited = False
 
@@ -203,16 +204,20 @@ class Memo:
 
     # Arrivals.
 
-    @property
     def bell(self) -> Future[None]:
-        """Completes when the next answer arrives."""
-        return self._bell
+        """Completes when the next answer arrives. One for each who waits, who may cancel it."""
+        bell: Future[None] = Future()
+        with self._ringing:
+            self._bells.append(bell)
+        return bell
 
     def ring(self) -> None:
-        """Wake up who waits. From any thread."""
-        bell, self._bell = self._bell, Future()
-        if bell.set_running_or_notify_cancel():
-            bell.set_result(None)
+        """Wake up all who wait. From any thread."""
+        with self._ringing:
+            bells, self._bells = self._bells, []
+        for bell in bells:
+            if bell.set_running_or_notify_cancel():
+                bell.set_result(None)
 
     def gather(self) -> None:
         """Take in what has arrived."""
@@ -227,6 +232,11 @@ class Memo:
             elif isinstance(asked.error, _ENDS_LOOKING) and asked.is_ahead:
                 self.may_ask_ahead = False
             self._news = True
+
+    @property
+    def has_news(self) -> bool:
+        """Whether answers have arrived since `take_news` was asked last."""
+        return self._news
 
     def take_news(self) -> bool:
         """Whether answers have arrived since this was asked last."""

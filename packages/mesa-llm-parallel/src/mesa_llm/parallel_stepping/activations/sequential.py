@@ -22,7 +22,7 @@ from mesa_llm.activation.call import AgentStep, Tally
 from mesa_llm.activation.context import within
 from mesa_llm.activation.mesa_model import is_in_model, step_on_after_failure
 from mesa_llm.activation.repeats import log_counts
-from mesa_llm.concurrency import worker_thread
+from mesa_llm.concurrency import transport_loop, worker_thread
 from mesa_llm.errors import DecisionError, ModelCallError, NotParallelWarning, ends_run
 from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.module_llm import ModuleLLM
@@ -256,8 +256,15 @@ class SequentialStep:
                 self._look()
 
     def _look_again(self) -> bool:
-        if not (self._look_ahead.can_look and self._memo.may_ask_ahead and self._memo.take_news()):
+        """Look while an agent waits, if answers have arrived since the last look; says whether it did."""
+        memo, look_ahead = self._memo, self._look_ahead
+        if not (look_ahead.can_look and memo.may_ask_ahead and memo.has_news):
             return False
+        rest = look_ahead.rest_s()
+        if rest > 0:
+            transport_loop.call_later(rest, memo.ring)
+            return False
+        memo.take_news()
         self._look()
         return True
 
