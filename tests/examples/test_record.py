@@ -10,6 +10,7 @@ import threading
 from dataclasses import fields
 
 import pytest
+from helpers.rules import at_ease
 
 from mesa_llm.testing import FakeOpenAIServer, Fault
 from mesa_llm_examples.cli import main
@@ -96,7 +97,7 @@ def test_of_a_run_that_fails_the_record_says_where_and_why(here, tmp_path):
     fails = 2 * AGENTS  # all calls of the first step are answered
 
     def answer(body):
-        return Fault(status=400, body="too long") if next(calls) >= fails else "Action: I stay."
+        return Fault(status=400, body="too long") if next(calls) >= fails else at_ease(body)
 
     with FakeOpenAIServer(answer) as server:
         status, _, errors = here(

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 from helpers.browser import CHROMIUM, chromium, look_at, picture, served
 from helpers.loopback_proxy import LoopbackProxy
+from helpers.rules import at_ease
 
 pytest.importorskip("solara", reason="the extra `app` is not installed")
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
-from mesa_llm.clients import tool_call  # noqa: E402
 from mesa_llm.testing import FakeOpenAIServer, Fault  # noqa: E402
 
 pytestmark = [
@@ -109,7 +109,7 @@ def test_an_agent_is_looked_into(page):
     step(page)
     look_at(page, "Citizen 12")
     assert "agent_unique_id: 12" in page.inner_text("pre.observation")
-    assert page.inner_text("pre.reasoning").startswith("Thought 1: I see ")
+    assert page.inner_text("pre.reasoning").startswith("I walk about.\n\nI see ")
     assert "Step 1: move_one_step(direction=" in page.inner_text("pre.tool-calls")
 
 
@@ -144,16 +144,13 @@ def test_the_page_answers_while_a_step_waits_for_a_model(page):
 
 
 def test_a_model_decides_and_what_it_writes_is_never_taken_for_markup(page):
-    def answer(body):
-        text = "Action: <b class='markup'>I stay.</b>"
-        return text if body.get("tool_choice") == "none" else tool_call("move_one_step", direction="North")
-
-    with FakeOpenAIServer(answer) as server:
+    reason = "<b class='markup'>I stay.</b>"
+    with FakeOpenAIServer(lambda body: at_ease(body, reason)) as server:
         let_a_model_decide(page, server.url)
         step(page)
     sync_api.expect(page.locator(".counter-tokens-read")).not_to_have_text("0")
     look_at(page, "Citizen 12")
-    assert page.inner_text("pre.reasoning") == "Action: <b class='markup'>I stay.</b>"
+    assert page.inner_text("pre.reasoning") == f"{reason}\n\n{reason}"
     assert page.locator(".markup").count() == 0
 
 
@@ -203,7 +200,7 @@ def test_play_stops_with_the_running_step_when_its_page_is_closed(browser, page,
     async def answer(body):
         if len(server.requests) > CALLS:  # from the second step on
             await may_answer.wait()
-        return "Action: I stay."  # without a call: it is not asked again
+        return at_ease(body)
 
     with FakeOpenAIServer(answer) as server:
         closed = browser.new_page()

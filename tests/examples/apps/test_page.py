@@ -85,7 +85,7 @@ def test_an_agent_is_chosen_and_looked_into(shown, sessions):
     sessions[0].join(MOMENT)
     shown.find(ipyvuetify.Autocomplete).widget.v_model = 3
     assert "agent_unique_id: 3" in text_of(shown, "observation")
-    assert text_of(shown, "reasoning").startswith("Thought 1:")
+    assert text_of(shown, "reasoning").startswith("I walk about.")
     assert "move_one_step(" in text_of(shown, "tool-calls")
     assert text_of(shown, "messages") == "None."
 

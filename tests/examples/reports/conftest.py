@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from helpers.rules import at_ease
 
 from mesa_llm.clients import LLMResponse, Message, MeteredClient, RuleBasedClient, Usage
 from mesa_llm.parallel_stepping import ParallelStepping
@@ -38,7 +39,7 @@ def recorded(tmp_path_factory):
         calls.append(request)
         if len(calls) == 13:  # the first call of the second step: 6 agents ask twice a step
             raise ConnectionResetError("reset by <peer>")
-        return LLMResponse(message=Message("assistant", "I stay."), model="m", usage=Usage(100, 10), cost=0.001)
+        return LLMResponse(message=Message("assistant", at_ease(request)), model="m", usage=Usage(100, 10), cost=0.001)
 
     calls = []
     return record(

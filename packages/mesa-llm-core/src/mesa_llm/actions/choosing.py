@@ -42,6 +42,8 @@ def choose(
     *,
     actions: ActionSelection,
     system_prompt: str | None,
+    legend: str | None,
+    obs: object,
     look: Callable[[], Seen],
 ) -> Dialogue[ActionChoice]:
     """Have a model choose one action, in one call; a choice that does not fit is asked for again once.
@@ -53,6 +55,8 @@ def choose(
         prompt: what it has to decide, in one text or several.
         actions: the actions on offer.
         system_prompt: in the place of the agent's own.
+        legend: what positions mean; `None` to say nothing about it.
+        obs: the observation in the prompt; `None` if there is none.
         look: gives what the agent sees; called only if an action depends on it.
 
     Returns:
@@ -72,22 +76,20 @@ def choose(
     texts = [text for text in texts if text.strip()]  # some servers refuse an empty message
     persona = (llm.system_prompt if system_prompt is None else system_prompt) or ""
     natively = llm.tool_mode == "native"
-    system = (
-        f"{_AS_CALL if natively else _AS_JSON}\n\n# Who you are\n{persona}"
-        if persona.strip()
-        else (_AS_CALL if natively else _AS_JSON)
-    )
+    sections = {"Positions": legend or "", "Who you are": persona}
+    about = [f"# {heading}\n{text}" for heading, text in sections.items() if text.strip()]
+    system = "\n\n".join([_AS_CALL if natively else _AS_JSON, *about])
     try:
         if natively:
             request = llm.request(texts or ["What do you do?"], offer.tools(), "required", system_prompt=system)
-            response = yield replace(request, max_tool_calls=1)
+            response = yield replace(request, max_tool_calls=1, observation=obs)
             (call,) = response.message.tool_calls
             choice = offer.choice(call.name, call.arguments, response.message.content)
         else:
             request = llm.request([offer.in_words(), *texts], system_prompt=system, response_format=offer.form())
-            choice = yield from ask_read(request, offer.read, asker=agent)
+            choice = yield from ask_read(replace(request, observation=obs), offer.read, asker=agent)
             if (agent_step := current_agent_step()) is not None:  # a tool call is counted where it is read
-                agent_step.tally.decisions += 1
+                agent_step.count("decisions")
     except DecisionError as error:
         if type(error) is not DecisionError:
             raise

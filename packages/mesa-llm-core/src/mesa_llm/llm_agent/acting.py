@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.actions import ActionChoice, ActionManager, ActionPostCommitError, ActResult
@@ -22,11 +21,15 @@ from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ActionError, ConfigurationError, ConflictError, ToolError
 from mesa_llm.errors.exceptions import ends_run
 from mesa_llm.errors.tracebacks import place_of, shorten
-from mesa_llm.llm_agent.observe import observe
+from mesa_llm.llm_agent.observe import observe as look_around
 from mesa_llm.module_llm.dialogue import Dialogue, aconverse, converse
+from mesa_llm.reasoning.plan import sight_of
+from mesa_llm.reasoning.reasoning import remembered_and_seen
+from mesa_llm.spaces import legend_for
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
+    from mesa_llm.llm_agent.llm_agent import LLMAgent
     from mesa_llm.memory import Memory
     from mesa_llm.module_llm import ModuleLLM
     from mesa_llm.reasoning import Observation, Plan, Reasoning
@@ -47,6 +50,8 @@ class Acting:
     memory: Memory
     reasoning: Reasoning
     action_manager: ActionManager
+    generate_obs: Callable[[], Observation]
+    agenerate_obs: Callable[[], Awaitable[Observation]]
 
     def plan(
         self,
@@ -88,18 +93,24 @@ class Acting:
         return await self.reasoning.aplan(prompt, obs, ttl, **_tool_options(tools, selected_tools, tool_calls))
 
     def choose_action(
-        self, prompt: str | list[str], actions: ActionSelection = INHERIT, system_prompt: str | None = None
+        self,
+        prompt: str | list[str],
+        actions: ActionSelection = INHERIT,
+        system_prompt: str | None = None,
+        *,
+        observe: bool = False,
     ) -> ActionChoice:
         """Have the model choose exactly one action. Nothing is done yet: look at the choice, or drop it.
 
-        The prompt is all that the model gets besides the system prompt and the actions: put into it what the agent sees
-        (`generate_obs`) and remembers (`memory.get_prompt_ready()`). A choice that does not fit is asked for again
-        once. In a parallel step this is the decision: it returns when it is the agent's turn.
+        The prompt is all that the model gets besides the system prompt and the actions. With `observe=True` the agent's
+        memory and what it sees now stand before it, as in a plan. A choice that does not fit is asked for again once.
+        In a parallel step this is the decision: it returns when it is the agent's turn.
 
         Args:
             prompt: what to decide, in one text or several.
             actions: the actions on offer: all of the agent's by default, or some of them, as functions or names.
             system_prompt: in the place of the agent's own.
+            observe: whether the agent observes first, see `generate_obs`.
 
         Returns:
             The choice, checked, with its arguments converted.
@@ -111,23 +122,44 @@ class Acting:
             ActionChoiceError: a `DecisionError` and a `ValueError`: if the second choice does not fit either.
             TurnError: on a thread whose event loop runs agents; use `await achoose_action(…)` there.
         """
-        return decide(self, self._choose, prompt, actions, system_prompt)
+        return decide(self, self._choose, prompt, actions, system_prompt, observe)
 
     async def achoose_action(
-        self, prompt: str | list[str], actions: ActionSelection = INHERIT, system_prompt: str | None = None
+        self,
+        prompt: str | list[str],
+        actions: ActionSelection = INHERIT,
+        system_prompt: str | None = None,
+        *,
+        observe: bool = False,
     ) -> ActionChoice:
         """Like `choose_action`."""
-        return await adecide(self, self._achoose, prompt, actions, system_prompt)
+        return await adecide(self, self._achoose, prompt, actions, system_prompt, observe)
 
-    def _choose(self, *question: Any) -> ActionChoice:
-        return converse(self._choosing(*question), self.llm.complete)
+    def _choose(
+        self, prompt: str | list[str], actions: ActionSelection, system_prompt: str | None, observe: bool
+    ) -> ActionChoice:
+        obs = self.generate_obs() if observe else None
+        return converse(self._choosing(prompt, actions, system_prompt, obs), self.llm.complete)
 
-    async def _achoose(self, *question: Any) -> ActionChoice:
-        return await aconverse(self._choosing(*question), self.llm.acomplete)
+    async def _achoose(
+        self, prompt: str | list[str], actions: ActionSelection, system_prompt: str | None, observe: bool
+    ) -> ActionChoice:
+        obs = await self.agenerate_obs() if observe else None
+        return await aconverse(self._choosing(prompt, actions, system_prompt, obs), self.llm.acomplete)
 
     def _choosing(
-        self, prompt: str | list[str], actions: ActionSelection, system_prompt: str | None
+        self,
+        prompt: str | list[str],
+        actions: ActionSelection,
+        system_prompt: str | None,
+        obs: Observation | None,
     ) -> Dialogue[ActionChoice]:
+        agent: LLMAgent = self  # type: ignore[assignment] # of which this is a part
+        legend = None
+        if obs is not None and isinstance(prompt, str | list):
+            seen = remembered_and_seen(agent, obs)
+            prompt = "\n\n".join([*seen, f"# Task\n{prompt}"]) if isinstance(prompt, str) else [*seen, *prompt]
+            legend = legend_for(agent) if agent.explains_positions else None
         return choose(
             self,
             self.llm,
@@ -135,7 +167,9 @@ class Acting:
             prompt,
             actions=actions,
             system_prompt=system_prompt,
-            look=functools.partial(observe, self),  # type: ignore[arg-type]
+            legend=legend,
+            obs=obs,
+            look=lambda: sight_of(obs) or look_around(agent),
         )
 
     def execute_action(
@@ -177,7 +211,12 @@ class Acting:
         return await self._carry_out(action_choice, actions, self.action_manager.acall, self.memory.aadd_to_memory)
 
     def act(
-        self, prompt: str | list[str], actions: ActionSelection = INHERIT, system_prompt: str | None = None
+        self,
+        prompt: str | list[str],
+        actions: ActionSelection = INHERIT,
+        system_prompt: str | None = None,
+        *,
+        observe: bool = False,
     ) -> ActResult:
         """Choose an action, and take it.
 
@@ -187,6 +226,7 @@ class Acting:
             prompt: what to decide, in one text or several; with all that the model needs to know, see `choose_action`.
             actions: the actions on offer: all of the agent's by default, or some of them, as functions or names.
             system_prompt: in the place of the agent's own.
+            observe: whether the agent observes first: then its memory and what it sees stand before the prompt.
 
         Returns:
             The choice and its result.
@@ -194,14 +234,19 @@ class Acting:
         Raises:
             Exception: what `choose_action` and `execute_action` raise.
         """
-        choice = self.choose_action(prompt, actions=actions, system_prompt=system_prompt)
+        choice = self.choose_action(prompt, actions=actions, system_prompt=system_prompt, **_given(observe))
         return ActResult(choice, self.execute_action(choice, actions=actions))
 
     async def aact(
-        self, prompt: str | list[str], actions: ActionSelection = INHERIT, system_prompt: str | None = None
+        self,
+        prompt: str | list[str],
+        actions: ActionSelection = INHERIT,
+        system_prompt: str | None = None,
+        *,
+        observe: bool = False,
     ) -> ActResult:
         """Like `act`."""
-        choice = await self.achoose_action(prompt, actions=actions, system_prompt=system_prompt)
+        choice = await self.achoose_action(prompt, actions=actions, system_prompt=system_prompt, **_given(observe))
         return ActResult(choice, await self.aexecute_action(choice, actions=actions))
 
     async def _carry_out(
@@ -214,8 +259,7 @@ class Acting:
         agent_step = current_agent_step()
         if agent_step is None or agent_step.agent is not self:
             agent_step = last_agent_step(self)
-        tally = agent_step.tally
-        tally.tool_calls += 1
+        agent_step.count("tool_calls")
         by_model = is_by_model(given)
         choice: Any = given
         kept: dict[str, Any] | None = None
@@ -228,8 +272,8 @@ class Acting:
         except Exception as error:
             # A plain ValueError is how actions refuse that are written for mesa-llm.
             refuses = isinstance(error, ToolError | ValueError) and not ends_run(error)
-            tally.refused += refuses
-            tally.crashed += not (refuses or ends_run(error))
+            if not ends_run(error):
+                agent_step.count("refused" if refuses else "crashed")
             is_conflict = isinstance(error, ConflictError)
             if is_conflict and (turn := current_turn()) is not None:
                 turn.conflicted(str(error))
@@ -268,7 +312,7 @@ class Acting:
                 self,
                 given,
                 actions,
-                seen=observe(self) if depends else None,  # type: ignore[arg-type]
+                seen=look_around(self) if depends else None,  # type: ignore[arg-type]
             )
         except ActionError as error:
             raise ConflictError(f"{error} It was possible when the agent chose it.") from error
@@ -302,6 +346,11 @@ class Acting:
                 errors["recorder"] = error
         if errors:
             raise ActionPostCommitError(choice, result, errors) from next(iter(errors.values()))
+
+
+def _given(observe: bool) -> dict[str, Any]:
+    """The argument, if it is given: a `choose_action` of the user's own may not take it."""
+    return {"observe": True} if observe else {}
 
 
 def _kept(choice: ActionChoice) -> dict[str, Any]:

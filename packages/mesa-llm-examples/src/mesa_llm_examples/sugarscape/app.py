@@ -21,10 +21,10 @@ _SUGAR, _SPICE = np.array([0.95, 0.75, 0.1]), np.array([0.85, 0.35, 0.2])  # the
 
 def draw_landscape(model: Sugarscape, axes: Axes, chosen: int | None) -> None:
     """Draw sugar and spice as the colours of the cells, and each trader in the colour of the good that it lacks."""
-    land = model.landscape
-    cells = np.ones((land.height, land.width, 3))
-    for amounts, shade in ((land.sugar, _SUGAR), (land.spice, _SPICE)):
-        for (x, y), amount in amounts.items():
+    cells = np.ones((model.grid.height, model.grid.width, 3))
+    for cell in model.grid.all_cells:
+        x, y = cell.coordinate
+        for amount, shade in ((cell.sugar, _SUGAR), (cell.spice, _SPICE)):
             cells[y, x] -= (1 - shade) * (amount / RICHEST) * 0.7
     axes.imshow(cells.clip(0, 1), origin="lower", interpolation="nearest")
     for color, label, lacks_sugar in ((LACKS_SUGAR, "lack sugar", True), (LACKS_SPICE, "lack spice", False)):
