@@ -58,7 +58,7 @@ def test_json_is_all_that_stands_on_standard_output(here):
         assert name == "failed_decisions" or [line[name] for line in steps[1:]] == [
             sum(agent[name] for agent in line["reports"][0]["agents"]) for line in steps[1:]
         ]
-    assert (last["decisions"], last["failed_decisions"]) == (2 * AGENTS, 0)
+    assert (last["decisions"], last["failed_decisions"]) == (4 * AGENTS, 0)
 
 
 def test_a_record_holds_the_same_lines_while_the_run_is_shown(here, tmp_path):

@@ -29,8 +29,7 @@ def after(steps, model):
 
 def total(model):
     return [
-        sum(getattr(agent.holding, good) for agent in model.agents)
-        + sum(int(getattr(cell, good)) for cell in model.grid.all_cells)
+        sum(getattr(agent.holding, good) for agent in model.agents) + model.landscape.now(good).sum()
         for good in ("sugar", "spice")
     ]
 
@@ -142,19 +141,19 @@ def test_a_landscape_of_four_peaks():
     assert {capacity["sugar"][place] for place in ((5, 5), (15, 15))} == {4}
     assert {capacity["spice"][place] for place in ((5, 15), (15, 5))} == {4}
     assert capacity["sugar"][5, 15] == capacity["spice"][5, 5] == 0
-    assert set(capacity["sugar"].values()) == {0, 1, 2, 3, 4}
+    assert set(capacity["sugar"].flat) == {0, 1, 2, 3, 4}
 
 
 def test_what_was_harvested_grows_again_up_to_what_the_cell_holds():
     model = world(0, width=20, height=20, growth=3)
-    peak = model.grid[5, 5]
-    assert model.landscape.harvest(peak) == (4, 0)
-    assert model.landscape.harvest(peak) == (0, 0)
+    land = model.landscape
+    assert land.harvest((5, 5)) == (4, 0)
+    assert land.harvest((5, 5)) == (0, 0)
     model.step()
-    assert peak.sugar == 3
+    assert land.now("sugar")[5, 5] == 3
     model.step()
-    assert peak.sugar == 4
-    assert all(cell.spice <= model.landscape.capacity["spice"][cell.coordinate] for cell in model.grid.all_cells)
+    assert land.now("sugar")[5, 5] == 4
+    assert (land.now("spice") <= land.capacity["spice"]).all()
 
 
 @pytest.mark.parametrize(

@@ -173,16 +173,15 @@ def test_two_want_to_trade_with_the_same_trader():
 
 def test_what_is_on_the_cell_is_gathered_and_eaten():
     model, trader = world(holding(sugar=5, spice=5, sugar_metabolism=2, spice_metabolism=3))
-    trader.cell.sugar, trader.cell.spice = 4, 1
+    model.landscape.now("sugar")[0, 0], model.landscape.now("spice")[0, 0] = 4, 1
     trader.gather_and_eat()
     assert (trader.holding.sugar, trader.holding.spice) == (7, 3)
-    assert model.landscape.harvest(trader.cell) == (0, 0)
+    assert model.landscape.harvest((0, 0)) == (0, 0)
 
 
 def test_who_has_nothing_left_dies():
     model, starving, _ = world(holding(spice=1, spice_metabolism=8), holding(), growth=0)
-    for cell in model.grid.all_cells:
-        cell.spice = 0
+    model.landscape.now("spice")[:] = 0
     model.step()
     assert starving not in model.agents
     assert model.population == 1

@@ -131,7 +131,7 @@ def head(run: RecordedRun) -> str:
     facts = {
         "Decisions": run.run.decisions,
         "Model calls": measures.calls_in_words(run),
-        "Tool calls": measures.decided_in_words(run),
+        "Actions": measures.decided_in_words(run),
         "Time": measures.time_in_words(run),
         "Options": ", ".join(f"{name} {value}" for name, value in run.run.options.items() if value is not None),
         "Started": _date(run.run.started),

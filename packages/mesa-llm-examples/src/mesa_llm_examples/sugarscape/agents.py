@@ -209,7 +209,7 @@ class Trader(LLMAgent, CellAgent):
 
     def gather_and_eat(self) -> None:
         """Gather what is on the cell, and eat; die if that is not enough."""
-        sugar, spice = self.model.landscape.harvest(self.cell)
+        sugar, spice = self.model.landscape.harvest(self.cell.coordinate)
         needed = self.holding
         self.holding = needed.changed(sugar - needed.sugar_metabolism, spice - needed.spice_metabolism)
         if self.is_starved:

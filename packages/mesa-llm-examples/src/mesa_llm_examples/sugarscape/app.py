@@ -22,10 +22,8 @@ _SUGAR, _SPICE = np.array([0.95, 0.75, 0.1]), np.array([0.85, 0.35, 0.2])  # the
 def draw_landscape(model: Sugarscape, axes: Axes, chosen: int | None) -> None:
     """Draw sugar and spice as the colours of the cells, and each trader in the colour of the good that it lacks."""
     cells = np.ones((model.grid.height, model.grid.width, 3))
-    for cell in model.grid.all_cells:
-        x, y = cell.coordinate
-        for amount, shade in ((cell.sugar, _SUGAR), (cell.spice, _SPICE)):
-            cells[y, x] -= (1 - shade) * (amount / RICHEST) * 0.7
+    for good, shade in (("sugar", _SUGAR), ("spice", _SPICE)):
+        cells -= (1 - shade) * (model.landscape.now(good).T[..., None] / RICHEST) * 0.7
     axes.imshow(cells.clip(0, 1), origin="lower", interpolation="nearest")
     for color, label, lacks_sugar in ((LACKS_SUGAR, "lack sugar", True), (LACKS_SPICE, "lack spice", False)):
         places = [agent.cell.coordinate for agent in model.agents if (agent.holding.mrs > 1) is lacks_sugar]

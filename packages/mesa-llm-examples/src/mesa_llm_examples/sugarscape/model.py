@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from mesa import DataCollector, Model
 from mesa.discrete_space import OrthogonalVonNeumannGrid
 
@@ -24,7 +25,7 @@ from mesa_llm_examples.sugarscape.agents import Exchange, Holding, Trader, steps
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mesa.discrete_space import Cell
+    from numpy.typing import NDArray
 
     from mesa_llm.clients import LLMClient, LLMRequest, Message
     from mesa_llm.parallel_stepping import ParallelStepping
@@ -43,7 +44,7 @@ class Landscape:
     """Two peaks of sugar on a torus, in opposite quarters, and two of spice in the other quarters.
 
     These are the mountains of sugar and of spice of Epstein and Axtell (1996), in a form that fits any size. What is on
-    a cell now is `cell.sugar` and `cell.spice`: property layers of the grid, which agents in sight of it observe.
+    the cells are property layers of the grid, so that agents observe it.
 
     Args:
         grid: the grid, a torus.
@@ -53,30 +54,34 @@ class Landscape:
     def __init__(self, grid: OrthogonalVonNeumannGrid, growth: int) -> None:
         self.grid = grid
         self.growth = growth
-        self.capacity: dict[str, dict[Place, int]] = {}
-        """The most that each cell can hold, by good and place."""
+        self.capacity: dict[str, NDArray[np.int64]] = {}
+        """The most that each cell can hold, by good."""
         for good, peaks in PEAKS.items():
             grid.create_property_layer(good, default_value=0, dtype=int)
-            self.capacity[good] = {cell.coordinate: self._holds(cell.coordinate, peaks) for cell in grid.all_cells}
-        self._grow(RICHEST)
+            most = self.capacity[good] = np.zeros((grid.width, grid.height), dtype=int)
+            for place in np.ndindex(most.shape):
+                most[place] = self._holds(place, peaks)
+            self.now(good)[:] = most
+
+    def now(self, good: str) -> NDArray[np.int64]:
+        """How much of a good is on each cell now."""
+        layer: Any = getattr(self.grid, good)
+        return layer if isinstance(layer, np.ndarray) else layer.data  # before Mesa 4
 
     def grow(self) -> None:
         """Let sugar and spice grow for one step: the growback rule G."""
-        self._grow(self.growth)
+        for good, most in self.capacity.items():
+            np.minimum(self.now(good) + self.growth, most, out=self.now(good))
 
-    def _grow(self, amount: int) -> None:
-        for good, capacity in self.capacity.items():
-            for cell in self.grid.all_cells:
-                setattr(cell, good, min(getattr(cell, good) + amount, capacity[cell.coordinate]))
-
-    def harvest(self, cell: Cell) -> tuple[int, int]:
+    def harvest(self, place: Place) -> tuple[int, int]:
         """Take all sugar and all spice from a cell, and return how much there was of each."""
-        taken = int(cell.sugar), int(cell.spice)
-        cell.sugar = cell.spice = 0
+        sugar, spice = self.now("sugar"), self.now("spice")
+        taken = int(sugar[place]), int(spice[place])
+        sugar[place] = spice[place] = 0
         return taken
 
-    def _holds(self, place: Place, peaks: tuple[tuple[float, float], ...]) -> int:
-        size = (self.grid.width, self.grid.height)
+    def _holds(self, place: tuple[int, ...], peaks: tuple[tuple[float, float], ...]) -> int:
+        size = self.grid.width, self.grid.height
         away = min(
             math.hypot(*(_around(x - share * n, n) for x, share, n in zip(place, peak, size, strict=True)))
             for peak in peaks
