@@ -167,6 +167,12 @@ class Citizen(Resident):
     def become(self, state: CitizenState) -> str:
         """Be active or quiet from now on.
 
+        Args:
+            state: what to be.
+
+        Returns:
+            What the citizen is.
+
         Raises:
             ConflictError: if the citizen has been arrested since it decided.
         """
