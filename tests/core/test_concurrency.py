@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import gc
 import os
 import signal
 import threading
@@ -46,7 +47,7 @@ async def test_what_ends_a_process_gets_through_a_helper_thread(end):
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
-def test_what_ends_a_process_in_a_child_task_ends_the_others_first(end):
+def test_what_ends_a_process_in_a_child_task_ends_the_others_first(end, caplog):
     ended = []
 
     async def waits():
@@ -67,7 +68,10 @@ def test_what_ends_a_process_in_a_child_task_ends_the_others_first(end):
     with pytest.raises(end):
         calling_loop.run(main())
     assert ended == ["waiting"]
-    assert calling_loop.run(where())[1] == threading.get_ident()
+    loop, thread, *_ = calling_loop.run(where())
+    assert (thread, asyncio.all_tasks(loop)) == (threading.get_ident(), set())
+    gc.collect()
+    assert caplog.records == [], "such as an exception that was never retrieved"
 
 
 @pytest.mark.parametrize("busy", [True, False], ids=["running", "waiting"])
@@ -172,4 +176,4 @@ def test_a_forked_child_asks_on_a_loop_of_its_own():
         os._exit(0 if ok else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert llm.generate("ping").message.content == "pong"
-    assert transport_loop.submit(where()).result()[1] != threading.get_ident()
+    assert transport_loop.get().submit(where()).result()[1] != threading.get_ident()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.speakers import OneCall, Speaker, SpeakersModel, tool_call
 from mesa.discrete_space import CellAgent, OrthogonalMooreGrid
+from mesa.experimental.continuous_space import ContinuousSpace, ContinuousSpaceAgent
 from mesa.experimental.meta_agents import MetaAgent
 
 from mesa_llm.clients import Message
@@ -15,7 +16,7 @@ from mesa_llm.errors import ConfigurationError, NotParallelWarning, TurnError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.memory import ShortTermMemory
 from mesa_llm.parallel_stepping import ParallelStepError, enable_automatic_parallel_stepping
-from mesa_llm.reasoning import CoTReasoning, Plan
+from mesa_llm.reasoning import CoTReasoning, OneCallReasoning, Plan
 from mesa_llm.testing import ScriptedLLM
 from mesa_llm.tools import ToolManager, tool
 
@@ -450,3 +451,37 @@ def test_a_reasoning_that_is_no_class(reasoning):
     with pytest.raises(ConfigurationError, match=f"e.g. CoTReasoning, got {reasoning!r}"):
         LLMAgent(model, reasoning, client=ScriptedLLM("hm"))
     assert len(model.agents) == 0
+
+
+def broken(agent):
+    raise OSError("no memory")
+
+
+class Flier(LLMAgent, ContinuousSpaceAgent):
+    """An agent whose other base puts it into a space."""
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"reasoning": None},
+        {"llm_model": "nameless"},
+        {"vision": -3},
+        {"actions": ["fly"]},
+        {"tools": ["fly"]},
+        {"memory": broken},
+        {"tool_calls": "maybe"},
+        {"max_tool_calls": 0},
+        {"temperature": -1},
+        {"colour": "red"},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_constructor_that_fails_leaves_no_agent_behind(wrong):
+    model = mesa.Model()
+    space = ContinuousSpace([[0, 9], [0, 9]], random=model.random)
+    with pytest.raises((ConfigurationError, OSError, TypeError)):
+        LLMAgent(model, **{"reasoning": OneCallReasoning} | wrong)
+    with pytest.raises((ConfigurationError, OSError, TypeError)):
+        Flier(model, **{"reasoning": OneCallReasoning, "space": space} | wrong)
+    assert (len(model.agents), len(space.agents)) == (0, 0)

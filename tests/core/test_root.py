@@ -21,8 +21,17 @@ ROOT_NAMES_OF_MESA_LLM_03 = {
     "step_agents_parallel",
     "step_agents_parallel_sync",
 }
-ROOT_NAMES_SINCE = {*actions.__all__, *(name for name in tools.__all__ if name.endswith("_tools"))}
+ROOT_NAMES_SINCE = set(actions.__all__)
 """What mesa-llm's main branch has added to them."""
+EMPTY_SETS = [
+    "default_tools",
+    "environment_tools",
+    "external_tools",
+    "math_tools",
+    "social_query_tools",
+    "spatial_tools",
+]
+"""What it has added too, and is of no use."""
 HEAVY = {"aiohttp", "asyncio", "litellm", "mesa", "numpy", "pandas", "pydantic", "rich"}
 
 
@@ -42,6 +51,12 @@ def last_line_of_traceback(code):
 def test_it_has_the_names_of_mesa_llm_03_and_those_that_everybody_tries_first():
     assert set(NAMES) == ROOT_NAMES_OF_MESA_LLM_03 | ROOT_NAMES_SINCE | {"LLMAgent", "tool"}
     assert sorted(NAMES) == NAMES
+
+
+@pytest.mark.parametrize("name", EMPTY_SETS)
+def test_its_empty_sets_of_tools_can_be_imported(name):
+    assert getattr(mesa_llm, name) is getattr(tools, name) is getattr(tools.defaults, name)
+    assert getattr(mesa_llm, name)() == ()
 
 
 def test_each_is_the_public_name_of_a_package():

@@ -23,7 +23,7 @@ from mesa_llm.clients import (
 )
 from mesa_llm.clients.chat_completion import to_response, write_request
 from mesa_llm.clients.questions import instructions_of
-from mesa_llm.clients.rule_answers import answer_instead, fitted
+from mesa_llm.clients.rule_based import answer_instead, fitted
 from mesa_llm.errors import ConfigurationError, DecisionError, ModelCallError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.memory import EpisodicMemory, LongTermMemory, ShortTermMemory, STLTMemory
@@ -43,7 +43,7 @@ from mesa_llm.reasoning import (
 )
 from mesa_llm.reasoning.react import ReActOutput
 from mesa_llm.testing import FakeOpenAIServer, ScriptedLLM
-from mesa_llm.testing.request_reading import read_request
+from mesa_llm.testing.fake_openai_server import read_request
 
 THINK_FIRST = [CoTReasoning, ReActReasoning, ReWOOReasoning]
 REASONINGS = [OneCallReasoning, *THINK_FIRST]

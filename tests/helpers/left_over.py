@@ -23,7 +23,7 @@ def soon(happens):
     """Whether something happens when the transport loop has let go of what has ended, and threads have ended."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        transport_loop.submit(asyncio.sleep(0)).result(PATIENCE)
+        transport_loop.get().submit(asyncio.sleep(0)).result(PATIENCE)
         gc.collect()
         if happens():
             return True

@@ -99,7 +99,7 @@ async def outlast_the_others(seconds):
 
 def pass_time_of_transport(seconds):
     """Move the clock of the transport loop on, by which clients measure their timeouts and limits their rates."""
-    loop = transport_loop._get().loop
+    loop = transport_loop.get().loop
     if transport_loop.is_running_here():
         _move(loop, "time", seconds)
         return

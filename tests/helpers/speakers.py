@@ -85,3 +85,15 @@ def said_in_three_steps(seed, mode):
     for _ in range(3):
         model.step()
     return model.log
+
+
+class Twice:
+    """For the bases of an agent class: its step is made twice."""
+
+    def step(self):
+        super().step()
+        super().step()
+
+    async def astep(self):
+        await super().astep()
+        await super().astep()

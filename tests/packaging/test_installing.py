@@ -155,7 +155,7 @@ IMPORTS = [
     "import mesa_llm.parallel_stepping",
 ]
 FROM_THE_ROOT = ["import mesa_llm", "from mesa_llm import LLMAgent, Plan"]
-CONFLICT = "mesa_llm.errors.exceptions.DistributionConflictError: "
+CONFLICT = "mesa_llm.errors.DistributionConflictError: "
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 from helpers.foragers import Field, by_http, rules, state_of, two_more_steps
 
-from mesa_llm.clients import DirectClient, TransportClient
+from mesa_llm.clients import DirectClient
 from mesa_llm.journal import JournaledClient
 from mesa_llm.limits import (
     Budget,
@@ -20,6 +20,7 @@ from mesa_llm.limits import (
     SingleFlightClient,
 )
 from mesa_llm.module_llm import connect
+from mesa_llm.module_llm.connect import TransportClient
 from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
 from mesa_llm.telemetry import TracedClient
 from mesa_llm.testing import FakeOpenAIServer

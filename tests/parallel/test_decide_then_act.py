@@ -5,7 +5,7 @@ import threading
 
 import mesa
 import pytest
-from helpers.speakers import OneCall, Speaker, SpeakersModel, seen_by
+from helpers.speakers import OneCall, Speaker, SpeakersModel, Twice, seen_by
 
 from mesa_llm.activation import current_turn
 from mesa_llm.errors import TurnError
@@ -267,14 +267,8 @@ def seen_words(request):
     return json.loads(request.messages[1].content)["self_state"]["internal_state"]["words"]
 
 
-class PlansTwice(Speaker):
-    def step(self):
-        super().step()
-        super().step()
-
-    async def astep(self):
-        await super().astep()
-        await super().astep()
+class PlansTwice(Twice, Speaker):
+    """Decides and acts twice in a step."""
 
 
 def test_plans_made_side_by_side_lead_to_one_turn():
@@ -321,21 +315,13 @@ def test_an_agent_removed_after_it_gave_its_turn_back_does_not_decide_again(mode
     assert [agent.unique_id for agent in model.agents] == [2]
 
 
-class PlansTwiceAndRemoves(Speaker):
+class PlansTwiceAndRemoves(Twice, Speaker):
     """The last one removes the first, which has given its turn back by then."""
 
     def say(self, plan):
         super().say(plan)
         if self.unique_id == 2 and len(self.model.agents) == 2:
             self.model.agents[0].remove()
-
-    def step(self):
-        super().step()
-        super().step()
-
-    async def astep(self):
-        await super().astep()
-        await super().astep()
 
 
 def test_an_agent_added_during_a_step_waits_for_the_next(mode):

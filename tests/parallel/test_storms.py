@@ -10,9 +10,9 @@ import pytest
 from helpers.moved_clock import MINUTE, pass_time_of_transport
 from helpers.speakers import SpeakersModel
 
-from mesa_llm.clients import TransportClient
 from mesa_llm.errors import EndpointUnreachableError, ModelCallError
 from mesa_llm.limits import AdaptiveConcurrency, LimitedClient, RetryingClient
+from mesa_llm.module_llm.connect import TransportClient
 from mesa_llm.parallel_stepping import ParallelStepError, enable_automatic_parallel_stepping
 from mesa_llm.testing import FakeOpenAIServer, Fault
 

@@ -1,6 +1,7 @@
 """An agent chooses an action, takes it, and remembers it; outside of a parallel step."""
 
 import asyncio
+import functools
 import json
 import threading
 
@@ -9,11 +10,14 @@ from mesa import Model
 from mesa.discrete_space import CellAgent, OrthogonalMooreGrid
 
 from mesa_llm.actions import ActionChoice, ActionManager, ActionPostCommitError, ActResult, action, wait
+from mesa_llm.activation.call import begin_agent_step, one_at_a_time
+from mesa_llm.activation.context import within
 from mesa_llm.clients import RuleBasedClient, tool_call
 from mesa_llm.clients.questions import question_of
 from mesa_llm.errors import ActionChoiceError, ActionError, ConfigurationError, DecisionError, ToolError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.reasoning import CoTReasoning, OneCallReasoning, read_observation
+from mesa_llm.recording import SimulationRecorder
 from mesa_llm.testing import ScriptedLLM
 from mesa_llm.tools import ToolManager
 
@@ -404,6 +408,37 @@ def test_a_rule_knows_the_question_and_may_answer_by_a_tool_call_or_a_text():
     assert asked == ["decide", "decide"]
 
 
+def test_an_agent_that_steps_alone_counts_in_its_model_too():
+    agent = agent_of(chosen("eat", food="rice"), chosen("give", what="refusal"), actions=[eat, give])
+    agent.returns = refuses(ActionError("no"))
+    with within(agent_step=begin_agent_step(agent, alone=True)):
+        agent.act("?")
+        agent.act("?")
+    for owner in (agent, agent.model):
+        tally = one_at_a_time(owner).tally
+        assert (tally.decisions, tally.tool_calls, tally.refused, tally.crashed) == (2, 2, 1, 0)
+
+
+class Notes:
+    """A memory of the user's own, which has nothing of `Memory`."""
+
+    def __init__(self, agent):
+        self.noted = []
+
+    def add_to_memory(self, kind, content):
+        self.noted.append((kind, content["result"]))
+
+
+def test_any_memory_gets_actions_and_a_recorder_gets_them_too(tmp_path):
+    agent = agent_of(chosen("wait"), chosen("wait"), memory=Notes)
+    agent.recorder = SimulationRecorder(agent.model, tmp_path)
+    agent.act("?")
+    asyncio.run(agent.aact("?"))
+    assert agent.memory.noted == [("action", "waited")] * 2
+    assert [event.content["result"] for event in agent.recorder.get_events_by_type("action")] == ["waited"] * 2
+    agent.recorder.close()
+
+
 # --- plans and tools beside actions
 
 
@@ -453,12 +488,24 @@ def test_a_plan_shows_no_actions_and_offers_the_tools_that_are_selected():
     with pytest.raises(ConfigurationError, match=r"Unknown tool name\(s\) \['eat'\]"):
         agent.plan(tools=["eat"])
 
+    def elsewhere(agent) -> str:
+        "Look elsewhere."
 
-def test_a_constructor_that_fails_at_its_actions_leaves_no_agent_behind():
-    model = Model()
-    with pytest.raises(ConfigurationError, match="There is no action 'fly'"):
-        LLMAgent(model, CoTReasoning, actions=["fly"])
-    assert len(model.agents) == 0
+    elsewhere.__name__ = "look"
+    for none_of_them in (elsewhere, functools.partial(look)):
+        with pytest.raises(ConfigurationError, match="is none of the agent's tools: look, listen"):
+            agent.plan(tools=[none_of_them])
+
+
+def test_a_tool_is_selected_by_its_function_whatever_its_name_is_for_the_agent():
+    def look(agent) -> str:
+        "Look around."
+
+    llm = ScriptedLLM("Nothing to do.")
+    agent = LLMAgent(Model(), CoTReasoning, client=llm, step_prompt="?")
+    agent.tool_manager = ToolManager({"see": look})
+    agent.plan(tools=look)
+    assert [tool.name for tool in llm.requests[-1].tools] == ["see"]
 
 
 # --- steps

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from helpers.speakers import Twice
 from mesa import Model
 from mesa.discrete_space import CellAgent, OrthogonalMooreGrid
 
@@ -415,16 +416,8 @@ def test_a_conflict_that_an_action_raises_is_a_result_whoever_has_chosen():
     assert agent.execute_action({"name": "late", "arguments": {}}) == "Error: Somebody was faster."
 
 
-class Greedy(Eater):
+class Greedy(Twice, Eater):
     """Acts twice in a step."""
-
-    def step(self):
-        super().step()
-        super().step()
-
-    async def astep(self):
-        await super().astep()
-        await super().astep()
 
 
 def test_a_second_choice_sees_what_all_have_done_by_then(mode):

@@ -82,30 +82,6 @@ def test_sync_calls_from_threads_use_the_same_connections():
     assert server.connections_opened == 4
 
 
-async def test_cancelling_the_caller_drops_the_connection():
-    arrived, dropped = threading.Event(), threading.Event()
-
-    async def answer(body):
-        if len(server.requests) > 1:
-            return "ok"
-        arrived.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            dropped.set()
-
-    with FakeOpenAIServer(answer) as server:
-        client = DirectClient(api_base=server.url)
-        call = asyncio.create_task(client.agenerate(REQUEST))
-        assert await asyncio.to_thread(arrived.wait, 30)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        assert await asyncio.to_thread(dropped.wait, 30)
-        assert (await client.agenerate(REQUEST)).message.content == "ok"
-    assert server.connections_opened == 2
-
-
 def test_calls_cancelled_while_the_session_opens_leave_it_to_the_others():
     ran = run_python(
         """

@@ -86,7 +86,7 @@ async def test_a_client_that_gives_no_vectors(answer):
 
 
 def test_a_vector_has_a_dimension():
-    with pytest.raises(ConfigurationError, match="dimensions must be at least 1, got 0"):
+    with pytest.raises(ConfigurationError, match="dimensions must be an integer >= 1, got 0"):
         Embedder(NAME, dimensions=0)
     assert isinstance(Embedder(NAME).client, EmbeddingClient)
 

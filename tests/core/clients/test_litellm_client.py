@@ -1,9 +1,7 @@
-import asyncio
 import os
 import subprocess
 import sys
 import textwrap
-import threading
 
 import pytest
 from helpers.moved_clock import MINUTE, timing_out
@@ -12,16 +10,9 @@ from mesa_llm.clients import (
     LiteLLMClient,
     LLMRequest,
     Message,
-    ResponseFormat,
-    ToolCall,
-    ToolSpec,
-    Usage,
-    tool_call,
 )
-from mesa_llm.errors import ConfigurationError, ModelTimeoutError
+from mesa_llm.errors import ModelTimeoutError
 from mesa_llm.testing import FakeOpenAIServer, Fault
-
-MOVE = ToolSpec("move", "Move by one cell.", {"type": "object", "properties": {"to": {"type": "string"}}})
 
 
 @pytest.fixture(autouse=True)
@@ -33,50 +24,6 @@ def _no_keys(monkeypatch):
 
 def request(model="openai/fake", **fields):
     return LLMRequest(model=model, messages=(Message("system", ""), Message("user", "Where to?")), **fields)
-
-
-@pytest.mark.parametrize("model", ["openai/fake", "hosted_vllm/fake"])
-def test_tool_call_over_http(model):
-    """The litellm that is installed can offer tools and read a tool call: some releases cannot."""
-    with FakeOpenAIServer(tool_call("move", to="north")) as server:
-        response = LiteLLMClient(api_base=server.url).generate(
-            request(model, tools=(MOVE,), tool_choice="required", options={"temperature": 0.5, "seed": 7})
-        )
-    (sent,) = server.requests
-    assert sent.body["tools"] == [MOVE.as_dict()]
-    assert sent.body["tool_choice"] == "required"
-    assert (sent.body["model"], sent.body["temperature"], sent.body["seed"]) == ("fake", 0.5, 7)
-    assert sent.body["messages"] == [{"role": "system", "content": ""}, {"role": "user", "content": "Where to?"}]
-    (call,) = response.message.tool_calls
-    assert call == tool_call("move", to="north")
-    assert response.finish_reason == "tool_calls"
-
-
-def test_conversation_with_a_tool_result():
-    conversation = (
-        Message("user", "Where to?"),
-        Message("assistant", tool_calls=(ToolCall("call_1", "move", '{"to": "north"}'),)),
-        Message("tool", "moved", tool_call_id="call_1"),
-    )
-    with FakeOpenAIServer("done") as server:
-        response = LiteLLMClient(api_base=server.url).generate(
-            LLMRequest(
-                model="openai/fake", messages=conversation, response_format=ResponseFormat("a", {"type": "object"})
-            )
-        )
-    (sent,) = server.requests
-    assert [message["role"] for message in sent.body["messages"]] == ["user", "assistant", "tool"]
-    assert sent.body["messages"][2]["tool_call_id"] == "call_1"
-    assert sent.body["response_format"]["json_schema"]["name"] == "a"
-    assert (response.message.content, response.model, response.finish_reason) == ("done", "fake", "stop")
-    assert response.usage == Usage(prompt_tokens=3, completion_tokens=1)
-
-
-@pytest.mark.parametrize("model", ["openai/fake", "hosted_vllm/fake"])
-def test_reasoning_of_the_model(model):
-    with FakeOpenAIServer({"content": "north", "reasoning_content": "It is cold."}) as server:
-        response = LiteLLMClient(api_base=server.url).generate(request(model))
-    assert (response.message.content, response.reasoning) == ("north", "It is cold.")
 
 
 def test_key_is_sent():
@@ -110,43 +57,11 @@ def test_connections_live_on():
     assert server.connections_opened <= 3
 
 
-async def test_calls_overlap():
-    with FakeOpenAIServer(hold_until=20) as server:
-        client = LiteLLMClient(api_base=server.url)
-        await asyncio.gather(*(client.agenerate(request()) for _ in range(20)))
-    assert server.peak_concurrency == 20
-
-
-async def test_cancelling_the_caller_drops_the_call():
-    arrived, dropped = threading.Event(), threading.Event()
-
-    async def answer(body):
-        arrived.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            dropped.set()
-
-    with FakeOpenAIServer(answer) as server:
-        call = asyncio.create_task(LiteLLMClient(api_base=server.url).agenerate(request()))
-        assert await asyncio.to_thread(arrived.wait, 30)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        assert await asyncio.to_thread(dropped.wait, 30)
-
-
 def test_nothing_is_retried_after_a_timeout():
     with FakeOpenAIServer(timing_out(Fault.hang())) as server:
         with pytest.raises(ModelTimeoutError):
             LiteLLMClient(api_base=server.url, timeout=MINUTE).generate(request())
         assert len(server.requests) == 1
-
-
-@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
-def test_timeout_must_be_positive(timeout):
-    with pytest.raises(ConfigurationError, match=r"timeout must be > 0 seconds, got"):
-        LiteLLMClient(timeout=timeout)
 
 
 def run_python(code, *arguments):

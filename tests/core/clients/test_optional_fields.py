@@ -40,8 +40,9 @@ def request(messages=ASKED, model="openai/fake", **fields):
 
 def sent_in_the_end(transport, server, asked, requests=2):
     client = TRANSPORTS[transport](api_base=server.url, api_key=KEY)
-    assert client.generate(asked).message.content == "ok"
-    assert len(server.requests) == requests
+    response = client.generate(asked)
+    assert response.message.content == "ok"
+    assert len(server.requests) == requests == response.retries + 1
     return server.requests[-1].body
 
 

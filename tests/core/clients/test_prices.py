@@ -7,8 +7,8 @@ import sys
 import pytest
 from helpers.environment import without_keys_and_proxies
 
-from mesa_llm.clients import DirectClient, LLMRequest, Message, Usage, cost_of, model_list
-from mesa_llm.clients.providers import PROVIDERS, Provider
+from mesa_llm.clients import DirectClient, LLMRequest, Message, Usage, providers
+from mesa_llm.clients.providers import PROVIDERS, Provider, cost_of
 from mesa_llm.testing import FakeOpenAIServer
 
 USAGE = Usage(1_000_000, 1_000_000)
@@ -73,13 +73,13 @@ def use_list(monkeypatch, tmp_path):
     def use(text):
         spec = None
         if text is not None:
-            (tmp_path / model_list._FILE).write_text(text)
+            (tmp_path / providers._LIST).write_text(text)
             spec = importlib.machinery.ModuleSpec("litellm", None, origin=str(tmp_path / "__init__.py"))
         monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
-        model_list._models.cache_clear()
+        providers._models.cache_clear()
 
     yield use
-    model_list._models.cache_clear()
+    providers._models.cache_clear()
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[1]", '{"gpt-4o-mini": null}', '{"gpt-4o-mini": {}}'])
@@ -90,7 +90,7 @@ def test_without_a_list_that_can_be_read_nothing_has_a_price(use_list, text):
 
 def test_a_list_without_its_file(use_list, tmp_path):
     use_list("{}")
-    (tmp_path / model_list._FILE).unlink()
+    (tmp_path / providers._LIST).unlink()
     assert cost_of("openai/gpt-4o-mini", USAGE) is None
 
 
@@ -111,10 +111,10 @@ def test_half_a_price_is_none(use_list, price):
 
 def test_the_list_is_read_once_and_litellm_is_not_imported(use_list, monkeypatch):
     monkeypatch.delitem(sys.modules, "litellm", raising=False)
-    model_list._models.cache_clear()
+    providers._models.cache_clear()
     assert cost_of("openai/gpt-4o-mini", USAGE) is not None
     assert cost_of("openai/gpt-4o", USAGE) is not None
-    assert model_list._models.cache_info().misses == 1
+    assert providers._models.cache_info().misses == 1
     assert "litellm" not in sys.modules
 
 

@@ -88,7 +88,7 @@ async def test_latency_waits_on_the_loop(monkeypatch):
     async def sleep(seconds):
         slept.append(seconds)
 
-    monkeypatch.setattr("mesa_llm.clients.latency.asyncio.sleep", sleep)
+    monkeypatch.setattr("mesa_llm.clients.rule_based.asyncio.sleep", sleep)
     await RuleBasedClient(lambda request: "ok", latency=0.25).agenerate(REQUEST)
     await RuleBasedClient(lambda request: "ok", latency=lambda request: len(request.messages)).agenerate(REQUEST)
     assert slept == [0.25, 1]

@@ -9,8 +9,7 @@ from helpers.environment import without_keys_and_proxies
 from helpers.transports import KEY, TRANSPORTS, ask, completion, says
 
 from mesa_llm.clients import LLMRequest, Message
-from mesa_llm.errors import ModelCallError, ModelTimeoutError, RateLimitedError, UnknownModelError
-from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors import ModelCallError, ModelTimeoutError, RateLimitedError, UnknownModelError, ends_run
 from mesa_llm.journal.serialization import RecordedError
 from mesa_llm.limits import RetryingClient
 from mesa_llm.module_llm import connect

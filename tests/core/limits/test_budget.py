@@ -334,7 +334,7 @@ def say_hello(asked):
 @pytest.mark.parametrize(
     ("limits", "says"),
     [
-        ({}, "Budget needs tokens, cost or both. Use no BudgetClient for no limit."),
+        ({}, "Budget needs tokens, cost or both. Use no Budget for no limit."),
         ({"tokens": 0}, "tokens must be an integer >= 1, got 0. Use None for no limit."),
         ({"cost": 0}, "cost must be > 0 US dollars, got 0. Use None for no limit."),
     ],

@@ -1,8 +1,6 @@
 """Requests and tokens a minute, in virtual time."""
 
 import asyncio
-import copy
-import pickle
 import re
 
 import pytest
@@ -12,8 +10,8 @@ from helpers.virtual_time import now, run_in_virtual_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesa_llm.clients import LLMResponse, Message, RuleBasedClient, Usage
-from mesa_llm.errors import ConfigurationError
+from mesa_llm.clients import LLMResponse, Message, Usage
+from mesa_llm.errors import ConfigurationError, ModelCallError
 from mesa_llm.limits import RateLimitedClient
 from mesa_llm.limits.rates import TokenBucket
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
@@ -105,6 +103,24 @@ def test_a_request_that_is_larger_than_the_bucket_waits_for_a_full_one_and_leave
     small, huge = request("", max_tokens=296), request("", max_tokens=1196)  # 300 and 1200 tokens
     run_in_virtual_time(ask(client, small, huge, small))
     assert sent.times == pytest.approx([0.0, 30.0, 120.0])
+
+
+def test_a_request_that_the_transport_has_repeated_counts_each_time():
+    def answer(asked):
+        times.append(now())
+        if asked.messages[0].content == "fails":
+            return ModelCallError("refused", retries=1)
+        return LLMResponse(message=Message("assistant", "ok"), model="m", retries=2)
+
+    times = []
+    client = RateLimitedClient(ScriptedLLM(answer), requests_per_minute=6)
+
+    async def one_after_the_other():
+        for text in ("answers", "fails", "answers", "fails"):
+            await ask(client, request(text))
+
+    run_in_virtual_time(one_after_the_other())
+    assert times == pytest.approx([0.0, 0.0, 0.0, 30.0])  # 3 + 2 requests of 6, then 3, and their debt
 
 
 def test_completions_are_learnt():
@@ -239,17 +255,6 @@ def test_waiting_does_not_count_for_the_time_to_decide(mode):
     model = SpeakersModel(6, Together(client, 6), parallel=config)
     model.step()
     assert len(model.log) == 6
-
-
-def test_it_copies_and_pickles():
-    client = RateLimitedClient(RuleBasedClient(say_hello), requests_per_minute=1)
-    for twin in (client, copy.deepcopy(client), pickle.loads(pickle.dumps(client))):
-        assert twin.generate(request()).message.content == "hello"
-    assert pickle.loads(pickle.dumps(client)).generate(request()).message.content == "hello", "with a bucket of its own"
-
-
-def say_hello(asked):
-    return "hello"
 
 
 @pytest.mark.parametrize(

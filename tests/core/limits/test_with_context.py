@@ -3,7 +3,7 @@
 import pytest
 
 from mesa_llm.errors import ModelCallError, ModelTimeoutError
-from mesa_llm.limits.failures import with_context
+from mesa_llm.limits.retries import with_context
 
 
 class WritesItsText(ModelCallError):  # noqa: N818

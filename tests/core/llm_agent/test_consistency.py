@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 from mesa import Model
@@ -46,6 +47,22 @@ def answer(request):
     if request.response_format is not None:
         return '{"reasoning": "It is warmer there.", "action": "go North", "grade": 3}'
     return [tool_call("move", direction="North")] if request.tools and request.tool_choice != "none" else "I go North."
+
+
+@pytest.mark.parametrize(
+    ("made", "action"),
+    [
+        ("rest", "(no call)"),
+        (None, "(no call)"),
+        (SimpleNamespace(tool_calls=[SimpleNamespace(function=SimpleNamespace(name="nap", arguments="{}"))]), "nap()"),
+    ],
+)
+def test_plans_of_a_strategy_of_ones_own(made, action):
+    class Own(Reasoning):
+        async def aplan(self, *args, **kwargs):
+            return Plan(0, llm_plan=made)
+
+    assert list(consistency(person("unused", Own), 2).index) == [action]
 
 
 def test_distinct_actions_are_counted_the_most_frequent_first():

@@ -4,6 +4,7 @@ import mesa
 import pandas as pd
 import pytest
 
+from mesa_llm.actions import move_one_step
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.reasoning import OneCallReasoning
 from mesa_llm.testing import ScriptedLLM
@@ -31,11 +32,20 @@ def tools_of(agents):
     return [list(agent.tool_manager.tools) for agent in agents]
 
 
+def actions_of(agents):
+    return [list(agent.action_manager.actions) for agent in agents]
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
 @pytest.mark.parametrize("kind", [list, tuple, iter, set])
 def test_each_agent_gets_all_tools(kind, n):
     agents = created(n, tools=kind([rest, work]))
     assert [sorted(tools) for tools in tools_of(agents)] == [BOTH] * n
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_each_agent_gets_all_actions(n):
+    assert actions_of(created(n, actions=["wait", move_one_step])) == [["wait", "move_one_step"]] * n
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -52,6 +62,7 @@ def test_each_agent_gets_all_stop_texts(stop, n):
 
 def test_lists_of_lists_are_dealt_out():
     assert tools_of(created(2, tools=[[rest], [rest, work]])) == [["rest"], BOTH]
+    assert actions_of(created(2, actions=[["wait"], [move_one_step]])) == [["wait"], ["move_one_step"]]
     assert [agent.llm.options.get("stop") for agent in created(2, stop=[["END"], None])] == [["END"], None]
 
 

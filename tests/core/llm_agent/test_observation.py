@@ -261,7 +261,7 @@ def test_a_grid_that_the_model_does_not_have_is_warned_about():
     lost = LLMAgent(world, OneCall, client=ScriptedLLM("hm"), step_prompt="?", tools=[], vision=2)
     lost.generate_obs()  # nowhere: nothing to warn about
     lost.cell = hidden[2, 2]
-    with pytest.warns(UserWarning, match=r"LLMAgent 1 is in a cell, .* no attribute of World\. Set it there"):
+    with pytest.warns(UserWarning, match=r"LLMAgent 1 is in a cell, .* not an attribute of World\. Set it there"):
         assert lost.generate_obs().local_state == {}
     lost.vision = 0
     lost.generate_obs()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mesa_llm.clients import DirectClient, LiteLLMClient, LLMRequest, Message, TransportClient
+from mesa_llm.clients import DirectClient, LiteLLMClient, LLMRequest, Message
 from mesa_llm.errors import BudgetExhaustedError, ConfigurationError, ModelCallError
 from mesa_llm.limits import (
     AdaptiveConcurrency,
@@ -15,8 +15,8 @@ from mesa_llm.limits import (
 )
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.module_llm import ModuleLLM, connect
-from mesa_llm.module_llm.connect import shared_client
-from mesa_llm.testing import FakeOpenAIServer, Fault
+from mesa_llm.module_llm.connect import TransportClient, shared_client
+from mesa_llm.testing import FakeOpenAIServer, Fault, ScriptedLLM
 
 ASK = LLMRequest(model="openai/fake-model", messages=(Message("user", "hello"),), options={"temperature": 0})
 
@@ -48,6 +48,13 @@ def test_everything_that_is_asked_for_stands_in_its_place():
 def test_nothing_else_does():
     assert list(layers(connect(max_concurrency=None, max_attempts=1))) == [TransportClient]
     assert list(layers(connect())) == [RetryingClient, LimitedClient, TransportClient]
+
+
+def test_they_go_around_a_transport_of_ones_own():
+    client = connect(transport=ScriptedLLM("Rest."), max_attempts=2)
+    assert list(layers(client)) == [RetryingClient, LimitedClient, ScriptedLLM]
+    with pytest.raises(ConfigurationError, match="give them to that"):
+        connect(transport=ScriptedLLM("Rest."), api_base="http://localhost:1/v1")
 
 
 def test_by_default_calls_are_limited_once_the_endpoint_has_refused_one():

@@ -106,7 +106,7 @@ async def test_cancelled_call_does_not_count_as_held():
 
 
 def test_bad_arguments():
-    with pytest.raises(ConfigurationError, match="hold_until must be >= 1 calls, got 0"):
+    with pytest.raises(ConfigurationError, match="hold_until must be an integer >= 1, got 0"):
         ScriptedLLM("ok", hold_until=0)
     with pytest.raises(ConfigurationError, match="latency must be >= 0 seconds, got -1"):
         ScriptedLLM("ok", latency=-1)

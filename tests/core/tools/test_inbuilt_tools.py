@@ -8,6 +8,7 @@ import pytest
 from mesa.discrete_space import CellAgent, Network, OrthogonalMooreGrid, OrthogonalVonNeumannGrid
 from mesa.experimental.continuous_space import ContinuousSpace, ContinuousSpaceAgent
 
+from mesa_llm import actions
 from mesa_llm.clients import ToolCall
 from mesa_llm.errors import ToolError
 from mesa_llm.spaces import position_of
@@ -70,6 +71,20 @@ def test_one_step(agent):
 def test_directions_in_other_spellings(agent, spelling):
     move_one_step(agent, spelling)
     assert position_of(agent) == (1, 3)
+
+
+@pytest.mark.parametrize(("direction", "node"), [("1", 1), (" 1 ", 1), ("-1", 0), ("mcp.1", 0), (" ", 0)])
+@pytest.mark.parametrize("move", [move_one_step, actions.move_one_step])
+def test_a_node_is_meant_by_its_own_name_only(model, move, direction, node):
+    model.grid = Network(nx.path_graph(2), random=model.random)
+    walker = CellAgent(model)
+    walker.cell = model.grid[0]
+    if node:
+        move(walker, direction)
+    else:
+        with pytest.raises(ToolError, match=r"There is no step .* from 0. Possible: 1\."):
+            move(walker, direction)
+    assert position_of(walker) == node
 
 
 @pytest.mark.parametrize("direction", ["up", "", "North"])

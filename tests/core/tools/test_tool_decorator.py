@@ -464,7 +464,7 @@ def test_a_definition_is_made_once_and_lives_as_long_as_its_function(monkeypatch
     def once():
         """Do."""
 
-    monkeypatch.setattr("mesa_llm.tools.tool_definition.TypeAdapter", None)  # a second one could not be made
+    monkeypatch.setattr("mesa_llm.tools.signatures.TypeAdapter", None)  # a second one could not be made
     managers = [ToolManager(tools=[once]) for _ in range(3)]
     assert managers[0].specs()[0] is managers[2].specs()[0]
 

@@ -23,7 +23,7 @@ from mesa import Agent, Model
 from pydantic import AfterValidator, Field
 
 from mesa_llm.activation.call import AgentStep, begin_agent_step, last_agent_step
-from mesa_llm.activation.context import in_agent_step
+from mesa_llm.activation.context import within
 from mesa_llm.clients.messages import Message, ToolCall
 from mesa_llm.errors import ConfigurationError, StepAborted, ToolError
 from mesa_llm.module_llm.request_fields import OfferedTool, narrowed_parameters
@@ -235,9 +235,10 @@ def test_the_table_can_be_changed_as_in_mesa_llm_03():
     ("arguments", "message"),
     [
         ({"tools": [move], "extra_tools": [wait]}, "not both"),
-        ({"tools": move}, "a list of functions, got <function move"),
-        ({"tools": ["move"]}, "A tool is a function, got 'move'"),
-        ({"tools": "move"}, "A tool is a function, got 'm'"),
+        ({"tools": 3}, "functions or their names, got 3"),
+        ({"tools": [3]}, "A tool is a function, got 3"),
+        ({"tools": ["mov"]}, "There is no tool 'mov'"),
+        ({"tools": "mov"}, "There is no tool 'mov'"),
         ({"tools": [move, move]}, "Two tools have the name 'move'"),
         ({"extra_tools": {"to move": move}}, "got 'to move'"),
         ({"extra_tools": {"move": None}}, "A tool is a function, got None"),
@@ -881,7 +882,7 @@ def test_what_a_condition_raises_is_raised_with_the_name_of_the_tool(execute):
     for ask in (lambda: manager.specs(agent=poor), lambda: execute(manager, poor, [call_of("buy")])):
         with pytest.raises(AttributeError, match="gold") as caught:
             ask()
-        assert caught.value.__notes__ == ["Raised by the condition `available` of the tool 'buy', for agent 7."]
+        assert caught.value.__notes__ == ["Raised by the condition `available` of 'buy', for agent 7."]
 
 
 async def acondition(agent: Any) -> bool:
@@ -890,9 +891,9 @@ async def acondition(agent: Any) -> bool:
 
 @pytest.mark.parametrize("condition", [True, "rich", acondition])
 def test_what_cannot_be_a_condition(condition):
-    with pytest.raises(ConfigurationError, match="available of the tool 'wait' must be a plain function"):
+    with pytest.raises(ConfigurationError, match="available of 'wait' must be a plain function"):
         ToolManager(tools=[wait], available={"wait": condition})
-    with pytest.raises(ConfigurationError, match="available of the tool 'rest' must be a plain function"):
+    with pytest.raises(ConfigurationError, match="available of 'rest' must be a plain function"):
         tool(rest, tool_manager=ToolManager(tools=[]), available=condition)
 
 
@@ -911,7 +912,7 @@ def test_each_call_counts_in_the_tally_of_the_agents_step(execute, caplog):
     execute(manager, agent, calls)
     assert tally_of(last_agent_step(agent)) == (5, 3, 1)
     step = begin_agent_step(agent)
-    with in_agent_step(step):
+    with within(agent_step=step):
         execute(manager, agent, [call_of("buggy"), call_of("move", "{")])
         execute(manager, Agent(agent.model), [call_of("wait")])  # another agent's
     assert tally_of(step) == (2, 1, 1)

@@ -40,16 +40,13 @@ if TYPE_CHECKING:
     )
     from mesa_llm.reasoning import Observation, Plan
     from mesa_llm.recording.record_model import record_model
-    from mesa_llm.tools import (
-        ToolManager,
-        default_tools,
-        environment_tools,
-        external_tools,
-        math_tools,
-        social_query_tools,
-        spatial_tools,
-        tool,
-    )
+    from mesa_llm.tools import ToolManager, tool
+    from mesa_llm.tools.defaults import default_tools as default_tools
+    from mesa_llm.tools.defaults import environment_tools as environment_tools
+    from mesa_llm.tools.defaults import external_tools as external_tools
+    from mesa_llm.tools.defaults import math_tools as math_tools
+    from mesa_llm.tools.defaults import social_query_tools as social_query_tools
+    from mesa_llm.tools.defaults import spatial_tools as spatial_tools
 
     __version__: str
 
@@ -65,17 +62,11 @@ __all__ = [
     "ToolManager",
     "action",
     "default_actions",
-    "default_tools",
     "enable_automatic_parallel_stepping",
-    "environment_tools",
-    "external_tools",
-    "math_tools",
     "move_one_step",
     "record_model",
     "social_actions",
-    "social_query_tools",
     "spatial_actions",
-    "spatial_tools",
     "speak_to",
     "step_agents_parallel",
     "step_agents_parallel_sync",
@@ -85,34 +76,18 @@ __all__ = [
 ]
 
 _PACKAGES = {
-    "ActResult": "mesa_llm.actions",
-    "ActionChoice": "mesa_llm.actions",
-    "ActionManager": "mesa_llm.actions",
-    "ActionMetadata": "mesa_llm.actions",
-    "ActionPostCommitError": "mesa_llm.actions",
-    "LLMAgent": "mesa_llm.llm_agent",
-    "Observation": "mesa_llm.reasoning",
-    "Plan": "mesa_llm.reasoning",
-    "ToolManager": "mesa_llm.tools",
-    "action": "mesa_llm.actions",
-    "default_actions": "mesa_llm.actions",
-    "default_tools": "mesa_llm.tools",
-    "enable_automatic_parallel_stepping": "mesa_llm.parallel_stepping",
-    "environment_tools": "mesa_llm.tools",
-    "external_tools": "mesa_llm.tools",
-    "math_tools": "mesa_llm.tools",
-    "move_one_step": "mesa_llm.actions",
-    "record_model": "mesa_llm.recording",
-    "social_actions": "mesa_llm.actions",
-    "social_query_tools": "mesa_llm.tools",
-    "spatial_actions": "mesa_llm.actions",
-    "spatial_tools": "mesa_llm.tools",
-    "speak_to": "mesa_llm.actions",
-    "step_agents_parallel": "mesa_llm.parallel_stepping",
-    "step_agents_parallel_sync": "mesa_llm.parallel_stepping",
-    "teleport_to_location": "mesa_llm.actions",
-    "tool": "mesa_llm.tools",
-    "wait": "mesa_llm.actions",
+    name: f"mesa_llm.{package}"
+    for package, names in {
+        "actions": "ActResult ActionChoice ActionManager ActionMetadata ActionPostCommitError action default_actions "
+        "move_one_step social_actions spatial_actions speak_to teleport_to_location wait",
+        "llm_agent": "LLMAgent",
+        "parallel_stepping": "enable_automatic_parallel_stepping step_agents_parallel step_agents_parallel_sync",
+        "reasoning": "Observation Plan",
+        "recording": "record_model",
+        "tools": "ToolManager default_tools environment_tools external_tools math_tools social_query_tools "
+        "spatial_tools tool",
+    }.items()
+    for name in names.split()
 }
 
 

@@ -127,13 +127,13 @@ class ModelConnection:
         from mesa_llm.clients import LiteLLMClient  # noqa: PLC0415 - imports Mesa
         from mesa_llm.clients.litellm_module import load_litellm  # noqa: PLC0415
         from mesa_llm.clients.masking import Secrets  # noqa: PLC0415
-        from mesa_llm.clients.transport import TransportClient  # noqa: PLC0415
         from mesa_llm.concurrency import transport_loop  # noqa: PLC0415
+        from mesa_llm.module_llm.connect import TransportClient  # noqa: PLC0415
 
         if self.model is None:
             return
         if isinstance(TransportClient(api_base=self.api_base).transport_for(self.model), LiteLLMClient):
-            transport_loop.submit(load_litellm(Secrets())).result()
+            transport_loop.get().submit(load_litellm(Secrets())).result()
 
     @property
     def simulated_latency_s(self) -> float | None:

@@ -2,8 +2,8 @@
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.actions.action_decorator import ActionMetadata, action
-from mesa_llm.actions.action_manager import ActionChoice, ActionManager
-from mesa_llm.actions.action_result import ActionPostCommitError, ActResult
+from mesa_llm.actions.action_manager import ActionManager
+from mesa_llm.actions.action_result import ActionChoice, ActionPostCommitError, ActResult
 from mesa_llm.actions.builtins import (
     default_actions,
     move_one_step,

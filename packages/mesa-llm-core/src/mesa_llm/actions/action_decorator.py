@@ -1,32 +1,35 @@
-"""`@action`, which declares a function that an agent can commit itself to, and what is known of such a function."""
+"""`@action`, which declares a function as an action; how the action is described, and its arguments are checked."""
 
 from __future__ import annotations
 
 import inspect
 import sys
-import types
 import typing
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, NotRequired, overload
+from typing import TYPE_CHECKING, Any, NotRequired, overload
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from mesa_llm.actions.values import readable
 from mesa_llm.clients.messages import ToolSpec
 from mesa_llm.errors import ActionError, ConfigurationError, MesaLLMError
-from mesa_llm.tools.tool_definition import (
+from mesa_llm.tools.signatures import (
+    GENERATOR,
+    Arguments,
     Condition,
     check_condition,
     describe_problems,
+    evaluated,
+    field,
     holds,
-    parameters_schema,
+    is_generator,
     read_docstring,
     warn_of_gaps,
 )
-from mesa_llm.tools.visible import Seen, Sight, narrowed, without_marks
+from mesa_llm.tools.visible import Seen, Sight
 
 if TYPE_CHECKING:
     from mesa_llm.actions.action_manager import ActionManager
@@ -41,7 +44,7 @@ _definitions: weakref.WeakKeyDictionary[Function, ActionDefinition] = weakref.We
 
 
 class ActionAnnotationContractError(MesaLLMError, TypeError):
-    """Something cannot be an action, or a parameter of one has no annotation that a model can write a value for."""
+    """An object cannot be an action, or a parameter of it has no annotation that a model can write a value for."""
 
 
 class ActionAnnotationResolutionError(ConfigurationError):
@@ -54,7 +57,7 @@ class ActionSignatureError(ConfigurationError):
 
 @dataclass(frozen=True)
 class ActionMetadata:
-    """What is known of an action, in words and as a schema.
+    """The description of an action, in words and as a schema.
 
     Attributes:
         name: the name by which it is chosen.
@@ -86,23 +89,22 @@ class ActionDefinition:
     agent_parameter: str | None
     returns: str
     available: Condition | None
-    _arguments: TypeAdapter[dict[str, Any]]
-    _marked_parameters: Mapping[str, Any] | None
+    _arguments: Arguments
 
     @property
     def depends_on_sight(self) -> bool:
         """Whether what can be chosen depends on what the agent sees."""
-        return self._marked_parameters is not None
+        return self._arguments.marked is not None
 
     def accept(self, arguments: Mapping[str, Any], sight: Sight | None = None) -> dict[str, Any]:
         """The arguments, converted to the types of the annotations. Defaults are not filled in.
 
         Raises:
-            ActionError: if arguments are missing, unknown or of a wrong type, or, with `sight`, not to be had now. The
+            ActionError: if arguments are missing, unknown or of a wrong type, or, with `sight`, not available now. The
                 text names them.
         """
         try:
-            return self._arguments.validate_python(dict(arguments), context=sight)
+            return self._arguments.adapter.validate_python(dict(arguments), context=sight)
         except ValidationError as error:
             problems = describe_problems(error, arguments, self.spec.parameters["properties"])
             raise ActionError(f"{self.spec.name}: {problems}") from error
@@ -126,9 +128,9 @@ class ActionDefinition:
 
     def spec_for(self, agent: Any, seen: Seen) -> ToolSpec | None:
         """The action with the choices that an agent has now; `None` if an argument has nothing to choose from."""
-        if self._marked_parameters is None:
+        if not self.depends_on_sight:
             return self.spec
-        parameters = narrowed(self._marked_parameters, agent, seen)
+        parameters = self._arguments.narrowed(agent, seen)
         return None if parameters is None else ToolSpec(self.spec.name, self.spec.description, parameters)
 
 
@@ -139,7 +141,7 @@ def schema_of(spec: ToolSpec, returns: str) -> dict[str, Any]:
 
 
 def definition_of(function: Any) -> ActionDefinition:
-    """What is known of a function as an action.
+    """The definition of an action.
 
     Raises:
         ActionAnnotationContractError: if it was not declared with `@action`.
@@ -237,7 +239,7 @@ def _declare(
 
 
 def add_to(table: dict[str, Function], added: Mapping[str, Function]) -> None:
-    """Add actions to a table, all or none; the same function again, or its new version, is no other one.
+    """Add actions to a table, all or none. The same function again, or a redefinition of it, is not a conflict.
 
     Raises:
         ConfigurationError: if another function has the name of one.
@@ -260,11 +262,8 @@ def _define(function: Any, available: Condition | None, local_names: Mapping[str
     if not inspect.isfunction(function):
         raise ActionAnnotationContractError(f"An action is a function defined with def, got {function!r}.")
     name = function.__name__
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ActionSignatureError(
-            f"Action {name!r} is a generator: it has a `yield`, so a call would run none of its code. Return the "
-            "result instead, for instance a list of what it yields."
-        )
+    if is_generator(function):
+        raise ActionSignatureError(f"Action {name!r} {GENERATOR}")
     if available is not None:
         check_condition(name, available)
     parameters = dict(inspect.signature(function).parameters)
@@ -283,17 +282,10 @@ def _define(function: Any, available: Condition | None, local_names: Mapping[str
         parameter.name: _field(name, function, parameter, local_names, meanings.get(parameter.name))
         for parameter in parameters.values()
     }
-    typed_dict: Any = typing.TypedDict  # the type checker wants a literal
-    arguments = typed_dict(name, fields)
-    arguments.__pydantic_config__ = _CONFIG
-    adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(arguments)
-    marked = parameters_schema(adapter)
-    sent = without_marks(marked)
-    spec = ToolSpec(name, description, {**sent, "additionalProperties": False})
+    arguments = Arguments.of(name, fields, _CONFIG)
+    spec = ToolSpec(name, description, {**arguments.schema, "additionalProperties": False})
     warn_of_gaps(function, spec, "Action")
-    return ActionDefinition(
-        spec, agents[0] if agents else None, returns, available, adapter, None if sent == marked else marked
-    )
+    return ActionDefinition(spec, agents[0] if agents else None, returns, available, arguments)
 
 
 def _field(
@@ -318,13 +310,11 @@ def _field(
             f"{where} does not say what a model is to write. Take int, float, str, bool, Literal['a', 'b'], or lists, "
             "tuples and dicts of them."
         )
-    details: dict[str, Any] = {} if description is None else {"description": description}
     if parameter.default is parameter.empty:
-        return Annotated[annotation, Field(**details)]
+        return field(annotation, description)
     if not _fits(adapter, parameter.default):
         raise ActionSignatureError(f"{where} does not allow its default {parameter.default!r}. Change one of them.")
-    default = {"default": to_jsonable_python(parameter.default)}
-    return NotRequired[Annotated[annotation, Field(**details, json_schema_extra=default)]]
+    return NotRequired[field(annotation, description, default=to_jsonable_python(parameter.default))]
 
 
 def _annotation(name: str, function: Function, parameter: inspect.Parameter, local_names: Mapping[str, Any]) -> Any:
@@ -332,12 +322,8 @@ def _annotation(name: str, function: Function, parameter: inspect.Parameter, loc
         raise ActionAnnotationContractError(
             f"Action {name!r} has no annotation for {parameter.name!r}. Write its type: {parameter.name}: int."
         )
-    # One by one: the annotation of `agent` may be a name that only the type checker knows.
-    holder = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
     try:
-        return typing.get_type_hints(
-            holder, {**vars(typing), **function.__globals__}, dict(local_names), include_extras=True
-        )[parameter.name]
+        return evaluated(parameter, {**vars(typing), **function.__globals__}, dict(local_names))
     except (NameError, SyntaxError, AttributeError) as error:
         raise ActionAnnotationResolutionError(
             f"Action {name!r}: the annotation {parameter.annotation!r} of {parameter.name!r} cannot be evaluated "
@@ -350,7 +336,7 @@ def _annotation(name: str, function: Function, parameter: inspect.Parameter, loc
 
 
 def _has_config(annotation: Any) -> bool:
-    """Whether a type brings its own configuration, in whose place pydantic takes no other one."""
+    """Whether a type has a configuration of its own, which pydantic does not let us replace."""
     return (
         hasattr(annotation, "__pydantic_config__")
         or hasattr(annotation, "model_config")

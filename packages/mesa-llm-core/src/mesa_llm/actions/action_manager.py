@@ -1,14 +1,13 @@
-"""Which actions an agent has, the check of what was chosen, and the calling of it."""
+"""The actions of an agent: which are on offer, whether a choice is valid, and its execution."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 from collections.abc import Mapping
-from enum import Enum
-from typing import Any, Final
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
+from pydantic import ValidationError
 
 from mesa_llm.actions.action_decorator import (
     _GLOBAL_ACTION_REGISTRY,
@@ -17,60 +16,15 @@ from mesa_llm.actions.action_decorator import (
     definition_of,
     schema_of,
 )
+from mesa_llm.actions.action_result import ActionChoice
 from mesa_llm.errors import ActionError, ConfigurationError
 from mesa_llm.errors.shown_text import short_repr
+from mesa_llm.tools.tool_table import INHERIT, Inherit
 from mesa_llm.tools.visible import Seen, Sight
-
-
-class Inherit(Enum):
-    """The default of an argument that narrows what an agent has: all of it."""
-
-    INHERIT = "inherit"
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-INHERIT: Final = Inherit.INHERIT
 
 type ActionRef = Function | str
 type ActionSelection = ActionRef | list[ActionRef] | tuple[ActionRef, ...] | Inherit | None
 """Which of an agent's actions are on offer: all by default, one, several in that order, or none (`None`, `[]`)."""
-
-
-class ActionChoice(BaseModel):
-    """An action, and what to call it with.
-
-    Attributes:
-        name: the name of the action.
-        arguments: its arguments, by name.
-        rationale: why it was chosen; `None` if nobody said.
-    """
-
-    model_config = ConfigDict(defer_build=True)
-
-    name: str
-    arguments: dict[str, Any]
-    rationale: str | None = None
-    _by_model: bool = PrivateAttr(default=False)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ActionChoice):
-            return NotImplemented
-        return self.model_dump() == other.model_dump()
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def chosen_by_model(choice: ActionChoice) -> ActionChoice:
-    """Mark a choice as a model's: if it cannot be carried out, that is its result, and no error in the code."""
-    choice._by_model = True
-    return choice
-
-
-def is_by_model(choice: Any) -> bool:
-    """Whether a model has made a choice, and not the code."""
-    return isinstance(choice, ActionChoice) and choice._by_model
 
 
 class ActionManager:
@@ -213,7 +167,7 @@ class ActionManager:
 
         Raises:
             ActionError: a `ValueError`: no such action is on offer, or its arguments do not fit.
-            TypeError: if it is no choice at all.
+            TypeError: if it is not a choice.
         """
         choice = _as_choice(action_choice)
         offered = self.available_actions(agent, actions)
@@ -300,7 +254,7 @@ def _as_choice(given: Any) -> ActionChoice:
 
 
 def _one_value(name: str, returned: Any) -> Any:
-    """What an action has returned, if it is a value that is there already."""
+    """The result of an action; a `TypeError` if it is a generator or has to be awaited."""
     if inspect.isgenerator(returned) or inspect.iscoroutine(returned):
         returned.close()
     elif isinstance(returned, asyncio.Future):

@@ -1,17 +1,51 @@
-"""What comes of an action, and the error of one that was taken and could not be remembered."""
+"""What an agent chooses to do, what comes of it, and the error of an action that could not be remembered."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from mesa_llm.errors import ConfigurationError, MesaLLMError
 
-if TYPE_CHECKING:
-    from mesa_llm.actions.action_manager import ActionChoice
-
 _OBSERVERS = {"memory", "recorder"}
+
+
+class ActionChoice(BaseModel):
+    """An action, and what to call it with.
+
+    Attributes:
+        name: the name of the action.
+        arguments: its arguments, by name.
+        rationale: why it was chosen; `None` if nobody said.
+    """
+
+    model_config = ConfigDict(defer_build=True)
+
+    name: str
+    arguments: dict[str, Any]
+    rationale: str | None = None
+    _by_model: bool = PrivateAttr(default=False)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ActionChoice):
+            return NotImplemented
+        return self.model_dump() == other.model_dump()
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def chosen_by_model(choice: ActionChoice) -> ActionChoice:
+    """Mark a choice as made by a model: if it is refused, the refusal is its result, not an exception."""
+    choice._by_model = True
+    return choice
+
+
+def is_by_model(choice: Any) -> bool:
+    """Whether a model made the choice, rather than the user's code."""
+    return isinstance(choice, ActionChoice) and choice._by_model
 
 
 @dataclass(frozen=True)

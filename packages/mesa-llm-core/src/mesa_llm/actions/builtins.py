@@ -10,15 +10,12 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from mesa_llm.actions.action_decorator import action
-from mesa_llm.activation.repeats import log_once
-from mesa_llm.errors import ActionError, ConflictError, ToolError
-from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.activation.repeats import log_error_once
+from mesa_llm.errors import ActionError, ConflictError, ToolError, ends_run
 from mesa_llm.errors.shown_text import short_repr
-from mesa_llm.errors.tracebacks import place_of, shorten
-from mesa_llm.module_llm.call_reading import matching_name
 from mesa_llm.spaces import directions_from, move_to, position_of
 from mesa_llm.spaces.space import XY, listed
-from mesa_llm.tools.visible import OneStepAway, Seen, Sight
+from mesa_llm.tools.visible import OneStepAway, Seen, Sight, step_meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +42,7 @@ def _possible(direction: str, info: ValidationInfo) -> str:
     if not isinstance(info.context, Sight):
         return direction
     steps = directions_from(info.context.agent, free_only=True)
-    meant = matching_name(direction, steps)
+    meant = step_meant(direction, steps)
     if meant is None and steps:
         raise PydanticCustomError("no_step", "should be one of {steps}", {"steps": ", ".join(steps)})
     return direction if meant is None else meant
@@ -85,9 +82,9 @@ def move_one_step(agent: Agent[Any], direction: _Direction) -> str:
     here, steps = position_of(agent), directions_from(agent)
     if here is None:
         raise ActionError(f"Agent {agent.unique_id} has no place in a space, so it cannot move.")
-    named = matching_name(direction, steps) if direction else None
+    named = step_meant(direction, steps)
     if named is None:
-        compass = matching_name(direction, XY) if direction else None
+        compass = step_meant(direction, XY)
         possible = f"Possible: {listed(steps)}." if steps else "No step is possible at all."
         if compass is None:
             raise ActionError(f"There is no step {short_repr(direction)} from {here!r}. {possible}")
@@ -151,15 +148,8 @@ def speak_to(agent: Agent[Any], listener_agents_unique_ids: list[int], message: 
         except Exception as error:
             if ends_run(error):
                 raise
-            shorten(error)
-            log_once(
-                _logger,
-                logging.ERROR,
-                f"Agent {unique_id} could not remember the message of agent {agent.unique_id}.",
-                model=agent.model,
-                kind=(type(error), place_of(error)),
-                exc_info=error,
-            )
+            text = f"Agent {unique_id} could not remember the message of agent {agent.unique_id}."
+            log_error_once(_logger, logging.ERROR, text, error, model=agent.model)
             failed.append(unique_id)
         else:
             delivered.append(unique_id)

@@ -6,10 +6,11 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mesa_llm.actions.action_decorator import ActionDefinition, definition_of, schema_of
-from mesa_llm.actions.action_manager import ActionChoice, ActionManager, ActionSelection, chosen_by_model
+from mesa_llm.actions.action_manager import ActionSelection
+from mesa_llm.actions.action_result import ActionChoice, chosen_by_model
 from mesa_llm.activation.context import current_agent_step
 from mesa_llm.clients import ResponseFormat, ToolSpec
 from mesa_llm.clients.questions import register_question
@@ -19,9 +20,6 @@ from mesa_llm.module_llm.calls_schema import choice_schema
 from mesa_llm.module_llm.dialogue import Dialogue, UnreadableAnswerError, ask_read, read_object
 from mesa_llm.module_llm.request_fields import OfferedTool
 from mesa_llm.tools.visible import Seen, Sight
-
-if TYPE_CHECKING:
-    from mesa_llm.module_llm import ModuleLLM
 
 _AS_JSON = """\
 You are an agent in a simulation. Choose exactly one of the actions on offer. Answer with one JSON object and nothing
@@ -36,8 +34,6 @@ register_question("decide", _AS_CALL)
 
 def choose(
     agent: Any,
-    llm: ModuleLLM,
-    manager: ActionManager,
     prompt: str | list[str],
     *,
     actions: ActionSelection,
@@ -48,34 +44,18 @@ def choose(
 ) -> Dialogue[ActionChoice]:
     """Have a model choose one action, in one call; a choice that does not fit is asked for again once.
 
-    Args:
-        agent: the agent that chooses.
-        llm: its handle on the model. With `tool_mode="native"` the choice is a tool call, otherwise a JSON object.
-        manager: its actions.
-        prompt: what it has to decide, in one text or several.
-        actions: the actions on offer.
-        system_prompt: in the place of the agent's own.
-        legend: what positions mean; `None` to say nothing about it.
-        obs: the observation in the prompt; `None` if there is none.
-        look: gives what the agent sees; called only if an action depends on it.
-
-    Returns:
-        The choice, checked, with its arguments converted.
-
-    Raises:
-        ConfigurationError: if the agent has no action at all, or not one of the selection.
-        TypeError: if the prompt is neither a text nor a list of texts.
-        ModelCallError: if the model could not be asked.
-        ActionChoiceError: a `DecisionError` and a `ValueError`: if the second choice does not fit either, or nothing
-            is on offer.
+    With `tool_mode="native"` the choice is a tool call, otherwise a JSON object. `legend` says what positions mean, and
+    `obs` is the observation in the prompt, if there is one. `look` gives what the agent sees, and is called only if an
+    action depends on it. For arguments and errors, see `LLMAgent.choose_action`.
     """
-    offer = _Offer(agent, manager, actions, look)
+    llm = agent.llm
+    offer = _Offer(agent, actions, look)
     texts = [prompt] if isinstance(prompt, str) else prompt
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise TypeError(f"prompt must be a str or a list of str, got {prompt!r} ({type(prompt).__name__}).")
     texts = [text for text in texts if text.strip()]  # some servers refuse an empty message
-    persona = (llm.system_prompt if system_prompt is None else system_prompt) or ""
     natively = llm.tool_mode == "native"
+    persona = (llm.system_prompt if system_prompt is None else system_prompt) or ""
     sections = {"Positions": legend or "", "Who you are": persona}
     about = [f"# {heading}\n{text}" for heading, text in sections.items() if text.strip()]
     system = "\n\n".join([_AS_CALL if natively else _AS_JSON, *about])
@@ -100,21 +80,21 @@ def choose(
 class _Offer:
     """The actions that an agent can choose from at one moment, as a model gets them and as its choice is checked."""
 
-    def __init__(self, agent: Any, manager: ActionManager, actions: ActionSelection, look: Callable[[], Seen]) -> None:
+    def __init__(self, agent: Any, actions: ActionSelection, look: Callable[[], Seen]) -> None:
+        manager = agent.action_manager
         if not manager.actions:
             raise ConfigurationError(f"{agent} has no actions to choose from. Give it some: LLMAgent(…, actions=[…]).")
         offered = manager.available_actions(agent, actions)
         self._agent = agent
         self._definitions = {name: definition_of(function) for name, function in offered.items()}
-        depends = any(definition.depends_on_sight for definition in self._definitions.values())
-        self._seen = look() if depends else None
+        self._seen = look() if any(known.depends_on_sight for known in self._definitions.values()) else None
         specs = {name: self._spec(definition) for name, definition in self._definitions.items()}
         self._specs = {name: spec for name, spec in specs.items() if spec is not None}
         if not self._specs:
+            why = f"{', '.join(offered)} can take no argument" if offered else "none is on offer"
             raise ActionChoiceError(
-                f"{agent} has no action to choose from at the moment: of {', '.join(manager.actions)}, "
-                f"{f'{", ".join(offered)} can take no argument' if offered else 'none is on offer'}. Offer one that is "
-                "always possible, such as `wait`."
+                f"{agent} has no action to choose from at the moment: of {', '.join(manager.actions)}, {why}. Offer "
+                "one that is always possible, such as `wait`."
             )
 
     def _spec(self, definition: ActionDefinition) -> ToolSpec | None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation.clock import step_of
 from mesa_llm.activation.context import current_agent_step, current_turn, note_asking
+from mesa_llm.activation.mesa_model import step_of
+from mesa_llm.activation.turn import is_off_record
+from mesa_llm.concurrency import fork_safe_lock
 
 if TYPE_CHECKING:
     from mesa import Agent, Model
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _COUNT = "_mesa_llm_count"
 _ALONE = "_mesa_llm_one_at_a_time"
-_counting = threading.Lock()  # protects counts of calls and tallies: an agent may ask from several threads
+_counting = fork_safe_lock()  # protects counts of calls and tallies: an agent may ask from several threads
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +54,7 @@ class CallOrigin:
 
 @dataclass(slots=True)
 class Tally:
-    """What the answers of a model were worth: to an agent in a parallel step, or in what it did one at a time.
+    """Counts what came of a model's answers: of one agent in a parallel step, or of agents that no runner stepped.
 
     Attributes:
         decisions: decisions made, in which tools or actions were on offer.
@@ -92,11 +93,7 @@ class Tally:
     shared_calls: int = 0
 
     def add(self, call: ModelCall) -> None:
-        """Count a call to a model that has ended.
-
-        Args:
-            call: the call, with its response or its error.
-        """
+        """Count a call to a model that has ended."""
         response = call.response
         self.calls += 1
         self.failed_calls += call.error is not None
@@ -145,11 +142,6 @@ class _Count:
 class AgentStep:
     """One of an agent's own steps, made by a runner or by the agent itself; numbers the calls that the agent makes.
 
-    Args:
-        agent: the agent.
-        count: which of its steps it is; counts its calls.
-        tallies: what is counted in it; by default a new tally of its own.
-
     Attributes:
         agent: the agent.
         index: which of the agent's own steps it is; 1 for the first, 0 before it.
@@ -170,27 +162,19 @@ class AgentStep:
         return self._tallies[0]
 
     def count(self, name: str) -> None:
-        """Count one more.
-
-        Args:
-            name: of what: a field of `Tally`.
-        """
+        """Count one more in the field of this name of `Tally`."""
         with _counting:
             for tally in self._tallies:
                 setattr(tally, name, getattr(tally, name) + 1)
 
     def add(self, call: ModelCall) -> None:
-        """Count a call to a model that has ended.
-
-        Args:
-            call: the call, with its response or its error.
-        """
+        """Count a call to a model that has ended."""
         with _counting:
             for tally in self._tallies:
                 tally.add(call)
 
     def next_call(self) -> CallOrigin:
-        """The identity of the next call, but for its request."""
+        """The identity of the next call, without its request."""
         with _counting:
             self._count.calls += 1
             call = self._count.calls
@@ -205,67 +189,47 @@ class AgentStep:
         )
 
     def on_timeout(self, callback: Callable[[DecisionTimeoutError], object]) -> None:
-        """Have a client called when the agent's time to decide is up; on the thread of the step.
-
-        Args:
-            callback: gets the error that the agent ends with.
-        """
+        """Have a client called with the error when the agent's time to decide is up; on the thread of the step."""
         self._on_timeout += (callback,)
 
     def time_is_up(self, error: DecisionTimeoutError) -> None:
-        """Called by the runner, before it cancels the agent's calls.
-
-        Args:
-            error: what the agent ends with.
-        """
+        """Called by the runner with the error that the agent ends with, before it cancels the agent's calls."""
         for callback in self._on_timeout:
             callback(error)
 
 
 def begin_agent_step(agent: Agent, *, alone: bool = False) -> AgentStep:
-    """Count one more of an agent's own steps.
+    """The next of an agent's own steps, which begins. No runner makes it if it is `alone`."""
+    return _agent_step(agent, _Count(_count_of(agent).step + 1), _tallies_alone(agent, steps=True) if alone else ())
 
-    Args:
-        agent: the agent.
-        alone: whether no runner makes the step.
 
-    Returns:
-        The step that begins.
-    """
-    count = _Count(_count_of(agent).step + 1)
+def last_agent_step(agent: Agent, *, alone: bool = True) -> AgentStep:
+    """The last of an agent's own steps, for calls outside of them; a runner that lets it make these has a tally."""
+    return _agent_step(agent, _count_of(agent), _tallies_alone(agent) if alone else ())
+
+
+def _agent_step(agent: Agent, count: _Count, tallies: tuple[Tally, ...]) -> AgentStep:
     setattr(agent, _COUNT, count)
-    return AgentStep(agent, count, _tallies_alone(agent, steps=True) if alone else ())
+    return AgentStep(agent, count, tallies)
 
 
-def resume_agent_step(agent: Agent) -> AgentStep:
-    """The last of an agent's own steps, for calls that a runner lets it make outside of them; counted by themselves.
+def counter_of(agent: Any) -> Callable[[str], object]:
+    """A function that counts what an agent does, by a name of `Tally`, in its step or else in its last one.
 
-    Args:
-        agent: the agent.
+    Off record it counts nothing.
     """
-    count = _count_of(agent)
-    setattr(agent, _COUNT, count)
-    return AgentStep(agent, count)
-
-
-def last_agent_step(agent: Agent) -> AgentStep:
-    """The last of an agent's own steps, for a call that the agent makes outside of them.
-
-    Args:
-        agent: the agent.
-    """
-    count = _count_of(agent)
-    setattr(agent, _COUNT, count)
-    return AgentStep(agent, count, _tallies_alone(agent))
+    agent_step = current_agent_step()
+    if agent_step is not None and agent_step.agent is agent:
+        return agent_step.count
+    if is_off_record() or not hasattr(agent, "model"):
+        return lambda name: None
+    return last_agent_step(agent).count
 
 
 def one_at_a_time(owner: Agent | Model) -> OneAtATime:
     """What an agent, or all agents of a model, did without a runner in the current step of the model.
 
     Those that have left the model meanwhile count in the model.
-
-    Args:
-        owner: the agent or the model.
     """
     now = step_of(getattr(owner, "model", owner))
     known: OneAtATime | None = getattr(owner, _ALONE, None)
@@ -304,7 +268,7 @@ class ModelCall:
         cancel: ends a call that blocks a thread, when the agent's step is called off.
         response: the `LLMResponse`; set by the caller, as soon as the call has one.
         error: what the call has raised.
-        off_record: whether nothing may come of it but its answer: no journal keeps it, and no other call shares it.
+        off_record: whether it is off the record: no journal keeps it, and no other call shares it.
         started: when it was sent, on the clock of `time.perf_counter`, in seconds.
         turn: the turn of the agent; `None` if nobody runs agents in parallel, and when the call has ended.
     """
@@ -312,6 +276,7 @@ class ModelCall:
     __slots__ = (
         "__weakref__",
         "_clock",
+        "_is_sent",
         "_listeners",
         "_resume",
         "_wait_began",
@@ -336,6 +301,7 @@ class ModelCall:
         self.off_record = False
         self.started = time.perf_counter()
         self.turn: Turn | None = None
+        self._is_sent = False
         self._waits = 0  # queues in which it waits: a client may ask its inner one several times at once
         self._clock: Callable[[], float] = time.monotonic
         self._wait_began = 0.0
@@ -343,8 +309,15 @@ class ModelCall:
         self._resume: Callable[[], None] | None = None
         self._listeners: tuple[Callable[[bool], None], ...] = ()
 
+    def claim(self) -> bool:
+        """Whether nothing has been sent in this call yet; from now on, something has."""
+        with _counting:
+            was_sent, self._is_sent = self._is_sent, True
+        return not was_sent
+
     def identify(self) -> None:
         """Make it the next call of the agent that is calling, if one is. Called when the request is sent."""
+        self.started = time.perf_counter()
         self.turn = current_turn()
         self.off_record = self.turn is not None and self.turn.off_record
         self.agent_step = current_agent_step()
@@ -361,7 +334,7 @@ class ModelCall:
         return None if self.agent_step is None else self.agent_step.agent
 
     def seconds_left(self) -> float:
-        """How long the agent's time to decide lasts still, in seconds, without time in queues; infinite without one."""
+        """Seconds left of the agent's time to decide, time in queues excluded; infinite without a limit."""
         return math.inf if self.turn is None else self.turn.seconds_left()
 
     @property

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import Context, ContextVar, copy_context
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from contextvars import Context, ContextVar, Token, copy_context
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -15,9 +12,8 @@ if TYPE_CHECKING:
     from mesa_llm.activation.turn import Turn
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """What the running code belongs to.
+class Running(TypedDict, total=False):
+    """What the running code belongs to. A dict, the cheapest to copy with a change: a step makes thousands of them.
 
     Attributes:
         turn: the turn of the agent, if a runner steps it.
@@ -29,35 +25,33 @@ class Running:
         writes: what keeps the agent's writes to its memory until they can be awaited.
     """
 
-    turn: Turn | None = None
-    agent_step: AgentStep | None = None
-    deciding: Turn | None = None
-    stepping: Agent | None = None
-    call: ModelCall | None = None
-    asked: set[int] | None = None
-    writes: Any = None
+    turn: Turn | None
+    agent_step: AgentStep | None
+    deciding: Turn | None
+    stepping: Agent | None
+    call: ModelCall | None
+    asked: set[int] | None
+    writes: Any
 
 
-_NOTHING = Running()
-_running: ContextVar[Running] = ContextVar("mesa_llm_running", default=_NOTHING)
+_running: ContextVar[Running] = ContextVar("mesa_llm_running", default=Running())  # noqa: B039 - never changed
 
 
 def current_turn() -> Turn | None:
     """The turn of the calling agent; `None` if nobody runs agents in parallel, and in the code of a client."""
-    return _running.get().turn
+    return _running.get().get("turn")
 
 
 def current_agent_step() -> AgentStep | None:
     """The step of the calling agent; `None` outside agents' steps, and in the code of a client."""
     running = _running.get()
-    if running.agent_step is not None or running.turn is None:
-        return running.agent_step
-    return running.turn.agent_step
+    agent_step, turn = running.get("agent_step"), running.get("turn")
+    return turn.agent_step if agent_step is None and turn is not None else agent_step
 
 
 def current_call() -> ModelCall | None:
     """The call that a client is answering; `None` outside the code of clients."""
-    return _running.get().call
+    return _running.get().get("call")
 
 
 def current_origin() -> CallOrigin | None:
@@ -65,83 +59,64 @@ def current_origin() -> CallOrigin | None:
 
     The same as `request.call.origin`.
     """
-    call = _running.get().call
+    call = current_call()
     return None if call is None else call.origin
 
 
 def current_writes() -> Any:
     """What keeps the calling agent's writes to its memory until they can be awaited; `None` if it need not wait."""
-    return _running.get().writes
+    return _running.get().get("writes")
 
 
 def is_deciding(turn: Turn) -> bool:
     """Whether the running code makes a decision for a turn."""
-    return _running.get().deciding is turn
+    return _running.get().get("deciding") is turn
 
 
 def is_stepping(agent: Agent) -> bool:
     """Whether the running code is part of an agent's `step` or `astep`."""
-    return _running.get().stepping is agent
+    return _running.get().get("stepping") is agent
 
 
 def note_asking(agent: Agent | None) -> None:
-    """Add the agent to `Running.asked`, if such a set is open and the agent asks outside of its step and of a runner.
-
-    Args:
-        agent: the agent; `None` if no agent asks.
-    """
+    """Add the agent to `Running.asked`, if such a set is open and neither the agent nor a runner makes its step."""
     running = _running.get()
-    if running.asked is not None and agent is not None and running.turn is None and running.stepping is None:
-        running.asked.add(agent.unique_id)
+    asked = running.get("asked")
+    if asked is not None and agent is not None and running.get("turn") is None and running.get("stepping") is None:
+        asked.add(agent.unique_id)
 
 
 def turn_in(model: Any) -> Turn | None:
-    """The current turn if it is one in this model; `None` in a model of its own that an agent looks ahead with.
-
-    Args:
-        model: the Mesa model.
-    """
+    """The current turn if it is one in this model; `None` in a model of its own that an agent looks ahead with."""
     turn = current_turn()
     return turn if turn is not None and turn.agent.model is model else None
 
 
-class within:  # noqa: N801 - used as `contextlib.suppress` is
-    """Change what the running code belongs to, for as long as the block lasts.
+def enter(**changes: Unpack[Running]) -> Token[Running]:
+    """Change fields of `Running`, until `leave` is called with what this returns."""
+    return _running.set({**_running.get(), **changes})
 
-    Args:
-        **changes: fields of `Running`.
-    """
+
+leave = _running.reset
+
+
+class within:  # noqa: N801 - used as `contextlib.suppress` is
+    """Change fields of `Running` for as long as the block lasts."""
 
     __slots__ = ("_changes", "_token")
 
-    def __init__(self, **changes: Any) -> None:
+    def __init__(self, **changes: Unpack[Running]) -> None:
         self._changes = changes
 
     def __enter__(self) -> None:
-        self._token = _running.set(replace(_running.get(), **self._changes))
+        self._token = enter(**self._changes)
 
     def __exit__(self, *exception: object) -> None:
-        _running.reset(self._token)
-
-
-@contextmanager
-def in_agent_step(agent_step: AgentStep) -> Iterator[None]:
-    """Make calls of an agent that no runner steps known as its own.
-
-    Args:
-        agent_step: the step that the calls belong to.
-    """
-    with within(agent_step=agent_step):
-        yield
+        leave(self._token)
 
 
 def entered(turn: Turn, context: Context | None = None) -> Context:
-    """A copy of a context, by default the caller's, in which `turn` is the current turn.
-
-    Args:
-        turn: the turn.
-        context: the context to copy.
-    """
+    """A copy of a context, by default the caller's, in which `turn` is the current turn."""
     copied = copy_context() if context is None else context.copy()
     copied.run(_running.set, Running(turn=turn))
     return copied
@@ -152,9 +127,6 @@ def detached(call: ModelCall) -> Context:
 
     A client's timers and connections keep the context in which they were made, and may outlive the call by minutes;
     they must not keep the agent's step and model alive as well.
-
-    Args:
-        call: the call that the client answers.
     """
     copied = copy_context()
     copied.run(_running.set, Running(call=call))

@@ -1,4 +1,4 @@
-"""Which methods a user's class defines itself: of a sync method and its async twin, and in place of a base's."""
+"""Finds the methods that a user's class defines itself: `step` or `astep`, and overrides of a base's methods."""
 
 from __future__ import annotations
 
@@ -9,26 +9,13 @@ _INSTALLED = "__mesa_llm_installed__"
 
 
 def mark_installed[F](function: F) -> F:
-    """Mark a method that core has put on a user's class; it says nothing about what the user has defined.
-
-    Args:
-        function: the method.
-
-    Returns:
-        The method itself.
-    """
+    """Mark a method that core has put on a user's class; it says nothing about what the user has defined."""
     setattr(function, _INSTALLED, True)
     return function
 
 
 def nearer_method(cls: type, sync_name: str, async_name: str, *, prefer_async: bool) -> str | None:
     """The one of two twin methods that is defined nearer to a class in its method resolution order.
-
-    Args:
-        cls: the class.
-        sync_name: the name of the method.
-        async_name: the name of its async twin.
-        prefer_async: which to take where one class defines both.
 
     Returns:
         `sync_name`, `async_name`, or `None` if the class has neither.
@@ -48,23 +35,11 @@ def _defines(cls: type, name: str) -> bool:
 
 
 def is_placeholder(method: Any) -> bool:
-    """Whether a method is one of the empty ones that Mesa's own agent classes have (`Agent.step`, `MetaAgent.step`).
-
-    Args:
-        method: the method, as a class holds it.
-    """
+    """Whether a method is one of the empty ones that Mesa's own agent classes have (`Agent.step`, `MetaAgent.step`)."""
     module = getattr(method, "__module__", None) or ""
     return module.startswith("mesa.") and not module.startswith("mesa.examples.")
 
 
 def own_method[F: Callable[..., Any]](method: F, base: Callable[..., Any]) -> F | None:
-    """A bound method if it is not the one of the base: a subclass overrides it, or the instance has its own.
-
-    Args:
-        method: the bound method.
-        base: the function of the base.
-
-    Returns:
-        The method, or `None`.
-    """
+    """A bound method if it is not the one of the base: a subclass overrides it, or the instance has its own."""
     return None if getattr(method, "__func__", None) is base else method

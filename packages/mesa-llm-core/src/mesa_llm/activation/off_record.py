@@ -20,9 +20,6 @@ class OffRecordTurn(Turn):
 
     What core writes for the agent is staged, so that the decision can read it, and dropped by `drop`. Its model calls
     have no identity, so no step counts them. Acting raises.
-
-    Args:
-        agent: who decides.
     """
 
     __slots__ = ("_drops", "agent")

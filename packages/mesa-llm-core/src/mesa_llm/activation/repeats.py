@@ -1,16 +1,16 @@
-"""Log lines that many agents would repeat in one step: once, and a count when the step has ended."""
+"""Logs a line once a step where many agents would repeat it, and a count when the step has ended."""
 
 from __future__ import annotations
 
 import logging
-import threading
 import weakref
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mesa_llm.activation.clock import step_of
-from mesa_llm.concurrency.forks import in_forked_child
+from mesa_llm.activation.mesa_model import step_of
+from mesa_llm.concurrency import fork_safe_lock
+from mesa_llm.errors.tracebacks import place_of, shorten
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class _Lines:
 
 
 _lines: weakref.WeakKeyDictionary[Any, _Lines] = weakref.WeakKeyDictionary()
-_changing = threading.Lock()  # protects _lines: agents log on several threads
+_changing = fork_safe_lock()  # protects _lines: agents log on several threads
 
 
 def log_once(
@@ -51,6 +51,14 @@ def log_once(
     logger.log(level, text, exc_info=exc_info)
 
 
+def log_error_once(
+    logger: logging.Logger, level: int, text: str, error: BaseException, *, model: Any, kind: Hashable = None
+) -> None:
+    """Log an error of a user's code by `log_once`, with a short traceback; of one kind if it comes from one place."""
+    shorten(error)
+    log_once(logger, level, text, model=model, kind=(kind, type(error), place_of(error)), exc_info=error)
+
+
 def _is_first(logger: logging.Logger, text: str, model: Any, kind: Hashable) -> bool:
     step = step_of(model)
     with _changing:
@@ -68,11 +76,7 @@ def _is_first(logger: logging.Logger, text: str, model: Any, kind: Hashable) -> 
 
 
 def log_counts(model: Any) -> None:
-    """Log how often lines have been repeated in a model's step. To be called when it has ended.
-
-    Args:
-        model: the Mesa model.
-    """
+    """Log how often lines have been repeated in a model's step. To be called when it has ended."""
     with _changing:
         lines = _lines.pop(model, None)
     _log(lines)
@@ -84,9 +88,3 @@ def _log(lines: _Lines | None) -> None:
     for logger, text, count in lines.repeats.values():
         if count > 1:
             logger.warning("%d more times in step %d: %s", count - 1, lines.step, text)
-
-
-@in_forked_child
-def _forget_after_fork() -> None:
-    global _changing  # noqa: PLW0603
-    _changing = threading.Lock()

@@ -1,13 +1,19 @@
-"""What an agent's place in a parallel step offers to core; runners implement it."""
+"""The turn: what an agent's place in a parallel step offers to core, and where in an agent's step core uses it.
+
+Runners implement `Turn`. Without a runner there is no turn, and the functions here act at once.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING
 
-from mesa_llm.activation.context import current_turn, turn_in
+from mesa_llm.activation.context import current_turn, enter, is_deciding, leave, turn_in
+from mesa_llm.activation.mesa_model import stepping_on
+from mesa_llm.concurrency import worker_thread
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -83,30 +89,22 @@ class Turn(ABC):
 
     @abstractmethod
     def call_started(self, call: ModelCall) -> None:
-        """The agent waits for a model: the next agent may start, and a thread's slot is free.
-
-        Args:
-            call: the call.
-        """
+        """The agent waits for a model: the next agent may start, and a thread's slot is free."""
 
     @abstractmethod
     def call_ended(self, call: ModelCall) -> None:
-        """The call has ended, well or not; a thread waits here until there is a slot for it again.
-
-        Args:
-            call: the call; its `response` is set if there was an answer.
-        """
+        """The call has ended, with its `response` or its `error`; a thread waits here for its slot."""
 
     @abstractmethod
     def queue(self) -> Callable[[], None]:
         """The agent is queued for a request slot or a worker thread. This time does not count toward `decide_timeout`.
 
         Returns:
-            What is to be called when it leaves the queue.
+            A function to call when the agent leaves the queue.
         """
 
     def seconds_left(self) -> float:
-        """How long the agent's time to decide lasts still, in seconds; infinite without a limit. From any thread."""
+        """Seconds left of the agent's time to decide; infinite without a limit. May be called from any thread."""
         return math.inf
 
     @abstractmethod
@@ -120,31 +118,19 @@ class Turn(ABC):
 
     @abstractmethod
     def claim(self, place: Hashable) -> None:
-        """The agent has taken a place, of which there are not enough for all.
-
-        Args:
-            place: anything hashable that all agents of the step call the same, such as a cell.
-        """
+        """The agent has taken something hashable of which there is not enough for all, such as a cell."""
 
     @abstractmethod
     def is_claimed(self, place: Hashable) -> bool:
-        """Whether another agent has taken the place in this step, after everybody had decided.
-
-        Args:
-            place: the place, as it was claimed.
-        """
+        """Whether another agent has taken the place in this step, after everybody had decided."""
 
     @abstractmethod
     def conflicted(self, refusal: str) -> None:
-        """The agent was refused something because another one had been first.
-
-        Args:
-            refusal: why, as the agent reads it.
-        """
+        """The agent was refused something because another one had been first; `refusal` is what the agent reads."""
 
 
 def claim(agent: Agent, place: Hashable) -> None:
-    """Say that the agent has taken something that only one, or only so many, can have.
+    """Say that the agent has taken something that only one agent, or a limited number of them, can have.
 
     For tools: an agent that wants it later in the same parallel step can be refused as second. Does nothing if nobody
     runs agents in parallel.
@@ -170,12 +156,7 @@ def is_claimed(agent: Agent, place: Hashable) -> bool:
 
 
 def stage(agent: Agent, commit: Callable[[], None]) -> None:
-    """Do a write of core's own when the agent acts; at once if it does so now, or nobody runs it in parallel.
-
-    Args:
-        agent: whose write it is.
-        commit: does the write.
-    """
+    """Do a write of core's own when the agent acts; at once if it does so now, or nobody runs it in parallel."""
     turn = current_turn()
     if turn is None or turn.acting or turn.agent is not agent:
         commit()
@@ -187,3 +168,81 @@ def is_off_record() -> bool:
     """Whether the running code decides off the record."""
     turn = current_turn()
     return turn is not None and turn.off_record
+
+
+async def adecide[**P, T](agent: Agent, decision: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Make a decision, then wait at the turn point. It changes nothing that others can see, so it can be made again.
+
+    A decision made as part of another one (a reasoning that calls its parent's `aplan`) belongs to it and does not
+    wait. Neither does one that an agent asks of another.
+    """
+    turn = current_turn()
+    if turn is None:
+        with stepping_on((agent,)):
+            return await decision(*args, **kwargs)
+    if turn.agent is not agent or is_deciding(turn):
+        return await decision(*args, **kwargs)
+    await turn.abegin_decision()
+    deciding = enter(deciding=turn)
+    try:
+        decided = await decision(*args, **kwargs)
+    finally:
+        leave(deciding)
+        turn.end_decision()
+    await turn.atake()
+    return decided
+
+
+def decide[**P, T](agent: Agent, decision: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Blocking form of `adecide`.
+
+    Raises:
+        TurnError: on a thread whose event loop runs agents.
+    """
+    turn = current_turn()
+    if turn is None:
+        with stepping_on((agent,)):
+            return decision(*args, **kwargs)
+    if turn.agent is not agent or is_deciding(turn):
+        return decision(*args, **kwargs)
+    turn.begin_decision()
+    deciding = enter(deciding=turn)
+    try:
+        decided = decision(*args, **kwargs)
+    finally:
+        leave(deciding)
+        turn.end_decision()
+    turn.take()
+    return decided
+
+
+async def in_thread[T](function: Callable[[], T]) -> T:
+    """Carry an agent's step or decision on in a thread of its own, with the caller's context variables."""
+    turn = current_turn()
+    if turn is not None:
+        turn.goes_on_in_thread()
+    return await asyncio.wrap_future(worker_thread.start(function))
+
+
+async def my_turn() -> None:
+    """Wait until everybody has decided and it is the calling agent's turn to act.
+
+    For agents that decide by other means than a `Reasoning`. Returns at once outside a parallel step.
+
+    Raises:
+        TurnError: if the agent's step has ended.
+    """
+    turn = current_turn()
+    if turn is not None:
+        await turn.atake()
+
+
+def wait_my_turn() -> None:
+    """Blocking form of `my_turn`, for a `step` that runs in a thread.
+
+    Raises:
+        TurnError: if the agent's step has ended, or on a thread whose event loop runs agents.
+    """
+    turn = current_turn()
+    if turn is not None:
+        turn.take()

@@ -112,12 +112,7 @@ class Walk:
         self._opens = opens
 
     def copy(self, value: Any, around: Around = ()) -> Any:
-        """The canonical form of a value.
-
-        Args:
-            value: the value.
-            around: the containers in which it lies.
-        """
+        """The canonical form of a value."""
         kind = type(value)
         if kind in _EXACT:
             return value

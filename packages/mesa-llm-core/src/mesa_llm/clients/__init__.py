@@ -11,22 +11,19 @@ from mesa_llm.clients.messages import (
     LLMRequest,
     LLMResponse,
     Message,
-    ResponseFormat,
     ToolCall,
-    ToolChoice,
     ToolSpec,
     Usage,
 )
-from mesa_llm.clients.model_list import cost_of as cost_of
-from mesa_llm.clients.model_list import price_of
+from mesa_llm.clients.messages import ResponseFormat as ResponseFormat
+from mesa_llm.clients.messages import ToolChoice as ToolChoice
+from mesa_llm.clients.providers import price_of as price_of
 from mesa_llm.clients.rule_based import RuleBasedClient
-from mesa_llm.clients.statistics import CallCounts, MeteredClient
-from mesa_llm.clients.transport import Transport as Transport
-from mesa_llm.clients.transport import TransportClient as TransportClient
+from mesa_llm.clients.statistics import CallCounts as CallCounts
+from mesa_llm.clients.statistics import MeteredClient as MeteredClient
 
 __all__ = [
     "AsyncClient",
-    "CallCounts",
     "DirectClient",
     "Embedder",
     "EmbeddingClient",
@@ -35,13 +32,9 @@ __all__ = [
     "LLMResponse",
     "LiteLLMClient",
     "Message",
-    "MeteredClient",
-    "ResponseFormat",
     "RuleBasedClient",
     "ToolCall",
-    "ToolChoice",
     "ToolSpec",
     "Usage",
-    "price_of",
     "tool_call",
 ]

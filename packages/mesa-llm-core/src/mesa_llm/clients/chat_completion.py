@@ -52,7 +52,7 @@ def write_request(request: LLMRequest, model: str) -> bytes:
 def read_json(body: bytes) -> Any:
     """The JSON in an answer's body; `None` if it is not JSON.
 
-    Comments of an event stream before it and anything behind it are left out, bytes that are not UTF-8 are replaced,
+    Comments of an event stream before it and anything after it are ignored, bytes that are not UTF-8 are replaced,
     and a stream of completion chunks is put together (see `mesa_llm.clients.event_stream`).
 
     A lone surrogate, where a model broke off, is replaced by U+FFFD: it could be neither stored nor sent again.
@@ -79,7 +79,7 @@ def _leniently(body: bytes) -> Any:
     return value if isinstance(value, dict | list) else None
 
 
-def read_completion(completion: Any, model: str) -> LLMResponse | None:
+def read_completion(completion: Any, model: str, *, latency_s: float | None = None) -> LLMResponse | None:
     """The response in a completion's JSON; `None` if it is not a completion, or reports an error.
 
     Its model is `model` if the completion does not name one. A refusal is an answer: its words are the content, and its
@@ -109,6 +109,7 @@ def read_completion(completion: Any, model: str) -> LLMResponse | None:
         finish_reason=finish_reason,
         cost=_cost(usage.get("cost") if isinstance(usage := completion.get("usage"), Mapping) else None),
         reasoning="\n".join(dict.fromkeys(text for text in reasoning if text)),
+        latency_s=latency_s,
     )
 
 
@@ -235,10 +236,10 @@ def _words_of(part: Any) -> str:
 
 
 def _reasoning(message: Mapping[str, Any]) -> str:
-    """The thoughts that stand beside the content."""
+    """The thoughts in fields of their own, beside the content."""
     # vLLM, SGLang, llama.cpp and DeepSeek; OpenRouter and Ollama; litellm, of Anthropic.
     names = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks")
-    return next((words for name in names if (words := _words_of(message.get(name)))), "")
+    return next((words for name in names if name in message and (words := _words_of(message[name]))), "")
 
 
 def read_usage(usage: Any) -> Usage:
@@ -249,7 +250,10 @@ def read_usage(usage: Any) -> Usage:
     counts: Mapping[str, Any] = usage if isinstance(usage, Mapping) else {}
 
     def count(*names: str) -> int | None:
-        return next((tokens for name in names if (tokens := _count(counts.get(name))) is not None), None)
+        for name in names:
+            if (tokens := _count(counts.get(name))) is not None:
+                return tokens
+        return None
 
     prompt, total = count("prompt_tokens", "input_tokens"), count("total_tokens") or 0
     completion = count("completion_tokens", "output_tokens")
@@ -260,6 +264,8 @@ def read_usage(usage: Any) -> Usage:
 
 def _count(value: Any) -> int | None:
     """A whole number that is not negative, also as a float or as text."""
+    if type(value) is int and 0 <= value < _MOST_TOKENS:  # most are
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -1,4 +1,4 @@
-"""The protocol that every way to a model follows, and the one place where a request changes threads on its way."""
+"""The protocol of clients, and the one place where a request changes threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mesa_llm.activation.call import ModelCall, model_call
 from mesa_llm.activation.context import current_call, detached
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
 from mesa_llm.concurrency import calling_loop, transport_loop
-from mesa_llm.concurrency.cross_thread import AwaitedCall
+from mesa_llm.concurrency.loop_thread import AwaitedCall
 from mesa_llm.errors import TurnError
 
 
@@ -42,13 +42,6 @@ def ask(client: LLMClient, request: LLMRequest) -> LLMResponse:
     The client answers on the transport loop, one for the whole process with a thread of its own. Connections belong to
     that loop and live across steps, and nothing that an agent blocks can stop a request.
 
-    Args:
-        client: answers.
-        request: what is asked, and of whom. It gets a new `ModelCall`, the next one of the calling agent.
-
-    Returns:
-        The model's answer.
-
     Raises:
         TurnError: on the transport loop's own thread, which would wait for itself.
         Exception: what the client raises.
@@ -59,7 +52,7 @@ def ask(client: LLMClient, request: LLMRequest) -> LLMResponse:
             "to answer. Code that runs there (a client, a policy) must `await client.complete(request)` instead."
         )
     # Cancelled early, it begins all the same: a journal must know of it, and its call must forget the agent.
-    answer, call = _send(client, request, functools.partial(transport_loop.submit, begins_anyway=True))
+    answer, call = _send(client, request, functools.partial(transport_loop.get().submit, begins_anyway=True))
     try:
         # Only now: the request is on its way, in the order in which agents start.
         with model_call(call), calling_loop.heeding_cancellation():
@@ -75,7 +68,7 @@ async def aask(client: LLMClient, request: LLMRequest) -> LLMResponse:
     """Like `ask`, awaited. Cancelling the caller cancels the call. On the transport loop the client answers at once."""
     if transport_loop.is_running_here():
         return await client.complete(_in_current_call(request))
-    answer, call = _send(client, request, transport_loop.send)
+    answer, call = _send(client, request, transport_loop.get().send)
     try:
         with model_call(call):
             response: LLMResponse = await answer
@@ -89,9 +82,11 @@ async def aask(client: LLMClient, request: LLMRequest) -> LLMResponse:
 def _send[S: Future[LLMResponse] | AwaitedCall[LLMResponse]](
     client: LLMClient, request: LLMRequest, send: Callable[..., S]
 ) -> tuple[S, ModelCall]:
-    call = ModelCall()
+    while not request.call.claim():  # the same request is sent again
+        request = replace(request, call=ModelCall())
+    call = request.call
     call.identify()
-    answer = send(client.complete(replace(request, call=call)), context=detached(call), ended=call.detach)
+    answer = send(client.complete(request), context=detached(call), ended=call.detach)
     call.cancel = answer.cancel
     return answer, call
 
@@ -103,10 +98,10 @@ def _in_current_call(request: LLMRequest) -> LLMRequest:
 
 
 class AsyncClient(ABC):
-    """Base of clients: give it `complete`, and it can be asked by anybody, in sync and async code alike.
+    """Base of clients: a subclass defines `complete`, and sync and async code can use it.
 
-    A client that wraps another one calls `await self.inner.complete(request)`. It passes the request on as it is, or
-    with changes by `dataclasses.replace`: so the request keeps its call.
+    A client that wraps another one calls `await self.inner.complete(request)`, with the request unchanged or changed by
+    `dataclasses.replace`, which keeps its call.
     """
 
     @abstractmethod

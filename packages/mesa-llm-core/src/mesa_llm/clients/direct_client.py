@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI's chat completions API, asked over aiohttp without a library in between.
+"""A client for any server that speaks OpenAI's chat completions API, over aiohttp.
 
 All direct clients of the process share one session of aiohttp, and so its connections. It belongs to the transport
 loop, is opened by the first call and closed when the interpreter exits. A forked child opens its own.
@@ -27,12 +27,11 @@ from mesa_llm.clients.client import AsyncClient
 from mesa_llm.clients.failures import FailedCall
 from mesa_llm.clients.masking import Secrets
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
-from mesa_llm.clients.model_list import price_of
 from mesa_llm.clients.optional_fields import OptionalFields
-from mesa_llm.clients.providers import DirectSettings, direct_settings, http_parts
-from mesa_llm.concurrency import transport_loop
-from mesa_llm.concurrency.forks import in_forked_child
+from mesa_llm.clients.providers import DirectSettings, cost_of, direct_settings, http_parts
+from mesa_llm.concurrency import in_forked_child, transport_loop
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.errors.checks import check_number
 
 if TYPE_CHECKING:
     import aiohttp
@@ -101,11 +100,9 @@ class DirectClient(AsyncClient):
         trust_env: bool = True,
         max_response_bytes: int = 16 * 1024 * 1024,
     ) -> None:
-        for name, value in {"timeout": timeout, "connect_timeout": connect_timeout}.items():
-            if not value > 0:
-                raise ConfigurationError(f"{name} must be > 0 seconds, got {value!r}.")
-        if not max_response_bytes > 0:
-            raise ConfigurationError(f"max_response_bytes must be > 0, got {max_response_bytes!r}.")
+        check_number("timeout", timeout, unit="seconds")
+        check_number("connect_timeout", connect_timeout, unit="seconds")
+        check_number("max_response_bytes", max_response_bytes)
         self.api_base = api_base
         self.api_key = api_key
         self.timeout = timeout
@@ -185,15 +182,14 @@ class DirectClient(AsyncClient):
             text = f"sent an answer of more than {self.max_response_bytes:,} bytes. max_response_bytes can be raised"
             raise self._call(request, settings).unusable(text)
         completion = read_json(body)
-        response = read_completion(completion, settings.model) if _succeeded(answer) else None
+        response = read_completion(completion, settings.model, latency_s=seconds) if _succeeded(answer) else None
         if response is None:
             missing_keys = () if settings.api_key else settings.key_variables
             call, headers = self._call(request, settings), answer.headers
             raise call.refused(answer.status, answer.reason, headers, body, completion, missing_keys)
-        cost = response.cost
-        if cost is None and settings.is_at_provider:
-            cost = price_of(request, response.usage.prompt_tokens, response.usage.completion_tokens)
-        return replace(response, cost=cost, latency_s=seconds)
+        if response.cost is not None or not settings.is_at_provider:
+            return response
+        return replace(response, cost=cost_of(request.model, response.usage))
 
     def _call(self, request: LLMRequest, settings: DirectSettings) -> FailedCall:
         return FailedCall(
@@ -211,7 +207,7 @@ class DirectClient(AsyncClient):
 
 
 def _succeeded(answer: aiohttp.ClientResponse) -> bool:
-    """Whether the status says so: some gateways answer 201 or 202 with a whole completion."""
+    """Whether the status means success: some gateways answer 201 or 202 with a whole completion."""
     return 200 <= answer.status < 300
 
 
@@ -292,7 +288,7 @@ async def _open() -> aiohttp.ClientSession:
 def _close_at_exit() -> None:
     if _opening is not None:
         with suppress(Exception):
-            transport_loop.submit(_close(_opening)).result(timeout=2.0)
+            transport_loop.get().submit(_close(_opening)).result(timeout=2.0)
 
 
 async def _close(opening: asyncio.Task[aiohttp.ClientSession]) -> None:

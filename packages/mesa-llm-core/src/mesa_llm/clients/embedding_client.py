@@ -11,7 +11,8 @@ from typing import Any
 from mesa_llm.clients.client import LLMClient, aask
 from mesa_llm.clients.litellm_client import LiteLLMClient
 from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, Usage
-from mesa_llm.errors import ConfigurationError, DecisionError
+from mesa_llm.errors import DecisionError
+from mesa_llm.errors.checks import check_whole
 
 _BYTES_PER_NUMBER = 4
 
@@ -77,10 +78,8 @@ class Embedder:
     """
 
     def __init__(self, model: str, client: LLMClient | None = None, *, dimensions: int | None = None) -> None:
-        if dimensions is not None and dimensions < 1:
-            raise ConfigurationError(
-                f"dimensions must be at least 1, got {dimensions!r}. Use None for the model's own."
-            )
+        if dimensions is not None:
+            check_whole("dimensions", dimensions, hint="Use None for the model's own.")
         self.model = model
         self.client = client if client is not None else EmbeddingClient()
         self.dimensions = dimensions

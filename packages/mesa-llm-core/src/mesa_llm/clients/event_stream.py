@@ -19,9 +19,6 @@ def is_event_stream(text: str) -> bool:
 def read_event_stream(text: str) -> Any:
     """The completion in an event stream: the message as a whole, with what the last chunks say about it.
 
-    Args:
-        text: the stream.
-
     Returns:
         The completion's JSON; the event that reports an error; or `None` if the stream ends before the answer does.
     """

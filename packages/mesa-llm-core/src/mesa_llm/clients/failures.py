@@ -95,36 +95,36 @@ class FailedCall:
         text = f"{self.where} {how}: {self._said(said)}"
         wait = retry_after(headers, with_resets=status == 429)
         wait = retry_delay_in(body) if wait is None else wait
-        kind, way_out, is_transient = ModelCallError, "", status in _MAY_PASS or status >= 500
+        kind, hint, is_transient = ModelCallError, "", status in _MAY_PASS or status >= 500
         bad_answer = status not in {401, 402, 403, 404, 429} and is_bad_answer(body)
         match status:
             case 401 | 403 if missing_keys:
-                kind, way_out = MissingAPIKeyError, f"No key was sent. {set_key(missing_keys)}"
+                kind, hint = MissingAPIKeyError, f"No key was sent. {set_key(missing_keys)}"
             case 401 | 403:
-                way_out = "Check the API key, and that it may use this model."
+                hint = "Check the API key, and that it may use this model."
             case 404:
-                kind, way_out = UnknownModelError, f"Check the model's name{' and api_base' * self.has_api_base}."
+                kind, hint = UnknownModelError, f"Check the model's name{' and api_base' * self.has_api_base}."
             case 402:
-                way_out = "Check the account's balance."
+                hint = "Check the account's balance."
             case 408 | 504:
                 kind = ModelTimeoutError
             case 429 if is_out_of_credit(body):
-                kind, way_out, is_transient = RateLimitedError, "Check the account's plan and balance.", False
+                kind, hint, is_transient = RateLimitedError, "Check the account's plan and balance.", False
             case 429:
                 kind = RateLimitedError
-                way_out = f"Ask less often{'' if wait is None else f', next in {wait:g} s'}."
+                hint = f"Ask less often{'' if wait is None else f', next in {wait:g} s'}."
             case _ if bad_answer:
-                way_out, is_transient = (
+                hint, is_transient = (
                     "The model's answer was unusable; it may be better when it is asked again.",
                     False,
                 )
             case _ if is_too_long(body):
-                way_out, is_transient = _SHORTEN, False
+                hint, is_transient = _SHORTEN, False
             case _ if status < 500 and is_out_of_credit(body):
-                way_out = "Check the account's plan and balance."
+                hint = "Check the account's plan and balance."
             case _ if is_redirection:
-                way_out = "Redirections are not followed: give the final address as api_base."
-        text = f"{text} {way_out}".rstrip()
+                hint = "Redirections are not followed: give the final address as api_base."
+        text = f"{text} {hint}".rstrip()
         return self.error(kind, text, status=status, retry_after=wait, is_transient=is_transient, bad_answer=bad_answer)
 
     def timed_out(self, seconds: float) -> ModelCallError:
@@ -133,27 +133,27 @@ class FailedCall:
         return self.error(ModelTimeoutError, text, is_transient=True)
 
     def unreachable(self, lost: BaseException) -> ModelCallError:
-        """There is no connection, or no longer. The causes of its error decide whether the failure may pass."""
-        way_out = "Is the server running, and is api_base right?" if self.has_api_base else "Check the network."
+        """The connection could not be made, or was lost. The error's causes decide whether the failure is transient."""
+        hint = "Is the server running, and is api_base right?" if self.has_api_base else "Check the network."
         passes = True
         for cause in causes_of(lost):
             if isinstance(cause, ssl.SSLError) and not isinstance(cause, _CUT_OFF):
                 passes = False
                 if isinstance(cause, ssl.SSLCertVerificationError):
-                    way_out = "A server with a certificate of its own needs verify='/path/of/its/ca.pem'."
+                    hint = "A server with a certificate of its own needs verify='/path/of/its/ca.pem'."
             elif isinstance(cause, socket.gaierror):
                 passes = cause.errno == socket.EAI_AGAIN
             elif isinstance(cause, OSError) and cause.errno in {errno.EMFILE, errno.ENFILE}:
-                way_out = "Raise the limit of open files (ulimit -n), or lower max_concurrency."
+                hint = "Raise the limit of open files (ulimit -n), or lower max_concurrency."
         # aiohttp prints the TLS context.
         reason = re.sub(r" ssl:(<[^>]*>|\w+)", "", self.secrets.clean(str(lost))) or type(lost).__name__
-        text = f"{self.where} cannot be reached: {sentence(reason)} {way_out}"
+        text = f"{self.where} cannot be reached: {sentence(reason)} {hint}"
         return self.error(EndpointUnreachableError, text, is_transient=passes)
 
     def unusable(self, text: str, *, is_transient: bool = False) -> ModelCallError:
         """The server has answered with something that is not a completion: `text`, after the word for the server."""
-        way_out = " Is api_base right?" if self.has_api_base and not is_transient else ""
-        return self.error(ModelCallError, f"{self.where} {self._said(text)}{way_out}", is_transient=is_transient)
+        hint = " Is api_base right?" if self.has_api_base and not is_transient else ""
+        return self.error(ModelCallError, f"{self.where} {self._said(text)}{hint}", is_transient=is_transient)
 
     def unexpected(self, error: BaseException) -> ModelCallError:
         """An error of the program, as when the request could not be written."""

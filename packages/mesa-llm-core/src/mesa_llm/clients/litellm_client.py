@@ -1,4 +1,4 @@
-"""Any provider that litellm knows, and what litellm's errors really say."""
+"""A client for any provider that litellm knows; it finds out what litellm's errors really mean."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mesa_llm.clients.failures import FailedCall, is_half_json, sentence, set_ke
 from mesa_llm.clients.litellm_module import WatchedExchange, load_litellm
 from mesa_llm.clients.masking import Secrets, is_secret_variable, secrets_in_options
 from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, Usage
-from mesa_llm.clients.model_list import cost_of
 from mesa_llm.clients.optional_fields import OptionalFields
-from mesa_llm.clients.providers import checked_base
+from mesa_llm.clients.providers import checked_base, cost_of
 from mesa_llm.clients.server_errors import error_in, only_object
-from mesa_llm.errors import ConfigurationError, MissingAPIKeyError, ModelCallError, UnknownModelError
+from mesa_llm.errors import MissingAPIKeyError, ModelCallError, UnknownModelError
+from mesa_llm.errors.checks import check_number
 from mesa_llm.errors.tracebacks import causes_of
 
-# Providers that stand for "a server that speaks OpenAI's API", which may well want no key.
+# Providers that mean "any server that speaks OpenAI's API", which may need no key.
 _OPENAI_LIKE = frozenset({"openai", "text-completion-openai", "custom_openai", "openai_like"})
 _NO_KEY = "not-needed"
 _LITELLM_PREFIX = re.compile(r"^(litellm\.)?(\w*(Error|Timeout|Timeout Error): )|^\w*(Exception|Error)( \w+)? - ")
@@ -49,8 +49,7 @@ class LiteLLMClient(AsyncClient):
     """
 
     def __init__(self, *, api_base: str | None = None, api_key: str | None = None, timeout: float = 60.0) -> None:
-        if not timeout > 0:
-            raise ConfigurationError(f"timeout must be > 0 seconds, got {timeout!r}.")
+        check_number("timeout", timeout, unit="seconds")
         self.api_base = api_base
         self.api_key = api_key
         self.timeout = timeout
@@ -196,7 +195,7 @@ def _with_form(response: LLMResponse, request: LLMRequest) -> LLMResponse:
 
 
 def _cost(response: LLMResponse, answer: Any, request: LLMRequest) -> float | None:
-    """The price: what the server says, what litellm has reckoned, or the list price if it has counted other tokens."""
+    """The price: by the server, by litellm, or by the list if litellm has counted other tokens."""
     if response.cost is not None:
         return response.cost
     usage = getattr(answer, "usage", None)

@@ -1,4 +1,4 @@
-"""The module litellm, imported by the first call that needs it: silenced, masked, watched, without redirections."""
+"""Imports litellm at the first call that needs it: silent, with masked logs, timed, and without redirections."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from contextvars import ContextVar
 from typing import Any, Self
 
 from mesa_llm.clients.masking import Secrets
-from mesa_llm.concurrency import transport_loop, worker_thread
-from mesa_llm.concurrency.forks import in_forked_child
+from mesa_llm.concurrency import in_forked_child, transport_loop, worker_thread
 
 # Loggers of litellm and of the libraries that it sends requests with; those below them count too.
 _LOGGERS = ("LiteLLM", "litellm", "openai", "anthropic", "httpx", "httpcore")
@@ -28,11 +27,7 @@ _importing: asyncio.Task[Any] | None = None  # touched on the transport loop onl
 
 
 async def load_litellm(secrets: Secrets) -> Any:
-    """Import litellm once and prepare it; that takes 4 to 6 seconds. Runs on the transport loop without blocking it.
-
-    Args:
-        secrets: those of the client that is about to call litellm. They are masked in its logs from now on.
-    """
+    """Import litellm once and prepare it; that takes 4 to 6 seconds. Runs on the transport loop without blocking it."""
     _log_filter.secrets |= secrets
     global _importing  # noqa: PLW0603 - one import for the process is the point
     if _importing is None or (_importing.done() and (_importing.cancelled() or _importing.exception() is not None)):
@@ -219,7 +214,7 @@ def _settle_at_exit(owner: int) -> None:
     """
     if os.getpid() == owner:  # a forked child has neither that loop nor its connections
         with suppress(Exception):
-            transport_loop.submit(_settle()).result(timeout=2.0)
+            transport_loop.get().submit(_settle()).result(timeout=2.0)
 
 
 async def _settle() -> None:

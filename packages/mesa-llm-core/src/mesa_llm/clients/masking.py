@@ -1,4 +1,4 @@
-"""The secrets of a client, and how they are masked in texts that people see or files keep."""
+"""Masks the secrets of a client in texts that people see or files keep."""
 
 from __future__ import annotations
 
@@ -41,17 +41,12 @@ def is_secret_variable(name: str) -> bool:
 class Secrets:
     """Masks the secrets of a client: keys, passwords in addresses, values of headers; and those in the environment.
 
-    All texts that leave a transport go through it. Environment variables are read whenever a text is cleaned: secret
-    are the values of those that are named like keys, and passwords in addresses.
+    All texts that leave a transport go through it. Environment variables are read whenever a text is cleaned: values of
+    those that are named like keys, and passwords in addresses, are secret.
 
     Secrets are recognised as they are, decoded from an address, in the base64 of Basic authentication, with characters
     escaped, and with white space or control codes in between. Those of less than 8 characters are masked in addresses,
     but not in other texts, where they may be ordinary words.
-
-    Args:
-        keys: API keys; `None` stands for none.
-        addresses: base URLs, proxies; `None` stands for none.
-        headers: HTTP headers that users add.
     """
 
     def __init__(

@@ -35,6 +35,13 @@ class ToolCall:
     name: str
     arguments: str
 
+    def parsed_arguments(self) -> Any:
+        """The arguments as a JSON value; as the text that they are if that is not JSON."""
+        try:
+            return json.loads(self.arguments)
+        except (ValueError, RecursionError):
+            return self.arguments
+
     @property
     def function(self) -> ToolCall:
         """The call itself: models written for mesa-llm 0.3 read `call.function.name` and `.arguments`."""

@@ -1,4 +1,4 @@
-"""What to do where a server refuses a field of the request that it can do without: ask again, once, without it."""
+"""Repeats a request without an optional field that the server refuses."""
 
 from __future__ import annotations
 
@@ -10,20 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message
-from mesa_llm.clients.server_errors import is_too_long, words_of
-from mesa_llm.errors import (
-    EndpointUnreachableError,
-    MissingAPIKeyError,
-    ModelCallError,
-    ModelTimeoutError,
-    RateLimitedError,
-)
+from mesa_llm.clients.server_errors import is_about_request, is_too_long, words_of
+from mesa_llm.errors import ModelCallError
 
 _logger = logging.getLogger(__name__)
 
 _MOST_CHANGES = 8
 _REFUSALS = {400, 404, 422, 501}
-_NO_REFUSALS = (EndpointUnreachableError, MissingAPIKeyError, ModelTimeoutError, RateLimitedError)
 _REFUSED = re.compile(
     r"support|unknown|unrecogni[sz]ed|unexpected|unavailable|not (allowed|permitted|accepted|available|implemented)|"
     r"not (valid|enabled|compatible|found)|cannot|can't|can not|extra|invalid|deprecated|\bonly\b|forbidden|no such|"
@@ -83,8 +76,8 @@ class OptionalFields:
     way round), `response_format` and `tool_choice` (asked for in words), and the system role (its text goes to the
     first user message, and messages of one role in a row become one). A server refuses a field if it answers 400, 404,
     422 or 501, or litellm does in its place, and its words name the field. Then the request is sent again, once for
-    each answer that names another field. What has helped is remembered for the model, and logged once as a warning.
-    A value out of its range is the caller's mistake and stays an error.
+    each answer that names another field, and `retries` counts that. Once a change has helped, it holds for all requests
+    to the model, and is logged as a warning. A value out of its range is the caller's mistake and stays an error.
     """
 
     def __init__(self) -> None:
@@ -93,15 +86,12 @@ class OptionalFields:
     async def ask(self, request: LLMRequest, send: Callable[[LLMRequest], Awaitable[LLMResponse]]) -> LLMResponse:
         """Have a request answered, without the fields that are refused. Runs on the transport loop.
 
-        Args:
-            request: the request.
-            send: sends one.
-
         Raises:
             ModelCallError: what `send` raises.
         """
         known = self._changes.get(request.model, ())
         made: dict[_Change, ModelCallError | None] = dict.fromkeys(known)
+        sent_again = 0
         while True:
             asked = _changed(request, list(made))
             try:
@@ -109,11 +99,13 @@ class OptionalFields:
             except ModelCallError as error:
                 refused = [change for change in _refused(error, asked, made) if change not in made]
                 if not refused or len(made) + len(refused) > len(known) + _MOST_CHANGES:
+                    error.retries += sent_again
                     raise
                 made |= dict.fromkeys(refused, error)
+                sent_again += 1
             else:
                 self._remember(request.model, made)
-                return response
+                return replace(response, retries=response.retries + sent_again) if sent_again else response
 
     def _remember(self, model: str, made: Mapping[_Change, ModelCallError | None]) -> None:
         known = self._changes.get(model, ())
@@ -125,7 +117,7 @@ class OptionalFields:
 
 def _refused(error: ModelCallError, request: LLMRequest, made: Mapping[_Change, Any]) -> Iterator[_Change]:
     """What to change about a request so that its server takes it, by the server's words."""
-    if isinstance(error, _NO_REFUSALS) or error.bad_answer:
+    if not is_about_request(error):
         return
     words = words_of(error)
     if is_too_long(words):

@@ -1,4 +1,6 @@
-"""Who speaks OpenAI's chat completions API: where they are, and where their keys are looked for.
+"""What is known of providers and models: addresses, variables that hold keys, prices, which models call tools.
+
+The providers here speak OpenAI's chat completions API; prices and tool calling come from litellm's list of models.
 
 The names are litellm's, so that the same `provider/model` works with either transport; `llama_cpp` and `sglang`, for
 which litellm has no name, work with the direct one alone.
@@ -6,12 +8,20 @@ which litellm has no name, work with the direct one alone.
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from pydantic_core import from_json
+
 from mesa_llm.clients.failures import set_key
+from mesa_llm.clients.messages import LLMRequest, Usage
 from mesa_llm.errors import ConfigurationError, MissingAPIKeyError, UnknownModelError
 from mesa_llm.errors.shown_text import masked_address
 
@@ -21,11 +31,11 @@ class Provider:
     """A provider, or a kind of server. The variables are those of the environment, the usual one first."""
 
     api_base: str | None
-    """The base URL; for a server of one's own the default one, if it has a default."""
+    """The base URL; for a self-hosted server the usual one, if there is one."""
     key_variables: tuple[str, ...]
     base_variables: tuple[str, ...] = ()
     needs_key: bool = True
-    """Whether its own address wants a key. An address that is given may do without."""
+    """Whether its own address needs a key. An address that is given may work without."""
 
 
 def _server(api_base: str | None, *names: str) -> Provider:
@@ -57,7 +67,7 @@ PROVIDERS = {
         ("TOGETHER_AI_API_BASE",),
     ),
     "xai": Provider("https://api.x.ai/v1", ("XAI_API_KEY",), ("XAI_API_BASE",)),
-    # Servers of one's own.
+    # Self-hosted servers.
     "custom_openai": _server(None, "CUSTOM_OPENAI"),
     "hosted_vllm": _server("http://localhost:8000/v1", "HOSTED_VLLM"),
     "litellm_proxy": _server(None, "LITELLM_PROXY"),
@@ -110,7 +120,7 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
     """Where and as whom the direct transport asks a model.
 
     By default, address and key are those in the provider's usual variables, or else its own address. A provider's own
-    address wants a key; a server of one's own and an address that is given do not.
+    address needs a key; a self-hosted server and an address that is given do not.
 
     Raises:
         UnknownModelError: if the name has no provider in it, or one that does not speak OpenAI's API.
@@ -155,6 +165,7 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
     )
 
 
+@functools.lru_cache
 def checked_base(api_base: str) -> tuple[str, SplitResult]:
     """A base URL as requests need it, without space around it and without the path of one request; and its parts.
 
@@ -183,3 +194,93 @@ def http_parts(address: str, requirement: str, advice: str = "") -> SplitResult:
 
 def _first_of(variables: tuple[str, ...]) -> str | None:
     return next((value for name in variables if (value := os.environ.get(name))), None)
+
+
+_LIST = "model_prices_and_context_window_backup.json"  # beside litellm's code
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A model's entry in the list: `None` where the list does not say. Prices are US dollars for a token."""
+
+    provider: str
+    prompt_price: float | None
+    completion_price: float | None
+    calls_tools: bool | None
+
+
+def listed_model(llm_model: str) -> ListedModel | None:
+    """Look a model up; `None` if the list does not have it, or there is no list.
+
+    The list names most models `provider/model`, and some providers' without the provider. The full name counts first:
+    `perplexity/sonar` is Perplexity's own, and `openrouter/openai/gpt-4o` is not `openai/gpt-4o`. A short name counts
+    only for the provider that the list gives with it: `openai/gpt-4o`, but not `my-gateway/gpt-4o`, is `gpt-4o`.
+    """
+    models = _models()
+    if llm_model in models:
+        return models[llm_model]
+    provider, _, name = llm_model.partition("/")
+    listed = models.get(name)
+    if listed is None:
+        return None
+    # litellm divides some providers: vertex_ai-language-models, bedrock_converse, cohere_chat.
+    parts = (f"{provider}-", f"{provider}_")
+    return listed if listed.provider == provider or listed.provider.startswith(parts) else None
+
+
+def price_of(request: LLMRequest, prompt_tokens: int, completion_tokens: int) -> float | None:
+    """The price of a request that takes so many tokens, in US dollars, at the list price of its model's provider.
+
+    For the argument `price` of `mesa_llm.limits.BudgetClient`, which estimates by it before a call. It goes by the
+    model's name alone, so it is meant for models at their provider's own address. All tokens have the same price:
+    discounts (for cached prompts, or in batches) and extra charges (for very long prompts, or for searches) are left
+    out. The list is as old as the litellm that is installed; without litellm there are no prices.
+
+    Args:
+        request: the request.
+        prompt_tokens: tokens read.
+        completion_tokens: tokens written.
+
+    Returns:
+        The price; `None` if the list does not have it, or there are no tokens. A price of zero counts as unknown: the
+        list uses it for free models, for self-hosted servers, and for prices that are missing.
+    """
+    return cost_of(request.model, Usage(prompt_tokens, completion_tokens))
+
+
+def cost_of(llm_model: str, usage: Usage) -> float | None:
+    """The price of a call in US dollars, as `price_of` gives it."""
+    listed = listed_model(llm_model)
+    if listed is None or listed.prompt_price is None or listed.completion_price is None:
+        return None
+    return usage.prompt_tokens * listed.prompt_price + usage.completion_tokens * listed.completion_price or None
+
+
+@functools.cache
+def _models() -> Mapping[str, ListedModel]:
+    """The list, read on first use; that takes about 20 ms."""
+    # The file, not the package: importing litellm takes seconds.
+    package = importlib.util.find_spec("litellm")
+    if package is None or package.origin is None:
+        return {}
+    try:
+        entries = from_json(Path(package.origin).with_name(_LIST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {name: _read(entry) for name, entry in entries.items()} if isinstance(entries, dict) else {}
+
+
+def _read(entry: Any) -> ListedModel:
+    fields: Mapping[str, Any] = entry if isinstance(entry, dict) else {}
+    calls_tools = fields.get("supports_function_calling")
+    return ListedModel(
+        provider=str(fields.get("litellm_provider")),
+        prompt_price=_price(fields.get("input_cost_per_token")),
+        completion_price=_price(fields.get("output_cost_per_token")),
+        calls_tools=calls_tools if isinstance(calls_tools, bool) else None,
+    )
+
+
+def _price(value: Any) -> float | None:
+    """A price. Zero has several meanings in the list: free, unknown, a self-hosted server."""
+    return float(value) if isinstance(value, int | float) and value > 0 else None

@@ -1,4 +1,4 @@
-"""Which question a request asks: the one place that a rule, answering in place of a model, looks at."""
+"""Which question a request asks, for rules that answer in place of a model."""
 
 from __future__ import annotations
 

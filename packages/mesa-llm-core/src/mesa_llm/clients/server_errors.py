@@ -12,7 +12,13 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from mesa_llm.errors import ModelCallError
+from mesa_llm.errors import (
+    EndpointUnreachableError,
+    MissingAPIKeyError,
+    ModelCallError,
+    ModelTimeoutError,
+    RateLimitedError,
+)
 
 _WORDS = (
     "message",
@@ -76,7 +82,7 @@ def error_in(body: Any) -> Mapping[str, Any] | None:
     first = choices[0] if isinstance(choices, list) and choices else None
     for holder in (body, first):
         error = holder.get("error") if isinstance(holder, Mapping) else None
-        if error is True or (error and isinstance(error, list)):  # the words stand beside it, or in it
+        if error is True or (error and isinstance(error, list)):  # the message is beside it, or in it
             return body
         if isinstance(error, str) and error.strip():
             beside: dict[str, Any] = {name: body[name] for name in _CODES if name in body}
@@ -132,6 +138,12 @@ def _inner_json(text: str) -> Any:
     return None
 
 
+def is_about_request(error: ModelCallError) -> bool:
+    """Whether the server may have refused what the request asks for, and not the caller, the load or the answer."""
+    others = EndpointUnreachableError | MissingAPIKeyError | ModelTimeoutError | RateLimitedError
+    return not (error.bad_answer or isinstance(error, others))
+
+
 def words_of(error: ModelCallError) -> str:
     """The text of an error without the names of its model and address, in which there may be any words."""
     names = [error.endpoint, error.model, error.model and error.model.partition("/")[2]]
@@ -154,7 +166,7 @@ def status_of(error: Mapping[str, Any]) -> int | None:
 
 
 def meaning_of(error: Any) -> int | None:
-    """The HTTP status that the codes of an error stand for, or else its words; `None` if neither says."""
+    """The HTTP status that an error's codes mean, or else its words; `None` if neither names one."""
     for text in (" ".join(_codes_in(error)), error_message(error)):
         for pattern, status in _MEANINGS:
             if pattern.search(text):
@@ -224,7 +236,7 @@ _YEAR = 365 * 86400.0
 def retry_after(
     headers: Mapping[str, str], *, with_resets: bool = True, now: Callable[[], float] = time.time
 ) -> float | None:
-    """Seconds from now after which the server wants to be asked again; `None` if it does not say.
+    """Seconds from now after which the server allows another request; `None` if it does not say.
 
     Reads `Retry-After-Ms` (milliseconds, as OpenAI and Azure send it) and `Retry-After`: in both forms of
     [RFC 9110, section 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3), seconds and a date, and in those
@@ -293,7 +305,7 @@ def _remaining(headers: Mapping[str, str], kind: str) -> float | None:
 
 
 def retry_delay_in(body: Any) -> float | None:
-    """Seconds after which the server wants to be asked again, by its error: Gemini's `RetryInfo`, or its words."""
+    """Seconds after which the server allows another request, by its error: Gemini's `RetryInfo`, or its words."""
     error = only_object(body)
     error = error.get("error", error) if isinstance(error, Mapping) else None
     details = error.get("details") if isinstance(error, Mapping) else None

@@ -1,4 +1,4 @@
-"""What a model thought before it answered, where it stands in the text of the answer: taken apart."""
+"""Separates what a model thought before it answered from the answer, where one text holds both."""
 
 from __future__ import annotations
 
@@ -28,12 +28,9 @@ _BARE_CHANNELS = re.compile(r"\s*analysis(?=[A-Z\n])(.*?)assistantfinal(.*)", re
 def without_thoughts(text: str) -> tuple[str, str]:
     """The answer in a text, and the thoughts in it.
 
-    Thoughts are what stands in `<think>…</think>` and tags like it, before an end tag that nothing has opened, behind a
+    Thoughts are the text in `<think>…</think>` and tags like it, before an end tag that nothing has opened, after a
     start tag that nothing closes, and in the channels of the harmony format other than `final`. A call of a tool in
     such a channel stays in the answer. A text without thoughts, or one that is JSON as a whole, is the answer as it is.
-
-    Args:
-        text: what the model has written.
 
     Returns:
         The answer, without the space around it if there were thoughts; and the thoughts, or an empty text.

@@ -1,4 +1,4 @@
-"""A coroutine run to its end from ordinary code.
+"""Runs a coroutine to its end from ordinary code.
 
 `asyncio.run` makes a new loop each time and refuses to work where one is running. Here each thread keeps one loop
 for as long as it lives, so the coroutine runs in the thread that asked for it. Where a loop is running already (in
@@ -20,17 +20,16 @@ import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
-from mesa_llm.concurrency import worker_thread
-from mesa_llm.concurrency.forks import in_forked_child
+from mesa_llm.concurrency import fork_safe_lock, in_forked_child, worker_thread
 from mesa_llm.concurrency.loop_thread import LoopThread, new_event_loop
 
 GRACE = 1.0
-"""Seconds that code which was called off gets to end before it is left behind; a step within it waits half as long."""
+"""Seconds that cancelled code gets to end before it is left behind; a parallel step in it waits half as long."""
 
 N_SHARED = 8
 
@@ -126,7 +125,7 @@ def run[T](
     except (KeyboardInterrupt, SystemExit):
         _end_all(loop, what)
         raise
-    if interrupts:  # they came too late to end the coroutine, and are not to be lost
+    if interrupts:  # they came too late to end the coroutine, and must not be lost
         raise KeyboardInterrupt
     return result
 
@@ -165,7 +164,11 @@ def _end_all(loop: asyncio.AbstractEventLoop, what: Callable[[], str]) -> None:
         task.cancel()
     if not left:
         return
-    ended, ignoring = loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
+    waiting = loop.create_task(asyncio.wait(left, timeout=GRACE))
+    while not waiting.done():
+        with suppress(KeyboardInterrupt, SystemExit):  # raised by one of the tasks, while the others are ending
+            loop.run_until_complete(waiting)
+    ended, ignoring = waiting.result()
     for task in ended:
         if not task.cancelled():
             task.exception()  # retrieved, so that it is not reported as never retrieved
@@ -254,7 +257,7 @@ def heeding_cancellation() -> Iterator[None]:
 _shared: dict[tuple[int, int], LoopThread] = {}
 _level: ContextVar[int] = ContextVar("mesa_llm_shared_loop_level", default=0)
 _calls = itertools.count()
-_sharing = threading.Lock()  # protects the making of shared loop threads
+_sharing = fork_safe_lock()  # protects the making of shared loop threads
 
 
 def _run_on_shared[T](coroutine: Coroutine[Any, Any, T]) -> T:
@@ -280,6 +283,6 @@ _of_the_parent: list[LoopThread] = []  # kept alive: their selectors are shared 
 
 @in_forked_child
 def _forget_after_fork() -> None:
-    global _kept, _shared, _sharing
+    global _kept, _shared
     _of_the_parent.extend(_shared.values())
-    _kept, _shared, _sharing = threading.local(), {}, threading.Lock()
+    _kept, _shared = threading.local(), {}

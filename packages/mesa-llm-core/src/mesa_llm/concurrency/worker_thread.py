@@ -11,15 +11,10 @@ from concurrent.futures import Future
 def start[T](
     function: Callable[[], T], *, context: contextvars.Context | None = None, name: str = "mesa-llm-worker"
 ) -> Future[T]:
-    """Run a function on a new daemon thread.
+    """Run a function on a new daemon thread, by default in a copy of the caller's context.
 
     One thread per call, not a pool: a pool of bounded size would decide which agents may wait at the same time. The
     thread ends with the function; as a daemon it never keeps the interpreter from exiting.
-
-    Args:
-        function: what to run.
-        context: the context variables to run in; a copy of the caller's by default.
-        name: the thread's name.
 
     Returns:
         A future with the function's result or exception, `BaseException`s included.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent import futures
 from types import TracebackType
 
-from mesa_llm.errors.exceptions import MesaLLMError
+from mesa_llm.errors import MesaLLMError
 
 _MACHINERY = (os.path.dirname(asyncio.__file__), os.path.dirname(futures.__file__), threading.__file__)
 

@@ -3,12 +3,11 @@
 Its modules:
 
     client         JournaledClient: the client that agents use, and its modes
-    recording      asks, and records the outcome before it hands it out; timeouts
+    recording      gives calls their keys, asks, and records the outcome before it hands it out; timeouts
     replay         answers from the journal; resumes a run; shows the nearest request to one that is not recorded
-    call_index     call keys: what identifies a call in its run
     journal        Journal: reads what has been recorded
     serialization  requests, responses and errors as the texts that the file holds
-    store          runs and calls in the file: written, found, checked and read
+    store          runs and calls in the file: call keys; written, found, checked and read
     schema         the file: opened, checked and upgraded; its errors
     writer         a run's lock, and the thread that writes it
 """

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self, get_args
 
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, JournalError
+from mesa_llm.errors.checks import check_word
 from mesa_llm.journal.recording import Recording
 from mesa_llm.journal.replay import Replay, Resumption
 from mesa_llm.journal.schema import connect, sqlite_errors
@@ -28,7 +29,7 @@ class JournaledClient(AsyncClient):
     requests of that step. So neither the order of the answers matters, nor who steps the agents: Mesa alone replays
     what was recorded in parallel, and the other way round, wherever the requests are the same.
 
-    Put it around all other clients: only the outcome of retries and limits is to be replayed.
+    Put it around all other clients, so that it records the outcome of retries and limits.
 
     `record`
         asks the inner client, in a new run. An answer is on disk before the agent has it.
@@ -100,8 +101,7 @@ class JournaledClient(AsyncClient):
         run: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        if mode not in get_args(JournalMode.__value__):
-            raise ConfigurationError(f"mode must be 'record', 'replay', 'resume' or 'off', got {mode!r}.")
+        check_word("mode", mode, get_args(JournalMode.__value__))
         if inner is None and mode != "replay":
             raise ConfigurationError(f"mode={mode!r} needs a client to ask, got None. Only mode='replay' asks nobody.")
         if run is not None and (not isinstance(run, str) or not run.strip()):

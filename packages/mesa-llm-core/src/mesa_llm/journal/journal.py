@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.clients import LLMResponse
 from mesa_llm.journal import store
-from mesa_llm.journal.call_index import OUTSIDE
 from mesa_llm.journal.schema import connect, decoded, sqlite_errors
 from mesa_llm.journal.serialization import RecordedError
-from mesa_llm.journal.store import Run, State
+from mesa_llm.journal.store import OUTSIDE, Run, State
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,15 +130,16 @@ class Journal:
             found = store.find_run(connection, self.path, run)
             request_of = store.requests_in(connection, found)
             for call in store.all_calls(connection, found):
+                key, is_outside = call.key, call.key.agent_id == OUTSIDE
                 yield RecordedCall(
                     run=found.name,
-                    step=None if call.agent_id == OUTSIDE else call.step,
-                    model_step=call.model_step,
-                    agent_id=None if call.agent_id == OUTSIDE else call.agent_id,
-                    agent_class=call.agent_class,
-                    call=call.call,
-                    request_key=call.request_key.hex(),
-                    request=request_of(call.request, call.label),
+                    step=None if is_outside else key.step,
+                    model_step=key.model_step,
+                    agent_id=None if is_outside else key.agent_id,
+                    agent_class=key.agent_class,
+                    call=key.call,
+                    request_key=key.request_key.hex(),
+                    request=request_of(call.request, key.label),
                     state=call.state,
                     response=call.response(found) if call.state == "answered" else None,
                     error=call.error(found) if call.state == "failed" else None,

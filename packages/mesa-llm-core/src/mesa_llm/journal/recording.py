@@ -1,4 +1,4 @@
-"""Asks the inner client, and records the outcome before it hands it out."""
+"""Gives each call its key, asks the inner client, and records the outcome before it hands it out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 import weakref
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,63 @@ from mesa_llm.activation.turn import Turn
 from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import DecisionTimeoutError, JournalError
-from mesa_llm.journal.call_index import CallIndex, CallKey
-from mesa_llm.journal.serialization import RecordedError, response_to_json
-from mesa_llm.journal.store import Run, begin, finish, forget
+from mesa_llm.journal.serialization import RecordedError, response_to_json, texts_of
+from mesa_llm.journal.store import OUTSIDE, CallKey, Run, begin, finish, forget
 from mesa_llm.journal.writer import Writer
 
 _GRACE = 5.0
 """Seconds that calls which are being cancelled get to end before the file is closed."""
+_STEPS_KEPT = 3
+"""For how many of its own steps an agent's requests are counted: the last one, and steps that nest it."""
+
+
+class CallIndex:
+    """Gives each call of one run its key. Used on the transport loop alone."""
+
+    def __init__(self, path: Path, run: str) -> None:
+        self._path = path
+        self._run = run
+        self._model: weakref.ref[Any] | None = None
+        self._outside: Counter[bytes] = Counter()
+        self._by_agent: dict[int, dict[int, Counter[bytes]]] = {}
+        """How often an agent has made each request, by agent and step."""
+
+    def next(self, request: LLMRequest) -> CallKey:
+        """The key of the call that is being made.
+
+        Raises:
+            ConfigurationError: if the request cannot be written as JSON.
+            JournalError: if the call comes from a second model.
+        """
+        request_key, texts = texts_of(request)
+        origin = request.call.origin
+        if origin is None:
+            requests = self._outside
+            step, agent_id, call, model_step, agent_class = 0, OUTSIDE, requests.total() + 1, 0, ""
+        else:
+            self._check_model(origin.model)
+            requests = self._requests_in(origin.agent_id, origin.step)
+            step, agent_id, call = origin.step, origin.agent_id, origin.call
+            model_step, agent_class = origin.model_step, origin.agent_class
+        requests[request_key] += 1
+        return CallKey(step, agent_id, request_key, requests[request_key], call, model_step, agent_class, texts)
+
+    def _requests_in(self, agent_id: int, step: int) -> Counter[bytes]:
+        steps = self._by_agent.setdefault(agent_id, {})
+        if step not in steps:
+            steps[step] = Counter()
+            if len(steps) > _STEPS_KEPT:
+                del steps[next(iter(steps))]
+        return steps[step]
+
+    def _check_model(self, model: Any) -> None:
+        if self._model is None:
+            self._model = weakref.ref(model)
+        elif self._model() is not model:
+            raise JournalError(
+                f"Run {self._run!r} of {self._path} belongs to another {type(model).__name__}: two models in one run "
+                "cannot be distinguished. Give each model a JournaledClient of its own; they may share the file."
+            )
 
 
 @dataclass(slots=True)
@@ -124,7 +175,7 @@ class Recording:
             return _CallsOfStep()
         if agent_step not in self._steps:
             calls = self._steps[agent_step] = _CallsOfStep()
-            agent_step.on_timeout(lambda error: transport_loop.submit(self._late_timeout(calls, error)))
+            agent_step.on_timeout(lambda error: transport_loop.get().submit(self._late_timeout(calls, error)))
         return self._steps[agent_step]
 
     async def _late_timeout(self, calls: _CallsOfStep, error: DecisionTimeoutError) -> None:
@@ -139,7 +190,7 @@ class Recording:
         if os.getpid() != self._process:  # a fork has neither the thread nor the lock
             return
         if self._end.detach() is not None and not transport_loop.is_running_here():
-            transport_loop.submit(self._end_cancelled_calls()).result()
+            transport_loop.get().submit(self._end_cancelled_calls()).result()
         self._writer.close()
 
     async def _end_cancelled_calls(self) -> None:

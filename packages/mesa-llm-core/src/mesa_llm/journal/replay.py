@@ -17,11 +17,9 @@ from typing import Any
 from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import JournalError, JournalMissError
 from mesa_llm.journal import store
-from mesa_llm.journal.call_index import OUTSIDE, CallIndex, CallKey, call_label
-from mesa_llm.journal.recording import Recording
-from mesa_llm.journal.schema import connect, decoded, sqlite_errors
-from mesa_llm.journal.serialization import RecordedError
-from mesa_llm.journal.store import Run, State, StoredCall
+from mesa_llm.journal.recording import CallIndex, Recording
+from mesa_llm.journal.schema import connect, sqlite_errors
+from mesa_llm.journal.store import OUTSIDE, CallKey, Run, State, StoredCall, call_label
 
 GRACE = 5.0
 """Seconds by which a call that its agent cancelled waits longer to be cancelled again."""
@@ -77,8 +75,7 @@ class Replay:
             self.replayed += 1
             return response
         if call.state == "failed":
-            recorded = call.error(self.run)
-            error = decoded(RecordedError.exception, recorded, lambda: f"The error of call {call.label} in {self.run}")
+            error = call.exception(self.run)
             self.replayed += 1
             raise error
         if call.state == "cancelled":  # the agent had a deadline of its own, or took another answer
@@ -145,7 +142,7 @@ class Resumption(Replay):
         """Whether the outcome of a call is given again, and the call is not asked again."""
         if call.state not in {"failed", "cancelled"}:
             return call.state == "answered"
-        if left_behind or call.agent_id != OUTSIDE:
+        if left_behind or call.key.agent_id != OUTSIDE:
             return left_behind
         with self._using, sqlite_errors(f"The {self.run} cannot be used"):
             return store.agents_called_after(self._connection, self.run, call)

@@ -124,11 +124,6 @@ def row_digest(*values: int | float | str | bytes | None) -> bytes:
 def connect(path: Path, *, create: bool = False, read_only: bool = False) -> sqlite3.Connection:
     """Open a journal. Any thread may use the connection, one at a time.
 
-    Args:
-        path: the file.
-        create: whether to create it if it does not exist.
-        read_only: whether the connection only reads.
-
     Raises:
         JournalError: if it does not exist, is not a journal, comes from a later version, or cannot be opened.
     """

@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 from mesa_llm.clients import LLMResponse
 from mesa_llm.errors import ConfigurationError, JournalError
-from mesa_llm.journal.call_index import OUTSIDE, CallKey, call_label
 from mesa_llm.journal.schema import damaged, decoded, row_digest
 from mesa_llm.journal.serialization import RecordedError, request_from, response_from_json, text_digest
 
@@ -149,11 +148,25 @@ def remove_if_empty(connection: sqlite3.Connection, run: Run) -> None:
     )
 
 
-class StoredCall(NamedTuple):
-    """A row of the table calls."""
+OUTSIDE = 0
+"""Stands for the agent of a call that no agent makes; agents are counted from 1."""
 
-    id: int
-    run: int
+
+class CallKey(NamedTuple):
+    """What identifies a call in its run: `step`, `agent_id`, `request_key` and `repeat`; the rest is for people.
+
+    Attributes:
+        step: which of the agent's own steps it is, see `CallOrigin`; 0 before the first, and without an agent.
+        agent_id: the agent's `unique_id`; 0 without an agent.
+        request_key: the request's digest, `request_key` in bytes.
+        repeat: its number among equal requests of the agent in this step; from 1.
+        call: its number among all calls of the agent in this step; from 1. Concurrent calls are numbered as they come,
+            so the number does not identify a call.
+        model_step: the model's step.
+        agent_class: the name of the agent's class.
+        texts: the request as it is stored, see `texts_of`; of a stored call they are not read.
+    """
+
     step: int
     agent_id: int
     request_key: bytes
@@ -161,30 +174,57 @@ class StoredCall(NamedTuple):
     call: int
     model_step: int
     agent_class: str
-    request: bytes
-    state: State
-    started: float
-    duration: float | None
-    outcome: str | None
-    digest: bytes | None
+    texts: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """The call as messages name it, after the word."""
         return call_label(self.step, self.agent_class, self.agent_id, self.call)
 
+    def __str__(self) -> str:
+        nth = f" (equal request number {self.repeat})" if self.repeat > 1 else ""
+        return f"Call {self.label}{nth}"
+
+
+def call_label(step: int, agent_class: str, agent_id: int, call: int) -> str:
+    """A call as messages name it, after the word."""
+    if agent_id == OUTSIDE:
+        return f"{call} outside of agents' steps"
+    return f"{call} of {agent_class} {agent_id} in step {step}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCall:
+    """A row of the table calls."""
+
+    id: int
+    key: CallKey
+    request: bytes
+    state: State
+    started: float
+    duration: float | None
+    outcome: str | None
+
     def response(self, run: Run) -> LLMResponse:
-        """The response of an answered call; raises a `JournalError` if it cannot be decoded."""
-        return decoded(response_from_json, self.outcome, lambda: f"The answer to call {self.label} in {run}")
+        """The response of an answered call. Raises a `JournalError` if it cannot be decoded, as the others do."""
+        return decoded(response_from_json, self.outcome, lambda: f"The answer to call {self.key.label} in {run}")
 
     def error(self, run: Run) -> RecordedError:
-        """The error of a failed call; raises a `JournalError` if it cannot be decoded."""
-        return decoded(RecordedError.from_json, self.outcome, lambda: f"The error of call {self.label} in {run}")
+        """The error of a failed call."""
+        return self._decoded_error(RecordedError.from_json, run)
+
+    def exception(self, run: Run) -> Exception:
+        """The error of a failed call, to be raised again."""
+        return self._decoded_error(lambda text: RecordedError.from_json(text).exception(), run)
+
+    def _decoded_error[T](self, decode: Callable[[str], T], run: Run) -> T:
+        return decoded(decode, self.outcome, lambda: f"The error of call {self.key.label} in {run}")
 
 
-_TYPES = get_type_hints(StoredCall) | {"state": str}
-_FIELDS = StoredCall._fields[1:-1]
+_KEY = CallKey._fields[:-1]
+_FIELDS = ("run", *_KEY, "request", "state", "started", "duration", "outcome")
 """The columns that the digest covers."""
+_TYPES = get_type_hints(StoredCall) | get_type_hints(CallKey) | {"run": int, "state": str}
 _CALL = ", ".join(_FIELDS)
 _VALUES = ", ".join(f":{name}" for name in _FIELDS)
 _FINISHED = ", ".join(f":{name}" if name in {"state", "duration", "outcome"} else name for name in _FIELDS)
@@ -238,21 +278,23 @@ def forget(run: Run, key: CallKey) -> Write:
 
 
 def _checked_call(run: Run, stored: tuple[Any, ...]) -> StoredCall:
-    call = StoredCall._make(stored)
-    if (why := _damage_of(call)) is not None:
-        raise damaged(f"Call {call.label} in {run}", f"row {call.id} of the table calls {why}")
-    return call
+    number, *row, digest = stored
+    key, rest = CallKey(*row[1 : 1 + len(_KEY)]), row[1 + len(_KEY) :]
+    if (why := _damage_of(row, digest)) is not None:
+        raise damaged(f"Call {key.label} in {run}", f"row {number} of the table calls {why}")
+    return StoredCall(number, key, *rest)
 
 
-def _damage_of(call: StoredCall) -> str | None:
+def _damage_of(row: list[Any], digest: bytes | None) -> str | None:
     """What shows that a row is damaged; in a row of version 1, as far as it shows without a digest."""
-    if call.digest is not None:
-        return "does not match its digest" if call.digest != row_digest(*call[1:-1]) else None
-    if call.state not in get_args(State.__value__):
-        return f"has the state {call.state!r}"
-    if call.state in {"answered", "failed"} and call.outcome is None:
+    if digest is not None:
+        return "does not match its digest" if digest != row_digest(*row) else None
+    values = dict(zip(_FIELDS, row, strict=True))
+    if values["state"] not in get_args(State.__value__):
+        return f"has the state {values['state']!r}"
+    if values["state"] in {"answered", "failed"} and values["outcome"] is None:
         return "has no outcome"
-    for name, value in zip(call._fields, call, strict=True):
+    for name, value in values.items():
         if not isinstance(value, _TYPES[name]):
             return f"has the {name} {value!r}"
     return None

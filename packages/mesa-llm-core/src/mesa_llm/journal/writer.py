@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mesa_llm.activation.call import ModelCall
-from mesa_llm.concurrency.forks import in_forked_child
+from mesa_llm.concurrency import in_forked_child
 from mesa_llm.errors import JournalError
 from mesa_llm.journal.schema import connect, hint
 from mesa_llm.journal.store import Run, Write, remove_if_empty

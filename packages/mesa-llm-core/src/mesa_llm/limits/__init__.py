@@ -1,13 +1,13 @@
 """Clients that bound what another client is asked: how much at once, how fast, how often, for how much.
 
-Each is a client itself and can be used alone. Stacked, the order is, from the outside in:
+`mesa_llm.module_llm.connect` stacks them; the order is, from the outside in:
 
-    SingleFlightClient    identical requests that are in flight at the same time share one call
+    SingleFlightClient    lets identical requests that are in flight at the same time share one call
     BudgetClient          stops before a budget is overrun
     FallbackClient        asks another model when one has failed
     RetryingClient        asks again after a failure that can pass; while it waits, it holds no place further in
-    RateLimitedClient     so many requests and tokens a minute
-    LimitedClient         so many calls at once: a fixed number, or as many as the endpoint takes
+    RateLimitedClient     limits requests and tokens per minute
+    LimitedClient         limits calls in flight: to a fixed number, or to what the endpoint takes
 
 They count calls, not agents, and change when answers come, not what they are.
 """
@@ -15,21 +15,11 @@ They count calls, not agents, and change when answers come, not what they are.
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.limits.adaptive import AdaptiveConcurrency
 from mesa_llm.limits.adaptive import AdaptiveLimit as AdaptiveLimit
-from mesa_llm.limits.adaptive import LimitChange as LimitChange
-from mesa_llm.limits.budget import Budget, BudgetClient
-from mesa_llm.limits.concurrency import LimitedClient
-from mesa_llm.limits.fallback import FallbackClient
-from mesa_llm.limits.rates import RateLimitedClient
-from mesa_llm.limits.retries import RetryingClient
-from mesa_llm.limits.single_flight import SingleFlightClient
+from mesa_llm.limits.budget import Budget
+from mesa_llm.limits.budget import BudgetClient as BudgetClient
+from mesa_llm.limits.concurrency import LimitedClient as LimitedClient
+from mesa_llm.limits.rates import RateLimitedClient as RateLimitedClient
+from mesa_llm.limits.retries import FallbackClient, RetryingClient
+from mesa_llm.limits.single_flight import SingleFlightClient as SingleFlightClient
 
-__all__ = [
-    "AdaptiveConcurrency",
-    "Budget",
-    "BudgetClient",
-    "FallbackClient",
-    "LimitedClient",
-    "RateLimitedClient",
-    "RetryingClient",
-    "SingleFlightClient",
-]
+__all__ = ["AdaptiveConcurrency", "Budget", "FallbackClient", "RetryingClient"]

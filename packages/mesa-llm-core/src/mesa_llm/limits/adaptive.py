@@ -1,4 +1,4 @@
-"""A concurrency limit that finds its level by itself: settings, changes, and the algorithm, without loop or clock."""
+"""A concurrency limit that finds its level by itself: settings and the algorithm, without loop or clock."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.limits.checks import check_number, check_whole
+from mesa_llm.errors.checks import check_number, check_whole
 
-type ChangeReason = Literal["slow start", "growth", "rate limit", "all refused"]
 type Outcome = Literal["answered", "refused", "failed", "unknown"]
 
 FIRST_PAUSE = 1.0
 """Seconds between calls while all are refused and the server does not say how long; doubles with each refusal."""
-
-KEPT_CHANGES = 100
 
 _ROUNDING = 1e-9  # seconds; no clock would ever get past a shorter pause
 
@@ -63,24 +60,6 @@ class AdaptiveConcurrency:
             check_number(name, getattr(self, name), unit="seconds", zero=True)
 
 
-@dataclass(frozen=True, slots=True)
-class LimitChange:
-    """One change of a concurrency limit.
-
-    Attributes:
-        time: when, in seconds on the clock of the event loop, `time.monotonic`.
-        before: the limit before.
-        after: the limit after.
-        reason: `slow start` and `growth` raise it, `rate limit` lowers it; at `all refused` it stays, and
-            calls go one at a time.
-    """
-
-    time: float
-    before: int
-    after: int
-    reason: ChangeReason
-
-
 class AdaptiveLimit:
     """A limit on calls in flight that grows while an endpoint keeps up, and shrinks when it refuses calls (HTTP 429).
 
@@ -109,18 +88,13 @@ class AdaptiveLimit:
     **Retry-After.** Nothing is sent for as long as the server asks, with whatever error it does so, up to
     `longest_pause`.
 
-    Args:
-        settings: how fast and how far.
-
     Attributes:
         limit: how many calls may be in flight.
-        changes: the last changes of the limit, oldest first. Replaced as a whole, so any thread may read it.
     """
 
     def __init__(self, settings: AdaptiveConcurrency) -> None:
         self.settings = settings
         self.limit = settings.start
-        self.changes: tuple[LimitChange, ...] = ()
         self._is_slow_start = True
         self._n_sent = 0  # calls are known by their number
         self._round = _Round()
@@ -128,7 +102,7 @@ class AdaptiveLimit:
         self._n_young = 0  # calls in flight that were sent since the last episode began
         self._n_dry = 0  # refusals since the last answer, while everything is refused
         self._cool_from = -math.inf
-        self._server_pause = -math.inf  # until when the server does not want to be asked
+        self._server_pause = -math.inf  # until when the server wants no requests
         self._own_pause = -math.inf  # until when no call is tried while everything is refused
 
     def seconds_until_free(self, in_flight: int, now: float) -> float:
@@ -172,7 +146,7 @@ class AdaptiveLimit:
                 it says nothing about the endpoint (cancelled, a wrong request).
             in_flight: how many were in flight, this one included.
             now: the time in seconds.
-            retry_after: seconds after which the server wants to be asked again.
+            retry_after: seconds after which the server allows another request.
         """
         is_young = call > self._episode.last
         self._n_young -= is_young
@@ -199,15 +173,15 @@ class AdaptiveLimit:
         if self._round.n_answered < self.limit:
             return
         if self._round.was_full:
-            self._grow(now)
+            self._grow()
         self._round = _Round(after=self._n_sent)
 
-    def _grow(self, now: float) -> None:
-        self._episode.after = self._episode.last  # whatever else is refused of it, tells of a level of long ago
+    def _grow(self) -> None:
+        self._episode.after = self._episode.last  # later refusals from this episode describe an outdated limit
         if self._is_slow_start:
-            self._set(2 * self.limit, now, "slow start")
+            self._set(2 * self.limit)
         else:
-            self._set(self.limit + max(1, int(self.settings.growth * self.limit)), now, "growth")
+            self._set(self.limit + max(1, int(self.settings.growth * self.limit)))
 
     def _begin_episode(self, in_flight: int, now: float) -> None:
         self._episode = _Episode(
@@ -218,7 +192,6 @@ class AdaptiveLimit:
             in_flight=in_flight,
             n_suspects=self._n_young + 1,
             leaves_margin=now >= self._cool_from,
-            changes=self.changes,
         )
         self._n_young = 0
         self._cool_from = max(self._cool_from, now + self.settings.cooldown)
@@ -227,7 +200,7 @@ class AdaptiveLimit:
         episode = self._episode
         episode.n_refused += 1
         # What it has done to the limit so far is computed again at each refusal.
-        self.limit, self.changes, self._is_slow_start = episode.limit, episode.changes, episode.is_slow_start
+        self.limit, self._is_slow_start = episode.limit, episode.is_slow_start
         if self._n_dry or episode.n_refused == episode.n_suspects:
             self._all_refused(now, retry_after)
             return
@@ -236,28 +209,20 @@ class AdaptiveLimit:
         lowered = episode.in_flight - episode.n_refused
         if episode.leaves_margin:
             lowered = min(lowered, int(factor * episode.in_flight))
-        self._set(min(episode.limit, max(lowered, int(episode.limit * factor**episode.n_refused))), now, "rate limit")
+        self._set(min(episode.limit, max(lowered, int(episode.limit * factor**episode.n_refused))))
 
     def _all_refused(self, now: float, retry_after: float | None) -> None:
         if retry_after is not None and retry_after > self.settings.longest_pause:
             self._n_dry, self._own_pause = 0, -math.inf
             return
-        if not self._n_dry:
-            self._note(LimitChange(now, self.limit, self.limit, "all refused"))
         self._n_dry += 1
         self._own_pause = now + self._pause_while_dry()
 
     def _pause_while_dry(self) -> float:
         return min(self.settings.longest_pause, FIRST_PAUSE * 2.0 ** min(self._n_dry - 1, 60))
 
-    def _set(self, limit: int, now: float, reason: ChangeReason) -> None:
-        limit = min(max(limit, self.settings.floor), self.settings.ceiling)
-        if limit != self.limit:
-            self._note(LimitChange(now, self.limit, limit, reason))
-            self.limit = limit
-
-    def _note(self, change: LimitChange) -> None:
-        self.changes = (*self.changes, change)[-KEPT_CHANGES:]
+    def _set(self, limit: int) -> None:
+        self.limit = min(max(limit, self.settings.floor), self.settings.ceiling)
 
 
 @dataclass(slots=True)
@@ -271,10 +236,10 @@ class _Round:
 
 @dataclass(slots=True, kw_only=True)
 class _Episode:
-    """Refusals that tell of one level: those of calls sent after the one numbered `after`, up to `last`.
+    """Refusals that describe one level: those of calls sent after the one numbered `after`, up to `last`.
 
-    `limit`, `is_slow_start`, `in_flight` and `changes` are those at its first refusal; then `n_suspects` calls were
-    young and in flight.
+    `limit`, `is_slow_start` and `in_flight` are those at its first refusal; then `n_suspects` calls were young and in
+    flight.
     """
 
     after: int = 0
@@ -285,4 +250,3 @@ class _Episode:
     n_suspects: int = 0
     n_refused: int = 0
     leaves_margin: bool = False
-    changes: tuple[LimitChange, ...] = ()

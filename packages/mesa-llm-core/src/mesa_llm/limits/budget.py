@@ -1,4 +1,4 @@
-"""So many tokens, or so much money, and no more: a budget, and the client that spends from it."""
+"""A budget of tokens or money, and the client that spends from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self
 from mesa_llm.activation.call import ModelCall
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import BudgetExhaustedError, ConfigurationError
-from mesa_llm.limits.checks import check_number, check_whole
+from mesa_llm.errors.checks import check_number, check_whole
 from mesa_llm.limits.fair_queue import FairQueue, PerLoop
 from mesa_llm.limits.token_estimate import TokenEstimator
 
@@ -21,11 +21,10 @@ _TOOK_NOTHING = frozenset({"journal", "shared"})
 
 
 class Budget:
-    """What calls may take in all: tokens, money, or both. Shared by all `BudgetClient`s that it is given to.
+    """A limit on what calls may take together: tokens, money, or both. Give it to every `connect` that shares it.
 
     Each call reserves what it will probably take before it is sent, and settles what it has taken. So calls in flight
-    at the same time cannot overrun the budget together, but by as much as they take more than was estimated;
-    `max_tokens` bounds that.
+    at the same time overrun the budget at most by what they take beyond the estimate; `max_tokens` bounds that.
 
     A copy of a model spends from the same budget. A forked or spawned process goes on with one of its own, from what
     was spent when it began.
@@ -46,11 +45,11 @@ class Budget:
 
     def __init__(self, *, tokens: int | None = None, cost: float | None = None) -> None:
         if tokens is None and cost is None:
-            raise ConfigurationError("Budget needs tokens, cost or both. Use no BudgetClient for no limit.")
+            raise ConfigurationError("Budget needs tokens, cost or both. Use no Budget for no limit.")
         if tokens is not None:
-            check_whole("tokens", tokens, way_out="Use None for no limit.")
+            check_whole("tokens", tokens, hint="Use None for no limit.")
         if cost is not None:
-            check_number("cost", cost, unit="US dollars", way_out="Use None for no limit.")
+            check_number("cost", cost, unit="US dollars", hint="Use None for no limit.")
         self.tokens = tokens
         self.cost = cost
         self.spent_tokens = 0
@@ -59,7 +58,7 @@ class Budget:
 
     @property
     def reserved_tokens(self) -> int:
-        """Tokens that calls in flight are thought to take."""
+        """Tokens that calls in flight are estimated to take."""
         account = self._accounts.latest
         return account.reserved_tokens if account else 0
 
@@ -68,41 +67,6 @@ class Budget:
         """Their price in US dollars, as far as it can be estimated."""
         account = self._accounts.latest
         return account.reserved_cost if account else 0.0
-
-    async def reserve(self, reckon: Callable[[], Estimate], call: ModelCall) -> Reservation:
-        """Reserve what a call will probably take, before it is sent. Runs on the transport loop.
-
-        Waits, in order of arrival, while it is open whether the calls in flight leave enough; a call whose price cannot
-        even be guessed waits until there are none.
-
-        Args:
-            reckon: gives the estimate; asked again while the call waits, as more is known then.
-            call: the call that waits.
-
-        Returns:
-            The reservation, to be settled when the call has ended.
-
-        Raises:
-            BudgetExhaustedError: if the call would overrun the budget even if those in flight took nothing.
-        """
-        account = self._account()
-        reservation = Reservation(reckon)
-        await account.queue.enter(reservation, call)
-        return reservation
-
-    def settle(self, reservation: Reservation, *, tokens: int = 0, cost: float = 0.0) -> None:
-        """End a reservation with what the call has taken: by default nothing, as it has failed.
-
-        Args:
-            reservation: as `reserve` gave it.
-            tokens: tokens taken.
-            cost: their price in US dollars.
-        """
-        self.spent_tokens += tokens
-        self.spent_cost += cost
-        account = self._account()
-        account.give_back(reservation)
-        account.queue.move()
 
     def _account(self) -> _Account:
         return self._accounts.get(lambda: _Account(self))
@@ -128,7 +92,7 @@ class Estimate:
 class Reservation:
     """What is set aside for one call."""
 
-    reckon: Callable[[], Estimate]
+    make_estimate: Callable[[], Estimate]
     estimate: Estimate = field(default=Estimate(0, None))
 
 
@@ -142,8 +106,28 @@ class _Account:
         self.queue: FairQueue[Reservation] = FairQueue(self._take, self.give_back)
         self._n_reserved = 0
 
+    async def reserve(self, make_estimate: Callable[[], Estimate], call: ModelCall) -> Reservation:
+        """Reserve what a call will probably take, before it is sent; the estimate is repeated while the call waits.
+
+        It waits, in order of arrival, while calls in flight may leave enough or not; a call whose price is unknown
+        waits until none is in flight.
+
+        Raises:
+            BudgetExhaustedError: if the call would overrun the budget even if those in flight took nothing.
+        """
+        reservation = Reservation(make_estimate)
+        await self.queue.enter(reservation, call)
+        return reservation
+
+    def settle(self, reservation: Reservation, *, tokens: int, cost: float) -> None:
+        """End a reservation with what the call has taken."""
+        self.budget.spent_tokens += tokens
+        self.budget.spent_cost += cost
+        self.give_back(reservation)
+        self.queue.move()
+
     def _take(self, reservation: Reservation) -> float:
-        estimate = reservation.reckon()
+        estimate = reservation.make_estimate()
         if not self._fits(estimate, reserved_tokens=0, reserved_cost=0.0):
             raise self._exhausted(estimate)
         is_unknown = self.budget.cost is not None and estimate.cost is None
@@ -191,16 +175,16 @@ class _Account:
 
 
 class BudgetClient(AsyncClient):
-    """Passes calls on to another client as long as a budget lasts.
+    """Lets another client answer as long as a budget lasts.
 
     A call that would overrun it is not sent, and raises `BudgetExhaustedError`; a parallel step raises that whatever
     its `on_error` says. Where it is open whether the calls in flight leave enough, a call waits for them; this time
     does not count for `decide_timeout`.
 
-    A failed call takes nothing. An answer that does not tell its tokens took what was estimated. The price of an answer
+    A failed call costs nothing. An answer that does not report its tokens counts as estimated. The price of an answer
     is what it says itself (`LLMResponse.cost`), or what `price` says. Before a call it is estimated by `price`, or by
-    what a token of that model has cost so far; the first call of all therefore goes alone. A free answer that tells no
-    tokens, as a rule-based client gives it in place of a model, teaches nothing of what the model costs.
+    what a token of that model has cost so far; the first call of all therefore goes alone. A free answer without
+    tokens, as from a rule-based client in place of a model, does not affect this estimate.
 
     Args:
         inner: the client that answers.
@@ -224,7 +208,8 @@ class BudgetClient(AsyncClient):
             BudgetExhaustedError: if the call would overrun the budget; it was not sent.
             ConfigurationError: if the budget is one of money and the model's answers have no price.
         """
-        reservation = await self.budget.reserve(lambda: self._estimate(request), request.call)
+        account = self.budget._account()
+        reservation = await account.reserve(lambda: self._estimate(request), request.call)
         tokens, cost = 0, None
         try:
             response = await self.inner.complete(request)
@@ -235,7 +220,7 @@ class BudgetClient(AsyncClient):
             self._learn(request, response, tokens, cost)
             return response
         finally:
-            self.budget.settle(reservation, tokens=tokens, cost=cost or 0.0)
+            account.settle(reservation, tokens=tokens, cost=cost or 0.0)
 
     def _estimate(self, request: LLMRequest) -> Estimate:
         if request.model in self._unpriced:
@@ -270,6 +255,6 @@ class BudgetClient(AsyncClient):
 
 def _has_no_price(model: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{model} answers without a price, so a budget of money cannot be kept. Give BudgetClient a price function, or "
-        "a budget in tokens: Budget(tokens=...). A client that costs nothing needs no BudgetClient around it."
+        f"{model} answers without a price, so a budget of money cannot be kept. Give a budget in tokens: "
+        "Budget(tokens=...). A client that costs nothing needs no budget."
     )

@@ -1,4 +1,4 @@
-"""How many calls may be in flight at the same time."""
+"""A limit on calls in flight, fixed or adaptive."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import asyncio
 import logging
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import EndpointUnreachableError, ModelCallError, ModelTimeoutError, RateLimitedError
-from mesa_llm.limits.adaptive import AdaptiveConcurrency, AdaptiveLimit, LimitChange, Outcome
-from mesa_llm.limits.checks import check_whole
+from mesa_llm.errors.checks import check_whole
+from mesa_llm.limits.adaptive import AdaptiveConcurrency, AdaptiveLimit, Outcome
 from mesa_llm.limits.fair_queue import FairQueue, PerLoop
 
 _logger = logging.getLogger(__name__)
 
 
 class LimitedClient(AsyncClient):
-    """Passes calls on to another client, so many at the same time at most; the others wait in order of arrival.
+    """Limits how many calls to another client are in flight; the others wait in order of arrival.
 
     It cannot change results, only when they come. Time that a call waits here does not count for `decide_timeout`.
 
@@ -41,7 +41,7 @@ class LimitedClient(AsyncClient):
             check_whole(
                 "max_concurrency",
                 max_concurrency,
-                way_out='Use "adaptive" to find out, or the inner client itself for no limit.',
+                hint='Use "adaptive" to find out, or the inner client itself for no limit.',
             )
         self.inner = inner
         self.max_concurrency = max_concurrency
@@ -56,11 +56,6 @@ class LimitedClient(AsyncClient):
     def in_flight(self) -> int:
         """How many calls are in flight now. May be read from any thread."""
         return self._current().in_flight
-
-    @property
-    def limit_changes(self) -> tuple[LimitChange, ...]:
-        """The last changes of a limit that adapts, oldest first. May be read from any thread."""
-        return self._current().limit.changes
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Wait for a place, then have the inner client answer. Runs on the transport loop."""
@@ -96,28 +91,11 @@ def _outcome_of(error: ModelCallError) -> Outcome:
     return "unknown"
 
 
-class _Limit(Protocol):
-    @property
-    def limit(self) -> int: ...
-
-    @property
-    def changes(self) -> tuple[LimitChange, ...]: ...
-
-    def seconds_until_free(self, in_flight: int, now: float) -> float: ...
-
-    def sent(self, in_flight: int, now: float) -> int: ...
-
-    def ended(
-        self, call: int, outcome: Outcome, *, in_flight: int, now: float, retry_after: float | None = None
-    ) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class _FixedLimit:
     """A limit that learns nothing."""
 
     limit: int
-    changes: tuple[LimitChange, ...] = ()
 
     def seconds_until_free(self, in_flight: int, now: float) -> float:
         return 0.0 if in_flight < self.limit else math.inf
@@ -141,7 +119,7 @@ class _Place:
 class _Places:
     """The places of one event loop, and the queue for them."""
 
-    def __init__(self, limit: _Limit) -> None:
+    def __init__(self, limit: AdaptiveLimit | _FixedLimit) -> None:
         self.limit = limit
         self.in_flight = 0
         self.queue: FairQueue[_Place] = FairQueue(self._take, self._give_back)
@@ -155,12 +133,11 @@ class _Places:
         return seconds
 
     def leave(self, place: _Place, outcome: Outcome, retry_after: float | None) -> None:
-        before = self.limit.changes
+        before = self.limit.limit
         self.limit.ended(place.call, outcome, in_flight=self.in_flight, now=_now(), retry_after=retry_after)
         self.in_flight -= 1
-        if self.limit.changes is not before:
-            change = self.limit.changes[-1]
-            _logger.debug("max_concurrency: from %d to %d (%s)", change.before, change.after, change.reason)
+        if self.limit.limit != before:
+            _logger.debug("max_concurrency: from %d to %d (the call was %s)", before, self.limit.limit, outcome)
         self.queue.move()
 
     def _give_back(self, place: _Place) -> None:

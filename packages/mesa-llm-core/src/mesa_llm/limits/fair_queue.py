@@ -1,4 +1,4 @@
-"""Calls that wait for the same thing, first come, first served; and state that belongs to one event loop."""
+"""A first-in, first-out queue of calls, and state that belongs to one event loop."""
 
 from __future__ import annotations
 
@@ -29,12 +29,7 @@ class FairQueue[T]:
         self._timer: asyncio.TimerHandle | None = None
 
     async def enter(self, item: T, call: ModelCall) -> None:
-        """Wait for a place. Returns at once, without yielding to the loop, if there is one and no call waits.
-
-        Args:
-            item: what the call needs.
-            call: the call that waits.
-        """
+        """Wait for a place. Returns at once, without yielding to the loop, if there is one and no call waits."""
         if not self._waiting and self._take(item) <= 0:
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -1,13 +1,12 @@
-"""How many requests and tokens may go in a minute."""
+"""A limit on requests and tokens per minute."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
-from mesa_llm.errors import ConfigurationError
-from mesa_llm.limits.checks import check_number
+from mesa_llm.errors import ConfigurationError, ModelCallError
+from mesa_llm.errors.checks import check_number
 from mesa_llm.limits.fair_queue import FairQueue, PerLoop
 from mesa_llm.limits.token_estimate import TokenEstimator
 
@@ -15,7 +14,7 @@ _ROUNDING = 1e-6  # of a bucket
 
 
 class RateLimitedClient(AsyncClient):
-    """Passes calls on to another client, so many requests and tokens a minute on average; the others wait in order.
+    """Limits requests and tokens per minute to another client, on average; calls wait in order of arrival.
 
     Each rate is a token bucket (see `TokenBucket`), which is also how providers describe theirs: after a rest, what
     `burst_seconds` bring may go at once. So within one minute at most that much more goes than the rate says.
@@ -52,7 +51,7 @@ class RateLimitedClient(AsyncClient):
             )
         for name, rate in (("requests_per_minute", requests_per_minute), ("tokens_per_minute", tokens_per_minute)):
             if rate is not None:
-                check_number(name, rate, way_out="Use None for no limit.")
+                check_number(name, rate, hint="Use None for no limit.")
         check_number("burst_seconds", burst_seconds, unit="seconds")
         self.inner = inner
         self.requests_per_minute = requests_per_minute
@@ -64,12 +63,17 @@ class RateLimitedClient(AsyncClient):
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Wait until the rates allow it, then have the inner client answer. Runs on the transport loop."""
         meters = self._meters.get(self._make_meters)
-        load = _Load(self._estimator.estimate(request).total_tokens if meters.tokens else 0)
-        await meters.queue.enter(load, request.call)
-        response = await self.inner.complete(request)
+        tokens = self._estimator.estimate(request).total_tokens if meters.tokens else 0
+        await meters.queue.enter(tokens, request.call)
+        try:
+            response = await self.inner.complete(request)
+        except ModelCallError as error:
+            meters.sent_again(error.retries)
+            raise
+        meters.sent_again(response.retries)
         if response.usage.total_tokens:
             self._estimator.learn(request, response.usage)
-            meters.settle(load, response.usage.total_tokens)
+            meters.settle(tokens, response.usage.total_tokens)
         return response
 
     def _make_meters(self) -> _Meters:
@@ -82,40 +86,38 @@ class RateLimitedClient(AsyncClient):
         return TokenBucket(per_second=per_second, capacity=max(least, per_second * self.burst_seconds), now=_now())
 
 
-@dataclass(frozen=True, slots=True)
-class _Load:
-    """What one call takes from the buckets, besides one request."""
-
-    tokens: int
-
-
 class _Meters:
-    """The buckets of one event loop, and the queue for them."""
+    """The buckets of one event loop, and the queue for them, of calls with their tokens."""
 
     def __init__(self, requests: TokenBucket | None, tokens: TokenBucket | None) -> None:
         self.requests = requests
         self.tokens = tokens
-        self.queue: FairQueue[_Load] = FairQueue(self._take, self._give_back)
+        self.queue: FairQueue[int] = FairQueue(self._take, self._give_back)
 
-    def _take(self, load: _Load) -> float:
+    def _take(self, tokens: int) -> float:
         now = _now()
-        seconds = max(bucket.seconds_until(amount, now) for bucket, amount in self._amounts(load))
+        seconds = max(bucket.seconds_until(amount, now) for bucket, amount in self._amounts(tokens))
         if seconds <= 0:
-            for bucket, amount in self._amounts(load):
+            for bucket, amount in self._amounts(tokens):
                 bucket.take(amount, now)
         return seconds
 
-    def _give_back(self, load: _Load) -> None:
-        for bucket, amount in self._amounts(load):
+    def _give_back(self, tokens: int) -> None:
+        for bucket, amount in self._amounts(tokens):
             bucket.take(-amount, _now())
 
-    def settle(self, load: _Load, used: int) -> None:
+    def sent_again(self, times: int) -> None:
+        """The transport has repeated a request, without a field that the server refused."""
+        if self.requests is not None and times:
+            self.requests.take(times, _now())
+
+    def settle(self, tokens: int, used: int) -> None:
         if self.tokens is not None:
-            self.tokens.take(used - load.tokens, _now())
+            self.tokens.take(used - tokens, _now())
             self.queue.move()
 
-    def _amounts(self, load: _Load) -> list[tuple[TokenBucket, int]]:
-        amounts = ((self.requests, 1), (self.tokens, load.tokens))
+    def _amounts(self, tokens: int) -> list[tuple[TokenBucket, int]]:
+        amounts = ((self.requests, 1), (self.tokens, tokens))
         return [(bucket, amount) for bucket, amount in amounts if bucket is not None]
 
 
@@ -129,11 +131,6 @@ class TokenBucket:
     The algorithm is the leaky bucket as a meter (Turner, *New Directions in Communications*, 1986; ITU-T I.371, of
     which GCRA is the other form), here with a level that may fall below zero: a call that takes more than is left
     leaves a debt, which the next call waits for. The caller passes the time; no clock is read.
-
-    Args:
-        per_second: how fast it fills.
-        capacity: how much it holds; it begins full.
-        now: the time in seconds.
     """
 
     def __init__(self, *, per_second: float, capacity: float, now: float) -> None:

@@ -1,4 +1,4 @@
-"""One call for identical requests that are in flight at the same time."""
+"""Lets identical requests that are in flight at the same time share one call."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dataclasses import replace
 from mesa_llm.activation.call import ModelCall
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Usage
 from mesa_llm.clients.messages import request_key
-from mesa_llm.limits.failures import with_context
 from mesa_llm.limits.fair_queue import PerLoop
+from mesa_llm.limits.retries import with_context
 
 
 class SingleFlightClient(AsyncClient):
-    """Passes calls on to another client, and lets identical ones share a call while it is in flight.
+    """Lets identical requests to another client share a call while it is in flight.
 
     Only requests that want the same answer each time are shared: those with `temperature` 0 or a `seed`. They must be
     identical in everything (see `request_key`). Questions asked off the record (see `consistency`) are not shared. This
     is no cache: when the answer has come, the next request makes a call of its own.
 
     One of those who share has the answer as it came. The others have it with `source="shared"`, and without tokens,
-    cost, retries and latency, for theirs took none: so sums over calls stay right. A failure goes to all of them. A
+    cost, retries and latency, so that sums over calls are right. A failure goes to all of them. A
     caller that is cancelled leaves the call to the others; when all are, it is cancelled.
 
     Args:
@@ -74,11 +74,7 @@ def _wants_the_same_answer(request: LLMRequest) -> bool:
 
 
 class _SharedCall(ModelCall):
-    """The one call of several agents: while it waits in a queue, so does the call of each of them.
-
-    Args:
-        first: the call that it is made for; gives its identity.
-    """
+    """The one call of several agents: while it waits in a queue, so does the call of each of them."""
 
     __slots__ = ("aboard",)
 
@@ -132,7 +128,7 @@ class _Flight:
         return await asyncio.shield(self._call)
 
     def take_original(self) -> bool:
-        """Whether the answer as it came is the caller's: the first one who asks."""
+        """Whether the caller, being the first one, gets the answer unchanged."""
         taken, self._original_is_taken = self._original_is_taken, True
         return not taken
 

@@ -1,9 +1,8 @@
-"""How many tokens a request will take, guessed before it is sent."""
+"""Estimates how many tokens a request will take, before it is sent."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from mesa_llm.clients import LLMRequest, Usage
 
@@ -18,27 +17,9 @@ FIRST_GUESS = 250
 
 
 def tokens_in(text: str) -> int:
-    """The tokens that a text is thought to take."""
+    """The estimated tokens of a text."""
     n_bytes = len(text) if text.isascii() else len(text.encode(errors="replace"))
     return -(-n_bytes // BYTES_PER_TOKEN)
-
-
-@dataclass(frozen=True, slots=True)
-class TokenEstimate:
-    """Tokens that a request is thought to take.
-
-    Attributes:
-        prompt_tokens: tokens read.
-        completion_tokens: tokens written.
-    """
-
-    prompt_tokens: int
-    completion_tokens: int
-
-    @property
-    def total_tokens(self) -> int:
-        """Tokens read and written."""
-        return self.prompt_tokens + self.completion_tokens
 
 
 class TokenEstimator:
@@ -51,9 +32,9 @@ class TokenEstimator:
     def __init__(self) -> None:
         self._completions: dict[str, tuple[int, int]] = {}  # by model: how many, and their tokens
 
-    def estimate(self, request: LLMRequest) -> TokenEstimate:
-        """The tokens that a request will take."""
-        return TokenEstimate(_prompt_tokens(request), self._completion_tokens(request))
+    def estimate(self, request: LLMRequest) -> Usage:
+        """The tokens that a request is estimated to take."""
+        return Usage(_prompt_tokens(request), self._completion_tokens(request))
 
     def learn(self, request: LLMRequest, usage: Usage) -> None:
         """Take note of what an answer took."""

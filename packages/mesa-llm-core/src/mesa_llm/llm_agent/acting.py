@@ -4,44 +4,43 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.actions import ActionChoice, ActionManager, ActionPostCommitError, ActResult
 from mesa_llm.actions.action_decorator import definition_of
-from mesa_llm.actions.action_manager import INHERIT, ActionSelection, Inherit, is_by_model
+from mesa_llm.actions.action_manager import ActionSelection
+from mesa_llm.actions.action_result import is_by_model
 from mesa_llm.actions.choosing import choose
 from mesa_llm.activation import my_turn, wait_my_turn
-from mesa_llm.activation.call import last_agent_step
-from mesa_llm.activation.context import current_agent_step, current_turn, turn_in
-from mesa_llm.activation.decisions import adecide, decide
-from mesa_llm.activation.repeats import log_once
+from mesa_llm.activation.call import counter_of
+from mesa_llm.activation.context import current_turn, turn_in
+from mesa_llm.activation.repeats import log_error_once
+from mesa_llm.activation.turn import adecide, decide
 from mesa_llm.activation.values import Walk, without_addresses
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ActionError, ConfigurationError, ConflictError, ToolError
-from mesa_llm.errors.exceptions import ends_run
-from mesa_llm.errors.tracebacks import place_of, shorten
+from mesa_llm.errors import ActionError, ConflictError, ToolError, ends_run
 from mesa_llm.llm_agent.observe import observe as look_around
-from mesa_llm.module_llm.dialogue import Dialogue, aconverse, converse
-from mesa_llm.reasoning.plan import sight_of
-from mesa_llm.reasoning.reasoning import remembered_and_seen
+from mesa_llm.memory import Memory
+from mesa_llm.module_llm.dialogue import aconverse, converse
+from mesa_llm.reasoning.plan import remembered_and_seen, sight_of
 from mesa_llm.spaces import legend_for
+from mesa_llm.tools.tool_table import INHERIT, ToolSelection, names_of
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
     from mesa_llm.llm_agent.llm_agent import LLMAgent
-    from mesa_llm.memory import Memory
     from mesa_llm.module_llm import ModuleLLM
+    from mesa_llm.module_llm.dialogue import Dialogue
     from mesa_llm.reasoning import Observation, Plan, Reasoning
-
-type ToolSelection = Iterable[Callable[..., Any] | str] | Callable[..., Any] | str | Inherit | None
+    from mesa_llm.tools import ToolManager
 
 _KEPT = Walk(literal=True)
 _logger = logging.getLogger(__name__)
 
 
 class Acting:
-    """The part of `LLMAgent` that has to do with actions, and with plans that are made apart from them."""
+    """The methods of `LLMAgent` that make plans, and that choose and execute actions."""
 
     model: Any
     unique_id: Any
@@ -50,6 +49,7 @@ class Acting:
     memory: Memory
     reasoning: Reasoning
     action_manager: ActionManager
+    tool_manager: ToolManager
     generate_obs: Callable[[], Observation]
     agenerate_obs: Callable[[], Awaitable[Observation]]
 
@@ -60,9 +60,9 @@ class Acting:
         ttl: int = 1,
         tools: ToolSelection = INHERIT,
         tool_calls: ToolChoice | None = None,
-        selected_tools: list[str] | Inherit | None = INHERIT,
+        selected_tools: ToolSelection = None,
     ) -> Plan:
-        """Make a plan with the agent's reasoning, as `reasoning.plan()` does; actions are no part of it.
+        """Make a plan with the agent's reasoning, as `reasoning.plan()` does. The model sees no actions.
 
         Args:
             prompt: what to decide; the agent's `step_prompt` by default.
@@ -78,7 +78,7 @@ class Acting:
         Raises:
             ConfigurationError: if `tools` and `selected_tools` are both given; and what `reasoning.plan` raises.
         """
-        return self.reasoning.plan(prompt, obs, ttl, **_tool_options(tools, selected_tools, tool_calls))
+        return self.reasoning.plan(prompt, obs, ttl, **self._tool_options(tools, selected_tools, tool_calls))
 
     async def aplan(
         self,
@@ -87,10 +87,10 @@ class Acting:
         ttl: int = 1,
         tools: ToolSelection = INHERIT,
         tool_calls: ToolChoice | None = None,
-        selected_tools: list[str] | Inherit | None = INHERIT,
+        selected_tools: ToolSelection = None,
     ) -> Plan:
         """Like `plan`."""
-        return await self.reasoning.aplan(prompt, obs, ttl, **_tool_options(tools, selected_tools, tool_calls))
+        return await self.reasoning.aplan(prompt, obs, ttl, **self._tool_options(tools, selected_tools, tool_calls))
 
     def choose_action(
         self,
@@ -122,7 +122,12 @@ class Acting:
             ActionChoiceError: a `DecisionError` and a `ValueError`: if the second choice does not fit either.
             TurnError: on a thread whose event loop runs agents; use `await achoose_action(…)` there.
         """
-        return decide(self, self._choose, prompt, actions, system_prompt, observe)
+
+        def choice() -> ActionChoice:
+            obs = self.generate_obs() if observe else None
+            return converse(self._choosing(prompt, actions, system_prompt, obs), self.llm.complete)
+
+        return decide(self, choice)
 
     async def achoose_action(
         self,
@@ -133,19 +138,12 @@ class Acting:
         observe: bool = False,
     ) -> ActionChoice:
         """Like `choose_action`."""
-        return await adecide(self, self._achoose, prompt, actions, system_prompt, observe)
 
-    def _choose(
-        self, prompt: str | list[str], actions: ActionSelection, system_prompt: str | None, observe: bool
-    ) -> ActionChoice:
-        obs = self.generate_obs() if observe else None
-        return converse(self._choosing(prompt, actions, system_prompt, obs), self.llm.complete)
+        async def choice() -> ActionChoice:
+            obs = await self.agenerate_obs() if observe else None
+            return await aconverse(self._choosing(prompt, actions, system_prompt, obs), self.llm.acomplete)
 
-    async def _achoose(
-        self, prompt: str | list[str], actions: ActionSelection, system_prompt: str | None, observe: bool
-    ) -> ActionChoice:
-        obs = await self.agenerate_obs() if observe else None
-        return await aconverse(self._choosing(prompt, actions, system_prompt, obs), self.llm.acomplete)
+        return await adecide(self, choice)
 
     def _choosing(
         self,
@@ -162,25 +160,26 @@ class Acting:
             legend = legend_for(agent) if agent.explains_positions else None
         return choose(
             self,
-            self.llm,
-            self.action_manager,
             prompt,
             actions=actions,
             system_prompt=system_prompt,
             legend=legend,
             obs=obs,
-            look=lambda: sight_of(obs) or look_around(agent),
+            look=lambda: sight_of(obs) or self._look(),
         )
+
+    def _look(self) -> Observation:
+        return look_around(self)  # type: ignore[arg-type]
 
     def execute_action(
         self, action_choice: ActionChoice | Mapping[str, Any], actions: ActionSelection = INHERIT
     ) -> Any:
         """Take an action, and remember it: memory and recorder get the choice and the result.
 
-        In a parallel step it waits for the agent's turn, and checks the choice again as things are then. If a choice
-        that the model has made is refused now, the refusal (`"Error: …"`) is the result, which the agent remembers; it
-        counts as a conflict if the choice no longer fits or the action raises a `ConflictError`. An action refuses by a
-        `ToolError`, such as `ActionError`, or by a `ValueError`. A refused choice that the code has made raises.
+        In a parallel step it waits for the agent's turn, and then checks the choice again. If the model made the choice
+        and it is refused now, the refusal (`"Error: …"`) is the result, which the agent remembers; it counts as a
+        conflict if the choice no longer fits or the action raises a `ConflictError`. An action refuses by a
+        `ToolError`, such as `ActionError`, or by a `ValueError`. If your code made the choice, a refusal is raised.
 
         Args:
             action_choice: what to do: what `choose_action` returns, or a choice of your own, also as a dict.
@@ -191,16 +190,15 @@ class Acting:
 
         Raises:
             ActionError: a `ValueError`: if a choice of the code does not fit, or the action refuses it.
-            TypeError: if it is no choice, or the action is async: use `aexecute_action` then.
+            TypeError: if it is not a choice, or the action is async: use `aexecute_action` then.
             ActionPostCommitError: if memory or recorder fail after the action.
             TurnError: in a parallel step before the agent's turn, on a thread whose event loop runs agents.
             Exception: what else the action raises; then nothing is remembered.
         """
         if turn_in(self.model) is not None:
             wait_my_turn()
-        return calling_loop.run_unsuspended(
-            self._carry_out(action_choice, actions, self.action_manager.call, self.memory.add_to_memory)
-        )
+        carried_out = self._carry_out(action_choice, actions, self.action_manager.call, self.memory.add_to_memory)
+        return calling_loop.run_unsuspended(carried_out)
 
     async def aexecute_action(
         self, action_choice: ActionChoice | Mapping[str, Any], actions: ActionSelection = INHERIT
@@ -208,7 +206,8 @@ class Acting:
         """Like `execute_action`; async actions are awaited."""
         if turn_in(self.model) is not None:
             await my_turn()
-        return await self._carry_out(action_choice, actions, self.action_manager.acall, self.memory.aadd_to_memory)
+        remember = getattr(self.memory, "aadd_to_memory", self.memory.add_to_memory)
+        return await self._carry_out(action_choice, actions, self.action_manager.acall, remember)
 
     def act(
         self,
@@ -256,64 +255,47 @@ class Acting:
         call: Callable[[Any, ActionChoice], Any],
         remember: Callable[[str, Mapping[str, Any]], Any],
     ) -> Any:
-        agent_step = current_agent_step()
-        if agent_step is None or agent_step.agent is not self:
-            agent_step = last_agent_step(self)
-        agent_step.count("tool_calls")
+        count = counter_of(self)
+        count("tool_calls")
         by_model = is_by_model(given)
         choice: Any = given
         kept: dict[str, Any] | None = None
         try:
-            choice = self._checked(given, actions, by_model=by_model)
+            choice = self._checked(given, actions)
             kept = _kept(choice)  # before the call: an action may change its arguments
             result = call(self, choice)
             if inspect.iscoroutine(result):
                 result = await result
         except Exception as error:
+            if ends_run(error):
+                raise
             # A plain ValueError is how actions refuse that are written for mesa-llm.
-            refuses = isinstance(error, ToolError | ValueError) and not ends_run(error)
-            if not ends_run(error):
-                agent_step.count("refused" if refuses else "crashed")
+            refuses = isinstance(error, ToolError | ValueError)
+            count("refused" if refuses else "crashed")
             is_conflict = isinstance(error, ConflictError)
             if is_conflict and (turn := current_turn()) is not None:
                 turn.conflicted(str(error))
             if not (refuses and (by_model or is_conflict)):
                 raise
             if not isinstance(error, ToolError):
-                self._log(choice.name, error)
+                text = (
+                    f"{self}: the action {choice.name!r} was refused by a {type(error).__name__} (raise an ActionError "
+                    f"to refuse without this warning): {error}"
+                )
+                log_error_once(_logger, logging.WARNING, text, error, model=self.model, kind=choice.name)
             result = without_addresses(f"Error: {error}")
         await self._keep(choice, {"action": kept or _kept(choice), "result": _KEPT.copy(result)}, result, remember)
         return result
 
-    def _log(self, name: str, error: Exception) -> None:
-        """Log a refusal that may be a mistake in the code, each kind once in a step."""
-        shorten(error)
-        log_once(
-            _logger,
-            logging.WARNING,
-            f"{self}: the action {name!r} was refused by a {type(error).__name__} (raise an ActionError to refuse "
-            f"without this warning): {error}",
-            model=self.model,
-            kind=(name, type(error), place_of(error)),
-            exc_info=error,
-        )
-
-    def _checked(
-        self, given: ActionChoice | Mapping[str, Any], actions: ActionSelection, *, by_model: bool
-    ) -> ActionChoice:
-        """The choice, checked as things are now. A model's choice did fit as it was made, so it is a conflict now."""
-        if not by_model:
+    def _checked(self, given: ActionChoice | Mapping[str, Any], actions: ActionSelection) -> ActionChoice:
+        """The choice, checked now. A model's choice was valid when it was made, so a failure is a conflict."""
+        if not is_by_model(given):
             return self.action_manager.validate(self, given, actions)
         assert isinstance(given, ActionChoice)
         function = self.action_manager.actions.get(given.name)
-        depends = function is not None and definition_of(function).depends_on_sight
+        seen = self._look() if function is not None and definition_of(function).depends_on_sight else None
         try:
-            return self.action_manager.validate(
-                self,
-                given,
-                actions,
-                seen=look_around(self) if depends else None,  # type: ignore[arg-type]
-            )
+            return self.action_manager.validate(self, given, actions, seen=seen)
         except ActionError as error:
             raise ConflictError(f"{error} It was possible when the agent chose it.") from error
 
@@ -333,19 +315,24 @@ class Acting:
         except Exception as error:
             errors["memory"] = error
         recorder = self.recorder
-        # A memory's entries are recorded as they are kept, by a recorder that takes them.
-        if recorder is not None and (errors or not hasattr(recorder, "record_entry")):
+        # A `Memory` gives its entries to a recorder that takes them.
+        is_recorded = not errors and isinstance(self.memory, Memory) and hasattr(recorder, "record_entry")
+        if recorder is not None and not is_recorded:
+            metadata = {"source": "LLMAgent.execute_action"}
             try:
-                recorder.record_event(
-                    "action",
-                    content=_KEPT.copy(content),
-                    agent_id=self.unique_id,
-                    metadata={"source": "LLMAgent.execute_action"},
-                )
+                recorder.record_event("action", _KEPT.copy(content), agent_id=self.unique_id, metadata=metadata)
             except Exception as error:
                 errors["recorder"] = error
         if errors:
             raise ActionPostCommitError(choice, result, errors) from next(iter(errors.values()))
+
+    def _tool_options(
+        self, tools: ToolSelection, selected_tools: ToolSelection, tool_calls: ToolChoice | None
+    ) -> dict[str, Any]:
+        """The arguments that are given: a strategy of one's own may know only those of mesa-llm 0.3."""
+        names = names_of(self.tool_manager.tools, tools, selected_tools)
+        options: dict[str, Any] = {} if tool_calls is None else {"tool_calls": tool_calls}
+        return options if names is None else options | {"selected_tools": names}
 
 
 def _given(observe: bool) -> dict[str, Any]:
@@ -356,19 +343,3 @@ def _given(observe: bool) -> dict[str, Any]:
 def _kept(choice: ActionChoice) -> dict[str, Any]:
     """A choice as memory and recorder get it."""
     return {"name": choice.name, "arguments": _KEPT.copy(choice.arguments), "rationale": choice.rationale}
-
-
-def _tool_options(
-    tools: ToolSelection, selected_tools: list[str] | Inherit | None, tool_calls: ToolChoice | None
-) -> dict[str, Any]:
-    if not isinstance(tools, Inherit) and not isinstance(selected_tools, Inherit):
-        raise ConfigurationError(
-            f"tools and selected_tools mean the same, got {tools!r} and {selected_tools!r}. Give tools alone."
-        )
-    options: dict[str, Any] = {} if tool_calls is None else {"tool_calls": tool_calls}
-    if not isinstance(selected_tools, Inherit):
-        options["selected_tools"] = selected_tools
-    elif not isinstance(tools, Inherit):
-        several = [] if tools is None else [tools] if isinstance(tools, str) or callable(tools) else list(tools)
-        options["selected_tools"] = [tool if isinstance(tool, str) else tool.__name__ for tool in several]
-    return options

@@ -9,20 +9,20 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import current_turn
+from mesa_llm.activation.mesa_model import restorer
 from mesa_llm.activation.off_record import OffRecordTurn
-from mesa_llm.activation.random_state import restorer
 from mesa_llm.activation.values import to_json
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, DecisionError, ToolError, TurnError
 from mesa_llm.module_llm.call_reading import read_arguments
 from mesa_llm.tools.tool_definition import definition_of
+from mesa_llm.tools.tool_manager import read_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pandas as pd
 
-    from mesa_llm.clients import ToolCall
     from mesa_llm.llm_agent.llm_agent import LLMAgent
     from mesa_llm.reasoning import Plan
 
@@ -99,20 +99,21 @@ async def _decision(agent: LLMAgent, prompt: str | None, how: dict[str, Any], re
 
 
 def _action(agent: LLMAgent, plan: Plan) -> str:
-    return ", ".join(_canonical(agent, call) for call in plan.llm_plan.tool_calls) or NO_CALL
+    return ", ".join(_canonical(agent, call) for call in plan.tool_calls) or NO_CALL
 
 
-def _canonical(agent: LLMAgent, call: ToolCall) -> str:
+def _canonical(agent: LLMAgent, call: Any) -> str:
     """A call with its arguments by name: as the tool takes them, or as the model wrote them if it does not."""
-    function = agent.tool_manager.tools.get(call.name)
+    _, name, written = read_call(call)
+    function = agent.tool_manager.tools.get(name)
     try:
-        arguments = read_arguments(call.arguments)
+        arguments = read_arguments(written)
         if function is not None:
-            accepted, _ = definition_of(function, call.name).accept(arguments)
+            accepted, _ = definition_of(function, name).accept(arguments)
             arguments = _defaults_of(function) | accepted
     except ToolError:
-        return f"{call.name}({call.arguments})"
-    return f"{call.name}({', '.join(f'{name}={_text(value)}' for name, value in sorted(arguments.items()))})"
+        return f"{name}({written})"
+    return f"{name}({', '.join(f'{name}={_text(value)}' for name, value in sorted(arguments.items()))})"
 
 
 def _defaults_of(function: Callable[..., Any]) -> dict[str, Any]:

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from mesa import Agent
 
 from mesa_llm.actions import ActionManager
-from mesa_llm.actions.action_manager import INHERIT, ActionRef, Inherit
+from mesa_llm.actions.action_manager import ActionRef
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.llm_agent import bases, many_agents, messages, step_hooks
+from mesa_llm.llm_agent import arguments, messages, step_hooks
 from mesa_llm.llm_agent.acting import Acting
 from mesa_llm.llm_agent.observe import check_names, check_vision, observe
 from mesa_llm.memory import Memory, STLTMemory
-from mesa_llm.memory.remembering import AwaitedWrites, can_remember, remember
+from mesa_llm.memory.memory import AwaitedWrites, can_remember, remember
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
 from mesa_llm.module_llm.request_fields import check_most_calls, check_tool_choice
 from mesa_llm.reasoning import Observation, Plan, Reasoning
 from mesa_llm.recording import SimulationRecorder
 from mesa_llm.tools import ToolManager
+from mesa_llm.tools.tool_table import INHERIT, Inherit, ToolSelection
 
 if TYPE_CHECKING:
     from mesa import Model
     from mesa.agent import AgentSet
     from pandas import DataFrame
 
-    from mesa_llm.clients import LLMClient, ToolChoice, Transport
+    from mesa_llm.clients import LLMClient, ToolChoice
     from mesa_llm.llm_agent.messages import Recipients
+    from mesa_llm.module_llm.connect import Transport
     from mesa_llm.tools import ToolResult
 
 DEFAULT_MODEL = "gemini/gemini-2.0-flash"
@@ -77,8 +79,8 @@ class LLMAgent(Acting, Agent):
         step_prompt: what it decides in each step.
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the client that answers, see `connect`; by default one that reaches any provider, shared by all agents.
-        tools: the tools it may use in plans; `None` or `[]` for none. By default all that are declared with a plain
-            `@tool`, or none if `actions` are given.
+        tools: the tools it may use in plans: functions, and the names of those that are declared with a plain `@tool`;
+            `None` or `[]` for none. By default all that are declared so, or none if `actions` are given.
         actions: the actions that it can choose from, see `act`: functions declared with `@action`, and their names.
         memory: makes its memory, given the agent; by default (or with `None`) an `STLTMemory`, which remembers the last
             steps word for word, and from the eighth step on has the model sum up older ones: one call every two steps.
@@ -129,7 +131,7 @@ class LLMAgent(Acting, Agent):
     model: Model[Any, Any]
     _recorder: SimulationRecorder | None = None
 
-    @bases.with_kept_arguments
+    @arguments.with_kept_arguments
     def __init__(
         self,
         model: Model[Any, Any],
@@ -140,7 +142,7 @@ class LLMAgent(Acting, Agent):
         internal_state: Any = None,
         step_prompt: str | None = None,
         api_base: str | None = None,
-        tools: Iterable[Callable[..., Any]] | Inherit | None = INHERIT,
+        tools: ToolSelection = INHERIT,
         actions: ActionRef | list[ActionRef] | tuple[ActionRef, ...] | None = None,
         *,
         client: LLMClient | None = None,
@@ -160,7 +162,7 @@ class LLMAgent(Acting, Agent):
         if not callable(reasoning):
             raise ConfigurationError(f"reasoning must be a class of reasoning, e.g. CoTReasoning, got {reasoning!r}.")
         for name, kept in _OWN.items():
-            if _is_fixed(type(self), name):
+            if arguments.is_fixed(type(self), name):
                 raise ConfigurationError(
                     f"{type(self).__name__} defines {name} as a property without a setter, but LLMAgent keeps the "
                     f"agent's own {kept} there. Give the property a setter, or another name."
@@ -171,36 +173,40 @@ class LLMAgent(Acting, Agent):
             tools = ()
         action_manager, tool_manager = ActionManager(actions), ToolManager(tools)
         check_vision(vision, of=type(self).__name__)
-        bases.hand_on(self, model, others)
-        self.action_manager = action_manager
-        self.tool_manager = tool_manager
-        self.llm = ModuleLLM(
-            DEFAULT_MODEL if llm_model is None else llm_model,
-            api_base=api_base,
-            client=client,
-            api_key=api_key,
-            transport=transport,
-            tool_mode=tool_mode,
-            **sampling,
-        )
-        self.llm.agent = self
-        self._set("system_prompt", system_prompt)
-        self.memory: Memory = (STLTMemory if memory is None else memory)(self)
-        self._set("vision", vision)
-        self._set("step_prompt", step_prompt)
-        self._set("tool_calls", None if tool_calls is None else check_tool_choice(tool_calls))
-        self._set("max_tool_calls", check_most_calls(max_tool_calls))
-        self.reasoning = reasoning(agent=self)
-        defined = inspect.getattr_static(type(self), "internal_state")
-        if internal_state is None and not hasattr(defined, "__get__"):
-            internal_state = [] if defined is None else defined
-        self._set("internal_state", _as_facts(internal_state))
+        arguments.hand_on(self, model, others)
+        try:
+            self.action_manager = action_manager
+            self.tool_manager = tool_manager
+            self.llm = ModuleLLM(
+                DEFAULT_MODEL if llm_model is None else llm_model,
+                api_base=api_base,
+                client=client,
+                api_key=api_key,
+                transport=transport,
+                tool_mode=tool_mode,
+                **sampling,
+            )
+            self.llm.agent = self
+            self._set("system_prompt", system_prompt)
+            self.memory: Memory = (STLTMemory if memory is None else memory)(self)
+            self._set("vision", vision)
+            self._set("step_prompt", step_prompt)
+            self._set("tool_calls", None if tool_calls is None else check_tool_choice(tool_calls))
+            self._set("max_tool_calls", check_most_calls(max_tool_calls))
+            self.reasoning = reasoning(agent=self)
+            defined = inspect.getattr_static(type(self), "internal_state")
+            if internal_state is None and not hasattr(defined, "__get__"):
+                internal_state = [] if defined is None else defined
+            self._set("internal_state", arguments.as_facts(internal_state))
+        except BaseException:
+            super().remove()  # otherwise the model would step half an agent
+            raise
 
     def _set(self, name: str, value: Any) -> None:
         """Set an attribute if a value is given; otherwise the class's own definition stands."""
         if value is None:
             return
-        if _is_fixed(type(self), name):
+        if arguments.is_fixed(type(self), name):
             raise ConfigurationError(
                 f"{type(self).__name__} defines {name} as a property, so it cannot be given as an argument too, got "
                 f"{value!r}. Leave the argument out, or give the property a setter."
@@ -213,36 +219,16 @@ class LLMAgent(Acting, Agent):
         check_names(cls, "observed_layers")
         if not hasattr(vision := vars(cls).get("vision"), "__get__"):
             check_vision(vision, of=cls.__name__)
-        bases.install(cls)
+        arguments.install(cls)
         step_hooks.install(cls)
 
     @classmethod
     def create_agents(cls, model: Model[Any, Any], n: int, *args: Any, **kwargs: Any) -> AgentSet[Self]:
         """Create agents. As always in Mesa, a list of length `n` is dealt out to them, one item each.
 
-        Not so `tools` and `stop`: each agent gets the whole list, also one of length `n`. A list of such lists is dealt
-        out. `internal_state` goes by Mesa's rule: `["calm", "angry"]` makes one calm agent and one angry agent of two.
-
-        ```python
-        from mesa import Model
-        from mesa_llm.llm_agent import LLMAgent
-        from mesa_llm.reasoning import CoTReasoning
-        from mesa_llm.testing import ScriptedLLM
-
-        def rest(agent) -> str:
-            "Take a rest."
-            return "rested"
-
-        def work(agent) -> str:
-            "Do some work."
-            return "worked"
-
-        agents = LLMAgent.create_agents(
-            Model(), 2, CoTReasoning, client=ScriptedLLM("hm"), tools=[rest, work], internal_state=["calm", "angry"]
-        )
-        print([(agent.internal_state, list(agent.tool_manager.tools)) for agent in agents])
-        #> [(['calm'], ['rest', 'work']), (['angry'], ['rest', 'work'])]
-        ```
+        Not so `tools`, `actions` and `stop`: each agent gets the whole list, also one of length `n`. A list of such
+        lists is dealt out. `internal_state` goes by Mesa's rule: `["calm", "angry"]` makes one calm agent and one angry
+        agent of two.
 
         Args:
             model: the Mesa model that the agents belong to.
@@ -253,8 +239,8 @@ class LLMAgent(Acting, Agent):
         Returns:
             The new agents.
         """
-        arguments, keywords = many_agents.dealt(cls, n, args, kwargs)
-        agents: AgentSet[Self] = super().create_agents(model, n, *arguments, **keywords)
+        positional, keywords = arguments.dealt(cls, n, args, kwargs)
+        agents: AgentSet[Self] = super().create_agents(model, n, *positional, **keywords)
         return agents
 
     @classmethod
@@ -264,12 +250,13 @@ class LLMAgent(Acting, Agent):
         Args:
             model: the Mesa model that the agents belong to.
             df: its columns are arguments of the constructor.
-            **kwargs: arguments that all agents share. `tools` and `stop` may be lists; Mesa allows no others here.
+            **kwargs: arguments that all agents share. `tools`, `actions` and `stop` may be lists; Mesa allows no others
+                here.
 
         Returns:
             The new agents, in the order of the rows.
         """
-        whole = {name: kwargs.pop(name) for name in list(kwargs) if many_agents.is_whole(name, kwargs[name])}
+        whole = {name: kwargs.pop(name) for name in list(kwargs) if arguments.is_whole(name, kwargs[name])}
         columns = {name: [value] * len(df) for name, value in whole.items()}
         agents: AgentSet[Self] = super().from_dataframe(model, df.assign(**columns), **kwargs)
         return agents
@@ -300,6 +287,11 @@ class LLMAgent(Acting, Agent):
     def recorder(self, recorder: SimulationRecorder | None) -> None:
         self._recorder = recorder
 
+    def _build_observation(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the agent sees now, of itself and of others, without remembering it. Models for mesa-llm call this."""
+        observation = observe(self)
+        return observation.self_state, observation.local_state
+
     def generate_obs(self) -> Observation:
         """What the agent sees now. It remembers it without the environment, which would fill every prompt.
 
@@ -308,6 +300,9 @@ class LLMAgent(Acting, Agent):
                 `observed_layers`.
         """
         observation = observe(self)
+        if own := own_method(self._build_observation, LLMAgent._build_observation):
+            self_state, local_state = own()
+            observation = replace(observation, self_state=self_state, local_state=local_state)
         remember(
             self.memory,
             "observation",
@@ -443,38 +438,3 @@ class LLMAgent(Acting, Agent):
 
 
 step_hooks.install(LLMAgent)
-
-
-def _is_fixed(cls: type, name: str) -> bool:
-    """Whether a class defines an attribute as a property without a setter."""
-    defined = inspect.getattr_static(cls, name, None)
-    return isinstance(defined, property) and defined.fset is None
-
-
-def _as_facts(internal_state: Any) -> Any:
-    """A text as a list of one fact; lists, dicts and sets as copies, so that agents do not share them by accident."""
-    if isinstance(internal_state, str):
-        return [internal_state]
-    if isinstance(internal_state, Iterator):
-        return list(internal_state)
-    return _copied(internal_state, {})
-
-
-def _copied(value: Any, copies: dict[int, Any]) -> Any:
-    """A copy of lists, dicts and sets, and of those in them; agents and other objects in them stay the same ones.
-
-    Args:
-        value: what to copy.
-        copies: the copies made so far, by the id of the original: a list may contain itself.
-    """
-    if type(value) is tuple:
-        return tuple([_copied(item, copies) for item in value])
-    if not isinstance(value, list | dict | set):
-        return value
-    if id(value) not in copies:
-        copied: Any = copy.copy(value)
-        copies[id(value)] = copied
-        items = () if isinstance(value, set) else value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in items:
-            copied[key] = _copied(item, copies)
-    return copies[id(value)]

@@ -28,14 +28,14 @@ def observe(agent: LLMAgent) -> Observation:
 
     Raises:
         ConfigurationError: if a class names an attribute or a property layer that does not exist, or its
-            `internal_state` cannot be evaluated, or its `vision` is no distance.
+            `internal_state` cannot be evaluated, or its `vision` is not a distance.
     """
     around = Surroundings(agent)
     vision = check_vision(agent.vision, of=name_of(agent))
     far = 0 if not vision or vision == _EVERYBODY else vision
     if far and around.cannot_be_found:
         warnings.warn(
-            f"{name_of(agent)} is in a cell, but sees nobody around it: the space of that cell is no attribute of "
+            f"{name_of(agent)} is in a cell, but sees nobody around it: the space of that cell is not an attribute of "
             f"{type(agent.model).__name__}. Set it there, as in self.grid = OrthogonalMooreGrid(…), or use vision=0.",
             UserWarning,
             stacklevel=2,
@@ -52,15 +52,7 @@ def observe(agent: LLMAgent) -> Observation:
 
 
 def check_vision(vision: Any, *, of: str) -> float | None:
-    """How far an agent sees.
-
-    Args:
-        vision: what the agent or its class says.
-        of: the name of the agent or of its class, for the error.
-
-    Raises:
-        ConfigurationError: if it is no distance.
-    """
+    """How far an agent sees; a `ConfigurationError` about the agent or class `of` if it is not a distance."""
     if vision is None:
         return None
     if isinstance(vision, Real) and not isinstance(vision, bool):
@@ -123,7 +115,7 @@ def _attributes(agent: Agent, *, hide: bool) -> dict[str, Any]:
 
 
 def check_names(cls: type, attribute: str) -> None:
-    """Check what a class itself declares: a collection of names, or `None`. A property is not looked into.
+    """Check what a class itself declares: a collection of names, or `None`. A property is not evaluated.
 
     Raises:
         ConfigurationError: if it is something else, such as a single name.

@@ -11,15 +11,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.call import begin_agent_step
-from mesa_llm.activation.context import current_agent_step, current_turn, is_stepping, turn_in, within
-from mesa_llm.activation.decisions import in_thread
+from mesa_llm.activation.context import Running, current_agent_step, current_turn, enter, is_stepping, leave, turn_in
+from mesa_llm.activation.mesa_model import step_on_after_failure
 from mesa_llm.activation.method_pairs import is_placeholder, mark_installed, nearer_method
-from mesa_llm.activation.repeats import log_once
-from mesa_llm.activation.schedules import step_on_after_failure
+from mesa_llm.activation.repeats import log_error_once
+from mesa_llm.activation.turn import in_thread
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ConfigurationError, NotParallelWarning
-from mesa_llm.errors.exceptions import ends_run
-from mesa_llm.errors.tracebacks import place_of, shorten
+from mesa_llm.errors import ConfigurationError, NotParallelWarning, ends_run
+from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.memory import Memory
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def _astep_by(step: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any
 class _Stepping:
     """Marks an agent's step. Entering returns whether it is the outermost one, which runs the hooks."""
 
-    __slots__ = ("_agent", "_is_alone", "_within")
+    __slots__ = ("_agent", "_is_alone", "_token")
 
     def __init__(self, agent: LLMAgent) -> None:
         self._agent = agent
@@ -89,19 +88,18 @@ class _Stepping:
     def __enter__(self) -> bool:
         agent = self._agent
         outermost = not is_stepping(agent)
-        changes: dict[str, Any] = {"stepping": agent}
+        changes: Running = {"stepping": agent}
         if outermost:
             _warn_if_not_parallel(agent)
             agent_step = current_agent_step()
             if agent_step is None or agent_step.agent is not agent:  # no runner steps it
                 self._is_alone = True
                 changes["agent_step"] = begin_agent_step(agent, alone=True)
-        self._within = within(**changes)
-        self._within.__enter__()
+        self._token = enter(**changes)
         return outermost
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
-        self._within.__exit__()
+        leave(self._token)
         if self._is_alone and error is not None:
             shorten(error)
             step_on_after_failure(self._agent.model)
@@ -166,7 +164,7 @@ async def _arun_hook(agent: LLMAgent, name: str, async_name: str) -> None:
 
 
 def _may_write(agent: LLMAgent) -> bool:
-    """Whether a step that has failed is closed by its hook: not before the turn, when nothing of it is kept."""
+    """Whether the hook after a failed step runs: not before the agent's turn, when nothing of it is kept yet."""
     turn = turn_in(agent.model)
     return turn is None or turn.acting
 
@@ -186,7 +184,7 @@ def may_consolidate(agent: LLMAgent) -> bool:
 
 
 def _consolidates_alone(agent: LLMAgent) -> bool:
-    """Whether the agent has to start this itself; a runner does it for all of its agents at once."""
+    """Whether the agent consolidates its own memory; in a parallel step, the runner does it for all agents at once."""
     return may_consolidate(agent) and turn_in(agent.model) is None
 
 
@@ -198,15 +196,8 @@ async def _consolidate(agent: LLMAgent) -> None:
     except Exception as error:
         if ends_run(error):
             raise
-        shorten(error)
-        log_once(
-            _logger,
-            logging.ERROR,
-            f"{agent} could not settle, and will try again after its next step.",
-            model=agent.model,
-            kind=(type(error), place_of(error)),
-            exc_info=error,
-        )
+        text = f"{agent} could not settle, and will try again after its next step."
+        log_error_once(_logger, logging.ERROR, text, error, model=agent.model)
 
 
 _warned: weakref.WeakSet[type[Model]] = weakref.WeakSet()

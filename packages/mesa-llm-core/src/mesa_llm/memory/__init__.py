@@ -10,9 +10,10 @@ clients, limits and journals.
 """
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
+from mesa_llm.memory.entries import MemoryEntry
 from mesa_llm.memory.episodic_memory import EpisodicMemory
 from mesa_llm.memory.lt_memory import LongTermMemory
-from mesa_llm.memory.memory import Memory, MemoryEntry
+from mesa_llm.memory.memory import Memory
 from mesa_llm.memory.st_lt_memory import STLTMemory
 from mesa_llm.memory.st_memory import ShortTermMemory
 

@@ -21,23 +21,15 @@ from mesa_llm.activation import step_of
 from mesa_llm.activation.values import to_text
 from mesa_llm.clients.questions import register_question
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.memory import (
-    MAX_TOKENS,
-    NOTHING_YET,
-    Memory,
-    MemoryEntry,
-    in_batches,
-    memory_request,
-    tokens_of_line,
-)
-from mesa_llm.memory.step_entries import GroupedEntries, events_of
+from mesa_llm.memory.entries import GroupedEntries, MemoryEntry, events_of, in_batches, tokens_of_line
+from mesa_llm.memory.memory import MAX_TOKENS, NOTHING_YET, Memory, memory_request
 from mesa_llm.module_llm.dialogue import aconverse, ask_structured, converse
 
 if TYPE_CHECKING:
     from mesa import Agent
     from numpy.typing import NDArray
 
-    from mesa_llm.memory.step_entries import Group
+    from mesa_llm.memory.entries import Group
     from mesa_llm.module_llm.dialogue import Dialogue
 
     type Vector = NDArray[np.float32]
@@ -58,7 +50,7 @@ register_question("grade", _INSTRUCTIONS)
 
 
 class EventGrade(BaseModel):
-    """The importance of an event, as a form to ask for: what mesa-llm 0.3 asked in. Here, one call judges many."""
+    """The importance of one event, in the form in which mesa-llm 0.3 asked for it. Here, one call judges many."""
 
     model_config = ConfigDict(defer_build=True)
 
@@ -152,8 +144,12 @@ class EpisodicMemory(Memory):
         self._episodes: list[_Episode] = []
 
     def _store(self, entry: MemoryEntry) -> None:
-        self._episodes.append(_Episode(entry))
-        del self._episodes[: -self.max_capacity]
+        self._episodes = self._within_capacity([*self._episodes, _Episode(entry)])
+
+    def _within_capacity(self, episodes: list[_Episode]) -> list[_Episode]:
+        """The newest episodes, as many as there is room for; an observation just made takes no room."""
+        just_made = bool(episodes) and episodes[-1].entry.type == "observation"
+        return episodes[-self.max_capacity - just_made :]
 
     def _stored(self) -> Iterable[MemoryEntry]:
         return tuple(episode.entry for episode in self._episodes)
@@ -261,7 +257,8 @@ class EpisodicMemory(Memory):
         episodes = self._all_episodes()
         new = [episode for episode in episodes if self._is_new(episode)]
         old = [episode for episode in episodes if not self._is_new(episode)]
-        past = episodes[: len(self._past())]  # without the observation just made, which decides what is relevant
+        just_made = bool(episodes) and episodes[-1].entry.type == "observation"  # it decides what is relevant
+        past = episodes[:-1] if just_made else episodes
         in_mind = [episode for episode in reversed(new) if episode in past]
         if len(in_mind) < self.considered_entries:
             in_mind += self._ranked(old, new)
@@ -282,7 +279,7 @@ class EpisodicMemory(Memory):
         return chosen
 
     def _all_episodes(self) -> list[_Episode]:
-        return [*self._episodes, *map(_Episode, self._staged_now())]
+        return self._within_capacity([*self._episodes, *map(_Episode, self._staged_now())])
 
     def _is_new(self, episode: _Episode) -> bool:
         return episode.importance is None or episode.entry.step >= step_of(self.agent.model) - 1

@@ -8,19 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.repeats import log_once
 from mesa_llm.clients.questions import register_question
+from mesa_llm.clients.thoughts import without_thoughts
 from mesa_llm.errors import ConfigurationError, DecisionError
-from mesa_llm.memory.memory import (
-    MAX_TOKENS,
-    NOTHING_YET,
-    Memory,
-    MemoryEntry,
-    in_batches,
-    memory_request,
-    shortened,
-    tokens_of_line,
-)
+from mesa_llm.memory.entries import MemoryEntry, in_batches, shortened, tokens_of_line
+from mesa_llm.memory.memory import MAX_TOKENS, NOTHING_YET, Memory, memory_request
 from mesa_llm.module_llm.dialogue import aconverse
-from mesa_llm.module_llm.json_in_text import answer_in
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -156,7 +148,8 @@ class LongTermMemory(Memory):
             news = "\n".join(batch)
             prompt = f"# Memory so far\n{text or NOTHING_YET}\n\n# What has happened since\n{news}"
             response = yield memory_request(self, instructions, prompt)
-            text = shortened(answer_in(response.message.content), self.long_term_tokens, note=" …")
+            answer, _thoughts = without_thoughts(response.message.content)
+            text = shortened(answer.strip(), self.long_term_tokens, note=" …")
             if not text:
                 raise DecisionError(
                     f"{self.agent}: the model was to consolidate {len(batch)} memories, and answered nothing "

@@ -1,19 +1,27 @@
-"""The base of all memories: entries, when they count as remembered, and how they fit into a prompt."""
+"""The base of all memories: when an entry counts as remembered, which ones are kept, and what a prompt gets."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
 from mesa_llm.activation import Turn, current_turn, step_of
+from mesa_llm.activation.context import current_writes, enter, leave
+from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.activation.values import to_text
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.limits.token_estimate import BYTES_PER_TOKEN, tokens_in
+from mesa_llm.memory.entries import (
+    MemoryEntry,
+    add_event,
+    before_observation,
+    first_of_last_steps,
+    newest_that_fit,
+    shortened,
+    tokens_of_line,
+)
 from mesa_llm.module_llm import ModuleLLM
-from mesa_llm.spaces.space import ids_listed
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -29,75 +37,7 @@ _DECISIONS = frozenset({"plan", "plan_execution"})  # the decision stands at the
 _LENGTHS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict", "n_predict"})
 _FEWEST_TOKENS = 100  # with fewer, headings and notes about what was cut would leave no room for anything else
 _LARGEST_SHARE = 4  # divisor: one entry takes at most a quarter of a memory, so that it does not push out all others
-
-
 _ADDITIVE = frozenset({"message", "action"})
-
-
-@dataclass(frozen=True, init=False)
-class MemoryEntry:
-    """One thing remembered; or several, in the form of mesa-llm 0.3: `MemoryEntry(content, step, agent)`.
-
-    Args:
-        *args: step, type and content; or content, step and agent.
-        **named: the same by name.
-
-    Attributes:
-        step: the model's step in which it happened; in the form of mesa-llm 0.3, `None` for a step that is not over.
-        type: `observation`, `plan`, `action`, `message`, or a name of the user's own; empty for several events, whose
-            content is by their types.
-        content: what happened.
-        agent: who remembers it, in the form of mesa-llm 0.3.
-    """
-
-    step: int
-    type: str
-    content: Mapping[str, Any]
-    agent: Any = field(repr=False, compare=False)
-
-    @overload
-    def __init__(self, step: int, type: str, content: Mapping[str, Any]) -> None: ...
-    @overload
-    def __init__(self, content: Mapping[str, Any], step: int | None, agent: Any) -> None: ...
-    def __init__(self, *args: Any, **named: Any) -> None:
-        in_order = (
-            ("content", "step", "agent") if args and isinstance(args[0], Mapping) else ("step", "type", "content")
-        )
-        given = {"type": "", "agent": None} | dict(zip(in_order, args, strict=False)) | named
-        if (
-            len(args) > len(in_order)
-            or given.keys() != set(self.__match_args__)
-            or named.keys() & in_order[: len(args)]
-        ):
-            raise TypeError(
-                f"MemoryEntry takes step, type and content, or content, step and agent, got {args} and {named}."
-            )
-        for name, value in given.items():
-            object.__setattr__(self, name, value)
-
-    def __str__(self) -> str:
-        """The entry as one line of a prompt."""
-        return self._line
-
-    @cached_property
-    def _line(self) -> str:
-        details = "; ".join(f"{to_text(key)}: {self._detail(key, value)}" for key, value in self.content.items())
-        about = [f"[step {self.step}]" if self.step is not None else "", f"{self.type}:" if self.type else "", details]
-        return " ".join(filter(None, about))
-
-    def display(self) -> None:
-        """Print the entry, with the agent that remembers it."""
-        whose = "" if self.agent is None else f"{to_text(self.agent)} "
-        print(f"{whose}{self}")  # noqa: T201 - what it is for
-
-    def _detail(self, name: Any, value: Any) -> str:
-        """One value; of the recipients of a broadcast the first ones, and how many there are."""
-        return ids_listed(value) if name == "recipients" and isinstance(value, list) else to_text(value)
-
-    @cached_property
-    def tokens(self) -> int:
-        """How many tokens the line takes, estimated from its length."""
-        return tokens_in(self._line)
 
 
 class Memory(ABC):
@@ -188,9 +128,13 @@ class Memory(ABC):
         return tuple(self._kept)
 
     def _drop_beyond(self, max_tokens: int | None) -> None:
-        """Drop the oldest entries until the rest takes at most `max_tokens`; the newest entry always stays."""
-        if max_tokens is None:
+        """Drop the oldest entries until the rest takes at most `max_tokens`; the newest entry always stays.
+
+        An observation just made takes no room, since prompts have it elsewhere.
+        """
+        if max_tokens is None or self._kept_tokens <= max_tokens:
             return
+        max_tokens += sum(map(self._tokens_of, self._kept[len(before_observation(self._kept)) :]))
         oldest = 0
         while self._kept_tokens > max_tokens and oldest < len(self._kept) - 1:
             self._kept_tokens -= self._tokens_of(self._kept[oldest])
@@ -198,10 +142,10 @@ class Memory(ABC):
         del self._kept[:oldest]
 
     def _drop_steps_before_last(self, n: int) -> None:
-        """Drop all but the last `n` steps in which something happened."""
-        steps = sorted({entry.step for entry in self._kept})
-        if len(steps) > n:
-            self._forget([entry for entry in self._kept if entry.step < steps[-n]])
+        """Drop all but the last `n` steps in which something happened; an observation just made is no step yet."""
+        first = first_of_last_steps(before_observation(self._kept), n)
+        if self._kept[0].step < first:
+            self._forget([entry for entry in self._kept if entry.step < first])
 
     def _forget(self, entries: Iterable[MemoryEntry]) -> None:
         """Drop exactly these entries, and none that arrived since they were read."""
@@ -215,7 +159,10 @@ class Memory(ABC):
 
     def _tokens_of(self, entry: MemoryEntry) -> int:
         """How many tokens an entry takes, the line break included."""
-        return entry.tokens + 1 if self._fits(entry) else tokens_of_line(self._line(entry))
+        tokens = entry.tokens  # not through _fits: for each entry of each agent in each step
+        if self._most_of_one is None or tokens <= self._most_of_one:
+            return tokens + 1
+        return tokens_of_line(self._line(entry))
 
     def _fits(self, entry: MemoryEntry) -> bool:
         return self._most_of_one is None or entry.tokens <= self._most_of_one
@@ -229,12 +176,20 @@ class Memory(ABC):
     def _lines(self, entries: Iterable[MemoryEntry], beside: str = "") -> str:
         """The newest of the entries (given oldest first) that fit, one a line, into a prompt that also has `beside`."""
         room = None if self.max_tokens is None else self.max_tokens - tokens_of_line(beside)
-        return "\n".join(map(self._line, _newest_that_fit(list(entries), room, self._tokens_of))) or NOTHING_YET
+        return "\n".join(map(self._line, newest_that_fit(list(entries), room, self._tokens_of))) or NOTHING_YET
 
     def _past(self) -> tuple[MemoryEntry, ...]:
         """All entries but the observation just made, which has a place of its own in prompts."""
-        entries = self.entries
-        return entries[:-1] if entries and entries[-1].type == "observation" else entries
+        past = before_observation(self.entries)
+        if (n := self._most_steps) is None:
+            return tuple(past)
+        first = first_of_last_steps(past, n)
+        return tuple([entry for entry in past if entry.step >= first])
+
+    @property
+    def _most_steps(self) -> int | None:
+        """How many steps a prompt shows; `None` if that depends on the room alone."""
+        return None
 
     @abstractmethod
     def get_prompt_ready(self) -> str:
@@ -302,7 +257,7 @@ class Memory(ABC):
             return self._step_content
         content = {name: [*value] if isinstance(value, list) else value for name, value in self._step_content.items()}
         for entry in staged:
-            _add_event(content, entry, self.additive_event_types)
+            add_event(content, entry, self.additive_event_types)
         return content
 
     @step_content.setter
@@ -313,7 +268,7 @@ class Memory(ABC):
         """Several entries as one, in the form of mesa-llm 0.3."""
         content: dict[str, Any] = {}
         for entry in entries:
-            _add_event(content, entry, self.additive_event_types)
+            add_event(content, entry, self.additive_event_types)
         return MemoryEntry(content, entries[-1].step, self.agent)
 
     def _collect(self, entry: MemoryEntry) -> None:
@@ -321,7 +276,7 @@ class Memory(ABC):
         if type(self).process_step is Memory.process_step and entry.step != self._step_of_content:
             self._step_content = {}
         self._step_of_content = entry.step
-        _add_event(self._step_content, entry, self.additive_event_types)
+        add_event(self._step_content, entry, self.additive_event_types)
 
     def process_step(self, pre_step: bool = False) -> None:
         """Called before and after each step of the agent. By default, `step_content` begins again after the step.
@@ -355,24 +310,7 @@ class Memory(ABC):
             for entry in self.entries
             if entry.type == "message"
         ]
-        return "\n".join(_newest_that_fit(lines, self.max_tokens, tokens_of_line))
-
-
-def _add_event(content: dict[str, Any], event: MemoryEntry, additive: Collection[str]) -> None:
-    """Add an event to the content of a step: to the list of its type if the type is additive, or in place of the last.
-
-    Args:
-        content: what has happened in the step, by type; changed.
-        event: what has happened now.
-        additive: the additive types.
-    """
-    if event.type not in additive:
-        content[event.type] = event.content
-        return
-    before = content.setdefault(event.type, [])
-    if not isinstance(before, list):  # the user's own
-        before = content[event.type] = [before]
-    before.append(event.content)
+        return "\n".join(newest_that_fit(lines, self.max_tokens, tokens_of_line))
 
 
 def _said(message: Mapping[str, Any]) -> str:
@@ -388,55 +326,6 @@ def _own_llm(agent: Agent[Any], llm_model: str | None, api_base: str | None) -> 
     if llm_model is None and api_base is None:
         return None
     return agents.for_model(llm_model or agents.llm_model, api_base)
-
-
-def shortened(text: str, max_tokens: int | None, *, note: str | None = None, keeps_end: bool = False) -> str:
-    """A text cut to `max_tokens`, at least 25. A note stands for what was cut, by default with the whole length.
-
-    The end is cut; with `keeps_end`, the middle is, and most of what stays is the end.
-    """
-    if max_tokens is None or tokens_in(text) <= max_tokens:
-        return text
-    if note is None:
-        note = f" … ({len(text):,} characters, shortened)"
-    room = max_tokens * BYTES_PER_TOKEN - len(note.encode())
-    whole = text.encode(errors="replace")
-    head = room // 5 if keeps_end else room
-    # Decoding drops half a character where the text is cut.
-    begin = whole[:head].decode(errors="ignore").rstrip() + note
-    return f"{begin} … {whole[head - room + 5 :].decode(errors='ignore').lstrip()}" if keeps_end else begin
-
-
-def tokens_of_line(line: str) -> int:
-    """How many tokens a line takes, the line break included."""
-    return tokens_in(line) + 1
-
-
-def _newest_that_fit[T](lines: Sequence[T], max_tokens: int | None, tokens_of: Callable[[T], int]) -> Sequence[T]:
-    """The newest lines (given oldest first) that fit together; at least the last one."""
-    if max_tokens is None:
-        return lines
-    left = max_tokens
-    for position in range(len(lines) - 1, -1, -1):
-        left -= tokens_of(lines[position])
-        if left < 0:
-            return lines[min(position + 1, len(lines) - 1) :]
-    return lines
-
-
-def in_batches(lines: Sequence[str], max_tokens: int, *, most: int | None = None) -> Iterator[list[str]]:
-    """All lines, in order, in batches of at most `max_tokens` and `most` lines; each has at least one line."""
-    batch: list[str] = []
-    taken = 0
-    for line in lines:
-        tokens = tokens_of_line(line)
-        if batch and (taken + tokens > max_tokens or len(batch) == most):
-            yield batch
-            batch, taken = [], 0
-        batch.append(line)
-        taken += tokens
-    if batch:
-        yield batch
 
 
 def memory_request(memory: Memory, instructions: str, prompt: str) -> LLMRequest:
@@ -455,3 +344,45 @@ def memory_request(memory: Memory, instructions: str, prompt: str) -> LLMRequest
     if body:
         options["extra_body"] = {name: value for name, value in body.items() if name not in _LENGTHS} or None
     return memory.llm.request(prompt, system_prompt=f"{instructions}{about}", **options)
+
+
+type _Write = Callable[[], Awaitable[None]]
+
+
+class AwaitedWrites:
+    """While entered, writes to memories with an `aadd_to_memory` of their own are kept, in order, until `flush`."""
+
+    def __init__(self) -> None:
+        self._pending: list[_Write] = []
+
+    def __enter__(self) -> Self:
+        self._token = enter(writes=self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        leave(self._token)
+
+    def add(self, write: _Write) -> None:
+        """Keep a write until `flush`."""
+        self._pending.append(write)
+
+    async def flush(self) -> None:
+        """Make the writes that are kept, one after the other."""
+        pending, self._pending = self._pending, []
+        for write in pending:
+            await write()
+
+
+def remember(memory: Memory, type: str, content: Mapping[str, Any]) -> None:  # noqa: A002 - mesa-llm's name
+    """Add to a memory: by its `aadd_to_memory` if it has one of its own and the caller can await it."""
+    writes = current_writes()
+    asynchronous = getattr(memory, "aadd_to_memory", None)
+    if writes is None or asynchronous is None or own_method(asynchronous, Memory.aadd_to_memory) is None:
+        memory.add_to_memory(type=type, content=content)
+    else:
+        writes.add(lambda: memory.aadd_to_memory(type=type, content=content))
+
+
+def can_remember(agent: Any) -> bool:
+    """Whether events can be added to an agent's memory: to a `Memory`, or an object with the same method."""
+    return callable(getattr(getattr(agent, "memory", None), "add_to_memory", None))

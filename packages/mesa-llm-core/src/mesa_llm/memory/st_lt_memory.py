@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.memory.entries import MemoryEntry
 from mesa_llm.memory.lt_memory import LONG_TERM_TOKENS, LongTermMemory
-from mesa_llm.memory.memory import MAX_TOKENS, Memory, MemoryEntry
-from mesa_llm.memory.step_entries import StepMemory
+from mesa_llm.memory.memory import MAX_TOKENS, Memory
+from mesa_llm.memory.st_memory import StepMemory
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -65,6 +66,10 @@ class STLTMemory(StepMemory, LongTermMemory):
         )
         self.capacity = short_term_capacity
         self.consolidation_capacity = max(consolidation_capacity, 0)
+
+    @property
+    def _most_steps(self) -> int | None:
+        return None if self.consolidation_capacity else self.capacity
 
     def _store(self, entry: MemoryEntry) -> None:
         if self.consolidation_capacity:

@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.memory import MAX_TOKENS, MemoryEntry
-from mesa_llm.memory.step_entries import StepMemory
+from mesa_llm.memory.entries import Group, GroupedEntries, MemoryEntry, events_of
+from mesa_llm.memory.memory import MAX_TOKENS, Memory
 
 if TYPE_CHECKING:
     from mesa import Agent
+
+
+class StepMemory(Memory):
+    """Base of memories that keep steps word for word."""
+
+    @property
+    def short_term_memory(self) -> GroupedEntries:
+        """The steps that are kept word for word, oldest first, in the form of mesa-llm 0.3: one entry a step.
+
+        The content of an entry holds the step's events by their type: a list for `additive_event_types`, and the last
+        event for other types.
+        """
+        return GroupedEntries(self, self._by_step)
+
+    @short_term_memory.setter
+    def short_term_memory(self, entries: Iterable[MemoryEntry]) -> None:
+        self._hold([event for entry in entries for event in events_of(entry, self)])
+
+    def _by_step(self, entries: Iterable[MemoryEntry]) -> Iterable[Group]:
+        for _, of_step in itertools.groupby(entries, attrgetter("step")):
+            events = list(of_step)
+            yield self._as_one(events), events
+
+    def format_short_term(self) -> str:
+        """The entries that are kept word for word, one a line, oldest first."""
+        return self._lines(self.entries)
 
 
 class ShortTermMemory(StepMemory):
@@ -40,6 +68,10 @@ class ShortTermMemory(StepMemory):
             raise ConfigurationError(f"n must be at least 1 step, got {n!r}.")
         super().__init__(agent, display=display, additive_event_types=additive_event_types, max_tokens=max_tokens)
         self.n = n
+
+    @property
+    def _most_steps(self) -> int | None:
+        return self.n
 
     def _store(self, entry: MemoryEntry) -> None:
         super()._store(entry)

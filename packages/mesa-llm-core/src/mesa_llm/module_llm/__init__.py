@@ -7,10 +7,10 @@ import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.module_llm.connect import connect
 from mesa_llm.module_llm.module_llm import RETRYABLE_EXCEPTIONS as RETRYABLE_EXCEPTIONS
 from mesa_llm.module_llm.module_llm import ModuleLLM
-from mesa_llm.module_llm.request_fields import SamplingOptions
-from mesa_llm.module_llm.tool_modes import ToolMode
+from mesa_llm.module_llm.request_fields import SamplingOptions as SamplingOptions
+from mesa_llm.module_llm.tool_modes import ToolMode as ToolMode
 
-__all__ = ["ModuleLLM", "SamplingOptions", "ToolMode", "connect"]
+__all__ = ["ModuleLLM", "connect"]
 
 if not TYPE_CHECKING:  # to a type checker, a module with `__getattr__` has every name
 

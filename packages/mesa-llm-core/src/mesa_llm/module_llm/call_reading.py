@@ -15,9 +15,10 @@ from pydantic_core import from_json, to_jsonable_python
 
 from mesa_llm.clients import ToolCall, tool_call
 from mesa_llm.clients.chat_completion import to_response
+from mesa_llm.clients.thoughts import without_thoughts
 from mesa_llm.errors import ToolError
 from mesa_llm.errors.shown_text import short_repr
-from mesa_llm.module_llm.json_in_text import answer_in, json_at, with_known_escapes
+from mesa_llm.module_llm.json_in_text import json_at, with_known_escapes
 
 # --- arguments
 
@@ -35,12 +36,6 @@ def read_arguments(text: str | Mapping[str, Any] | None) -> dict[str, Any]:
     They are one JSON object. It may be fenced, have stray brackets, end tags or words around it, be as sloppy as JSON5
     or Python's notation allow, stand alone in a list, follow empty objects, or be JSON in a JSON string. Nothing,
     `null` and `[]` mean no arguments. Lone surrogates become U+FFFD, since they could be neither stored nor sent.
-
-    Args:
-        text: the arguments as the model wrote them, or parsed, as some servers send them.
-
-    Returns:
-        The arguments by name, as JSON values.
 
     Raises:
         ToolError: if it is no object, breaks off, holds several different objects or a number that is not finite.
@@ -71,12 +66,7 @@ def read_arguments(text: str | Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def unwrapped(arguments: dict[str, Any], parameters: Collection[str]) -> dict[str, Any]:
-    """The arguments inside of arguments such as `{"arguments": {"x": 1}}`, for a tool without such a parameter.
-
-    Args:
-        arguments: the arguments, as they are read.
-        parameters: the names of the tool's parameters.
-    """
+    """The arguments inside of arguments such as `{"arguments": {"x": 1}}`, for a tool without such a parameter."""
     wrappers = [name for name in arguments if name in _WRAPPERS]
     if len(wrappers) != 1 or any(name in parameters for name in arguments):
         return arguments
@@ -151,10 +141,6 @@ def matching_name(name: str, offered: Iterable[str]) -> str | None:
     Case, separators, quotes and space, a trailing `()`, a namespace (`functions.move`, `mcp__move`) and channel tags
     (`move<|channel|>commentary`) do not count. A call without a name means the only tool, if there is but one.
 
-    Args:
-        name: the name, as the model wrote it.
-        offered: the names of the tools on offer.
-
     Returns:
         The name of the tool; `None` if no tool or several fit.
     """
@@ -216,7 +202,7 @@ _ABOUT_CALL = {"id", "call_id", "index", "tool_call_id", "type"}
 
 
 class _NoCallsError(Exception):
-    """The text, or a part of it, is no call."""
+    """The text, or a part of it, is not a call."""
 
 
 def calls_in_text(text: str, offered: Collection[str]) -> tuple[ToolCall, ...] | None:
@@ -226,15 +212,11 @@ def calls_in_text(text: str, offered: Collection[str]) -> tuple[ToolCall, ...] |
     followed by JSON, elements with parameters, harmony messages, or Python calls with named arguments. Values inside of
     tags stay texts, since tags do not say their type.
 
-    Args:
-        text: the answer.
-        offered: the names of the tools on offer.
-
     Returns:
         The calls, with arguments as JSON and ids that follow from name and arguments; `None` if the text holds anything
         else, or a call that cannot be read, or of a tool that is not on offer.
     """
-    answer = answer_in(text)
+    answer = without_thoughts(text)[0].strip()
     try:
         named = _python_calls(answer, offered) or list(_notated_calls(with_known_escapes(answer), offered))
     except (_NoCallsError, ToolError):
@@ -284,7 +266,7 @@ def _json_value(text: str, position: int) -> tuple[Any, int]:
 
 
 def _element_arguments(text: str, position: int) -> tuple[dict[str, Any], int]:
-    """What stands in `<function=move>…</function>`: JSON, whose end shows, or parameters up to the end tag."""
+    """The content of `<function=move>…</function>`: JSON, or parameters up to the end tag."""
     position = _after(_MARKUP, text, position) if text[position : position + 1] in {"`", ","} else position
     if text[position : position + 1] == "{":
         value, position = _json_value(text, position)

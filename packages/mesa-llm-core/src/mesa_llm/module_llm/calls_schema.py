@@ -148,16 +148,9 @@ def _in_words(messages: Iterable[Message]) -> Iterator[Message]:
 
 
 def _with_calls_as_text(message: Message) -> Message:
-    calls = [{"tool": call.name, "arguments": _parsed(call.arguments), "id": call.id} for call in message.tool_calls]
+    calls = [{"tool": call.name, "arguments": call.parsed_arguments(), "id": call.id} for call in message.tool_calls]
     text = json.dumps({"calls": calls}, ensure_ascii=False)
     return Message(message.role, f"{message.content}\n{text}".strip())
-
-
-def _parsed(arguments: str) -> Any:
-    try:
-        return json.loads(arguments)
-    except ValueError:
-        return arguments
 
 
 def _arguments(tools: Iterable[ToolSpec]) -> dict[str, JSONSchema]:
@@ -176,9 +169,6 @@ def choice_schema(actions: Mapping[str, JSONSchema]) -> dict[str, Any]:
     """The schema of `{"rationale": …, "action": {"name": …, "arguments": …}}`, the choice of exactly one action.
 
     The reason comes first: a model that has written it chooses better.
-
-    Args:
-        actions: the schema of the arguments of each, by its name.
     """
     action, definitions = _any_call(actions, "name")
     return _object({"rationale": {"type": "string", "maxLength": LONGEST_TEXT}, "action": action}) | definitions

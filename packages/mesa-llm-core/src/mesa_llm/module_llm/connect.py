@@ -1,11 +1,13 @@
-"""A way to a model with all that belongs to it, put together in the one order that works."""
+"""Puts a transport, limits, retries and a budget together, in the order that works."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-from mesa_llm.clients import LLMClient, price_of
-from mesa_llm.clients.transport import Transport, TransportClient, check_transport
+from mesa_llm.clients import AsyncClient, DirectClient, LiteLLMClient, LLMClient, LLMRequest, LLMResponse, price_of
+from mesa_llm.clients.providers import is_openai_compatible
+from mesa_llm.errors import ConfigurationError
+from mesa_llm.errors.checks import check_word
 from mesa_llm.limits import (
     AdaptiveConcurrency,
     Budget,
@@ -16,15 +18,60 @@ from mesa_llm.limits import (
     SingleFlightClient,
 )
 
+type Transport = Literal["auto", "direct", "litellm"]
+"""How a model is asked: directly over HTTP, through litellm, or directly where that is possible."""
+
+
+def check_transport(transport: Transport) -> Transport:
+    """The transport; raises a `ConfigurationError` if it is not one."""
+    return check_word("transport", transport, get_args(Transport.__value__))
+
+
+class TransportClient(AsyncClient):
+    """Asks each model by the transport that fits it.
+
+    `direct` is for servers that speak OpenAI's API (see `DirectClient`), `litellm` for any provider; `auto` goes
+    directly where an `api_base` is given and the provider is known to be such a server.
+
+    Raises:
+        ConfigurationError: if a value cannot work.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_base: str | None = None,
+        api_key: str | None = None,
+        transport: Transport = "auto",
+        timeout: float = 60.0,
+    ) -> None:
+        self.api_base = api_base
+        self.transport = check_transport(transport)
+        self._direct = DirectClient(api_base=api_base, api_key=api_key, timeout=timeout)
+        self._litellm = LiteLLMClient(api_base=api_base, api_key=api_key, timeout=timeout)
+
+    def transport_for(self, llm_model: str) -> AsyncClient:
+        """The client that asks a model."""
+        if self.transport == "auto":
+            goes_directly = self.api_base is not None and is_openai_compatible(llm_model.partition("/")[0])
+        else:
+            goes_directly = self.transport == "direct"
+        return self._direct if goes_directly else self._litellm
+
+    async def complete(self, request: LLMRequest) -> LLMResponse:
+        """Have the transport answer. Runs on the transport loop."""
+        return await self.transport_for(request.model).complete(request)
+
+
 UNTIL_REFUSED = AdaptiveConcurrency(start=1000, ceiling=1000)
-"""No limit to speak of, until the endpoint has answered 429; from then on, as many calls at once as it takes."""
+"""Practically unlimited until the endpoint answers 429; from then on, as many calls at once as it takes."""
 
 
 def connect(
     *,
     api_base: str | None = None,
     api_key: str | None = None,
-    transport: Transport = "auto",
+    transport: Transport | LLMClient = "auto",
     timeout: float = 60.0,
     max_concurrency: int | Literal["adaptive"] | AdaptiveConcurrency | None = UNTIL_REFUSED,
     requests_per_minute: float | None = None,
@@ -52,7 +99,8 @@ def connect(
         api_base: the base URL of the server; `None` for the provider's own.
         api_key: the key; `None` for the provider's environment variable.
         transport: `direct` over HTTP, `litellm`, or `auto`: directly where an `api_base` is given and the provider
-            speaks OpenAI's API, otherwise by litellm.
+            speaks OpenAI's API, otherwise by litellm. Or a client of your own, which has address, key and timeout
+            itself.
         timeout: seconds after which one attempt fails.
         max_concurrency: how many calls may be in flight at once: a number; `adaptive`, beginning with 20; settings of
             one's own; `None` for no limit. By default calls are unlimited until the endpoint refuses one (429); from
@@ -67,7 +115,15 @@ def connect(
     Raises:
         ConfigurationError: if a value cannot work.
     """
-    client: LLMClient = TransportClient(api_base=api_base, api_key=api_key, transport=transport, timeout=timeout)
+    client: LLMClient
+    if not isinstance(transport, LLMClient):
+        client = TransportClient(api_base=api_base, api_key=api_key, transport=transport, timeout=timeout)
+    elif api_base is None and api_key is None:
+        client = transport
+    else:
+        raise ConfigurationError(
+            f"api_base and api_key are not for a transport of your own, {type(transport).__name__}: give them to that."
+        )
     if max_concurrency is not None:
         client = LimitedClient(client, max_concurrency=max_concurrency)
     if requests_per_minute is not None or tokens_per_minute is not None:
@@ -83,16 +139,7 @@ _shared: dict[tuple[str | None, str | None, Transport], LLMClient] = {}
 
 
 def shared_client(api_base: str | None = None, api_key: str | None = None, transport: Transport = "auto") -> LLMClient:
-    """The one client for an address, a key and a transport, made when it is first asked for. Safe from any thread.
-
-    Args:
-        api_base: the base URL, `None` for the provider's own.
-        api_key: the key, `None` for the provider's environment variable.
-        transport: `direct`, `litellm` or `auto`.
-
-    Raises:
-        ConfigurationError: if a value cannot work.
-    """
+    """The one client for an address, a key and a transport, made when it is first asked for. Safe from any thread."""
     key = api_base, api_key, check_transport(transport)
     client = _shared.get(key)
     if client is None:

@@ -32,22 +32,18 @@ _STOPPED = {
 }
 
 
-async def aconverse[T](dialogue: Dialogue[T], ask: Callable[[LLMRequest], Awaitable[LLMResponse]]) -> T:
-    """Have a dialogue with a model.
+async def aconverse[T](
+    dialogue: Dialogue[T], ask: Callable[[LLMRequest], Awaitable[LLMResponse]], *, max_tool_calls: int | None = None
+) -> T:
+    """Have a dialogue with a model, and return what comes of it. Errors of `ask` are raised in the dialogue.
 
-    Args:
-        dialogue: the questions.
-        ask: asks the model.
-
-    Returns:
-        What the dialogue returns.
-
-    Raises:
-        Exception: what `ask` raises and the dialogue does not catch, and what the dialogue raises.
+    `max_tool_calls` bounds the tool calls of each answer that may hold some; `None` leaves the requests as they are.
     """
     try:
         request = next(dialogue)
         while True:
+            if max_tool_calls is not None and request.tools and request.tool_choice != "none":
+                request = replace(request, max_tool_calls=max_tool_calls)
             try:
                 response = await ask(request)
             except Exception as error:
@@ -59,36 +55,15 @@ async def aconverse[T](dialogue: Dialogue[T], ask: Callable[[LLMRequest], Awaita
         return result
 
 
-def converse[T](dialogue: Dialogue[T], ask: Callable[[LLMRequest], LLMResponse]) -> T:
+def converse[T](
+    dialogue: Dialogue[T], ask: Callable[[LLMRequest], LLMResponse], *, max_tool_calls: int | None = None
+) -> T:
     """Like `aconverse`, with an `ask` that blocks."""
 
     async def ask_and_block(request: LLMRequest) -> LLMResponse:
         return ask(request)
 
-    return calling_loop.run_unsuspended(aconverse(dialogue, ask_and_block))
-
-
-def with_most_calls[T](dialogue: Dialogue[T], max_tool_calls: int | None) -> Dialogue[T]:
-    """The dialogue, with a bound on the tool calls of each answer that may hold some.
-
-    Args:
-        dialogue: the questions.
-        max_tool_calls: the bound; `None` leaves the requests as they are.
-    """
-    try:
-        request = next(dialogue)
-        while True:
-            if max_tool_calls is not None and request.tools and request.tool_choice != "none":
-                request = replace(request, max_tool_calls=max_tool_calls)
-            try:
-                response = yield request
-            except Exception as error:
-                request = dialogue.throw(error)
-            else:
-                request = dialogue.send(response)
-    except StopIteration as end:
-        result: T = end.value
-        return result
+    return calling_loop.run_unsuspended(aconverse(dialogue, ask_and_block, max_tool_calls=max_tool_calls))
 
 
 class UnreadableAnswerError(Exception):
@@ -102,10 +77,10 @@ def read_structured(text: str, form: ResponseFormat | Mapping[str, Any]) -> dict
 def read_structured(text: str, form: Form) -> Any:
     """Read the JSON object that a model has answered.
 
-    It may be fenced, have text around it, stand behind a `<think>` block, be the only element of an array, or be as
+    It may be fenced, have text around it, follow a `<think>` block, be the only element of an array, or be as
     sloppy as JSON5 allows (single quotes, trailing commas). Of several objects, the first that has the form counts. An
     object that breaks off is taken if everything that the form has is there, complete: then only the end was lost, and
-    no default stands for what nobody has seen.
+    no default fills a gap.
 
     Args:
         text: the answer.
@@ -186,14 +161,7 @@ def has_form(request: LLMRequest) -> bool:
 
 
 def asked_again(request: LLMRequest, response: LLMResponse, problem: Exception, *, as_json: bool = False) -> LLMRequest:
-    """The question with the bad answer and what is wrong about it, as a conversation in which the roles alternate.
-
-    Args:
-        request: the question.
-        response: the bad answer.
-        problem: what is wrong about it.
-        as_json: whether the answer is to be nothing but JSON.
-    """
+    """The question with the bad answer and what is wrong about it, as a conversation in which the roles alternate."""
     calls = ", ".join(f"{call.name}({call.arguments})" for call in response.message.tool_calls)
     said = f"{response.message.content.strip()} {calls}".strip()[:_REPEATED]
     said = said or "(nothing)"  # some servers refuse an empty message
@@ -210,12 +178,7 @@ def count_asked_again() -> None:
 
 
 def why_stopped(request: LLMRequest, response: LLMResponse) -> str | None:
-    """Why an answer ended before it was whole; `None` if it did not.
-
-    Args:
-        request: what was asked.
-        response: the answer.
-    """
+    """Why an answer ended before it was whole; `None` if it did not."""
     if response.finish_reason == "length":
         bound = request.options.get("max_tokens") or request.options.get("max_completion_tokens")
         tokens = response.usage.completion_tokens or bound
@@ -302,7 +265,7 @@ def as_model[M: BaseModel](value: dict[str, Any], form: type[M]) -> M:
 
 
 def _as_schema_says(value: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    # A tenth of a second to import, and only forms that are no pydantic models need it.
+    # Importing takes a tenth of a second, and only forms other than pydantic models need it.
     import jsonschema  # noqa: PLC0415
     from referencing import Registry  # noqa: PLC0415
     from referencing.exceptions import Unresolvable  # noqa: PLC0415

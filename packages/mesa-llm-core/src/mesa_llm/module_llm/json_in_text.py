@@ -36,7 +36,7 @@ _decoder = json.JSONDecoder(strict=False)
 
 @dataclass(frozen=True, slots=True)
 class FoundJSON:
-    """A JSON value that stands in a text.
+    """A JSON value in a text.
 
     Attributes:
         value: an object or an array.
@@ -54,8 +54,8 @@ class FoundJSON:
 def found_in(text: str) -> list[FoundJSON]:
     """The JSON objects and arrays in a text, in their order, none of them inside of another.
 
-    What stands in a `<think>` block, or before a lone `</think>`, is no answer and is left out. Of a text whose
-    thoughts have no end, nothing is left.
+    Text in a `<think>` block, or before a lone `</think>`, is not part of the answer. Of a text whose thoughts have no
+    end, nothing is left. Unlike `without_thoughts`, this takes no tag in a value for one of thoughts.
     """
     text = with_known_escapes(_without_thoughts(text))
     found = list(_scan(text))
@@ -68,27 +68,15 @@ def found_in(text: str) -> list[FoundJSON]:
 
 
 def json_at(text: str, start: int) -> FoundJSON | None:
-    """The JSON object or array that begins at a place in a text; `None` if no complete one does.
-
-    Args:
-        text: the text.
-        start: where it begins.
-    """
+    """The JSON object or array that begins at a place in a text; `None` if no complete one does."""
     return _strictly(text, start) or _sloppily(text, start)[0]
 
 
 def with_known_escapes(text: str) -> str:
-    r"""A text in which a backslash before what JSON cannot escape, as in `C:\Users`, stands for itself."""
+    r"""A text in which a backslash before what JSON cannot escape, as in `C:\Users`, means itself."""
     if "\\" not in text:
         return text
     return _ESCAPE.sub(lambda escape: escape[0] if len(escape[0]) > 1 else r"\\", text)
-
-
-def answer_in(text: str) -> str:
-    """What a text that is no JSON answers, without thoughts as `found_in` has them, and without space around it."""
-    text = _without_thoughts(text)
-    *_, answer = _END_OF_THOUGHT.split(text)
-    return answer.strip()
 
 
 def _without_thoughts(text: str) -> str:
@@ -111,7 +99,7 @@ def _scan(text: str) -> Iterator[FoundJSON]:
             if not breaks_off:
                 found, ran_out = _sloppily(text, start)
                 if ran_out:
-                    return  # what stands inside of it is a part of the answer, not the answer
+                    return  # a value inside of it is a part of the answer, not the answer
                 breaks_off = found is None and problem.startswith("expected `,`")
             if breaks_off:
                 yield FoundJSON(_complete_entries(text, start), start, len(text), is_complete=False)

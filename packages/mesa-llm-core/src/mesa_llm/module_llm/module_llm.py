@@ -6,18 +6,17 @@ import copy
 import functools
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Self
 
 from mesa_llm.activation.call import last_agent_step
-from mesa_llm.activation.context import current_agent_step, in_agent_step
-from mesa_llm.activation.schedules import stepping_on
+from mesa_llm.activation.context import current_agent_step, within
+from mesa_llm.activation.mesa_model import stepping_on
 from mesa_llm.activation.turn import is_off_record
-from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse, Message, Transport
+from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse, Message
 from mesa_llm.clients.client import aask, ask
-from mesa_llm.clients.transport import check_transport
 from mesa_llm.errors import ConfigurationError, EndpointUnreachableError, ModelTimeoutError, RateLimitedError
-from mesa_llm.module_llm.connect import shared_client
+from mesa_llm.module_llm.connect import Transport, check_transport, shared_client
 from mesa_llm.module_llm.dialogue import aconverse, converse
 from mesa_llm.module_llm.request_fields import (
     AnyFormat,
@@ -40,11 +39,11 @@ class ModuleLLM:
     """Asks one model, with one system prompt, through a client that all agents share.
 
     Constructing it reads nothing and connects to nothing: a missing key or an unknown model shows at the first call.
-    It pickles and copies. The shared client is looked up again; a client of one's own goes along, or is shared with
+    It pickles and copies. The shared client is looked up again; your own client goes along, or is shared with
     the copy where it cannot be copied. A key that was passed in is part of the pickle.
 
     Args:
-        llm_model: the model, as `provider/model`. With a client of one's own any name will do.
+        llm_model: the model, as `provider/model`. With your own client any name will do.
         api_base: the base URL of the server; `None` for the provider's own, which for Ollama is this machine.
         system_prompt: goes before every prompt.
         client: the way to the model, see `connect`. By default one for each `api_base`, `api_key` and `transport`,
@@ -54,7 +53,7 @@ class ModuleLLM:
             for any provider; `auto` goes directly where an `api_base` is given and the provider is known to.
         tool_mode: how tools are called: `native`, as the API has it; `json_schema`, for models that have no tool
             calling; `auto`, natively where the model and the server have it, and otherwise with a schema.
-        temperature: how much chance has a part in the answers, at least 0; `None`, as for all that follow: not sent.
+        temperature: the randomness of the answers, at least 0; `None`, here and below: not sent.
         top_p: the share of the probability that tokens are drawn from, above 0, up to 1.
         max_tokens: the length of an answer, at least 1 token.
         max_completion_tokens: the same by its newer name.
@@ -64,7 +63,7 @@ class ModuleLLM:
         **options: any other argument of the API, sent with every request.
 
     Raises:
-        ConfigurationError: if `llm_model` is no text, or names no provider and no client is given, or a value cannot
+        ConfigurationError: if `llm_model` is not a text, or names no provider and no client is given, or a value cannot
             work.
     """
 
@@ -189,7 +188,7 @@ class ModuleLLM:
 
         Raises:
             ConfigurationError: if tools, tool choice or response format cannot be understood, or an option cannot work.
-            TypeError: if the prompt is no text.
+            TypeError: if the prompt is not a text.
         """
         choice = None if tool_choice is None else check_tool_choice(tool_choice)
         tools = tool_specs(tool_schema)
@@ -267,14 +266,11 @@ class ModuleLLM:
                 ask_in_mode(request, self.tool_mode, asker=self.agent), functools.partial(aask, self.client)
             )
 
-    @contextmanager
-    def _known(self) -> Iterator[None]:
+    def _known(self) -> AbstractContextManager[None]:
         """Makes calls that the agent makes outside of its steps known as its own; its model survives their failure."""
         if self.agent is None or current_agent_step() is not None or is_off_record():
-            yield
-        else:
-            with in_agent_step(last_agent_step(self.agent)), stepping_on((self.agent,)):
-                yield
+            return _KNOWN
+        return _between_steps(self.agent)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = type(self).__new__(type(self))
@@ -282,6 +278,15 @@ class ModuleLLM:
         for name, value in vars(self).items():
             setattr(twin, name, _copied_if_it_can(value, memo) if name == "_client" else copy.deepcopy(value, memo))
         return twin
+
+
+_KNOWN = nullcontext()
+
+
+@contextmanager
+def _between_steps(agent: Any) -> Iterator[None]:
+    with within(agent_step=last_agent_step(agent)), stepping_on((agent,)):
+        yield
 
 
 def _copied_if_it_can[T](client: T, memo: dict[int, Any]) -> T:

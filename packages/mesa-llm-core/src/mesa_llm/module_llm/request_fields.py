@@ -1,4 +1,4 @@
-"""What callers ask for, in all the forms in which they write it, as fields of a request: tools, formats, sampling."""
+"""Turns the forms in which callers give tools, formats and sampling arguments into fields of a request."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, get_args
 from mesa_llm.clients import LLMRequest, ResponseFormat, ToolChoice, ToolSpec
 from mesa_llm.clients.messages import JSONSchema
 from mesa_llm.errors import ConfigurationError
+from mesa_llm.errors.checks import check_whole
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -19,13 +20,11 @@ type AnyFormat = ResponseFormat | type[BaseModel] | Mapping[str, Any]
 
 _NAMED_SCHEMAS = {"$defs", "properties"}
 _DATA = {"const", "default", "enum", "examples", "required"}
+_TOOL_CHOICES: tuple[ToolChoice, ...] = get_args(ToolChoice.__value__)
 
 
 def tool_specs(tools: Iterable[AnyTool] | None) -> tuple[ToolSpec, ...]:
     """Tools as typed data.
-
-    Args:
-        tools: specs, or dicts in the form of the chat completions API.
 
     Raises:
         ConfigurationError: if one is neither.
@@ -73,13 +72,7 @@ class OfferedTool(ToolSpec):
         narrow: Callable[[], JSONSchema | None] | None = None,
         check: Callable[[Mapping[str, Any]], object] = _accept,
     ) -> OfferedTool:
-        """The tool with a way to narrow its arguments, and one to check them.
-
-        Args:
-            plain: the tool as it is sent.
-            narrow: gives the narrowed schema of its arguments, or `None`.
-            check: raises a `ToolError` if the arguments of a call do not fit.
-        """
+        """The tool with a way to narrow its arguments, and one to check them."""
         return cls(plain.name, plain.description, plain.parameters, plain, narrow, check)
 
 
@@ -89,24 +82,18 @@ def check_tool_choice(tool_choice: str) -> ToolChoice:
     Raises:
         ConfigurationError: otherwise.
     """
-    for known in get_args(ToolChoice.__value__):
+    for known in _TOOL_CHOICES:
         if tool_choice == known:
-            return known  # type: ignore[no-any-return]
+            return known
     raise ConfigurationError(f"tool_choice must be 'auto', 'none', 'required' or None, got {tool_choice!r}.")
 
 
 def check_most_calls(max_tool_calls: int | None) -> int | None:
-    """Return how many tools an answer may call, if it can work; `None` is any number.
-
-    Raises:
-        ConfigurationError: if it is no integer of at least 1.
-    """
-    if max_tool_calls is None or (type(max_tool_calls) is int and max_tool_calls >= 1):
-        return max_tool_calls
-    raise ConfigurationError(
-        f"max_tool_calls must be an integer >= 1, got {max_tool_calls!r}. Use None for any number, and "
-        "tool_calls='none' for no calls."
-    )
+    """How many tools an answer may call; `None` is any number. Raises a `ConfigurationError` if it cannot work."""
+    if max_tool_calls is not None:
+        hint = "Use None for any number, and tool_calls='none' for no calls."
+        check_whole("max_tool_calls", max_tool_calls, hint=hint)
+    return max_tool_calls
 
 
 def with_plain_tools(request: LLMRequest) -> LLMRequest:
@@ -122,10 +109,6 @@ def narrowed_parameters(tool: ToolSpec) -> JSONSchema | None:
 
 def response_format_fields(response_format: AnyFormat | None) -> dict[str, Any]:
     """The fields of an `LLMRequest` that ask for a response format.
-
-    Args:
-        response_format: a `ResponseFormat`, a pydantic model, a JSON schema, or a dict in the form of the chat
-            completions API.
 
     Returns:
         `response_format`; or, for what a `ResponseFormat` cannot say (`json_object`, `strict`), `options`.
@@ -160,11 +143,7 @@ def _fields_of_dict(given: Mapping[str, Any]) -> dict[str, Any]:
 def rebuilt(schema: Any, rebuild: Callable[[dict[str, Any]], Any]) -> Any:
     """A copy of a JSON schema in which every schema, the innermost first, is replaced by what `rebuild` returns for it.
 
-    Names of properties and definitions, and data such as the values of an enum, are no schemas and stay as they are.
-
-    Args:
-        schema: a schema, or a list of them.
-        rebuild: is given a copy of each schema, which it may change.
+    Names of properties and definitions, and data such as the values of an enum, are not schemas and stay as they are.
     """
     if isinstance(schema, list):
         return [rebuilt(item, rebuild) for item in schema]
@@ -183,7 +162,7 @@ class SamplingOptions(TypedDict, total=False):
     """Sampling arguments of the chat completions API. `None` means: not sent, so the provider's default holds.
 
     Attributes:
-        temperature: how much chance has a part in it, at least 0, which is (almost) none.
+        temperature: the randomness of the answer; 0 is (almost) deterministic.
         top_p: only the likeliest tokens that have this share of the probability together are drawn, above 0, up to 1.
         max_tokens: the length of an answer, at least 1 token.
         max_completion_tokens: the same by its newer name, which some models want. A server that wants the other name

@@ -7,10 +7,10 @@ from mesa_llm.clients.questions import question_of, register_question
 from mesa_llm.module_llm.dialogue import ask_structured, read_structured
 from mesa_llm.reasoning.cot import CoTReasoning
 from mesa_llm.reasoning.one_call import OneCallReasoning
-from mesa_llm.reasoning.plan import Observation, Plan
+from mesa_llm.reasoning.plan import Observation, Plan, read_observation
 from mesa_llm.reasoning.plan import Thinking as Thinking
 from mesa_llm.reasoning.react import ReActReasoning
-from mesa_llm.reasoning.reasoning import Reasoning, read_observation
+from mesa_llm.reasoning.reasoning import Reasoning
 from mesa_llm.reasoning.rewoo import ReWOOReasoning
 
 __all__ = [

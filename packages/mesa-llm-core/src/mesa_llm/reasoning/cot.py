@@ -8,9 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mesa_llm.clients.questions import register_question
-from mesa_llm.memory.remembering import remember
-from mesa_llm.reasoning.plan import Observation, Thinking
-from mesa_llm.reasoning.reasoning import Reasoning, first_request, own_prompt, system_prompt_of, tool_calls_for
+from mesa_llm.reasoning.plan import (
+    Observation,
+    Thinking,
+    decision_in_words,
+    own_prompt,
+    system_prompt_of,
+    tool_calls_for,
+)
+from mesa_llm.reasoning.reasoning import Reasoning
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
@@ -54,10 +60,5 @@ class CoTReasoning(Reasoning):
     ) -> Thinking:
         """Think, then turn the decision into tool calls."""
         own = own_prompt(self.get_cot_system_prompt, CoTReasoning.get_cot_system_prompt, obs)
-        task = None if own is None else prompt
-        response = yield first_request(
-            self.agent, _INSTRUCTIONS, prompt, obs, selected_tools, "none", prompt=task, system_prompt=own
-        )
-        thoughts = response.message.content
-        remember(self.agent.memory, "plan", {"content": thoughts})
+        thoughts = yield from decision_in_words(self.agent, _INSTRUCTIONS, prompt, obs, selected_tools, own)
         return (yield from tool_calls_for(self.agent, thoughts, obs, ttl, selected_tools, tool_calls))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mesa_llm.clients.questions import register_question
-from mesa_llm.memory.remembering import remember
-from mesa_llm.reasoning.plan import Observation, Plan, Thinking
-from mesa_llm.reasoning.reasoning import Reasoning, first_request, step_decided
+from mesa_llm.memory.memory import remember
+from mesa_llm.reasoning.plan import Observation, Plan, Thinking, first_request, step_decided
+from mesa_llm.reasoning.reasoning import Reasoning
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice

@@ -1,17 +1,41 @@
-"""What an agent sees, what it decides, and how long the decision holds."""
+"""From an observation to a plan: both of them, and the requests that strategies make in between.
+
+In a prompt, what all agents share stands first and what changes most stands last, so that servers which cache prompts
+by their beginning can reuse it: instructions, persona | memory, observation, task.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from mesa_llm.activation import step_of
+from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.activation.values import plain, to_json, to_text, without_addresses
+from mesa_llm.clients.questions import register_question
+from mesa_llm.errors import DecisionError
+from mesa_llm.memory.memory import remember
 from mesa_llm.module_llm.dialogue import Dialogue
+from mesa_llm.module_llm.request_fields import AnyTool
+from mesa_llm.spaces import legend_for
+from mesa_llm.tools import ToolManager
+from mesa_llm.tools.tool_table import INHERIT
 
 if TYPE_CHECKING:
-    from mesa_llm.clients import Message, ToolChoice
+    from pydantic import BaseModel
+
+    from mesa_llm.clients import LLMRequest, Message, ToolChoice
+    from mesa_llm.llm_agent import LLMAgent
+
+_OBSERVATION = "# Observation"
+_EXECUTION = (
+    "You carry out the decision of an agent in a simulation by calling tools. Call exactly the tools that the decision "
+    "asks for, in its order. If it asks for no action, call none."
+)
+register_question("call tools", _EXECUTION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +109,10 @@ class Plan:
     def __str__(self) -> str:
         """The text of the decision, or its tool calls if it has no text."""
         message: Any = self.llm_plan
-        text = message if message is None or isinstance(message, str) else getattr(message, "content", to_text(message))
-        functions = [getattr(call, "function", call) for call in self.tool_calls]
-        return text or ", ".join(f"{function.name}({function.arguments})" for function in functions)
+        if not (message is None or isinstance(message, str)):
+            message = message.content if hasattr(message, "content") else to_text(message)
+        functions = (getattr(call, "function", call) for call in self.tool_calls)
+        return message or ", ".join(f"{function.name}({function.arguments})" for function in functions)
 
     @property
     def tool_calls(self) -> Sequence[Any]:
@@ -124,3 +149,147 @@ class HeldPlans:
         """Keep a plan, and drop those that no longer hold."""
         self._plans = {asked: kept for asked, kept in self._plans.items() if plan.step < kept.step + kept.ttl}
         self._plans[question] = replace(plan)
+
+
+def first_request(
+    agent: LLMAgent,
+    instructions: str,
+    task: str,
+    obs: Observation,
+    selected_tools: list[str] | None,
+    tool_choice: ToolChoice | None,
+    response_format: type[BaseModel] | None = None,
+    *,
+    prompt: str | list[str] | None = None,
+    system_prompt: str | None = None,
+) -> LLMRequest:
+    """The request that starts a decision: what the agent remembers, what it sees, what it has to decide.
+
+    A `prompt` or `system_prompt` built by a method of the user's own replaces the one that is made here.
+    """
+    if prompt is None:
+        prompt = "\n\n".join([*remembered_and_seen(agent, obs), f"# Task\n{task}"])
+    request = agent.llm.request(
+        prompt=prompt,
+        # Nothing checks calls that must not be made.
+        tool_schema=_tools_for(agent, selected_tools, None if tool_choice == "none" else obs),
+        tool_choice=tool_choice,
+        response_format=response_format,
+        system_prompt=system_prompt_of(agent, instructions) if system_prompt is None else system_prompt,
+    )
+    return replace(request, observation=obs)
+
+
+def decision_in_words(
+    agent: LLMAgent,
+    instructions: str,
+    task: str,
+    obs: Observation,
+    selected_tools: list[str] | None,
+    own_system_prompt: str | None,
+) -> Dialogue[str]:
+    """Ask for a decision in words and remember it; use with `yield from`.
+
+    After a system prompt of the strategy's own, only the task follows.
+    """
+    prompt = None if own_system_prompt is None else task
+    response = yield first_request(
+        agent, instructions, task, obs, selected_tools, "none", prompt=prompt, system_prompt=own_system_prompt
+    )
+    remember(agent.memory, "plan", {"content": response.message.content})
+    return response.message.content
+
+
+def tool_calls_for(
+    agent: LLMAgent,
+    decision: str,
+    obs: Observation | None,
+    ttl: int,
+    selected_tools: list[str] | None,
+    tool_calls: ToolChoice | None,
+) -> Thinking:
+    """Ask the model to turn a decision in words into tool calls; use with `yield from`."""
+    if not decision.strip():  # some servers refuse an empty message, and others make something up
+        raise DecisionError(f"{agent}: there is no decision to carry out, the text is empty.")
+    response = yield agent.llm.request(
+        prompt=decision,
+        tool_schema=_tools_for(agent, selected_tools, obs),
+        tool_choice=tool_calls,
+        system_prompt=system_prompt_of(agent, _EXECUTION),
+    )
+    plan = Plan(
+        step=step_decided(agent, obs),
+        llm_plan=response.message,
+        ttl=ttl,
+        offered=None if selected_tools is None else tuple(selected_tools),
+        seen=sight_of(obs),
+    )
+    remember(agent.memory, "plan_execution", {"content": str(plan)})
+    return plan
+
+
+def _tools_for(agent: LLMAgent, selected_tools: list[str] | None, obs: Any) -> Iterable[AnyTool]:
+    """The tools on offer; as a manager of the user's own says, if it overrides one of mesa-llm's methods for that."""
+    manager = agent.tool_manager
+    if of_main := own_method(manager.get_tools_schema, ToolManager.get_tools_schema):
+        return of_main(INHERIT if selected_tools is None else selected_tools)
+    own = own_method(manager.get_all_tools_schema, ToolManager.get_all_tools_schema)
+    return own(selected_tools) if own else agent.tool_manager.specs(selected_tools, agent=agent, seen=sight_of(obs))
+
+
+def step_decided(agent: LLMAgent, obs: Any) -> int:
+    """The model's step in which an agent decides: that of its observation, if it has one."""
+    step: int | None = getattr(obs, "step", None)
+    return step_of(agent.model) if step is None else step
+
+
+def read_observation(request: LLMRequest) -> dict[str, Any]:
+    """The observation on which an agent decides, for policies that answer instead of a model.
+
+    It is that of the request (`LLMRequest.observation`); where it has none, as in a request that a server has received,
+    the JSON that stands below "# Observation" in its messages.
+
+    Args:
+        request: a request made from an observation.
+
+    Returns:
+        `step`, `self_state` and `local_state`, as in `Observation`, and `environment` if it is not empty; as JSON has
+        them, so that positions are lists.
+
+    Raises:
+        DecisionError: if the request holds no observation.
+    """
+    texts = [] if request.observation is None else [text_of(request.observation)]
+    for message in reversed(request.messages):
+        _, found, rest = message.content.partition(f"{_OBSERVATION}\n")
+        if found:
+            texts.append(rest.split("\n", 1)[0])
+    for text in texts:
+        with contextlib.suppress(ValueError):  # an observation of the user's own
+            observation = json.loads(text)
+            if isinstance(observation, dict):
+                return observation
+    raise DecisionError(f"No observation in the request: none of its {len(request.messages)} messages has one.")
+
+
+def system_prompt_of(agent: LLMAgent, instructions: str, obs: Observation | None = None) -> str:
+    """Instructions and who the agent is; with an observation, also what it remembers and sees, as in mesa-llm 0.3."""
+    legend = legend_for(agent) if agent.explains_positions else None
+    parts = [instructions] if instructions else []
+    for heading, text in (("Positions", legend), ("Who you are", agent.system_prompt)):
+        if text and (text := text.strip()):
+            parts.append(f"# {heading}\n{text}")
+    if obs is not None:
+        parts += remembered_and_seen(agent, obs)
+    return "\n\n".join(parts)
+
+
+def remembered_and_seen(agent: LLMAgent, obs: Observation) -> list[str]:
+    """What an agent remembers, and what it sees: two parts of a prompt."""
+    return [f"# Memory\n{agent.memory.get_prompt_ready()}", f"{_OBSERVATION}\n{text_of(obs)}"]
+
+
+def own_prompt[T](build: Callable[..., T], base: Callable[..., T], *args: Any) -> T | None:
+    """What a strategy's bound method builds, if it overrides the function of the base, else `None`."""
+    own = own_method(build, base)
+    return None if own is None else own(*args)

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 
 from mesa_llm.clients.questions import register_question
-from mesa_llm.memory.remembering import remember
+from mesa_llm.memory.memory import remember
 from mesa_llm.module_llm.dialogue import ask_structured
-from mesa_llm.reasoning.plan import Observation, Thinking
-from mesa_llm.reasoning.reasoning import (
-    Reasoning,
+from mesa_llm.reasoning.plan import (
+    Observation,
+    Thinking,
     first_request,
     own_prompt,
     remembered_and_seen,
     system_prompt_of,
     tool_calls_for,
 )
+from mesa_llm.reasoning.reasoning import Reasoning
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice

@@ -1,46 +1,27 @@
-"""The base of all strategies: one body for sync and async, a barrier at its end, and the requests that they share.
-
-In a prompt, what all agents share stands first and what changes most stands last, so that servers which cache prompts
-by their beginning can reuse it: instructions, persona | memory, observation, task.
-"""
+"""The base of all strategies: one body for sync and async, and a barrier at the end of a decision."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import json
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate
 
 from mesa_llm.activation import stage, step_of
-from mesa_llm.activation.decisions import adecide, decide, in_thread
-from mesa_llm.activation.method_pairs import nearer_method, own_method
-from mesa_llm.activation.turn import is_off_record
+from mesa_llm.activation.method_pairs import nearer_method
+from mesa_llm.activation.turn import adecide, decide, in_thread, is_off_record
 from mesa_llm.activation.values import to_text
 from mesa_llm.clients import ToolChoice
-from mesa_llm.clients.questions import register_question
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ConfigurationError, DecisionError
-from mesa_llm.memory.remembering import AwaitedWrites, remember
-from mesa_llm.module_llm.dialogue import aconverse, converse, with_most_calls
-from mesa_llm.module_llm.request_fields import AnyTool, check_most_calls
-from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking, sight_of, text_of
-from mesa_llm.spaces import legend_for
-from mesa_llm.tools import ToolManager
+from mesa_llm.errors import ConfigurationError
+from mesa_llm.memory.memory import AwaitedWrites
+from mesa_llm.module_llm.dialogue import aconverse, converse
+from mesa_llm.module_llm.request_fields import check_most_calls
+from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking, sight_of, tool_calls_for
+from mesa_llm.tools.tool_table import INHERIT, ToolSelection, names_of
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from mesa_llm.clients import LLMRequest, LLMResponse
     from mesa_llm.llm_agent import LLMAgent
-
-_OBSERVATION = "# Observation"
-_EXECUTION = (
-    "You carry out the decision of an agent in a simulation by calling tools. Call exactly the tools that the decision "
-    "asks for, in its order. If it asks for no action, call none."
-)
-register_question("call tools", _EXECUTION)
 
 
 def _decision[R: Reasoning, **P, T](plan: Callable[Concatenate[R, P], T]) -> Callable[Concatenate[R, P], T]:
@@ -135,9 +116,10 @@ class Reasoning:
         prompt: str | None = None,
         obs: Observation | Any | None = None,
         ttl: int = 1,
-        selected_tools: list[str] | None = None,
+        selected_tools: ToolSelection = None,
         tool_calls: ToolChoice | None = None,
         *,
+        tools: ToolSelection = INHERIT,
         max_tool_calls: int | None = None,
     ) -> Plan:
         """Decide; blocks the calling thread until the decision is made and it is the agent's turn.
@@ -148,9 +130,10 @@ class Reasoning:
                 into the prompt as a text; then nothing checks whether the agents that a call names are in sight.
             ttl: for how many steps the plan holds: in the `ttl - 1` steps that follow, the same question (prompt,
                 tools) is not asked again, and the same plan is returned.
-            selected_tools: names of the tools on offer, `None` for all, `[]` for none.
+            selected_tools: the same as `tools` by its older name, where `None` means all.
             tool_calls: whether the plan may (`auto`), must (`required`) or must not (`none`) call tools; the agent's
                 `tool_calls` by default.
+            tools: the tools on offer, as functions or names: all of the agent's by default, none with `None` or `[]`.
             max_tool_calls: how many tools it may call at most; the agent's `max_tool_calls` by default.
 
         Returns:
@@ -158,21 +141,23 @@ class Reasoning:
 
         Raises:
             ConfigurationError: if `ttl` or `max_tool_calls` is less than 1, neither a prompt nor a `step_prompt` is
-                given, or a tool name is unknown.
+                given, a tool name is unknown, or `tools` and `selected_tools` are both given.
             ModelCallError: if the model could not be asked.
             DecisionError: if its answer cannot be used, asked for once more where that can help.
             TurnError: on a thread whose event loop runs agents; use `await aplan(…)` there.
         """
+        names = names_of(self.agent.tool_manager.tools, tools, selected_tools)
         if self._means("aplan"):
             return calling_loop.run(
-                self.aplan(prompt, obs, ttl, selected_tools, tool_calls, **_given(max_tool_calls=max_tool_calls))
+                self.aplan(prompt, obs, ttl, names, tool_calls, **_given(max_tool_calls=max_tool_calls))
             )
-        question = self._question(prompt, ttl, selected_tools, tool_calls, max_tool_calls)
+        question = self._question(prompt, ttl, names, tool_calls, max_tool_calls)
         if isinstance(question, Plan):
             return question
         seen = self.agent.generate_obs() if obs is None else obs
-        thinking = self._thinking(question, seen, ttl, selected_tools)
-        return self._made(question, converse(thinking, self.agent.llm.complete), seen)
+        thinking = self._thinking(question, seen, ttl, names)
+        plan = converse(thinking, self.agent.llm.complete, max_tool_calls=question.max_tool_calls)
+        return self._made(question, plan, seen)
 
     @_adecision
     async def aplan(
@@ -180,81 +165,93 @@ class Reasoning:
         prompt: str | None = None,
         obs: Observation | Any | None = None,
         ttl: int = 1,
-        selected_tools: list[str] | None = None,
+        selected_tools: ToolSelection = None,
         tool_calls: ToolChoice | None = None,
         *,
+        tools: ToolSelection = INHERIT,
         max_tool_calls: int | None = None,
     ) -> Plan:
         """Decide, without blocking the event loop. Arguments and errors as for `plan`."""
+        names = names_of(self.agent.tool_manager.tools, tools, selected_tools)
         if self._means("plan"):
             given = _given(max_tool_calls=max_tool_calls)
-            return await in_thread(functools.partial(self.plan, prompt, obs, ttl, selected_tools, tool_calls, **given))
-        question = self._question(prompt, ttl, selected_tools, tool_calls, max_tool_calls)
+            return await in_thread(functools.partial(self.plan, prompt, obs, ttl, names, tool_calls, **given))
+        question = self._question(prompt, ttl, names, tool_calls, max_tool_calls)
         if isinstance(question, Plan):
             return question
         seen = await self.agent.agenerate_obs() if obs is None else obs
-        thinking = self._thinking(question, seen, ttl, selected_tools)
-        return self._made(question, await self._athink(thinking), seen)
+        thinking = self._thinking(question, seen, ttl, names)
+        return self._made(question, await self._athink(thinking, question.max_tool_calls), seen)
 
     def execute_tool_call(
         self,
         chaining_message: str,
-        selected_tools: list[str] | None = None,
+        selected_tools: ToolSelection = None,
         ttl: int = 1,
         tool_calls: ToolChoice | None = None,
+        *,
+        tools: ToolSelection = INHERIT,
     ) -> Plan:
         """Have the model turn a decision in words into tool calls: the second call of a strategy that overrides `plan`.
 
         Args:
             chaining_message: the decision in words.
-            selected_tools: names of the tools on offer, `None` for all, `[]` for none.
+            selected_tools: the same as `tools` by its older name, where `None` means all.
             ttl: for how many steps the plan holds.
             tool_calls: `auto`, `none` or `required`; the agent's `tool_calls` by default.
+            tools: the tools on offer, as functions or names: all of the agent's by default, none with `None` or `[]`.
 
         Returns:
             The plan, with its tool calls.
 
         Raises:
-            ConfigurationError: if a tool name is unknown.
+            ConfigurationError: if a tool name is unknown, or `tools` and `selected_tools` are both given.
             ModelCallError: if the model could not be asked.
             DecisionError: if its answer cannot be used, asked for once more where that can help.
         """
-        return converse(self._execution(chaining_message, selected_tools, ttl, tool_calls), self.agent.llm.complete)
+        thinking = self._execution(chaining_message, tools, selected_tools, ttl, tool_calls)
+        return converse(thinking, self.agent.llm.complete, max_tool_calls=self.agent.max_tool_calls)
 
     async def aexecute_tool_call(
         self,
         chaining_message: str,
-        selected_tools: list[str] | None = None,
+        selected_tools: ToolSelection = None,
         ttl: int = 1,
         tool_calls: ToolChoice | None = None,
+        *,
+        tools: ToolSelection = INHERIT,
     ) -> Plan:
         """Like `execute_tool_call`, without blocking the event loop."""
-        thinking = self._execution(chaining_message, selected_tools, ttl, tool_calls)
-        return await self._athink(thinking)
+        thinking = self._execution(chaining_message, tools, selected_tools, ttl, tool_calls)
+        return await self._athink(thinking, self.agent.max_tool_calls)
 
-    async def _athink(self, thinking: Thinking) -> Plan:
+    async def _athink(self, thinking: Thinking, max_tool_calls: int | None) -> Plan:
         with AwaitedWrites() as writes:
 
             async def ask(request: LLMRequest) -> LLMResponse:
                 await writes.flush()
                 return await self.agent.llm.acomplete(request)
 
-            plan = await aconverse(thinking, ask)
+            plan = await aconverse(thinking, ask, max_tool_calls=max_tool_calls)
             await writes.flush()
             return plan
 
     def _execution(
-        self, decision: str, selected_tools: list[str] | None, ttl: int, tool_calls: ToolChoice | None
+        self,
+        decision: str,
+        tools: ToolSelection,
+        selected_tools: ToolSelection,
+        ttl: int,
+        tool_calls: ToolChoice | None,
     ) -> Thinking:
+        names = names_of(self.agent.tool_manager.tools, tools, selected_tools)
         choice = self.agent.tool_calls if tool_calls is None else tool_calls
-        thinking = tool_calls_for(self.agent, decision, None, ttl, selected_tools, choice)
-        return with_most_calls(thinking, self.agent.max_tool_calls)
+        return tool_calls_for(self.agent, decision, None, ttl, names, choice)
 
     def _thinking(self, question: Question, seen: Observation, ttl: int, selected_tools: list[str] | None) -> Thinking:
-        thinking = self.decide(
+        return self.decide(
             question.prompt, seen, ttl=ttl, selected_tools=selected_tools, tool_calls=question.tool_calls
         )
-        return with_most_calls(thinking, question.max_tool_calls)
 
     def _question(
         self,
@@ -281,7 +278,8 @@ class Reasoning:
                 f"{type(self.agent).__name__} {self.agent.unique_id} has nothing to decide: give plan() a prompt, or "
                 "the agent a step_prompt."
             )
-        question = Question(prompt, _names(selected_tools), tool_calls, max_tool_calls)
+        names = None if selected_tools is None else tuple(selected_tools)
+        question = Question(prompt, names, tool_calls, max_tool_calls)
         return question if asks_anyway else self._held.find(question, step_of(self.agent.model)) or question
 
     def _made(self, question: Question, plan: Plan, seen: Observation) -> Plan:
@@ -303,134 +301,6 @@ class Reasoning:
         return nearer_method(type(self), "plan", "aplan", prefer_async=name == "plan") == name
 
 
-def first_request(
-    agent: LLMAgent,
-    instructions: str,
-    task: str,
-    obs: Observation,
-    selected_tools: list[str] | None,
-    tool_choice: ToolChoice | None,
-    response_format: type[BaseModel] | None = None,
-    *,
-    prompt: str | list[str] | None = None,
-    system_prompt: str | None = None,
-) -> LLMRequest:
-    """The request that starts a decision: what the agent remembers, what it sees, what it has to decide.
-
-    A `prompt` or `system_prompt` built by a method of the user's own replaces the one that is made here.
-    """
-    if prompt is None:
-        prompt = "\n\n".join([*remembered_and_seen(agent, obs), f"# Task\n{task}"])
-    request = agent.llm.request(
-        prompt=prompt,
-        tool_schema=_tools_for(agent, selected_tools, obs),
-        tool_choice=tool_choice,
-        response_format=response_format,
-        system_prompt=system_prompt_of(agent, instructions) if system_prompt is None else system_prompt,
-    )
-    return replace(request, observation=obs)
-
-
-def tool_calls_for(
-    agent: LLMAgent,
-    decision: str,
-    obs: Observation | None,
-    ttl: int,
-    selected_tools: list[str] | None,
-    tool_calls: ToolChoice | None,
-) -> Thinking:
-    """Ask the model to turn a decision in words into tool calls; use with `yield from`."""
-    if not decision.strip():  # some servers refuse an empty message, and others make something up
-        raise DecisionError(f"{agent}: there is no decision to carry out, the text is empty.")
-    response = yield agent.llm.request(
-        prompt=decision,
-        tool_schema=_tools_for(agent, selected_tools, obs),
-        tool_choice=tool_calls,
-        system_prompt=system_prompt_of(agent, _EXECUTION),
-    )
-    plan = Plan(
-        step=step_decided(agent, obs),
-        llm_plan=response.message,
-        ttl=ttl,
-        offered=_names(selected_tools),
-        seen=sight_of(obs),
-    )
-    remember(agent.memory, "plan_execution", {"content": str(plan)})
-    return plan
-
-
-def _tools_for(agent: LLMAgent, selected_tools: list[str] | None, obs: Any) -> Iterable[AnyTool]:
-    """The tools on offer; as a manager of the user's own says, if it overrides the method of mesa-llm 0.3 for that."""
-    own = own_method(agent.tool_manager.get_all_tools_schema, ToolManager.get_all_tools_schema)
-    return own(selected_tools) if own else agent.tool_manager.specs(selected_tools, agent=agent, seen=sight_of(obs))
-
-
-def step_decided(agent: LLMAgent, obs: Any) -> int:
-    """The model's step in which an agent decides: that of its observation, if it has one."""
-    step: int | None = getattr(obs, "step", None)
-    return step_of(agent.model) if step is None else step
-
-
 def _given(**arguments: Any) -> dict[str, Any]:
     """The arguments that are given: a strategy of one's own may not know those that are new."""
     return {name: value for name, value in arguments.items() if value is not None}
-
-
-def _names(selected_tools: list[str] | None) -> tuple[str, ...] | None:
-    return None if selected_tools is None else tuple(selected_tools)
-
-
-def read_observation(request: LLMRequest) -> dict[str, Any]:
-    """The observation on which an agent decides, for policies that answer instead of a model.
-
-    It is that of the request (`LLMRequest.observation`); where it has none, as in a request that a server has received,
-    the JSON that stands below "# Observation" in its messages.
-
-    Args:
-        request: a request made from an observation.
-
-    Returns:
-        `step`, `self_state` and `local_state`, as in `Observation`, and `environment` if it is not empty; as JSON has
-        them, so that positions are lists.
-
-    Raises:
-        DecisionError: if the request holds no observation.
-    """
-    texts = [] if request.observation is None else [text_of(request.observation)]
-    for message in reversed(request.messages):
-        _, found, rest = message.content.partition(f"{_OBSERVATION}\n")
-        if found:
-            texts.append(rest.split("\n", 1)[0])
-    for text in texts:
-        with contextlib.suppress(ValueError):  # an observation of the user's own
-            observation = json.loads(text)
-            if isinstance(observation, dict):
-                return observation
-    raise DecisionError(f"No observation in the request: none of its {len(request.messages)} messages has one.")
-
-
-def system_prompt_of(agent: LLMAgent, instructions: str, obs: Observation | None = None) -> str:
-    """Instructions and who the agent is; with an observation, also what it remembers and sees, as in mesa-llm 0.3."""
-    legend = legend_for(agent) if agent.explains_positions else None
-    sections = {"Positions": legend or "", "Who you are": agent.system_prompt or ""}
-    parts = [instructions, *(f"# {heading}\n{text.strip()}" for heading, text in sections.items() if text.strip())]
-    if obs is not None:
-        parts += remembered_and_seen(agent, obs)
-    return "\n\n".join(filter(None, parts))
-
-
-def remembered_and_seen(agent: LLMAgent, obs: Observation) -> list[str]:
-    """What an agent remembers, and what it sees: two parts of a prompt."""
-    return [f"# Memory\n{agent.memory.get_prompt_ready()}", f"{_OBSERVATION}\n{text_of(obs)}"]
-
-
-def own_prompt[T](build: Callable[..., T], base: Callable[..., T], *args: Any) -> T | None:
-    """What a strategy's method builds, if it overrides that of the base, else `None`.
-
-    Args:
-        build: the bound method, such as `self.get_cot_system_prompt`.
-        base: the function of the base.
-        *args: its arguments.
-    """
-    own = own_method(build, base)
-    return None if own is None else own(*args)

@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING
 from mesa_llm.activation import stage, step_of
 from mesa_llm.clients import Message
 from mesa_llm.clients.questions import register_question
-from mesa_llm.memory.remembering import remember
-from mesa_llm.reasoning.plan import Observation, Plan, Thinking
-from mesa_llm.reasoning.reasoning import Reasoning, first_request, own_prompt, system_prompt_of, tool_calls_for
+from mesa_llm.reasoning.plan import (
+    Observation,
+    Plan,
+    Thinking,
+    decision_in_words,
+    own_prompt,
+    system_prompt_of,
+    tool_calls_for,
+)
+from mesa_llm.reasoning.reasoning import Reasoning
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
@@ -87,10 +94,7 @@ class ReWOOReasoning(Reasoning):
         return self._next_of(replace(whole, llm_plan=Message("assistant", tool_calls=remaining), step=step, ttl=ttl))
 
     def get_rewoo_system_prompt(self, obs: Observation) -> str:
-        """The system prompt, for a subclass to override: what is returned replaces it, and the task alone follows.
-
-        What this one returns has everything: instructions, who the agent is, its memory and the observation. If it is
-        not overridden, the prompt is put together in an order that servers can cache better.
+        """The system prompt, for a subclass to override as `CoTReasoning.get_cot_system_prompt`.
 
         Args:
             obs: what the agent sees.
@@ -112,12 +116,7 @@ class ReWOOReasoning(Reasoning):
         """Make a new plan and begin it."""
         agent = self.agent
         own = own_prompt(self.get_rewoo_system_prompt, ReWOOReasoning.get_rewoo_system_prompt, obs)
-        task = None if own is None else prompt
-        response = yield first_request(
-            agent, _INSTRUCTIONS, prompt, obs, selected_tools, "none", prompt=task, system_prompt=own
-        )
-        text = response.message.content
-        remember(agent.memory, "plan", {"content": text})
+        text = yield from decision_in_words(agent, _INSTRUCTIONS, prompt, obs, selected_tools, own)
         plan = yield from tool_calls_for(agent, text, obs, ttl, selected_tools, tool_calls)
         stage(agent, lambda: setattr(self, "_whole", plan))
         return self._next_of(plan)

@@ -121,11 +121,7 @@ class AgentViewer:
                 self._event(event)
 
     def view_agent_conversations(self, agent_id: int) -> None:
-        """Show the messages that an agent sent and received, in order.
-
-        Args:
-            agent_id: the agent's `unique_id`.
-        """
+        """Show the messages that an agent sent and received, in order. Arguments as for `view_agent_timeline`."""
         if not self._knows(agent_id):
             return
         self._heading(f"Conversations of agent {agent_id}")
@@ -140,11 +136,7 @@ class AgentViewer:
             self._say(f"Agent {agent_id} neither sent nor received a message.", "yellow")
 
     def view_agent_decisions(self, agent_id: int) -> None:
-        """Show step by step what an agent saw, planned and did.
-
-        Args:
-            agent_id: the agent's `unique_id`.
-        """
+        """Show step by step what an agent saw, planned and did. Arguments as for `view_agent_timeline`."""
         if not self._knows(agent_id):
             return
         self._heading(f"Decisions of agent {agent_id}")
@@ -157,11 +149,7 @@ class AgentViewer:
                 self._event(event)
 
     def view_agent_summary(self, agent_id: int) -> None:
-        """Show how many events of which type an agent had.
-
-        Args:
-            agent_id: the agent's `unique_id`.
-        """
+        """Show how many events of which type an agent had. Arguments as for `view_agent_timeline`."""
         if not self._knows(agent_id):
             return
         activity = self._agents[agent_id]

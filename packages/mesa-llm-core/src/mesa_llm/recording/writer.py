@@ -33,15 +33,9 @@ class EventWriter:
     The file and its folder are made with the first event. If it cannot be written, an error is logged, and events are
     counted as lost from then on: a full disk does not end a simulation.
 
-    Args:
-        path: the file; must not exist yet.
-        metadata: the content of the first line.
-        flush_every: how many events are buffered at most; by default as many as fit in 64 KiB.
-
     Attributes:
         events: how many events the file has, the buffered ones included.
-        lost: how many could not be written.
-        error: why they could not be written.
+        lost: how many could not be written, because of `error`.
         step: the model's step, and
         status: `completed`, `interrupted`, `failed` or `unknown`, both for the `simulation_end` that `close` writes.
     """

@@ -1,4 +1,4 @@
-"""What every space can be asked, whichever of Mesa's classes it is; positions, as Mesa and as a model writes them."""
+"""The common interface of Mesa's spaces, and the forms in which Mesa and language models write positions."""
 
 from __future__ import annotations
 
@@ -99,13 +99,7 @@ class Space(ABC):
 
 
 def compass_legend(axes: Sequence[str], compass: Compass, *, diagonals: bool) -> str:
-    """The legend of a space where each step adds the same everywhere.
-
-    Args:
-        axes: the names of the numbers of a position, in order.
-        compass: what each step adds to the first of them.
-        diagonals: whether there are diagonal steps.
-    """
+    """The legend of a space in which a step adds the same offset everywhere: the one in `compass`."""
     steps = [
         f"{name} is {axis} {'+' if change > 0 else '-'} 1"
         for name in ("North", "South", "East", "West")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property, lru_cache
-from itertools import chain
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +12,7 @@ from mesa.discrete_space import DiscreteSpace, Grid, HexGrid, VoronoiGrid
 from mesa.experimental import continuous_space
 
 from mesa_llm.activation import claim, is_claimed
-from mesa_llm.activation.clock import is_in_model
+from mesa_llm.activation.mesa_model import is_in_model
 from mesa_llm.errors import ConfigurationError, ConflictError, ToolError
 from mesa_llm.spaces.current import Cells, ExperimentalContinuousSpace, GridCells, HexCells, VoronoiCells
 from mesa_llm.spaces.legacy import LegacyContinuousSpace, LegacyGrid, LegacyHexGrid, LegacyNetwork
@@ -228,22 +226,31 @@ def space_of(agent: Agent) -> Space | None:
 
 def space_for(agent: Agent) -> Space | None:
     """The space that the agent is in, or else the first that could take it."""
-    return space_of(agent) or next((space for space in _spaces_around(agent) if space.takes(agent)), None)
+    first = None
+    for space in _spaces_around(agent):
+        if space.holds(agent):
+            return space
+        if first is None and space.takes(agent):
+            first = space
+    return first
 
 
 def _spaces_around(agent: Agent) -> Iterator[Space]:
     model = agent.model
     usual = (getattr(agent, "space", None), getattr(model, "grid", None), getattr(model, "space", None))
-    # Not imported: if nobody has imported mesa.space, there are no instances of its classes.
-    legacy = sys.modules.get("mesa.space")
-    for candidate in chain(usual, vars(model).values()):
-        adapter = _adapter_for(type(candidate), legacy)  # type: ignore[arg-type] # hashable it is
-        if adapter is not None:
+    candidates = (*usual, *vars(model).values())
+    adapters = _adapters_for(frozenset(map(type, candidates)))
+    for candidate in candidates if adapters else ():
+        if (adapter := adapters.get(type(candidate))) is not None:
             yield adapter(candidate)
 
 
 @lru_cache
-def _adapter_for(kind: type, legacy: ModuleType | None) -> Adapter | None:
-    """The adapter for instances of a class, or `None`. Called for each attribute of a model."""
+def _adapters_for(kinds: frozenset[type]) -> dict[type, Adapter]:
+    """The adapters for those of some classes that are spaces. Called with the classes of all attributes of a model."""
+    # Not imported: if nobody had imported mesa.space, no class could derive from one of its classes.
+    legacy = sys.modules.get("mesa.space")
     old = [] if legacy is None else [(getattr(legacy, name), adapter) for name, adapter in _LEGACY]
-    return next((adapter for mesa_class, adapter in [*_CURRENT, *old] if issubclass(kind, mesa_class)), None)
+    known = [*_CURRENT, *old]
+    found = {kind: next((adapter for base, adapter in known if issubclass(kind, base)), None) for kind in kinds}
+    return {kind: adapter for kind, adapter in found.items() if adapter is not None}

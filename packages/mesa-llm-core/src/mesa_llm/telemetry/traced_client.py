@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from mesa_llm.activation import CallOrigin
 from mesa_llm.activation.values import plain
-from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Message, ToolCall
+from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Message
 from mesa_llm.clients.providers import endpoint_of
 from mesa_llm.errors import ConfigurationError, ModelCallError
 
@@ -52,7 +52,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class TracedClient(AsyncClient):
-    """Makes each call to another client a span of OpenTelemetry.
+    """Makes each call to another client an OpenTelemetry span.
 
     The spans follow OpenTelemetry's conventions for generative models: `chat {model}`, with the provider, the sampling
     arguments, the tokens, and the error if it failed. Attributes of our own name the agent (`mesa_llm.agent.id` and
@@ -263,17 +263,10 @@ def _message(message: Message) -> dict[str, Any]:
     elif message.content:
         parts.append({"type": "text", "content": message.content})
     parts += [
-        {"type": "tool_call", "id": call.id, "name": call.name, "arguments": _arguments(call)}
+        {"type": "tool_call", "id": call.id, "name": call.name, "arguments": call.parsed_arguments()}
         for call in message.tool_calls
     ]
     return {"role": message.role, "parts": parts}
-
-
-def _arguments(call: ToolCall) -> Any:
-    try:
-        return json.loads(call.arguments)
-    except ValueError:
-        return call.arguments
 
 
 def _json(value: Any) -> str:

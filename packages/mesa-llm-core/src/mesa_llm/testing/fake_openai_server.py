@@ -6,13 +6,12 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from mesa_llm.clients import LLMClient, LLMResponse
+from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse, Message, ResponseFormat, ToolCall, ToolChoice, ToolSpec
 from mesa_llm.clients.chat_completion import Answer, to_message, to_response
-from mesa_llm.clients.latency import Latency
+from mesa_llm.clients.rule_based import Latency
 from mesa_llm.concurrency.loop_thread import LoopThread
-from mesa_llm.testing.request_reading import read_request
 from mesa_llm.testing.scripted_llm import Script, ScriptReader
 
 if TYPE_CHECKING:
@@ -300,3 +299,36 @@ def _completion_json(answer: Answer | dict[str, Any], body: dict[str, Any], numb
 
 def _words(*texts: object) -> int:  # in place of tokens: the same on every machine
     return sum(len(text.split()) for text in texts if isinstance(text, str))
+
+
+def read_request(body: Mapping[str, Any]) -> LLMRequest:
+    """The request in a body: `LLMRequest.as_dict` the other way round. What it has no field for becomes an option."""
+    options = dict(body)
+    fields: dict[str, Any] = {
+        "model": str(options.pop("model", "")),
+        "messages": tuple(map(_read_message, options.pop("messages", ()))),
+        "tools": tuple([_read_tool(tool["function"]) for tool in options.pop("tools", None) or ()]),
+    }
+    if options.get("tool_choice") in get_args(ToolChoice.__value__):
+        fields["tool_choice"] = options.pop("tool_choice")
+    match options.get("response_format"):
+        case {"type": "json_schema", "json_schema": {"name": str(name), "schema": dict(schema)}}:
+            del options["response_format"]
+            fields["response_format"] = ResponseFormat(name, schema)
+    return LLMRequest(**fields, options=options)
+
+
+def _read_message(message: Mapping[str, Any]) -> Message:
+    content = message.get("content") or ""
+    if not isinstance(content, str):  # a list of parts
+        content = "".join(part.get("text", "") for part in content)
+    calls = [
+        ToolCall(call["id"], call["function"]["name"], call["function"]["arguments"])
+        for call in message.get("tool_calls") or ()
+    ]
+    role = message["role"]
+    return Message("system" if role == "developer" else role, content, tuple(calls), message.get("tool_call_id"))
+
+
+def _read_tool(function: Mapping[str, Any]) -> ToolSpec:
+    return ToolSpec(function["name"], function.get("description", ""), function.get("parameters") or {})

@@ -9,8 +9,8 @@ from typing import cast
 
 from mesa_llm.clients import AsyncClient, LLMRequest, LLMResponse
 from mesa_llm.clients.chat_completion import Answer, to_response
-from mesa_llm.clients.latency import Latency, check_latency, pause
-from mesa_llm.errors import ConfigurationError
+from mesa_llm.clients.rule_based import Latency, check_latency, pause
+from mesa_llm.errors.checks import check_whole
 
 type Script[Q, A] = Callable[[Q], A | Exception | Awaitable[A | Exception]] | Sequence[A | Exception] | A | Exception
 
@@ -108,8 +108,8 @@ class Gate:
     """
 
     def __init__(self, size: int | None, patience: float) -> None:
-        if size is not None and size < 1:
-            raise ConfigurationError(f"hold_until must be >= 1 calls, got {size!r}. Use None to hold nothing.")
+        if size is not None:
+            check_whole("hold_until", size, hint="Use None to hold nothing.")
         self.size = size
         self.patience = patience
         self._held: list[asyncio.Future[str | None]] = []  # each resolves to the complaint of a failed batch, or None

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.errors import ToolError
 from mesa_llm.errors.shown_text import short_repr
 from mesa_llm.spaces import directions_from, move_to, position_of
-from mesa_llm.spaces.space import XY, Position, listed
+from mesa_llm.spaces.space import XY, listed
 from mesa_llm.tools.tool_decorator import built_in
-from mesa_llm.tools.visible import FreeDirection, VisibleAgentId, VisibleCell
+from mesa_llm.tools.visible import FreeDirection, VisibleAgentId, VisibleCell, step_meant
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -42,8 +42,11 @@ def move_one_step(agent: Agent[Any], direction: FreeDirection) -> str:
         ToolError: if there is no step in this direction, or the place it leads to has no room.
     """
     steps = directions_from(agent)
-    target = steps[_named(direction, steps, agent)]
-    move_to(agent, target)
+    named = step_meant(direction, steps)
+    if named is None:
+        hint = f"Possible: {listed(steps)}." if steps else "No step is possible at all."
+        raise ToolError(f"There is no step {short_repr(direction)} from {position_of(agent)!r}. {hint}")
+    move_to(agent, steps[named])
     return f"Agent {agent.unique_id} moved {direction} to {position_of(agent)!r}."
 
 
@@ -91,19 +94,3 @@ def speak_to(agent: Agent[Any], listener_agents_unique_ids: list[VisibleAgentId]
         raise ToolError(f"Nobody heard the message: {reason}. Give the unique ids of other agents.")
     reply = agent.send_message(message, [others[unique_id] for unique_id in wanted if unique_id in others])
     return f"{reply} There are no agents {unknown}." if unknown else reply
-
-
-def _named(direction: str, steps: dict[str, Position], agent: Agent[Any]) -> str:
-    """The name of the step that `direction` means: "north-east" is NorthEast."""
-    if direction in steps:
-        return direction
-
-    def letters(name: str) -> str:
-        return name.casefold().replace(" ", "").replace("-", "").replace("_", "")
-
-    for name in steps:
-        if letters(name) == letters(direction):
-            return name
-    here = position_of(agent)
-    hint = f"Possible: {listed(steps)}." if steps else "No step is possible at all."
-    raise ToolError(f"There is no step {short_repr(direction)} from {here!r}. {hint}")

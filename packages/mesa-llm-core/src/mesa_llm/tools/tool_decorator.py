@@ -1,13 +1,14 @@
-"""`@tool`, which makes a function a tool, and the tables of tools that it fills."""
+"""`@tool`, which makes a function a tool, and the table of global tools that it fills."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, overload
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.tools.tool_definition import Condition, define
+from mesa_llm.tools.signatures import Condition
+from mesa_llm.tools.tool_definition import define
 
 if TYPE_CHECKING:
     from mesa_llm.tools.tool_manager import ToolManager
@@ -23,11 +24,7 @@ class DocstringParsingError(ConfigurationError):
 
 
 def add_tool_callback(callback: Callable[[Callable[..., Any]], object]) -> None:
-    """Have a function called with each function that a plain `@tool` makes a global tool from now on.
-
-    Args:
-        callback: takes the function.
-    """
+    """Have a function called with each function that a plain `@tool` makes a global tool from now on."""
     _callbacks.append(callback)
 
 
@@ -105,52 +102,3 @@ def _declare(
     else:
         tool_manager.register(function)
     return function
-
-
-class ToolTable(MutableMapping[str, Callable[..., Any]]):
-    """A mapping from names to functions: the global tools, if they are part of it, and the manager's own.
-
-    Global tools are looked up, not copied, so later ones are there too, and a table costs no more than its own tools.
-    They come first, in the order of their definition; an own tool replaces a global one of the same name. Deleting a
-    global tool hides it here only.
-    """
-
-    __slots__ = ("_hidden", "_own", "_with_global")
-
-    def __init__(self, *, with_global: bool) -> None:
-        self._own: dict[str, Callable[..., Any]] = {}
-        self._hidden: frozenset[str] = frozenset()
-        self._with_global = with_global
-
-    def __getitem__(self, name: str) -> Callable[..., Any]:
-        if name in self._own:
-            return self._own[name]
-        if self._shows(name):
-            return _GLOBAL_TOOL_REGISTRY[name]
-        raise KeyError(name)
-
-    def __setitem__(self, name: str, function: Callable[..., Any]) -> None:
-        self._own[name] = function
-
-    def __delitem__(self, name: str) -> None:
-        if name not in self:
-            raise KeyError(name)
-        self._own.pop(name, None)
-        self._hidden |= {name}
-
-    def __iter__(self) -> Iterator[str]:
-        shared: list[str] = []
-        if self._with_global:
-            # Copied, since another thread may be defining a tool.
-            shared = [name for name in list(_GLOBAL_TOOL_REGISTRY) if name in self._own or self._shows(name)]
-        yield from shared
-        yield from [name for name in self._own if name not in shared]
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({list(self)})"
-
-    def _shows(self, name: str) -> bool:
-        return self._with_global and name in _GLOBAL_TOOL_REGISTRY and name not in self._hidden

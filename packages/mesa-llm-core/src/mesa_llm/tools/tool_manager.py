@@ -1,4 +1,4 @@
-"""Which tools an agent has, and the calling of them."""
+"""The tools of an agent: which are on offer, and how calls are executed."""
 
 from __future__ import annotations
 
@@ -10,22 +10,19 @@ from inspect import isasyncgen, isawaitable, isgenerator
 from typing import Any
 
 from mesa_llm.activation import current_turn
-from mesa_llm.activation.call import last_agent_step
-from mesa_llm.activation.context import current_agent_step
-from mesa_llm.activation.repeats import log_once
-from mesa_llm.activation.turn import is_off_record
+from mesa_llm.activation.call import counter_of
+from mesa_llm.activation.repeats import log_error_once
 from mesa_llm.activation.values import to_text, without_addresses
 from mesa_llm.clients.messages import ToolCall, ToolSpec
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ConfigurationError, ConflictError, ToolError
-from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors import ConfigurationError, ConflictError, ToolError, ends_run
 from mesa_llm.errors.shown_text import short_repr
-from mesa_llm.errors.tracebacks import place_of, shorten
 from mesa_llm.module_llm.call_reading import matching_name, read_arguments
 from mesa_llm.spaces.space import listed
+from mesa_llm.tools.signatures import Condition, check_condition, holds
 from mesa_llm.tools.tool_decorator import _GLOBAL_TOOL_REGISTRY as GLOBAL_TOOLS
-from mesa_llm.tools.tool_decorator import ToolTable
-from mesa_llm.tools.tool_definition import Condition, ToolDefinition, check_condition, check_name, definition_of, holds
+from mesa_llm.tools.tool_definition import ToolDefinition, check_name, definition_of
+from mesa_llm.tools.tool_table import INHERIT, ToolRef, ToolSelection, ToolTable, names_of, several
 from mesa_llm.tools.visible import Seen, Sight
 
 logger = logging.getLogger(__name__)
@@ -62,22 +59,23 @@ class ToolManager:
     """The tools of an agent, or of several.
 
     Args:
-        tools: functions; these are then the only tools. By default all that are declared with a plain `@tool`, also
-            later ones. (A dict means `extra_tools`, as in mesa-llm 0.3.)
+        tools: functions, or the names of functions that are declared with a plain `@tool`; these are then the only
+            tools. By default all that are declared so, also later ones. (A dict means `extra_tools`, as in mesa-llm
+            0.3.)
         extra_tools: functions, or a dict of them by name, added to the global tools.
         available: conditions by the names of tools, as `@tool(available=…)` has them; for a tool that has one, both
             must hold.
 
     Raises:
-        ConfigurationError: if both are given, something is not a function or cannot be a tool, a name comes twice, or a
-            condition is for a tool that the manager does not have.
+        ConfigurationError: if both are given, something is not a function or cannot be a tool, a name is unknown or
+            comes twice, or a condition is for a tool that the manager does not have.
     """
 
     def __init__(
         self,
-        tools: Iterable[Function] | Mapping[str, Function] | None = None,
+        tools: Iterable[ToolRef] | ToolRef | Mapping[str, Function] | None = None,
         *,
-        extra_tools: Iterable[Function] | Mapping[str, Function] | None = None,
+        extra_tools: Iterable[ToolRef] | ToolRef | Mapping[str, Function] | None = None,
         available: Mapping[str, Condition] | None = None,
     ) -> None:
         if tools is not None and extra_tools is not None:
@@ -103,11 +101,22 @@ class ToolManager:
         Raises:
             ConfigurationError: if it cannot be a tool.
         """
-        self.tools.update(_by_name((fn,)))
+        self.tools.update(_by_name(fn))
+
+    def register_many(self, tools: Iterable[ToolRef] | ToolRef) -> None:
+        """Add functions, or by their names those that are declared with a plain `@tool`; see `register`.
+
+        Args:
+            tools: the functions or names.
+
+        Raises:
+            ConfigurationError: if something cannot be a tool, or a name is unknown or comes twice.
+        """
+        self.tools.update(_by_name(tools))
 
     @classmethod
     def add_tool_to_all(cls, fn: Function) -> None:
-        """Add a function to the global tools, which all managers offer that are not given their `tools`.
+        """Add a function to the global tools, which every manager offers unless it was given `tools`.
 
         Args:
             fn: the function, with or without `@tool`.
@@ -115,7 +124,7 @@ class ToolManager:
         Raises:
             ConfigurationError: if it cannot be a tool.
         """
-        GLOBAL_TOOLS.update(_by_name((fn,)))
+        GLOBAL_TOOLS.update(_by_name(fn))
 
     def has_tool(self, name: str) -> bool:
         """Whether there is a tool of this name.
@@ -144,16 +153,20 @@ class ToolManager:
             ConfigurationError: if a name is unknown.
             Exception: what a condition raises.
         """
-        table = dict(self.tools)
-        names = list(table) if selected_tools is None else list(selected_tools)
-        if unknown := [name for name in names if name not in table]:
-            raise ConfigurationError(f"Unknown tool name(s) {unknown}. Available tools: {sorted(table)}.")
-        definitions = [(definition_of(table[name], name), name) for name in names]
+        chosen = self.tools.items() if selected_tools is None else self._selected(selected_tools)
+        definitions = [(definition_of(function, name), name) for name, function in chosen]
         if agent is not None:
             definitions = [(known, name) for known, name in definitions if self._is_available(known, name, agent)]
         if seen is None:
             return tuple([definition.spec_as(name) for definition, name in definitions])
-        return tuple([definition.spec_for(name, agent, seen) for definition, name in definitions])
+        sight = Sight(agent, seen)
+        return tuple([definition.spec_for(name, sight) for definition, name in definitions])
+
+    def _selected(self, names: Iterable[str]) -> list[tuple[str, Function]]:
+        table, names = dict(self.tools.items()), list(names)
+        if unknown := [name for name in names if name not in table]:
+            raise ConfigurationError(f"Unknown tool name(s) {unknown}. Available tools: {sorted(table)}.")
+        return [(name, table[name]) for name in names]
 
     def get_tool_schema(self, fn: Function, schema_name: str) -> dict[str, Any]:
         """A function as JSON of the chat completions API, whether the manager has it or not.
@@ -166,6 +179,20 @@ class ToolManager:
             ConfigurationError: if it cannot be a tool.
         """
         return definition_of(fn, schema_name).spec_as(schema_name).as_dict()
+
+    def get_tools_schema(
+        self, tools: ToolSelection = INHERIT, selected_tools: ToolSelection = None
+    ) -> list[dict[str, Any]]:
+        """The tools on offer as JSON of the chat completions API.
+
+        Args:
+            tools: which of them, as functions or names: all by default, none with `None` or `[]`.
+            selected_tools: the same by its older name, where `None` means all.
+
+        Raises:
+            ConfigurationError: if the manager does not have one, or both are given.
+        """
+        return [spec.as_dict() for spec in self.specs(names_of(self.tools, tools, selected_tools))]
 
     def get_all_tools_schema(self, selected_tools: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """Like `specs`, as JSON of the chat completions API."""
@@ -236,21 +263,25 @@ class ToolManager:
         """
         return await self._execute(agent, calls, offered, seen, _call_and_await)
 
-    def call_tools(self, agent: Any, llm_response: Any) -> list[dict[str, str]]:
+    def call_tools(self, agent: Any, llm_response: Any, tools: ToolSelection = INHERIT) -> list[dict[str, str]]:
         """Like `execute`, for the `tool_calls` of a model's message.
 
         Args:
             agent: the agent that calls.
             llm_response: the message, with `tool_calls`.
+            tools: the tools that the model was offered, as functions or names; all by default, none with `None` or
+                `[]`.
 
         Returns:
             One `{"tool_call_id", "role", "name", "response"}` for each call.
         """
-        return [result.as_dict() for result in self.execute(agent, getattr(llm_response, "tool_calls", None))]
+        calls = getattr(llm_response, "tool_calls", None)
+        return [result.as_dict() for result in self.execute(agent, calls, offered=names_of(self.tools, tools))]
 
-    async def acall_tools(self, agent: Any, llm_response: Any) -> list[dict[str, str]]:
+    async def acall_tools(self, agent: Any, llm_response: Any, tools: ToolSelection = INHERIT) -> list[dict[str, str]]:
         """Like `call_tools`; async tools are awaited."""
-        return [result.as_dict() for result in await self.aexecute(agent, getattr(llm_response, "tool_calls", None))]
+        calls = getattr(llm_response, "tool_calls", None)
+        return [result.as_dict() for result in await self.aexecute(agent, calls, offered=names_of(self.tools, tools))]
 
     async def _execute(
         self,
@@ -271,9 +302,9 @@ class ToolManager:
         sight: Sight | None,
         invoke: Callable[[Function, dict[str, Any]], Awaitable[Any]],
     ) -> ToolResult:
-        count = _counter_of(agent)
+        count = counter_of(agent)
         count("tool_calls")
-        call_id, name, raw = _read_call(call)
+        call_id, name, raw = read_call(call)
         arguments: dict[str, Any] = {}
         note = ""
         try:
@@ -303,15 +334,8 @@ class ToolManager:
                 raise
             count("crashed")
             described = without_addresses(": ".join(filter(None, [type(error).__name__, str(error)])))
-            shorten(error)
-            log_once(
-                logger,
-                logging.ERROR,
-                f"Agent {getattr(agent, 'unique_id', agent)}: the tool {name!r} failed: {described}",
-                model=getattr(agent, "model", None),
-                kind=(name, type(error), place_of(error)),
-                exc_info=error,
-            )
+            text = f"Agent {getattr(agent, 'unique_id', agent)}: the tool {name!r} failed: {described}"
+            log_error_once(logger, logging.ERROR, text, error, model=getattr(agent, "model", None), kind=name)
             return _failed(call_id, name, arguments, f"{described}{note}")
         return ToolResult(call_id, name, arguments, f"{response}{note}".lstrip() if note else response, ok=True)
 
@@ -330,7 +354,9 @@ class ToolManager:
 
     def _is_available(self, definition: ToolDefinition, name: str, agent: Any) -> bool:
         condition = None if self._available is None else self._available.get(name)
-        return definition.is_available(name, agent) and (condition is None or holds(condition, name, agent))
+        return (definition.available is None or holds(definition.available, name, agent)) and (
+            condition is None or holds(condition, name, agent)
+        )
 
 
 async def _call_and_await(function: Function, arguments: dict[str, Any]) -> Any:
@@ -347,16 +373,15 @@ async def _call_and_block(function: Function, arguments: dict[str, Any]) -> Any:
     return calling_loop.run(awaited()) if isawaitable(returned) else returned
 
 
-def _by_name(functions: Iterable[Function] | Mapping[str, Function]) -> dict[str, Function]:
-    if isinstance(functions, Mapping):
-        for name, function in functions.items():
+def _by_name(tools: Iterable[ToolRef] | ToolRef | Mapping[str, Function]) -> dict[str, Function]:
+    if isinstance(tools, Mapping):
+        for name, function in tools.items():
             definition_of(function, check_name(name, function))
-        return dict(functions)
-    if not isinstance(functions, Iterable):
-        raise ConfigurationError(f"The tools of a ToolManager are a list of functions, got {functions!r}.")
+        return dict(tools)
     named: dict[str, Function] = {}
-    for function in functions:
-        name = check_name(getattr(function, "__name__", None), function)
+    for ref in several(tools):
+        function = _global_tool(ref) if isinstance(ref, str) else ref
+        name = ref if isinstance(ref, str) else check_name(getattr(function, "__name__", None), function)
         definition_of(function)
         if name in named:
             raise ConfigurationError(f"Two tools have the name {name!r}: rename one of the functions.")
@@ -364,7 +389,16 @@ def _by_name(functions: Iterable[Function] | Mapping[str, Function]) -> dict[str
     return named
 
 
-def _read_call(call: Any) -> tuple[str, str, Any]:
+def _global_tool(name: str) -> Function:
+    if name not in GLOBAL_TOOLS:
+        raise ConfigurationError(
+            f"There is no tool {name!r}. Names mean functions declared with a plain @tool, and these are: "
+            f"{sorted(GLOBAL_TOOLS)}. Import the module that declares it first, or give the function itself."
+        )
+    return GLOBAL_TOOLS[name]
+
+
+def read_call(call: Any) -> tuple[str, str, Any]:
     """Identifier, name and raw arguments of a call: a `ToolCall`, or an object in the form of the OpenAI API."""
     if isinstance(call, ToolCall):
         return call.id, call.name, call.arguments
@@ -374,16 +408,6 @@ def _read_call(call: Any) -> tuple[str, str, Any]:
         str(getattr(function, "name", None) or _NAMELESS),
         getattr(function, "arguments", None),
     )
-
-
-def _counter_of(agent: Any) -> Callable[[str], object]:
-    """What counts in the step in which the agent acts; in its last one, if it acts outside of its steps."""
-    agent_step = current_agent_step()
-    if agent_step is not None and agent_step.agent is agent:
-        return agent_step.count
-    if is_off_record() or not hasattr(agent, "model"):
-        return lambda name: None
-    return last_agent_step(agent).count
 
 
 def _failed(call_id: str, name: str, arguments: dict[str, Any], reason: str) -> ToolResult:

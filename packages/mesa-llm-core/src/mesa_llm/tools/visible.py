@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
@@ -13,9 +13,10 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema, from_json
 
 from mesa_llm.activation.values import to_json, to_text
+from mesa_llm.module_llm.call_reading import matching_name
 from mesa_llm.module_llm.request_fields import rebuilt
 from mesa_llm.spaces import directions_from, free_places_around
-from mesa_llm.spaces.space import listed
+from mesa_llm.spaces.space import XY, listed
 
 _MARK = "x-visible"  # the key under which a schema holds its annotation, until the schema is sent
 _MOST_CHOICES = 500  # the longest enum; an argument with more choices is left open
@@ -107,6 +108,14 @@ class OneStepAway(_Marking):
     def choices(self, agent: Any, seen: Seen) -> list[Any]:
         """The names of the steps into places that have room."""
         return list(directions_from(agent, free_only=True))
+
+
+def step_meant(direction: str, steps: Collection[str]) -> str | None:
+    """The step that a model means: a compass direction in any spelling ("north-east"), another name as it is."""
+    for name in (direction, direction.strip()):
+        if name in steps:
+            return name
+    return matching_name(name, [step for step in steps if step in XY]) if name else None
 
 
 def _heard_from(agent: Any) -> set[Any]:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
-from mesa_llm.concurrency.cross_thread import WakeUpQueue
+from mesa_llm.concurrency.loop_thread import WakeUpQueue
 
 if TYPE_CHECKING:
     from mesa import Agent

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from mesa_llm.activation import entered
-from mesa_llm.errors.exceptions import ends_run
+from mesa_llm.errors import ends_run
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.llm_agent.step_hooks import may_consolidate
 from mesa_llm.parallel_stepping.failures import alike, described, names_of

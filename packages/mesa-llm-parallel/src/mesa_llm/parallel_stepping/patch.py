@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mesa.agent import AgentSet
 
 from mesa_llm.activation.context import turn_in, within
-from mesa_llm.activation.random_state import restorer
-from mesa_llm.activation.schedules import stepping_on
+from mesa_llm.activation.mesa_model import restorer, stepping_on
 from mesa_llm.errors import ConfigurationError, NotParallelWarning, TurnError
 from mesa_llm.llm_agent.step_hooks import warn_not_parallel
 from mesa_llm.parallel_stepping.activations import make_step

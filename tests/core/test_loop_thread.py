@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError, Future
 
 import pytest
 
-from mesa_llm.concurrency import cross_thread
+from mesa_llm.concurrency import loop_thread
 from mesa_llm.concurrency.loop_thread import LoopThread
 
 variable = contextvars.ContextVar("variable", default="unset")
@@ -285,7 +285,7 @@ def test_a_wake_up_queue_keeps_nothing_of_the_context_of_who_puts_something_in(h
     """An agent's context leads to its model, and a loop may keep the one in which it was woken up for a while."""
     seen = []
     variable.set("mine")
-    cross_thread.WakeUpQueue(helper.loop).put(lambda: seen.append(variable.get()))
+    loop_thread.WakeUpQueue(helper.loop).put(lambda: seen.append(variable.get()))
     helper.submit(asyncio.sleep(0)).result(30)
     assert seen == ["unset"]
 
@@ -301,7 +301,7 @@ async def test_the_end_of_a_call_comes_in_the_context_that_it_is_given(helper):
 
 def test_an_interrupt_in_what_is_called_does_not_lose_what_is_to_be_called_after_it(helper):
     called = []
-    queue = cross_thread.WakeUpQueue(helper.loop)
+    queue = loop_thread.WakeUpQueue(helper.loop)
 
     def interrupt():
         raise KeyboardInterrupt
@@ -312,6 +312,22 @@ def test_an_interrupt_in_what_is_called_does_not_lose_what_is_to_be_called_after
     go_on.set()
     helper.submit(asyncio.sleep(0)).result(30)
     assert called == ["next"]
+
+
+def test_an_interrupt_while_waking_a_loop_up_does_not_strand_what_others_have_put_meanwhile(helper, monkeypatch):
+    called = threading.Event()
+    queue = loop_thread.WakeUpQueue(helper.loop)
+    wake = helper.loop.call_soon_threadsafe
+
+    def interrupt(*args, **kwargs):
+        monkeypatch.setattr(helper.loop, "call_soon_threadsafe", wake)
+        queue.put(called.set)  # another thread's, which relies on this wake-up
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(helper.loop, "call_soon_threadsafe", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        queue.put(nothing)
+    assert called.wait(30)
 
 
 def test_who_waited_on_a_loop_that_is_closed_is_left_alone(helper, caplog):
@@ -330,9 +346,21 @@ async def _only_sent(helper, ended):
     send(helper, value(1), ended=ended.set)
 
 
+def test_a_loop_that_is_ended_while_it_stops_stays_stopped(monkeypatch):
+    helper = LoopThread("ended while it stops")
+    stop = helper.loop.stop
+
+    def stop_and_end():
+        stop()
+        raise SystemExit
+
+    monkeypatch.setattr(helper.loop, "stop", stop_and_end)
+    assert helper.close(30)
+
+
 def test_wake_up_queues_do_not_keep_loops_alive(helper):
-    before = len(cross_thread._wake_up_queues)
+    before = len(loop_thread._wake_up_queues)
     assert [asyncio.run(_sent(helper, value(1))) for _ in range(5)] == [1] * 5
 
     gc.collect()
-    assert len(cross_thread._wake_up_queues) <= before
+    assert len(loop_thread._wake_up_queues) <= before
