@@ -23,7 +23,7 @@ from mesa_llm.errors import ActionError, ConflictError, ToolError, ends_run
 from mesa_llm.llm_agent.observe import observe
 from mesa_llm.memory import Memory
 from mesa_llm.module_llm.dialogue import aconverse, converse
-from mesa_llm.tools.tool_table import INHERIT, ToolSelection, names_of
+from mesa_llm.tools.tool_decorator import INHERIT, ToolSelection, names_of
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
