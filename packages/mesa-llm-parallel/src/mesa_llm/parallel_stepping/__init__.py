@@ -38,16 +38,20 @@ from mesa_llm.parallel_stepping.manual import (
 )
 from mesa_llm.parallel_stepping.patch import disable_automatic_parallel_stepping, enable_automatic_parallel_stepping
 from mesa_llm.parallel_stepping.progress import StepProgress, progress_of
-from mesa_llm.parallel_stepping.report import AgentReport, CallSpan, Span, StepReport
+from mesa_llm.parallel_stepping.report import AgentReport, CallSpan, LookAheadReport, Span, StepReport
+from mesa_llm.parallel_stepping.verify import Verification, VerificationError, verify_sequential
 
 __all__ = [
     "AgentReport",
     "CallSpan",
+    "LookAheadReport",
     "ParallelStepError",
     "ParallelStepping",
     "Span",
     "StepProgress",
     "StepReport",
+    "Verification",
+    "VerificationError",
     "agent_reporters",
     "chrome_trace",
     "decision_quality",
@@ -60,6 +64,7 @@ __all__ = [
     "step_agents_multithreaded",
     "step_agents_parallel",
     "step_agents_parallel_sync",
+    "verify_sequential",
     "wait_my_turn",
     "write_chrome_trace",
 ]
