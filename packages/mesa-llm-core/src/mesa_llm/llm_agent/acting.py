@@ -26,7 +26,7 @@ from mesa_llm.memory import Memory
 from mesa_llm.module_llm.dialogue import aconverse, converse
 from mesa_llm.reasoning.plan import remembered_and_seen, sight_of
 from mesa_llm.spaces import legend_for
-from mesa_llm.tools.tool_table import INHERIT, ToolSelection, names_of
+from mesa_llm.tools.tool_decorator import INHERIT, ToolSelection, names_of
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
