@@ -127,7 +127,7 @@ class LookAhead:
             for place, reference in enumerate(references):
                 agent = reference()
                 if agent is not None and agent in agent_set:
-                    answers.begin(is_near=place < window)
+                    answers.begin(agent.unique_id, is_near=place < window)
                     self._step(agent, answers, args, kwargs)
                 n_exact += answers.is_exact
         self.looks.append((began, self._memo.now()))
