@@ -346,6 +346,18 @@ async def _only_sent(helper, ended):
     send(helper, value(1), ended=ended.set)
 
 
+def test_a_loop_that_is_ended_while_it_stops_stays_stopped(monkeypatch):
+    helper = LoopThread("ended while it stops")
+    stop = helper.loop.stop
+
+    def stop_and_end():
+        stop()
+        raise SystemExit
+
+    monkeypatch.setattr(helper.loop, "stop", stop_and_end)
+    assert helper.close(30)
+
+
 def test_wake_up_queues_do_not_keep_loops_alive(helper):
     before = len(loop_thread._wake_up_queues)
     assert [asyncio.run(_sent(helper, value(1))) for _ in range(5)] == [1] * 5

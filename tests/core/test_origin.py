@@ -1,5 +1,6 @@
 """A call knows its place in the run: the same place whatever the latencies, the mode, and who runs the agents."""
 
+import asyncio
 import copy
 
 import pytest
@@ -7,7 +8,7 @@ from helpers.speakers import OneCall, Speaker, SpeakersModel
 
 from mesa_llm.activation import current_origin
 from mesa_llm.clients import AsyncClient, LLMRequest, Message
-from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
+from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping, my_turn
 from mesa_llm.testing import ScriptedLLM
 
 
@@ -122,3 +123,20 @@ def test_an_agent_that_is_stepped_within_anothers_step_counts_its_own(mode):
     assert sorted(places.seen) == sorted(
         [(step, "Chief", 1, call) for step in (1, 2) for call in (1, 2)] + [(step, "Speaker", 2, 1) for step in (1, 2)]
     )
+
+
+class SameRequest(Speaker):
+    """Sends one request several times, two of them side by side."""
+
+    async def astep(self):
+        request = self.llm.request("hello")
+        await asyncio.gather(self.llm.acomplete(request), self.llm.acomplete(request))
+        await self.llm.acomplete(request)
+        await my_turn()
+
+
+def test_a_request_that_is_sent_again_is_another_call():
+    enable_automatic_parallel_stepping()
+    places = Places()
+    SpeakersModel(1, places, SameRequest).step()
+    assert places.seen == [(1, "SameRequest", 1, call) for call in (1, 2, 3)]

@@ -47,6 +47,8 @@ class VirtualTimeClient(AsyncClient):
             await asyncio.sleep(0)
         while self._parked and self._parked[0][2].done():  # cancelled
             heapq.heappop(self._parked)
+        if not self._parked:  # what the agent waits for is something else, such as a journal's file
+            return 0
         self.now = self._parked[0][0]
         released = 0
         while self._parked and self._parked[0][0] <= self.now + 1e-9:

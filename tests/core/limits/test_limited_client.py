@@ -1,14 +1,12 @@
 """A limit on calls changes when answers come, and nothing else."""
 
 import asyncio
-import copy
-import pickle
 
 import pytest
 from helpers.moved_clock import MINUTE, PATIENCE, Together, pass_time, until_others_wait
 from helpers.speakers import Speaker, SpeakersModel, seen_by
 
-from mesa_llm.clients import LLMRequest, Message, RuleBasedClient
+from mesa_llm.clients import LLMRequest, Message
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.limits import LimitedClient
@@ -146,18 +144,6 @@ def test_waiting_for_a_thread_does_not_count_either():
     enable_automatic_parallel_stepping()
     model.step()
     assert len(model.log) == 4
-
-
-def test_it_copies_and_pickles():
-    client = LimitedClient(RuleBasedClient(say_hello), max_concurrency=2)
-    client.generate(REQUEST)
-    for twin in (copy.deepcopy(client), pickle.loads(pickle.dumps(client))):
-        assert twin.generate(REQUEST).message.content == "hello"
-        assert twin.max_concurrency == 2
-
-
-def say_hello(request):
-    return "hello"
 
 
 async def test_it_serves_any_loop_and_no_loop():

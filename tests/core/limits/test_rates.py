@@ -1,8 +1,6 @@
 """Requests and tokens a minute, in virtual time."""
 
 import asyncio
-import copy
-import pickle
 import re
 
 import pytest
@@ -12,7 +10,7 @@ from helpers.virtual_time import now, run_in_virtual_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesa_llm.clients import LLMResponse, Message, RuleBasedClient, Usage
+from mesa_llm.clients import LLMResponse, Message, Usage
 from mesa_llm.errors import ConfigurationError, ModelCallError
 from mesa_llm.limits import RateLimitedClient
 from mesa_llm.limits.rates import TokenBucket
@@ -257,17 +255,6 @@ def test_waiting_does_not_count_for_the_time_to_decide(mode):
     model = SpeakersModel(6, Together(client, 6), parallel=config)
     model.step()
     assert len(model.log) == 6
-
-
-def test_it_copies_and_pickles():
-    client = RateLimitedClient(RuleBasedClient(say_hello), requests_per_minute=1)
-    for twin in (client, copy.deepcopy(client), pickle.loads(pickle.dumps(client))):
-        assert twin.generate(request()).message.content == "hello"
-    assert pickle.loads(pickle.dumps(client)).generate(request()).message.content == "hello", "with a bucket of its own"
-
-
-def say_hello(asked):
-    return "hello"
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,9 @@
 """What is asked again, when, and how it ends."""
 
 import asyncio
-import copy
 import logging
-import pickle
 import random
 import re
-import threading
 
 import pytest
 from helpers.busy_endpoint import refusal, request
@@ -16,7 +13,7 @@ from helpers.virtual_time import now, run_in_virtual_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesa_llm.clients import AsyncClient, LLMResponse, Message, RuleBasedClient, Usage
+from mesa_llm.clients import AsyncClient, LLMResponse, Message, Usage
 from mesa_llm.errors import (
     ConfigurationError,
     DecisionTimeoutError,
@@ -317,20 +314,6 @@ def test_no_retry_waits_past_the_time_to_decide(mode, pause, left):
     assert type(error) is ModelCallError
     assert re.search(rf"Tried once. The next attempt would be in {pause:g} s, and its agent has {left}", str(error))
     assert len(inner.requests) == 1
-
-
-def test_it_works_from_any_thread_and_copies_and_pickles():
-    client = RetryingClient(RuleBasedClient(say_hello))
-    for twin in (client, copy.deepcopy(client), pickle.loads(pickle.dumps(client))):
-        answers = []
-        thread = threading.Thread(target=lambda twin=twin, answers=answers: answers.append(twin.generate(request())))
-        thread.start()
-        thread.join()
-        assert answers[0].message.content == "hello"
-
-
-def say_hello(asked):
-    return "hello"
 
 
 @pytest.mark.parametrize(

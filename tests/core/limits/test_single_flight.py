@@ -1,8 +1,6 @@
 """Identical requests share a call while it is in flight, and nothing after."""
 
 import asyncio
-import copy
-import pickle
 from dataclasses import replace
 
 import pytest
@@ -14,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesa_llm.activation.call import ModelCall
-from mesa_llm.clients import AsyncClient, LLMResponse, Message, RuleBasedClient, Usage
+from mesa_llm.clients import AsyncClient, LLMResponse, Message, Usage
 from mesa_llm.errors import ConfigurationError, ModelTimeoutError
 from mesa_llm.limits import LimitedClient, SingleFlightClient
 from mesa_llm.limits.fair_queue import FairQueue
@@ -248,13 +246,3 @@ class OnlyTheFirstDiffers(AsyncClient):
 
     async def complete(self, asked):
         return await self.inner.agenerate(asked if seen_by(asked) == 1 else SAME)
-
-
-def test_it_copies_and_pickles():
-    client = SingleFlightClient(RuleBasedClient(say_hello))
-    for twin in (client, copy.deepcopy(client), pickle.loads(pickle.dumps(client))):
-        assert twin.generate(SAME).message.content == "hello"
-
-
-def say_hello(asked):
-    return "hello"

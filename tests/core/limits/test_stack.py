@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from helpers.busy_endpoint import request
@@ -34,13 +35,17 @@ def full_stack(client):
     return SingleFlightClient(BudgetClient(fallen, Budget(tokens=10**9)))
 
 
+def five_cents(*asked):
+    return 0.05
+
+
 LAYERS = {
     "limited": lambda client: LimitedClient(client, max_concurrency=2),
     "adaptive": lambda client: LimitedClient(client, max_concurrency=AdaptiveConcurrency(start=1)),
     "requests a minute": lambda client: RateLimitedClient(client, requests_per_minute=60_000, burst_seconds=0.001),
     "tokens a minute": lambda client: RateLimitedClient(client, tokens_per_minute=6e7, burst_seconds=0.001),
     "budget": lambda client: BudgetClient(client, Budget(tokens=10**6)),
-    "budget of money": lambda client: BudgetClient(client, Budget(cost=1.0), price=lambda *asked: 0.05),
+    "budget of money": lambda client: BudgetClient(client, Budget(cost=1.0), price=five_cents),
     "retries": RetryingClient,
     "fallback": lambda client: FallbackClient((client, None), (client, None)),
     "fallback used": lambda client: FallbackClient((ScriptedLLM(ModelCallError("down")), None), (client, None)),
@@ -117,6 +122,17 @@ def test_a_client_that_asks_several_times_at_once_may_stand_anywhere(place, fail
             assert (limited.in_flight, budget.reserved_tokens) == (0, 0)
 
     run_in_virtual_time(ask())
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_each_layer_copies_and_pickles_and_works_from_any_thread(layer):
+    client = LAYERS[layer](RuleBasedClient(say_hello))
+    for twin in (client, copy.deepcopy(client), pickle.loads(pickle.dumps(client))):
+        with ThreadPoolExecutor() as threads:
+            assert threads.submit(twin.generate, request(seed=1)).result(30).message.content == "hello"
+        unlike = {"_places", "_meters", "_flights", "_estimator", "inner", "clients", "budget"}
+        kept = {name: value for name, value in vars(client).items() if name not in unlike}
+        assert kept == {name: value for name, value in vars(twin).items() if name not in unlike}
 
 
 def test_the_whole_stack_copies_and_pickles_while_in_use():

@@ -200,23 +200,17 @@ class AgentStep:
 
 def begin_agent_step(agent: Agent, *, alone: bool = False) -> AgentStep:
     """The next of an agent's own steps, which begins. No runner makes it if it is `alone`."""
-    count = _Count(_count_of(agent).step + 1)
+    return _agent_step(agent, _Count(_count_of(agent).step + 1), _tallies_alone(agent, steps=True) if alone else ())
+
+
+def last_agent_step(agent: Agent, *, alone: bool = True) -> AgentStep:
+    """The last of an agent's own steps, for calls outside of them; a runner that lets it make these has a tally."""
+    return _agent_step(agent, _count_of(agent), _tallies_alone(agent) if alone else ())
+
+
+def _agent_step(agent: Agent, count: _Count, tallies: tuple[Tally, ...]) -> AgentStep:
     setattr(agent, _COUNT, count)
-    return AgentStep(agent, count, _tallies_alone(agent, steps=True) if alone else ())
-
-
-def resume_agent_step(agent: Agent) -> AgentStep:
-    """The last of an agent's own steps, for calls that a runner lets it make outside of them; counted by themselves."""
-    count = _count_of(agent)
-    setattr(agent, _COUNT, count)
-    return AgentStep(agent, count)
-
-
-def last_agent_step(agent: Agent) -> AgentStep:
-    """The last of an agent's own steps, for a call that the agent makes outside of them."""
-    count = _count_of(agent)
-    setattr(agent, _COUNT, count)
-    return AgentStep(agent, count, _tallies_alone(agent))
+    return AgentStep(agent, count, tallies)
 
 
 def counter_of(agent: Any) -> Callable[[str], object]:
@@ -286,6 +280,7 @@ class ModelCall:
     __slots__ = (
         "__weakref__",
         "_clock",
+        "_is_sent",
         "_listeners",
         "_resume",
         "_wait_began",
@@ -316,6 +311,7 @@ class ModelCall:
         self.known: Any = None
         self.started = time.perf_counter()
         self.turn: Turn | None = None
+        self._is_sent = False
         self._waits = 0  # queues in which it waits: a client may ask its inner one several times at once
         self._clock: Callable[[], float] = time.monotonic
         self._wait_began = 0.0
@@ -323,8 +319,15 @@ class ModelCall:
         self._resume: Callable[[], None] | None = None
         self._listeners: tuple[Callable[[bool], None], ...] = ()
 
+    def claim(self) -> bool:
+        """Whether nothing has been sent in this call yet; from now on, something has."""
+        with _counting:
+            was_sent, self._is_sent = self._is_sent, True
+        return not was_sent
+
     def identify(self) -> None:
         """Make it the next call of the agent that is calling, if one is. Called when the request is sent."""
+        self.started = time.perf_counter()
         self.turn = current_turn()
         self.off_record = self.turn is not None and self.turn.off_record
         self.agent_step = current_agent_step()

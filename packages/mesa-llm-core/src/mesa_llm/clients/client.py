@@ -88,9 +88,11 @@ async def aask(client: LLMClient, request: LLMRequest) -> LLMResponse:
 def _send[S: Future[LLMResponse] | AwaitedCall[LLMResponse]](
     client: LLMClient, request: LLMRequest, send: Callable[..., S]
 ) -> tuple[S, ModelCall]:
-    call = ModelCall()
+    while not request.call.claim():  # the same request is sent again
+        request = replace(request, call=ModelCall())
+    call = request.call
     call.identify()
-    answer = send(client.complete(replace(request, call=call)), context=detached(call), ended=call.detach)
+    answer = send(client.complete(request), context=detached(call), ended=call.detach)
     call.cancel = answer.cancel
     return answer, call
 

@@ -15,6 +15,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any, override
 
 from mesa_llm.concurrency import in_forked_child, worker_thread
@@ -248,17 +249,15 @@ class LoopThread:
     def __init__(self, name: str) -> None:
         self.loop = new_event_loop()
         self._wake_up_queue = WakeUpQueue(self.loop)
+        self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        while True:
-            try:
+        while not self._is_stopping:
+            with suppress(KeyboardInterrupt, SystemExit):  # raised by a task, whose future passes it on
                 self.loop.run_forever()
-            except (KeyboardInterrupt, SystemExit):  # raised by a task, whose future passes it on
-                continue
-            return
 
     def is_running_here(self) -> bool:
         """Whether the calling code runs on this loop's thread."""
@@ -324,6 +323,7 @@ def close_all(loop_threads: Iterable[LoopThread], timeout: float | None = None) 
     ended, blocked = wait(ending, timeout)
     for future in ended:
         loop_thread = ending[future]
+        loop_thread._is_stopping = True  # the loop forgets that it was stopped if a task raises SystemExit
         loop_thread.loop.call_soon_threadsafe(loop_thread.loop.stop)
         loop_thread._thread.join(timeout)
         if loop_thread._thread.is_alive():

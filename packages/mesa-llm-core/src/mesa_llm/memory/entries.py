@@ -71,6 +71,15 @@ class MemoryEntry(_Line):
     @overload
     def __init__(self, content: Mapping[str, Any], step: int | None, agent: Any) -> None: ...
     def __init__(self, *args: Any, **named: Any) -> None:
+        if len(args) == 3 and not named and isinstance(args[1], str):  # as the memories write it, for each event
+            given: dict[str, Any] = {"step": args[0], "type": args[1], "content": args[2], "agent": None}
+        else:
+            given = self._given(args, named)
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
+
+    @staticmethod
+    def _given(args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
         in_order = (
             ("content", "step", "agent") if args and isinstance(args[0], Mapping) else ("step", "type", "content")
         )
@@ -79,8 +88,7 @@ class MemoryEntry(_Line):
             raise TypeError(
                 f"MemoryEntry takes step, type and content, or content, step and agent, got {args} and {named}."
             )
-        for name, value in given.items():
-            object.__setattr__(self, name, value)
+        return given
 
     def __str__(self) -> str:
         """The entry as one line of a prompt."""

@@ -132,7 +132,7 @@ class Memory(ABC):
 
         An observation just made takes no room, since prompts have it elsewhere.
         """
-        if max_tokens is None:
+        if max_tokens is None or self._kept_tokens <= max_tokens:
             return
         max_tokens += sum(map(self._tokens_of, self._kept[len(before_observation(self._kept)) :]))
         oldest = 0

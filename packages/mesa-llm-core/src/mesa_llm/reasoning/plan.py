@@ -275,11 +275,13 @@ def read_observation(request: LLMRequest) -> dict[str, Any]:
 def system_prompt_of(agent: LLMAgent, instructions: str, obs: Observation | None = None) -> str:
     """Instructions and who the agent is; with an observation, also what it remembers and sees, as in mesa-llm 0.3."""
     legend = legend_for(agent) if agent.explains_positions else None
-    sections = {"Positions": legend or "", "Who you are": agent.system_prompt or ""}
-    parts = [instructions, *(f"# {heading}\n{text.strip()}" for heading, text in sections.items() if text.strip())]
+    parts = [instructions] if instructions else []
+    for heading, text in (("Positions", legend), ("Who you are", agent.system_prompt)):
+        if text and (text := text.strip()):
+            parts.append(f"# {heading}\n{text}")
     if obs is not None:
         parts += remembered_and_seen(agent, obs)
-    return "\n\n".join(filter(None, parts))
+    return "\n\n".join(parts)
 
 
 def remembered_and_seen(agent: LLMAgent, obs: Observation) -> list[str]:

@@ -59,7 +59,8 @@ class ToolTable(MutableMapping[str, Callable[..., Any]]):
         shared = _GLOBAL_TOOL_REGISTRY.copy() if self._with_global else {}
         for name in self._hidden - self._own.keys():
             shared.pop(name, None)
-        return shared | self._own
+        shared.update(self._own)
+        return shared
 
     def _shows(self, name: str) -> bool:
         return self._with_global and name in _GLOBAL_TOOL_REGISTRY and name not in self._hidden

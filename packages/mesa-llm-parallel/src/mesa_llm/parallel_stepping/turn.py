@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol, override
 
 from mesa_llm.activation import ModelCall, Turn
-from mesa_llm.activation.call import AgentStep, begin_agent_step, resume_agent_step
+from mesa_llm.activation.call import AgentStep, begin_agent_step, last_agent_step
 from mesa_llm.errors import DecisionTimeoutError, MesaLLMError, StepAborted, TurnError
 from mesa_llm.parallel_stepping.failures import name_of
 from mesa_llm.parallel_stepping.pausable_timer import PausableTimer
@@ -422,9 +422,11 @@ class AgentTurn(Turn):
         Args:
             agent_step: which of the agent's own steps it goes on with, if it does.
         """
-        if self._agent_step is None:
-            begin = begin_agent_step if self.board.method == "step" else resume_agent_step
-            self._agent_step = begin(self.agent) if agent_step is None else agent_step
+        if self._agent_step is not None:
+            return
+        if agent_step is None and self.board.method == "step":
+            agent_step = begin_agent_step(self.agent)
+        self._agent_step = agent_step or last_agent_step(self.agent, alone=False)
 
     def start(self) -> None:
         """Start the agent's step; an agent that only acts is at the barrier."""

@@ -100,20 +100,27 @@ class WorldCopy:
 class _Pickler(pickle.Pickler):
     """Writes agents and shared objects as numbers.
 
+    Args:
+        file: gets the bytes.
+        left_out: an object that is not written, nor what it holds; to find out which of its parts cannot be copied.
+
     Attributes:
         agents: the agents met so far.
         shared: the shared objects met so far.
         cell_classes: the classes of the cells met so far.
     """
 
-    def __init__(self, file: io.BytesIO) -> None:
+    def __init__(self, file: io.BytesIO, *, left_out: object = None) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self._left_out = left_out
         self.agents: list[Agent[Any]] = []
         self.shared: list[Any] = []
         self.cell_classes: list[type[Cell]] = []
 
     def reducer_override(self, value: Any) -> Any:
         """How an object is written: `NotImplemented` for pickle's own way."""
+        if value is self._left_out:
+            return _dead_reference, ()
         kind = type(value)
         how = _hows.get(kind)
         if how is None:
@@ -255,7 +262,7 @@ def _obstacle(model: Model[Any, Any], error: Exception) -> str:
     for owner in (model, *model.agents):
         for name, value in vars(owner).items():
             try:
-                _Pickler(io.BytesIO()).dump(value)
+                _Pickler(io.BytesIO(), left_out=model).dump(value)
             except Exception as reason:
                 label = type(owner).__name__ if owner is model else name_of(cast("Agent[Any]", owner))
                 return f"{label}.{name} ({type(value).__name__}): {reason}"
