@@ -14,7 +14,7 @@ import weakref
 
 import numpy as np
 import pytest
-from helpers.virtual_time import VirtualTimeClient, on_virtual_time
+from helpers.virtual_latency import VirtualTimeClient, on_virtual_time
 from mesa import Agent, Model
 from mesa.discrete_space import CellAgent, OrthogonalMooreGrid
 
@@ -609,6 +609,31 @@ def test_random_answers_have_the_distribution_of_plain_mesa():
         ahead = sums(client, EAGER_TO_LOOK)
     chi_squared = sum((a - b) ** 2 / (a + b) for a, b in zip(plain, ahead, strict=True) if a + b)
     assert chi_squared < 18.5  # 99.9 % at 4 degrees of freedom
+
+
+class Alike(Speaker):
+    """Asks the same as all others, if an even number of them has had their turns."""
+
+    def step(self):
+        if sum(bool(other.said) for other in self.model.agents) % 2:
+            self.said = ["nothing"]
+        else:
+            self.said = [self.llm.generate("What now?").message.content for _ in range(2)]
+
+
+def test_an_answer_is_used_once_and_by_the_agent_for_which_it_was_asked():
+    numbers = itertools.count()
+
+    def who_asks(request):
+        return f"{request.call.origin.agent_id} {next(numbers)}"
+
+    with on_virtual_time(VirtualTimeClient(RuleBasedClient(who_asks))) as client:
+        model = run(Room(client, EAGER_TO_LOOK, Alike), 1)
+    assert model.parallel_reports[-1].look_ahead.used_ahead > 0
+    said = {agent.unique_id: agent.said for agent in model.agents if len(agent.said) == 2}
+    assert len(said) == 3
+    assert all(answer.split()[0] == str(agent_id) for agent_id, answers in said.items() for answer in answers)
+    assert len({answer for answers in said.values() for answer in answers}) == 6
 
 
 # Verification.

@@ -3,7 +3,7 @@
 import functools
 
 import pytest
-from helpers.virtual_time import VirtualTimeClient, on_virtual_time
+from helpers.virtual_latency import VirtualTimeClient, on_virtual_time
 from helpers.zoo import Zoo, answers, chance
 
 from mesa_llm.clients import RuleBasedClient

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.context import current_agent_step, current_turn, note_asking
 from mesa_llm.activation.mesa_model import step_of
+from mesa_llm.activation.not_parallel import warn_of_calls_in_a_row
 from mesa_llm.activation.turn import is_off_record
 from mesa_llm.concurrency import fork_safe_lock
 
@@ -333,6 +334,7 @@ class ModelCall:
         self.agent_step = current_agent_step()
         self.origin = None if self.agent_step is None else self.agent_step.next_call()
         note_asking(self.agent)
+        warn_of_calls_in_a_row(self)
 
     def detach(self) -> None:
         """Forget the agent: the client has ended, and what it leaves behind must not keep the model alive."""

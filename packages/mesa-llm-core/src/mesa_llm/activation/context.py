@@ -94,6 +94,12 @@ def note_asking(agent: Agent | None) -> None:
         asked.add(agent.unique_id)
 
 
+def asks_by_itself() -> bool:
+    """Whether the running code is part of no agent's step, no runner's, and no method that a patched agent set does."""
+    running = _running.get()
+    return running.get("turn") is running.get("stepping") is running.get("asked") is None
+
+
 def turn_in(model: Any) -> Turn | None:
     """The current turn if it is one in this model; `None` in a model of its own that an agent looks ahead with."""
     turn = current_turn()

@@ -15,6 +15,7 @@ from mesa_llm.actions.choosing import choose
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.call import counter_of
 from mesa_llm.activation.context import current_turn, turn_in
+from mesa_llm.activation.mesa_model import steps_on
 from mesa_llm.activation.repeats import log_error_once
 from mesa_llm.activation.turn import adecide, decide
 from mesa_llm.activation.values import Walk, without_addresses
@@ -129,6 +130,7 @@ class Acting:
     def _look(self) -> Observation:
         return observe(self)  # type: ignore[arg-type]
 
+    @steps_on
     def execute_action(
         self, action_choice: ActionChoice | Mapping[str, Any], actions: ActionSelection = INHERIT
     ) -> Any:
@@ -158,6 +160,7 @@ class Acting:
         carried_out = self._carry_out(action_choice, actions, self.action_manager.call, self.memory.add_to_memory)
         return calling_loop.run_unsuspended(carried_out)
 
+    @steps_on
     async def aexecute_action(
         self, action_choice: ActionChoice | Mapping[str, Any], actions: ActionSelection = INHERIT
     ) -> Any:

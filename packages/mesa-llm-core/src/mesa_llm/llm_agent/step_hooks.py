@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import warnings
-import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,17 +21,16 @@ from mesa_llm.activation.context import (
 )
 from mesa_llm.activation.mesa_model import step_on_after_failure
 from mesa_llm.activation.method_pairs import is_placeholder, mark_installed, nearer_method
+from mesa_llm.activation.not_parallel import warn_not_parallel
 from mesa_llm.activation.repeats import log_error_once
 from mesa_llm.activation.turn import in_thread
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ConfigurationError, NotParallelWarning, ends_run
+from mesa_llm.errors import ConfigurationError, ends_run
 from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.memory import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
-
-    from mesa import Model
+    from collections.abc import Callable, Coroutine, Iterator
 
     from mesa_llm.llm_agent.llm_agent import LLMAgent
 
@@ -207,18 +204,6 @@ async def _consolidate(agent: LLMAgent) -> None:
             raise
         text = f"{agent} could not settle, and will try again after its next step."
         log_error_once(_logger, logging.ERROR, text, error, model=agent.model)
-
-
-_warned: weakref.WeakSet[type[Model]] = weakref.WeakSet()
-
-
-def warn_not_parallel(model_classes: Iterable[type[Model]], reason: str, *, stacklevel: int) -> None:
-    """Warn that models of these classes do not step in parallel: once a class, with the first reason."""
-    unwarned = set(model_classes) - set(_warned)
-    if not unwarned:
-        return
-    _warned.update(unwarned)
-    warnings.warn(reason, NotParallelWarning, stacklevel=stacklevel + 1)
 
 
 def _warn_if_not_parallel(agent: LLMAgent) -> None:

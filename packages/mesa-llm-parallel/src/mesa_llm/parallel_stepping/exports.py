@@ -66,6 +66,9 @@ _OF_TALLIES: dict[str, Callable[[Tally], float]] = {
     "shared_calls": lambda tally: tally.shared_calls,
     "conflicts": lambda tally: 0,
     "fallbacks": lambda tally: 0,
+    "wasted_calls": lambda tally: 0,
+    "wasted_tokens": lambda tally: 0,
+    "wasted_cost": lambda tally: 0,
 }
 """What is known of agents that step one at a time, too."""
 

@@ -13,8 +13,9 @@ from mesa.agent import AgentSet
 
 from mesa_llm.activation.context import current_answers, turn_in, within
 from mesa_llm.activation.mesa_model import restorer, stepping_on
+from mesa_llm.activation.not_parallel import warn_not_parallel
 from mesa_llm.errors import ConfigurationError, NotParallelWarning, TurnError
-from mesa_llm.llm_agent.step_hooks import warn_not_parallel
+from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping.activations import make_step
 from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, OnReport, ParallelStepping, PlainSteps
 from mesa_llm.parallel_stepping.runners import has_decision
@@ -148,7 +149,8 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
             config = None if name is None else _wanted(agents, name)
         if config is None:
             asked: set[int] = set()
-            with stepping_on(agent for agent in agents if _flag(agent)), within(asked=asked):
+            asking = (agent for agent in agents if _flag(agent) or isinstance(agent, LLMAgent))
+            with stepping_on(asking), within(asked=asked):
                 done = original(self, method, *args, **kwargs)
             if len(asked) > 1 and name is None and current_answers() is None and _flag(agents[0]):
                 _warn_of_calls(agents[0].model, method, len(asked))
