@@ -30,6 +30,7 @@ from mesa_llm.parallel_stepping import (
     VerificationError,
     agent_reporters,
     chrome_trace,
+    disable_automatic_parallel_stepping,
     enable_automatic_parallel_stepping,
     model_reporters,
     progress_of,
@@ -576,6 +577,32 @@ def test_births_and_deaths_are_those_of_plain_mesa():
     expected = run(Room(words(), speaker=Killer))
     with waits_together() as client:
         assert state_hash(run(Room(client, EAGER_TO_LOOK, Killer))) == state_hash(expected)
+
+
+@pytest.mark.parametrize("parallel_stepping", [False, SEQUENTIAL])
+def test_who_has_left_and_is_held_by_nobody_is_not_stepped(parallel_stepping):
+    class Remover(Agent):
+        said = ""
+
+        def step(self):
+            if not looking_ahead():
+                self.model.log.append(self.unique_id)
+            for other in list(self.model.agents)[-2:]:
+                if other is not self:
+                    other.remove()
+
+    def log_of(parallel_stepping):
+        model = Room(words(), parallel_stepping, n=1)
+        model.log = []
+        Remover.create_agents(model, 6)
+        model.agents.select().shuffle_do("step")
+        return model.log
+
+    disable_automatic_parallel_stepping()
+    expected = log_of(False)
+    assert len(expected) < 6
+    enable_automatic_parallel_stepping()
+    assert log_of(parallel_stepping) == expected
 
 
 def test_sets_that_a_user_makes_step_likewise():
