@@ -331,8 +331,15 @@ def test_a_failure_comes_from_the_agents_turn_as_in_plain_mesa():
         assert outcome(Room(client, SEQUENTIAL), client.inner) == expected
 
 
+class Steady(Speaker):
+    """Asks the same whatever the others say."""
+
+    def ask(self):
+        return self.llm.generate(json.dumps([self.unique_id, "", []])).message.content
+
+
 def test_a_call_that_failed_ahead_is_asked_again_at_the_turn():
-    expected = run(Room(words()), 1)
+    expected = run(Room(words(), speaker=Steady), 1)
     failing = Failing(3)
 
     def before(agent):
@@ -340,9 +347,9 @@ def test_a_call_that_failed_ahead_is_asked_again_at_the_turn():
             failing.fails = False
 
     with on_virtual_time(VirtualTimeClient(failing)) as client:
-        model = run(Room(client, EAGER_TO_LOOK, type("Hopeful", (Speaker,), {"before": before})), 1)
+        model = run(Room(client, EAGER_TO_LOOK, type("Hopeful", (Steady,), {"before": before})), 1)
     assert [agent.said for agent in model.agents] == [agent.said for agent in expected.agents]
-    assert failing.asked[3] >= 2
+    assert failing.asked[3] == 2
 
 
 @pytest.mark.parametrize(
