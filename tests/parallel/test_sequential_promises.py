@@ -7,7 +7,7 @@ import warnings
 
 import networkx as nx
 import pytest
-from helpers.virtual_time import VirtualTimeClient, on_virtual_time
+from helpers.virtual_latency import VirtualTimeClient, on_virtual_time
 from helpers.zoo import chance
 from mesa import Model
 from mesa.discrete_space import CellAgent, Network

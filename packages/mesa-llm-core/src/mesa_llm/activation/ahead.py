@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mesa_llm.activation.context import current_answers
 
 if TYPE_CHECKING:
     from mesa import Agent
-
-    from mesa_llm.clients.client import LLMClient
-    from mesa_llm.clients.messages import LLMRequest, LLMResponse
 
 
 class LookEnded(BaseException):
@@ -29,6 +26,8 @@ class LookEnded(BaseException):
 class Answers(ABC):
     """Answers the model calls of agents that run within a step which asks ahead.
 
+    Clients, requests and responses are those of `mesa_llm.clients`, a layer above this one.
+
     Attributes:
         looking_ahead: whether the agents run on a copy.
     """
@@ -38,7 +37,7 @@ class Answers(ABC):
     looking_ahead: bool = False
 
     @abstractmethod
-    def ask(self, client: LLMClient, request: LLMRequest) -> LLMResponse:
+    def ask(self, client: Any, request: Any) -> Any:
         """Answer a request; blocks the calling thread.
 
         Args:
@@ -51,7 +50,7 @@ class Answers(ABC):
         """
 
     @abstractmethod
-    async def aask(self, client: LLMClient, request: LLMRequest) -> LLMResponse:
+    async def aask(self, client: Any, request: Any) -> Any:
         """Like `ask`, awaited."""
 
     def sees(self, agent: Agent, others: Iterable[Agent]) -> None:

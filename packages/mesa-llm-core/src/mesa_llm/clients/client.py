@@ -53,7 +53,8 @@ def ask(client: LLMClient, request: LLMRequest) -> LLMResponse:
         )
     answers = current_answers()
     if answers is not None:
-        return answers.ask(client, request)
+        answered: LLMResponse = answers.ask(client, request)
+        return answered
     # Cancelled early, it begins all the same: a journal must know of it, and its call must forget the agent.
     answer, call = _send(client, request, functools.partial(transport_loop.get().submit, begins_anyway=True))
     try:
@@ -73,7 +74,8 @@ async def aask(client: LLMClient, request: LLMRequest) -> LLMResponse:
         return await client.complete(_in_current_call(request))
     answers = current_answers()
     if answers is not None:
-        return await answers.aask(client, request)
+        answered: LLMResponse = await answers.aask(client, request)
+        return answered
     answer, call = _send(client, request, transport_loop.get().send)
     try:
         with model_call(call):
