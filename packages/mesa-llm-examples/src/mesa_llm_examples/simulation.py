@@ -33,13 +33,13 @@ class DecisionCounts:
     """What the decisions of some agents were worth.
 
     Attributes:
-        decisions: decisions made with tools on offer.
+        decisions: decisions made with actions, or tools, on offer.
         failed_decisions: how often an agent of a parallel step could not decide.
         without_call: those of the decisions that hold no valid tool call.
         asked_again: how often a model was asked again because its answer could not be used.
-        tool_calls: tool calls that were made, whether or not they failed.
+        tool_calls: actions that were taken and tool calls that were made, whether or not they failed.
         refused_tool_calls: those of them that were refused.
-        crashed_tool_calls: those of them in which the tool raised an exception of its own.
+        crashed_tool_calls: those of them that raised an exception of their own.
     """
 
     decisions: int = 0

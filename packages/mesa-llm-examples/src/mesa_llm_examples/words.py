@@ -44,26 +44,24 @@ def looked_ahead(reports: Iterable[StepReport]) -> str:
 
 
 def decisions_in_words(counts: DecisionCounts) -> str:
-    """What decisions were worth; empty if none had tools on offer and no tool was called.
+    """What decisions were worth; empty if nothing was decided and done.
 
-    For example: `142 decisions: 140 with a valid call, 2 without; 1 answer was asked for again; 3 of 150 tool calls
-    refused, 0 crashed`.
+    For example: `142 decisions; 2 more decisions failed; 1 answer was asked for again; 3 of 140 actions refused, 0
+    crashed`.
 
     Args:
         counts: the decisions.
     """
     parts = []
     if counts.decisions:
-        valid = counts.decisions - counts.without_call
-        parts.append(
-            f"{counted(counts.decisions, 'decision')}: {valid:,} with a valid call, {counts.without_call:,} without"
-        )
+        without = f", {counts.without_call:,} of them without a valid call" if counts.without_call else ""
+        parts.append(f"{counted(counts.decisions, 'decision')}{without}")
     if counts.failed_decisions:
         parts.append(f"{counted(counts.failed_decisions, f'{"more " if parts else ""}decision')} failed")
     if again := counts.asked_again:
         parts.append(f"{counted(again, 'answer')} {'was' if again == 1 else 'were'} asked for again")
     if counts.tool_calls:
-        of_all = f"{counts.refused_tool_calls:,} of {counted(counts.tool_calls, 'tool call')} refused"
+        of_all = f"{counts.refused_tool_calls:,} of {counted(counts.tool_calls, 'action')} refused"
         parts.append(f"{of_all}, {counts.crashed_tool_calls:,} crashed")
     return "; ".join(parts)
 

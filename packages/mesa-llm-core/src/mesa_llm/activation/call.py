@@ -274,6 +274,7 @@ class ModelCall:
         lane: how soon it is needed: 0 if an agent waits for it, 1 if one will soon, 2 if one may later. Limits serve
             low numbers first.
         known: the answer, if it was asked ahead; a journal records it instead of asking its inner client.
+        passed_journal: whether it was asked ahead through a journal, which has to record the answer if it is used.
         started: when it was sent, on the clock of `time.perf_counter`, in seconds.
         turn: the turn of the agent; `None` if nobody runs agents in parallel, and when the call has ended.
     """
@@ -295,6 +296,7 @@ class ModelCall:
         "lane",
         "off_record",
         "origin",
+        "passed_journal",
         "response",
         "started",
         "turn",
@@ -310,6 +312,7 @@ class ModelCall:
         self.asked_ahead = False
         self.lane = 0
         self.known: Any = None
+        self.passed_journal = False
         self.started = time.perf_counter()
         self.turn: Turn | None = None
         self._is_sent = False

@@ -192,7 +192,7 @@ def Inspector(agents: Mapping[int, AgentRecord], chosen: int | None, on_chosen: 
             _section(f"Saw{when}", view.observation or "Nothing yet.", "observation")
         with solara.Column():
             _section(f"Thought{when}", view.reasoning or "Nothing yet.", "reasoning")
-            _section("Did", "\n".join(view.tool_calls) or "Nothing yet.", "tool-calls")
+            _section("Did", "\n".join(view.acts) or "Nothing yet.", "acts")
             _section("Messages", "\n".join(view.messages) or "None.", "messages")
             if view.other:
                 _section("Also remembers", "\n".join(view.other), "other")

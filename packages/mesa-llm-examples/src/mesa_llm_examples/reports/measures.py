@@ -38,7 +38,7 @@ def calls_in_words(run: RecordedRun) -> str:
 
 
 def decided_in_words(run: RecordedRun) -> str:
-    """What the decisions were worth; empty if that was not counted, or none had tools on offer."""
+    """What the decisions were worth; empty if that was not counted, or nothing was decided."""
     return "" if run.decided is None else decisions_in_words(run.decided)
 
 
@@ -136,11 +136,11 @@ def in_flight(line: StepLine) -> tuple[list[float], list[int]]:
     return [at for at, _ in edges], list(accumulate(change for _, change in edges))
 
 
-INCIDENTS = ("failed", "fell back", "failed to settle", "conflicts", "other refusals", "crashed tools")
+INCIDENTS = ("failed", "fell back", "failed to settle", "conflicts", "other refusals", "crashed")
 
 
 def incidents(line: StepLine) -> dict[str, int]:
-    """How often agents failed, fell back, failed to settle, or a tool refused or crashed in a step."""
+    """How often agents failed, fell back, failed to settle, or an action was refused or crashed, in a step."""
     reports = line.reports
     agents = [agent for report in reports for agent in report.agents]
     counts = (
@@ -155,5 +155,5 @@ def incidents(line: StepLine) -> dict[str, int]:
 
 
 def other_refusals(agent: AgentReport) -> int:
-    """How many tool calls of an agent were refused although no other agent had been first."""
+    """How many actions of an agent were refused although no other agent had been first."""
     return max(agent.refused_tool_calls - len(agent.conflicts), 0)

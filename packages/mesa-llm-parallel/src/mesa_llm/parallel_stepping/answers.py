@@ -13,7 +13,7 @@ from mesa_llm.activation.ahead import Answers, LookEnded
 from mesa_llm.activation.call import ModelCall, model_call
 from mesa_llm.activation.context import detached
 from mesa_llm.concurrency import calling_loop, transport_loop
-from mesa_llm.parallel_stepping.memo import LATER, NOW, SOON, Asked, Key, Memo, journal_of
+from mesa_llm.parallel_stepping.memo import LATER, NOW, SOON, Asked, Key, Memo
 from mesa_llm.parallel_stepping.report import CallSpan
 
 if TYPE_CHECKING:
@@ -30,15 +30,17 @@ class AnswersAtTurn(Answers):
         look: looks ahead while an agent waits; says whether it did.
 
     Attributes:
+        agent_id: the agent whose turn it is.
         calls: the calls of the agent whose turn it is.
         waits: when it has waited, in seconds since the step began.
     """
 
-    __slots__ = ("_look", "calls", "memo", "waits")
+    __slots__ = ("_look", "agent_id", "calls", "memo", "waits")
 
     def __init__(self, memo: Memo, look: Callable[[], bool]) -> None:
         self.memo = memo
         self._look = look
+        self.agent_id = 0
         self.calls: list[CallSpan] = []
         self.waits: list[tuple[float, float]] = []
 
@@ -75,7 +77,7 @@ class AnswersAtTurn(Answers):
         call.identify()
         with memo.lock:
             memo.gather()
-            key = memo.at_turn(call.origin, client, request)
+            key = memo.at_turn(self.agent_id, call.origin, client, request)
             asked = memo.find(key, request)
         began = memo.now()
         try:
@@ -89,7 +91,7 @@ class AnswersAtTurn(Answers):
             with model_call(call):
                 if asked is None:
                     asked = yield from self._asked_now(key, client, request, call)
-                elif journal_of(client) is not None:
+                elif asked.call.passed_journal:
                     call.known = asked.response
                     yield from self._recorded(client, replace(request, call=call))
                 with memo.lock:
@@ -106,7 +108,7 @@ class AnswersAtTurn(Answers):
     ) -> Generator[Future[None], None, Asked]:
         memo = self.memo
         with memo.lock:
-            asked = memo.send(key, client, request, call, is_ahead=False)
+            asked = memo.send(key, self.agent_id, client, request, call, is_ahead=False)
         call.cancel = asked.future.cancel
         try:
             yield from self._until(asked.has_arrived)
@@ -138,7 +140,7 @@ class AnswersAtTurn(Answers):
         """Wait for something, and look ahead when answers arrive meanwhile."""
         memo = self.memo
         while True:
-            bell = memo.bell
+            bell = memo.bell()
             with memo.lock:
                 memo.gather()
                 if done():
@@ -174,10 +176,11 @@ class AnswersInLook(Answers):
         self._counts = counts.copy()
         self.undecided: set[int] = set()
         self.is_exact = True
-        self.begin(is_near=True)
+        self.begin(0, is_near=True)
 
-    def begin(self, *, is_near: bool) -> None:
+    def begin(self, agent_id: int, *, is_near: bool) -> None:
         """The next agent steps."""
+        self._agent_id = agent_id
         self._nth = 0
         self._seen: set[int] | None = None
         self.is_near = is_near
@@ -195,7 +198,7 @@ class AnswersInLook(Answers):
         call = ModelCall()
         call.identify()
         self._nth += 1
-        key = memo.key(call.origin, client, request, self._counts)
+        key = memo.key(self._agent_id, call.origin, client, request, self._counts)
         asked = memo.find(key, request)
         depends = not self.is_exact and (self._seen is None or not self._seen.isdisjoint(self.undecided))
         if asked is not None and asked.response is not None:
@@ -205,7 +208,14 @@ class AnswersInLook(Answers):
         if asked is None and (self.is_near or not depends):
             origin = None if call.origin is None else replace(call.origin, model=self._model)
             memo.ask_ahead(
-                key, client, request, origin, nth=self._nth, lane=SOON if self.is_near else LATER, is_risky=depends
+                key,
+                self._agent_id,
+                client,
+                request,
+                origin,
+                nth=self._nth,
+                lane=SOON if self.is_near else LATER,
+                is_risky=depends,
             )
         raise LookEnded("a call whose answer is not known")
 

@@ -91,6 +91,13 @@ class LookAhead:
         """Look no more until `remember` is called again."""
         self._world = None
 
+    def rest_s(self) -> float:
+        """Seconds until the next look within a turn: as long as the last one took, so that half the time is left."""
+        if not self.looks:
+            return 0.0
+        began, ended = self.looks[-1]
+        return ended + (ended - began) - self._memo.now()
+
     @property
     def can_look(self) -> bool:
         """Whether there is something to look from."""
@@ -120,7 +127,7 @@ class LookAhead:
             for place, reference in enumerate(references):
                 agent = reference()
                 if agent is not None and agent in agent_set:
-                    answers.begin(is_near=place < window)
+                    answers.begin(agent.unique_id, is_near=place < window)
                     self._step(agent, answers, args, kwargs)
                 n_exact += answers.is_exact
         self.looks.append((began, self._memo.now()))
@@ -211,7 +218,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
         path, _, flags = args
         if not (isinstance(flags, int) and flags & _WRITES) or ".pyc" in str(path) or str(path) == os.devnull:
             return
-    elif event not in _BEYOND:
+    elif event not in _BEYOND or (event == "os.mkdir" and str(args[0]).endswith("__pycache__")):  # of an import
         return
     if looking_ahead():
         raise LookEnded(event)

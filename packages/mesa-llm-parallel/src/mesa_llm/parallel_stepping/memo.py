@@ -13,7 +13,7 @@ import time
 import weakref
 from collections import Counter, deque
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mesa_llm.activation.call import ModelCall
@@ -47,7 +47,7 @@ class Asked:
     """One call that the memo knows.
 
     Attributes:
-        agent_id: the agent that asks; 0 for a call of no agent.
+        agent_id: the agent whose turn it is for.
         request: what is asked.
         is_ahead: whether it was asked before the agent's turn.
         round: 1 for a call that waits for no other answer, and one more than the last answer known when it was sent.
@@ -136,14 +136,30 @@ class Record:
         self.open -= 1
 
 
+@dataclass(slots=True)
+class Experience:
+    """What earlier steps of a model have shown.
+
+    Attributes:
+        used: how many calls agents made at their turns.
+        wasted: how many calls were asked ahead and not used.
+        risky: what became of calls that were asked although somebody whom the agent sees was undecided. Each step
+            counts half of the next one.
+    """
+
+    used: int = 0
+    wasted: int = 0
+    risky: Record = field(default_factory=Record)
+
+
 class Memo:
     """The calls of one step: those asked ahead, and those of the agent whose turn it is.
 
     The transport loop's thread delivers answers; everything else happens under `lock`.
 
     Args:
-        max_waste: how many calls may be wasted for each that is used; `None` for any number.
-        risky: what became of risky calls in earlier steps; goes on to be counted.
+        max_waste: how many calls may be wasted for each that is used, in all steps together; `None` for any number.
+        experience: what earlier steps have shown; this one is added at its end.
 
     Attributes:
         lock: held while agents look ahead, so that answers are not used meanwhile.
@@ -157,7 +173,7 @@ class Memo:
         is_replaying: whether answers come from a journal so far.
     """
 
-    def __init__(self, max_waste: float | None, *, risky: Record | None = None) -> None:
+    def __init__(self, max_waste: float | None, *, experience: Experience | None = None) -> None:
         self.lock = threading.RLock()
         self.asked_ahead = self.used = self.used_ahead = self.rounds = self.turns_waited = 0
         self.waste = Waste()
@@ -167,13 +183,15 @@ class Memo:
         self._began = time.perf_counter()
         self._asked: dict[Key, Asked] = {}
         self._by_agent: dict[int, list[Key]] = {}
-        self._latest: dict[tuple[int, int], Asked] = {}  # by agent and number of the call in its step
+        self._latest: dict[tuple[int, int], Asked] = {}  # by agent and number of the call in its turn
         self._repeats: Counter[Key] = Counter()
         self._safe = Record()
-        self._risky = Record() if risky is None else risky
+        self._before = Experience() if experience is None else experience
+        self._risky = self._before.risky
         self._known_round = 0
         self._arrivals: deque[Asked] = deque()
-        self._bell: Future[None] = Future()
+        self._bells: list[Future[None]] = []
+        self._ringing = threading.Lock()  # protects _bells: answers arrive on the transport loop's thread
         self._news = False
         self._has_waited = False
 
@@ -186,16 +204,20 @@ class Memo:
 
     # Arrivals.
 
-    @property
     def bell(self) -> Future[None]:
-        """Completes when the next answer arrives."""
-        return self._bell
+        """Completes when the next answer arrives. One for each who waits, who may cancel it."""
+        bell: Future[None] = Future()
+        with self._ringing:
+            self._bells.append(bell)
+        return bell
 
     def ring(self) -> None:
-        """Wake up who waits. From any thread."""
-        bell, self._bell = self._bell, Future()
-        if bell.set_running_or_notify_cancel():
-            bell.set_result(None)
+        """Wake up all who wait. From any thread."""
+        with self._ringing:
+            bells, self._bells = self._bells, []
+        for bell in bells:
+            if bell.set_running_or_notify_cancel():
+                bell.set_result(None)
 
     def gather(self) -> None:
         """Take in what has arrived."""
@@ -211,6 +233,11 @@ class Memo:
                 self.may_ask_ahead = False
             self._news = True
 
+    @property
+    def has_news(self) -> bool:
+        """Whether answers have arrived since `take_news` was asked last."""
+        return self._news
+
     def take_news(self) -> bool:
         """Whether answers have arrived since this was asked last."""
         news, self._news = self._news, False
@@ -218,23 +245,26 @@ class Memo:
 
     # Asking.
 
-    def key(self, origin: CallOrigin | None, client: LLMClient, request: LLMRequest, counts: Counter[Key]) -> Key:
+    def key(
+        self, agent_id: int, origin: CallOrigin | None, client: LLMClient, request: LLMRequest, counts: Counter[Key]
+    ) -> Key:
         """What a call is known by.
 
         Args:
-            origin: who asks.
+            agent_id: whose turn it is.
+            origin: who asks; `None` if the call does not say.
             client: whom.
             request: what.
             counts: how often each request was made, by agent and step; counts this one.
         """
-        who = (0, 0) if origin is None else (origin.agent_id, origin.step)
+        who = (agent_id, 0) if origin is None else (origin.agent_id, origin.step)
         what = (*who, id(client), request.model, request.messages, request.tool_choice, request.max_tool_calls)
         counts[what] += 1
         return (*what, counts[what])
 
-    def at_turn(self, origin: CallOrigin | None, client: LLMClient, request: LLMRequest) -> Key:
+    def at_turn(self, agent_id: int, origin: CallOrigin | None, client: LLMClient, request: LLMRequest) -> Key:
         """The key of a call at its agent's turn."""
-        return self.key(origin, client, request, self._repeats)
+        return self.key(agent_id, origin, client, request, self._repeats)
 
     def counts(self) -> Counter[Key]:
         """How often each request was made so far, to be counted on by a look."""
@@ -245,14 +275,14 @@ class Memo:
         asked = self._asked.get(key)
         return asked if asked is not None and asked.request == request else None
 
-    def send(self, key: Key, client: LLMClient, request: LLMRequest, call: ModelCall, *, is_ahead: bool) -> Asked:
-        """Send a call, and know it."""
-        origin = call.origin
+    def send(
+        self, key: Key, agent_id: int, client: LLMClient, request: LLMRequest, call: ModelCall, *, is_ahead: bool
+    ) -> Asked:
+        """Send a call for an agent's turn, and know it."""
         sent = replace(request, call=call)
         future = transport_loop.get().submit(
             client.complete(sent), begins_anyway=not is_ahead, context=detached(call), ended=call.detach
         )
-        agent_id = 0 if origin is None else origin.agent_id
         asked = Asked(agent_id, request, is_ahead, self._known_round + 1, self.now(), future, call)
         self._asked[key] = asked
         self._by_agent.setdefault(agent_id, []).append(key)
@@ -266,6 +296,7 @@ class Memo:
     def ask_ahead(
         self,
         key: Key,
+        agent_id: int,
         client: LLMClient,
         request: LLMRequest,
         origin: CallOrigin | None,
@@ -278,14 +309,14 @@ class Memo:
 
         Args:
             key: the call's key.
+            agent_id: for whose turn.
             client: answers.
             request: what is asked.
             origin: who asks, in the model itself.
-            nth: which call of the agent's step it is; another request in its place replaces it.
+            nth: which call of the turn it is; another request in its place replaces it.
             lane: how soon it is needed.
             is_risky: whether somebody whom the agent sees has not decided, so that the request may still change.
         """
-        agent_id = 0 if origin is None else origin.agent_id
         before = self._latest.get((agent_id, nth))
         if before is not None and not before.is_used and not before.is_replaced:
             before.is_replaced = True
@@ -295,7 +326,9 @@ class Memo:
         call = ModelCall()
         call.off_record = call.asked_ahead = True
         call.lane, call.origin = lane, origin
-        asked = self._latest[agent_id, nth] = self.send(key, client, request, call, is_ahead=True)
+        asked = self._latest[agent_id, nth] = self.send(
+            key, agent_id, client, request, call, is_ahead=True
+        )
         asked.is_risky = is_risky
         self.asked_ahead += 1
         self._record_of(asked).open += 1
@@ -324,13 +357,20 @@ class Memo:
         if is_risky and self._max_waste == 0:
             return False
         if not is_risky:
-            return self._safe.lost < self._max_waste * self.used + FIRST_WINDOW
+            likely = self.used + self._safe.open * (1 - self._safe.share_lost)
+            return self._safe.lost < self._max_waste * likely + FIRST_WINDOW
         risky = self._risky
-        in_all = self._safe.lost + risky.lost + risky.open < self._max_waste * self.used + FIRST_WINDOW
+        may_be_wasted = self._before.wasted + self.asked_ahead - self.used_ahead - self._safe.open
+        in_all = may_be_wasted < self._max_waste * (self._before.used + self.used) + FIRST_WINDOW
         by_experience = risky.lost + risky.open * risky.share_lost
         return in_all and by_experience < self._max_waste * risky.used + FIRST_WINDOW
 
     # Using.
+
+    @property
+    def share_lost(self) -> float:
+        """Which share of the risky calls is lost, as far as is known."""
+        return self._risky.share_lost
 
     def use(self, asked: Asked) -> None:
         """An agent gets the answer at its turn."""
@@ -362,8 +402,9 @@ class Memo:
         """Cancel what is in flight, and forget everything."""
         for agent_id in list(self._by_agent):
             self.turn_ended(agent_id)
-        for record in (self._risky, self._safe):
-            record.open = 0
+        self._before.used += self.used
+        self._before.wasted += self.waste.calls
+        self._risky.used, self._risky.lost, self._risky.open = self._risky.used / 2, self._risky.lost / 2, 0
         self._latest.clear()
         self._repeats.clear()
 

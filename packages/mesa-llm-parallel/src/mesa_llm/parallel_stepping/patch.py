@@ -228,7 +228,7 @@ def _wanted(agents: list[Agent], method: str) -> ParallelStepping | None:
         return None
     refuse_before_the_turn(agents)
     config = flags[0] if isinstance(flags[0], ParallelStepping) else _config
-    if method == "step":
+    if method == "step" and config.activation != "sequential":  # which asks ahead whatever asks
         _warn_if_nobody_has_decision(agents, config)
     return config
 

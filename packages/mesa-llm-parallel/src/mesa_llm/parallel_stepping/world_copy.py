@@ -12,19 +12,23 @@ into the original, and keep every copy alive.
 
 from __future__ import annotations
 
+import ast
 import copyreg
 import functools
 import inspect
 import io
+import itertools
 import pickle
 import threading
 import types
 import weakref
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from mesa import Agent
 from mesa.discrete_space import Cell
 
+from mesa_llm.activation.ahead import end_look
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec
 from mesa_llm.errors import MesaLLMError
 from mesa_llm.parallel_stepping.config import ParallelStepping
@@ -35,7 +39,7 @@ from mesa_llm.recording import SimulationRecorder
 if TYPE_CHECKING:
     from mesa import Model
 
-type _How = Literal["agent", "cell", "shared", "class", "function", "weak", "by state"]
+type _How = Literal["agent", "cell", "shared", "class", "function", "iterator", "weak", "by state"]
 
 _SHARED = (
     types.ModuleType,
@@ -135,6 +139,8 @@ class _Pickler(pickle.Pickler):
         if how == "weak":
             target = value()
             return (_dead_reference, ()) if target is None else (kind, (target,))
+        if how == "iterator":
+            return _iterator(value)
         if how == "class" and issubclass(value, Cell):
             return _cell_class, (self._number_of(value),)
         if how == "function":
@@ -164,9 +170,29 @@ def _how(kind: type) -> _How:
         return "function"
     if kind in (weakref.ref, weakref.WeakMethod):
         return "weak"
+    if issubclass(kind, types.GeneratorType) or kind.__module__ == "itertools":
+        return "iterator"
     if issubclass(kind, _SHARED) or inspect.iscoroutinefunction(getattr(kind, "complete", None)):  # a client
         return "shared"
     return "by state"
+
+
+class _Unread(Iterator[Any]):
+    """Stands for an iterator that cannot be copied. Who reads on in a look is asked at its turn."""
+
+    def __next__(self) -> Any:
+        end_look("an iterator cannot be read on a copy")
+
+
+def _iterator(value: Iterator[Any]) -> tuple[Any, ...]:
+    """How an iterator is written. From Python 3.14 on, those of `itertools` have no pickles; a counter shows its count."""
+    if type(value) is itertools.count:
+        try:
+            counted = ast.literal_eval(repr(value).removeprefix("count"))
+        except ValueError:  # counts no plain numbers
+            return _Unread, ()
+        return itertools.count, counted if isinstance(counted, tuple) else (counted,)
+    return _Unread, ()
 
 
 def _check_closure(function: types.FunctionType) -> None:

@@ -22,14 +22,15 @@ from mesa_llm.activation.call import AgentStep, Tally
 from mesa_llm.activation.context import within
 from mesa_llm.activation.mesa_model import is_in_model, step_on_after_failure
 from mesa_llm.activation.repeats import log_counts
-from mesa_llm.concurrency import worker_thread
+from mesa_llm.concurrency import transport_loop, worker_thread
 from mesa_llm.errors import DecisionError, ModelCallError, NotParallelWarning, ends_run
 from mesa_llm.errors.tracebacks import shorten
+from mesa_llm.module_llm import ModuleLLM
 from mesa_llm.parallel_stepping import progress
 from mesa_llm.parallel_stepping.answers import AnswersAtTurn
 from mesa_llm.parallel_stepping.failures import ALWAYS_RAISED, described, name_of
 from mesa_llm.parallel_stepping.look_ahead import LookAhead, own_step_of, step_agent
-from mesa_llm.parallel_stepping.memo import FIRST_WINDOW, Memo, Record
+from mesa_llm.parallel_stepping.memo import FIRST_WINDOW, Experience, Memo
 from mesa_llm.parallel_stepping.report import AgentReport, LookAheadReport, Outcome, Span, StepReport
 from mesa_llm.parallel_stepping.reporting import publish, worth
 from mesa_llm.parallel_stepping.runners import has_decision
@@ -78,7 +79,7 @@ class SequentialStep:
         self._config = config
         self._method = method
         self._args, self._kwargs = args, kwargs or {}
-        self._memo = Memo(config.max_waste, risky=_experience_of(self._model))
+        self._memo = Memo(config.max_waste, experience=_experience.setdefault(self._model, Experience()))
         self._look_ahead = LookAhead(
             self._model, self._model.agents if agent_set is None else agent_set, method, args, self._kwargs, self._memo
         )
@@ -86,9 +87,8 @@ class SequentialStep:
         self._place = 0  # of the agent whose turn it is
         self._n_exact = 0  # up to which place the answers to come are known
         self._window: float = math.inf if config.max_waste is None else FIRST_WINDOW if config.max_waste else 0
-        self._looks = any(has_decision(agent, in_threads=False) for agent in agents) and all(
-            agent.model is self._model for agent in agents
-        )
+        self._looks = all(agent.model is self._model for agent in agents)
+        self._asks = any(map(_asks, agents))
         self._has_looked = False
         self._n_failures = 0
         self._reports: list[AgentReport] = []
@@ -133,6 +133,7 @@ class SequentialStep:
             self._prepare()
         began = self._memo.now()
         agent_step = own_step_of(agent, self._method)
+        self._answers.agent_id = agent.unique_id
         outcome: Outcome = "acted"
         problem: BaseException | None = None
         try:
@@ -239,7 +240,8 @@ class SequentialStep:
 
     def _prepare(self) -> None:
         """Look before a turn at which not everything is known."""
-        if not self._looks or not self._memo.may_ask_ahead:
+        asks = self._asks or self._memo.used
+        if not (self._looks and asks and self._memo.may_ask_ahead):
             self._look_ahead.forget()
             return
         try:
@@ -254,8 +256,15 @@ class SequentialStep:
                 self._look()
 
     def _look_again(self) -> bool:
-        if not (self._look_ahead.can_look and self._memo.may_ask_ahead and self._memo.take_news()):
+        """Look while an agent waits, if answers have arrived since the last look; says whether it did."""
+        memo, look_ahead = self._memo, self._look_ahead
+        if not (look_ahead.can_look and memo.may_ask_ahead and memo.has_news):
             return False
+        rest = look_ahead.rest_s()
+        if rest > 0:
+            transport_loop.call_later(rest, memo.ring)
+            return False
+        memo.take_news()
         self._look()
         return True
 
@@ -263,17 +272,16 @@ class SequentialStep:
         self._has_looked = True
         if self._window < math.inf:
             self._window += _GROWTH
-        self._n_exact = self._place + self._look_ahead.look(self._window)
+        expected = FIRST_WINDOW / self._memo.share_lost
+        self._n_exact = self._place + self._look_ahead.look(max(self._window, expected) if self._window else 0)
 
 
-_experience: weakref.WeakKeyDictionary[Model[Any, Any], Record] = weakref.WeakKeyDictionary()
+def _asks(agent: Agent) -> bool:
+    """Whether an agent shows that it asks a model; others may ask as well, which shows when one does."""
+    return has_decision(agent, in_threads=False) or any(isinstance(value, ModuleLLM) for value in vars(agent).values())
 
 
-def _experience_of(model: Model[Any, Any]) -> Record:
-    """What became of risky calls in earlier steps of a model; each step counts half of the next one."""
-    record = _experience.setdefault(model, Record())
-    record.used, record.lost = record.used / 2, record.lost / 2
-    return record
+_experience: weakref.WeakKeyDictionary[Model[Any, Any], Experience] = weakref.WeakKeyDictionary()
 
 
 _warned: weakref.WeakSet[type[Model[Any, Any]]] = weakref.WeakSet()
