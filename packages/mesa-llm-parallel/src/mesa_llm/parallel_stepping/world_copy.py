@@ -185,7 +185,7 @@ class _Unread(Iterator[Any]):
 
 
 def _iterator(value: Iterator[Any]) -> tuple[Any, ...]:
-    """How an iterator is written. From Python 3.14 on, those of `itertools` have no pickles; a counter shows its count."""
+    """How an iterator is written: from Python 3.14 on there are no pickles of them; a counter shows its count."""
     if type(value) is itertools.count:
         try:
             counted = ast.literal_eval(repr(value).removeprefix("count"))
