@@ -219,7 +219,14 @@ def test_an_example_of_mesas_gives_the_same_data(name, max_waste, monkeypatch):
                     model.step()
         assert_same_data(model, plain)
         assert model.random.getstate() == plain.random.getstate()
-        print(name, max_waste, client.now, client.asked, sum(report.calls for report in reports), [(report.rounds, report.calls) for report in reports])
+        print(
+            name,
+            max_waste,
+            client.now,
+            client.asked,
+            sum(report.calls for report in reports),
+            [(report.rounds, report.calls) for report in reports],
+        )
         assert client.now < sum(report.calls for report in reports)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.context import current_answers
 
@@ -26,8 +26,6 @@ class LookEnded(BaseException):
 class Answers(ABC):
     """Answers the model calls of agents that run within a step which asks ahead.
 
-    Clients, requests and responses are those of `mesa_llm.clients`, a layer above this one.
-
     Attributes:
         looking_ahead: whether the agents run on a copy.
     """
@@ -41,8 +39,11 @@ class Answers(ABC):
         """Answer a request; blocks the calling thread.
 
         Args:
-            client: answers what is not known yet.
-            request: what is asked.
+            client: the `LLMClient` that answers what is not known yet.
+            request: the `LLMRequest`.
+
+        Returns:
+            The `LLMResponse`.
 
         Raises:
             LookEnded: on a copy, if the answer is not known.
@@ -70,15 +71,3 @@ def looking_ahead() -> bool:
     """
     answers = current_answers()
     return answers is not None and answers.looking_ahead
-
-
-def end_look(reason: str) -> NoReturn:
-    """End the look of the agent that runs.
-
-    Args:
-        reason: why, for who debugs it.
-
-    Raises:
-        LookEnded: always.
-    """
-    raise LookEnded(reason)

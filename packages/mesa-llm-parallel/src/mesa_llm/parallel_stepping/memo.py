@@ -326,9 +326,7 @@ class Memo:
         call = ModelCall()
         call.off_record = call.asked_ahead = True
         call.lane, call.origin = lane, origin
-        asked = self._latest[agent_id, nth] = self.send(
-            key, agent_id, client, request, call, is_ahead=True
-        )
+        asked = self._latest[agent_id, nth] = self.send(key, agent_id, client, request, call, is_ahead=True)
         asked.is_risky = is_risky
         self.asked_ahead += 1
         self._record_of(asked).open += 1
