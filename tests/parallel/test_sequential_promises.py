@@ -5,15 +5,16 @@ import json
 import threading
 import warnings
 
+import mesa
 import networkx as nx
 import pytest
-from helpers.virtual_time import VirtualTimeClient, on_virtual_time
+from helpers.virtual_latency import VirtualTimeClient, on_virtual_time
 from helpers.zoo import chance
 from mesa import Model
 from mesa.discrete_space import CellAgent, Network
 
 from mesa_llm.activation import looking_ahead
-from mesa_llm.clients import RuleBasedClient
+from mesa_llm.clients import LLMRequest, Message, RuleBasedClient
 from mesa_llm.errors import NotParallelWarning
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import (
@@ -100,7 +101,7 @@ class Quiet(Person):
 
     def act(self, answer):
         if chance("acts", answer) < 0.1:
-            super().act("0.5")
+            self.internal_state = {"mark": chance("mark", answer)}
 
 
 @pytest.mark.parametrize(("person", "n", "most"), [(Person, 20, 20), (Quiet, 40, 20)])
@@ -191,6 +192,34 @@ def test_a_turn_has_two_phases_and_nothing_settles_later():
     assert {span.phase for agent in report.agents for span in agent.spans} == {"decide", "act"}
     assert report.settle_s == 0
     assert [agent.outcome for agent in report.agents] == ["acted"] * 12
+
+
+class Plain(mesa.Agent):
+    """Knows nothing of this library but a client."""
+
+    said = ""
+
+    def step(self):
+        request = LLMRequest(model="rule/plain", messages=(Message("user", f"You are {self.unique_id}."),))
+        self.said = self.model.client.generate(request).message.content
+
+
+class Plains(Model):
+    def __init__(self, client, parallel_stepping=False):
+        super().__init__(rng=1)
+        self.client, self.parallel_stepping = client, parallel_stepping
+        Plain.create_agents(self, 20)
+
+    def step(self):
+        self.agents.shuffle_do("step")
+
+
+def test_agents_that_ask_by_a_client_alone_are_asked_ahead_too():
+    expected = stepped(Plains(rule()))
+    with on_virtual_time(VirtualTimeClient(rule())) as client:
+        model = stepped(Plains(client, SEQUENTIAL))
+    assert [agent.said for agent in model.agents] == [agent.said for agent in expected.agents]
+    assert client.now <= 5
 
 
 class Staged(Friends):
