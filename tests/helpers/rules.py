@@ -4,7 +4,7 @@ import json
 
 from mesa_llm.clients import LLMRequest, Message, ToolSpec
 from mesa_llm.reasoning import Observation
-from mesa_llm.testing.request_reading import read_request
+from mesa_llm.testing.fake_openai_server import read_request
 from mesa_llm_examples.shared import offered
 
 
