@@ -12,10 +12,18 @@ from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parall
 from mesa_llm.testing import ScriptedLLM
 
 
-@pytest.fixture(params=["asyncio", "threading", "off"])
+SETTINGS = {
+    "asyncio": ParallelStepping(),
+    "threading": ParallelStepping(mode="threading"),
+    "sequential": ParallelStepping(activation="sequential", max_waste=None),
+    "off": False,
+}
+
+
+@pytest.fixture(params=SETTINGS)
 def parallel(request):
     enable_automatic_parallel_stepping()
-    return request.param != "off" and ParallelStepping(mode=request.param)
+    return SETTINGS[request.param]
 
 
 class Hangs:

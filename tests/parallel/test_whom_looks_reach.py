@@ -10,7 +10,6 @@ from mesa import Agent, Model
 from mesa_llm.clients import RuleBasedClient
 from mesa_llm.module_llm import ModuleLLM
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
-from mesa_llm.recording import state_hash
 
 
 @pytest.fixture(autouse=True)

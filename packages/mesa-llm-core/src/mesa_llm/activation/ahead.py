@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.context import current_answers
 
 if TYPE_CHECKING:
     from mesa import Agent
-
-    from mesa_llm.clients.client import LLMClient
-    from mesa_llm.clients.messages import LLMRequest, LLMResponse
 
 
 class LookEnded(BaseException):
@@ -38,12 +35,15 @@ class Answers(ABC):
     looking_ahead: bool = False
 
     @abstractmethod
-    def ask(self, client: LLMClient, request: LLMRequest) -> LLMResponse:
+    def ask(self, client: Any, request: Any) -> Any:
         """Answer a request; blocks the calling thread.
 
         Args:
-            client: answers what is not known yet.
-            request: what is asked.
+            client: the `LLMClient` that answers what is not known yet.
+            request: the `LLMRequest`.
+
+        Returns:
+            The `LLMResponse`.
 
         Raises:
             LookEnded: on a copy, if the answer is not known.
@@ -51,7 +51,7 @@ class Answers(ABC):
         """
 
     @abstractmethod
-    async def aask(self, client: LLMClient, request: LLMRequest) -> LLMResponse:
+    async def aask(self, client: Any, request: Any) -> Any:
         """Like `ask`, awaited."""
 
     def sees(self, agent: Agent, others: Iterable[Agent]) -> None:
@@ -71,15 +71,3 @@ def looking_ahead() -> bool:
     """
     answers = current_answers()
     return answers is not None and answers.looking_ahead
-
-
-def end_look(reason: str) -> NoReturn:
-    """End the look of the agent that runs.
-
-    Args:
-        reason: why, for who debugs it.
-
-    Raises:
-        LookEnded: always.
-    """
-    raise LookEnded(reason)

@@ -56,12 +56,12 @@ def restorer(agents: Iterable[Agent], *others: Random) -> Callable[[], None]:
 
 
 @contextmanager
-def stepping_on(agents: Iterable[Agent]) -> Iterator[None]:
-    """Let the agents' models step on, whatever the block raises. The agents are looked at only then."""
+def stepping_on(agents: Iterable[Agent] = (), *, models: Iterable[Any] = ()) -> Iterator[None]:
+    """Let the agents' models step on, and others, whatever the block raises. The agents are looked at only then."""
     try:
         yield
     except BaseException:
-        for model in {id(agent.model): agent.model for agent in agents}.values():
+        for model in {id(model): model for model in (*models, *(agent.model for agent in agents))}.values():
             step_on_after_failure(model)
         raise
 

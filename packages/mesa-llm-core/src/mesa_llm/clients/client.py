@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 from mesa_llm.activation.call import ModelCall, model_call
 from mesa_llm.activation.context import current_answers, current_call, detached
@@ -53,7 +53,7 @@ def ask(client: LLMClient, request: LLMRequest) -> LLMResponse:
         )
     answers = current_answers()
     if answers is not None:
-        return answers.ask(client, request)
+        return cast("LLMResponse", answers.ask(client, request))
     # Cancelled early, it begins all the same: a journal must know of it, and its call must forget the agent.
     answer, call = _send(client, request, functools.partial(transport_loop.get().submit, begins_anyway=True))
     try:
@@ -73,7 +73,7 @@ async def aask(client: LLMClient, request: LLMRequest) -> LLMResponse:
         return await client.complete(_in_current_call(request))
     answers = current_answers()
     if answers is not None:
-        return await answers.aask(client, request)
+        return cast("LLMResponse", await answers.aask(client, request))
     answer, call = _send(client, request, transport_loop.get().send)
     try:
         with model_call(call):

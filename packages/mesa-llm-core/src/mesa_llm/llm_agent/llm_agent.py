@@ -29,7 +29,7 @@ from mesa_llm.module_llm.request_fields import check_most_calls, check_tool_choi
 from mesa_llm.reasoning import Observation, Plan, Reasoning
 from mesa_llm.recording import SimulationRecorder
 from mesa_llm.tools import ToolManager
-from mesa_llm.tools.tool_table import INHERIT, Inherit, ToolSelection
+from mesa_llm.tools.tool_decorator import INHERIT, Inherit, ToolSelection
 
 if TYPE_CHECKING:
     from mesa import Model

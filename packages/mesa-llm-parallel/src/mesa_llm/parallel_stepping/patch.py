@@ -149,16 +149,18 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
             config = None if name is None else _wanted(agents, name)
         if config is None:
             asked: set[int] = set()
-            asking = (agent for agent in agents if _flag(agent) or isinstance(agent, LLMAgent))
-            with stepping_on(asking), within(asked=asked):
+            asking = [agent.model for agent in agents if _flag(agent) or isinstance(agent, LLMAgent)]
+            first = agents[0].model if agents and _flag(agents[0]) else None
+            agents.clear()  # Mesa holds them weakly, and does not step one that nobody else holds any more
+            with stepping_on(models=asking), within(asked=asked):
                 done = original(self, method, *args, **kwargs)
-            if len(asked) > 1 and name is None and current_answers() is None and _flag(agents[0]):
-                _warn_of_calls(agents[0].model, method, len(asked))
+            if len(asked) > 1 and name is None and current_answers() is None and first is not None:
+                _warn_of_calls(first, method, len(asked))
             return done
         restore = restorer(agents, self.random)
         if shuffles:
             self.random.shuffle(agents)  # the same draw as Mesa's own: it depends on nothing but the number of agents
-        make_step(
+        step = make_step(
             agents,
             config,
             method=name,
@@ -167,7 +169,9 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
             restore=restore,
             agent_set=self,
             step_all=lambda turn: original(self, turn, *args, **kwargs),
-        ).run_here()
+        )
+        agents.clear()  # as above
+        step.run_here()
         return self
 
     return step_in_parallel
