@@ -1,6 +1,6 @@
 """Sequential activation: how many latencies a step takes and what asking ahead wastes, on a clock of its own.
 
-    uv run python -m benchmarks.sequential [rows …] [--large] [--max-waste 0.5]
+    uv run python -m benchmarks.sequential [rows …] [--large] [--max-waste 0.5] [--latency 0.2]
 
 A call takes one second on a virtual clock, so latencies and calls hold for any machine and any model; only the seconds
 of the processor are this machine's. Plain Mesa waits once for each call. "Sent" are the calls sent for each call that
@@ -10,6 +10,9 @@ d is how many others an agent sees. Every run is compared with plain Mesa's, by 
 In civil violence, "stable" answers like a model with preferences: a choice changes only if what was chosen is gone.
 The rule of the example chooses by a hash of all that is seen. The geometric graph is a torus with d neighbours for an
 agent, in which half of the acts change what the neighbours see.
+
+With `--latency`, answers take so many seconds of real time instead, and one step of each row is timed: the seconds that
+its rounds take at least, its seconds, and of these those of looks and of copies (also within looks).
 """
 
 from __future__ import annotations
@@ -263,18 +266,45 @@ def _run(row: Row, seed: int, max_waste: float | None, measured: Measured) -> No
     measured.asked += client.asked
 
 
+def timed(title: str, row: Row, latency: float, *, max_waste: float | None = 0.5) -> str:
+    """A line about the second step of a row in real time; the first one connects and imports."""
+    enable_automatic_parallel_stepping()
+    settings = ParallelStepping(activation="sequential", max_waste=max_waste)
+    client = RuleBasedClient(row.rule, latency=latency)
+    with patch.object(civil_violence.model, "choose", stable if row.stable else civil_violence.model.choose):
+        model: Any = row.make(seed=0, client=client, parallel_stepping=settings)
+        model.step()
+        began = time.process_time()
+        model.step()
+        cpu_s = time.process_time() - began
+    report = model.parallel_reports[-1]
+    floor = report.rounds * latency
+    looks_s = sum(end - start for start, end in report.look_ahead.looks)
+    return (
+        f"{title:42}{report.calls * latency:10.1f}{floor:10.2f}{report.wall_s:10.2f}{report.wall_s / floor:8.2f}"
+        f"{looks_s:10.2f}{report.look_ahead.copy_s:10.2f}{cpu_s:9.2f}"
+    )
+
+
+TIMED_HEADING = f"{'seconds of a step of':42}{'plain':>10}{'rounds':>10}{'ours':>10}{'ratio':>8}{'looks':>10}{'copies':>10}{'cpu':>9}"
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sequential", description=__doc__.partition("\n")[0])
     parser.add_argument("rows", nargs="*", help="parts of the titles of the rows; by default all that are small")
     parser.add_argument("--large", action="store_true", help="also those that take minutes")
     parser.add_argument("--max-waste", type=lambda text: None if text == "None" else float(text), default=0.5)
+    parser.add_argument("--latency", type=float, help="seconds of real time that an answer takes")
     arguments = parser.parse_args()
-    print(HEADING)
+    print(TIMED_HEADING if arguments.latency else HEADING)
     for title, row in ROWS.items():
         wanted = any(part in title for part in arguments.rows) if arguments.rows else not row.is_large
         if wanted or (arguments.large and not arguments.rows):
-            print(measure(row, max_waste=arguments.max_waste).line(title), flush=True)
+            if arguments.latency:
+                print(timed(title, row, arguments.latency, max_waste=arguments.max_waste), flush=True)
+            else:
+                print(measure(row, max_waste=arguments.max_waste).line(title), flush=True)
 
 
 if __name__ == "__main__":

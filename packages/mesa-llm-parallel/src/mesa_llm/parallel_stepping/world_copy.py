@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from mesa import Agent
 from mesa.discrete_space import Cell
 
-from mesa_llm.activation.ahead import end_look
+from mesa_llm.activation.ahead import LookEnded
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec
 from mesa_llm.errors import MesaLLMError
 from mesa_llm.parallel_stepping.config import ParallelStepping
@@ -181,11 +181,11 @@ class _Unread(Iterator[Any]):
     """Stands for an iterator that cannot be copied. Who reads on in a look is asked at its turn."""
 
     def __next__(self) -> Any:
-        end_look("an iterator cannot be read on a copy")
+        raise LookEnded("an iterator cannot be read on a copy")
 
 
 def _iterator(value: Iterator[Any]) -> tuple[Any, ...]:
-    """How an iterator is written: from Python 3.14 on, `itertools` has no pickles. A counter shows its count."""
+    """How an iterator is written. From Python 3.14 on, those of `itertools` have no pickles, but show their counts."""
     if type(value) is itertools.count:
         try:
             counted = ast.literal_eval(repr(value).removeprefix("count"))
