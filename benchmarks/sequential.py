@@ -286,7 +286,10 @@ def timed(title: str, row: Row, latency: float, *, max_waste: float | None = 0.5
     )
 
 
-TIMED_HEADING = f"{'seconds of a step of':42}{'plain':>10}{'rounds':>10}{'ours':>10}{'ratio':>8}{'looks':>10}{'copies':>10}{'cpu':>9}"
+TIMED_HEADING = (
+    f"{'seconds of a step of':42}{'plain':>10}{'rounds':>10}{'ours':>10}{'ratio':>8}"
+    f"{'looks':>10}{'copies':>10}{'cpu':>9}"
+)
 
 
 def main() -> None:
