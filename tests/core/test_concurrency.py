@@ -39,7 +39,7 @@ async def test_inside_a_running_loop_a_helper_thread_runs_it():
 async def test_helper_threads_are_kept_while_they_are_to_be():
     async def where(*, leaves: bool = False):
         if leaves:
-            where.left = asyncio.ensure_future(asyncio.sleep(60))  # noqa: RUF006 - kept at the function
+            where.left = asyncio.ensure_future(asyncio.sleep(60))
         return threading.current_thread()
 
     with calling_loop.keeping_helpers():
