@@ -11,7 +11,6 @@ from helpers.speakers import Speaker, SpeakersModel
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
 
-
 SETTINGS = {
     "asyncio": ParallelStepping(),
     "threading": ParallelStepping(mode="threading"),
