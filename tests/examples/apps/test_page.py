@@ -61,6 +61,10 @@ def text_of(context, name):
     return context.find(ipyvuetify.Html, class_=name).widget.children[0]
 
 
+def choice(context, label):
+    return [widget for widget in context.find(ipyvuetify.Select).widgets if widget.label == label]
+
+
 def slider(context, label):
     (found,) = (widget for widget in context.find(ipyvuetify.Slider).widgets if widget.label.startswith(label))
     return found
@@ -68,6 +72,16 @@ def slider(context, label):
 
 def test_solara_finds_the_page():
     assert civil_violence.page.component is page.ModelPage
+
+
+def test_an_activation_can_be_chosen_where_there_is_one(shown, sessions):
+    [activation] = choice(shown, "Activation")
+    activation.v_model = "sequential"
+    button(shown, "Apply and reset").click()
+    assert sessions[0].frame.watched.model.parallel_stepping.activation == "sequential"
+    [mode] = choice(shown, "Mode")
+    mode.v_model = "off"
+    assert choice(shown, "Activation") == []
 
 
 def test_a_step_changes_steps_counters_and_agents(shown, sessions):

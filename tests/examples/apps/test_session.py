@@ -12,7 +12,8 @@ from mesa_llm.errors import ConfigurationError
 from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping
 from mesa_llm.testing import FakeOpenAIServer, Fault
 from mesa_llm_examples.apps.example import ExampleApp
-from mesa_llm_examples.apps.session import Choices, Pictures, Session, gets_key, watch
+from mesa_llm_examples.apps.session import ACTIVATIONS, Choices, Pictures, Session, gets_key, watch
+from mesa_llm_examples.apps.views import last_step
 from mesa_llm_examples.civil_violence import CivilViolence, policy
 from mesa_llm_examples.simulation import DecisionCounts
 
@@ -79,6 +80,15 @@ def test_a_mode_is_how_the_model_steps(mode):
     assert (report.mode, len(report.agents), report.calls) == (mode, 8, watched.client.counts().calls)
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_an_activation_is_what_the_agents_decide_on(activation):
+    watched = watch(APP, replace(FAST, activation=activation))
+    watched.model.step()
+    (report,) = watched.model.parallel_reports
+    assert report.activation == activation
+    assert ("wasted" in last_step([report])) == (activation == "sequential")
+
+
 @pytest.mark.parametrize("mode", ["asyncio", "threading", "off"])
 def test_decisions_are_counted_over_all_steps_until_a_reset(session, mode):
     session.choices = replace(FAST, mode=mode)
@@ -113,6 +123,7 @@ def test_a_model_is_asked_by_its_name_at_its_address():
     ("wrong", "says"),
     [
         ({"mode": "fast"}, "mode must be one of 'asyncio', 'threading', 'off', got 'fast'"),
+        ({"mode": "threading", "activation": "sequential"}, "mode='threading' cannot be combined with activation="),
         ({"api_base": "http://127.0.0.1:9/v1"}, "needs a model too"),
         ({"llm_model": ""}, "Name the language model, as provider/name"),
         ({"llm_model": "  "}, "Name the language model, as provider/name"),

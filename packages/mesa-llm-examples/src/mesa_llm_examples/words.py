@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from mesa_llm.errors import JournalMissError
 from mesa_llm.errors.shown_text import for_people
 
 if TYPE_CHECKING:
+    from mesa_llm.parallel_stepping import StepReport
     from mesa_llm_examples.simulation import DecisionCounts
 
 RULE = "rule-based policy"  # what decides if no model is asked
@@ -31,6 +32,15 @@ def answers_took(count: int, seconds: float, *, simulated: str = "") -> str:
     """
     added_up = "" if count == 1 else ", added up"
     return f"{counted(count, 'answer')} took {seconds:.2f} s{added_up}" + (f" ({simulated})" if simulated else "")
+
+
+def looked_ahead(reports: Iterable[StepReport]) -> str:
+    """What looking ahead came to in some parallel steps: `12 rounds, 5 calls wasted`; empty if none looked ahead."""
+    looks = [report.look_ahead for report in reports if report.look_ahead is not None]
+    if not looks:
+        return ""
+    rounds, wasted = sum(look.rounds for look in looks), sum(look.wasted_calls for look in looks)
+    return f"{counted(rounds, 'round')}, {counted(wasted, 'call')} wasted"
 
 
 def decisions_in_words(counts: DecisionCounts) -> str:

@@ -15,6 +15,7 @@ from mesa_llm.actions.choosing import choose
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.call import counter_of
 from mesa_llm.activation.context import current_turn, turn_in
+from mesa_llm.activation.mesa_model import steps_on
 from mesa_llm.activation.repeats import log_error_once
 from mesa_llm.activation.turn import adecide, decide
 from mesa_llm.activation.values import Walk, without_addresses
@@ -25,7 +26,7 @@ from mesa_llm.memory import Memory
 from mesa_llm.module_llm.dialogue import aconverse, converse
 from mesa_llm.reasoning.plan import remembered_and_seen, sight_of
 from mesa_llm.spaces import legend_for
-from mesa_llm.tools.tool_table import INHERIT, ToolSelection, names_of
+from mesa_llm.tools.tool_decorator import INHERIT, ToolSelection, names_of
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
@@ -171,6 +172,7 @@ class Acting:
     def _look(self) -> Observation:
         return look_around(self)  # type: ignore[arg-type]
 
+    @steps_on
     def execute_action(
         self, action_choice: ActionChoice | Mapping[str, Any], actions: ActionSelection = INHERIT
     ) -> Any:
@@ -200,6 +202,7 @@ class Acting:
         carried_out = self._carry_out(action_choice, actions, self.action_manager.call, self.memory.add_to_memory)
         return calling_loop.run_unsuspended(carried_out)
 
+    @steps_on
     async def aexecute_action(
         self, action_choice: ActionChoice | Mapping[str, Any], actions: ActionSelection = INHERIT
     ) -> Any:

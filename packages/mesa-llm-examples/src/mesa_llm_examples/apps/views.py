@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors.shown_text import for_people
 from mesa_llm.memory import Memory
-from mesa_llm_examples.words import answers_took, counted
+from mesa_llm_examples.words import answers_took, counted, looked_ahead
 
 if TYPE_CHECKING:
     from mesa_llm.clients import CallCounts
@@ -185,6 +185,8 @@ def last_step(reports: Sequence[Any]) -> str:
         is_simulated = any(call.source == "rule" for agent in agents for call in agent.model_calls)
         waited = sum(report.latency_s for report in reports)
         text += f"; {answers_took(answers, waited, simulated='simulated' if is_simulated else '')}"
+    if looked := looked_ahead(reports):
+        text += f"; {looked}"
     text += "."
     if failures:
         text += f" {counted(failures, 'agent')} failed."

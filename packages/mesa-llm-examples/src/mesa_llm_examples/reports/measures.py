@@ -6,7 +6,7 @@ from itertools import accumulate
 from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
-from mesa_llm_examples.words import RULE, answers_took, decisions_in_words
+from mesa_llm_examples.words import RULE, answers_took, decisions_in_words, looked_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,9 +30,11 @@ def how_it_ended(run: RecordedRun) -> str:
 
 def calls_in_words(run: RecordedRun) -> str:
     """The counts of the model calls."""
+    ahead = looked_ahead(run.reports())
+    ahead = f"; asked ahead: {ahead}" if ahead else ""
     if run.end is None:
-        return f"{sum(line.calls for line in run.steps):,} so far"
-    return f"{run.end.calls:,}, up to {run.end.peak_in_flight:,} at once, {run.end.failures:,} failed"
+        return f"{sum(line.calls for line in run.steps):,} so far{ahead}"
+    return f"{run.end.calls:,}, up to {run.end.peak_in_flight:,} at once, {run.end.failures:,} failed{ahead}"
 
 
 def decided_in_words(run: RecordedRun) -> str:
