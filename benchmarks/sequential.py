@@ -37,7 +37,7 @@ from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parall
 from mesa_llm.reasoning import OneCallReasoning
 from mesa_llm.recording import state_hash
 from mesa_llm_examples import civil_violence, negotiation, opinion, sugarscape
-from tests.helpers.virtual_time import VirtualTimeClient, on_virtual_time
+from tests.helpers.virtual_latency import VirtualTimeClient, on_virtual_time
 
 type Make = Callable[..., Model]
 type Rule = Callable[[LLMRequest], Any]

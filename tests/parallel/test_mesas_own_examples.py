@@ -8,7 +8,7 @@ import json
 import math
 
 import pytest
-from helpers.virtual_time import VirtualTimeClient, on_virtual_time
+from helpers.virtual_latency import VirtualTimeClient, on_virtual_time
 from mesa.examples.advanced.epstein_civil_violence import agents as epstein
 from mesa.examples.basic.boltzmann_wealth_model.agents import MoneyAgent
 from mesa.examples.basic.schelling.agents import SchellingAgent

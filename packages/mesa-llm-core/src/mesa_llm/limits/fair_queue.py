@@ -55,11 +55,10 @@ class FairQueue[T]:
             self._timer.cancel()
             self._timer = None
         while self._waiting:
-            if self._has_lanes:  # looked at each time: a call asked ahead changes its lane when its agent waits for it
-                first = min(self._waiting, key=lambda waiting: waiting[2].lane)
-                self._waiting.remove(first)
-                self._waiting.appendleft(first)
-            item, place, _ = self._waiting[0]
+            # Looked up each time: a call asked ahead changes its lane when its agent waits for it.
+            lanes = [call.lane for *_, call in self._waiting] if self._has_lanes else [0]
+            first = lanes.index(min(lanes))
+            item, place, _ = self._waiting[first]
             if not place.done():  # else it was cancelled
                 try:
                     seconds = self._take(item)
@@ -71,7 +70,7 @@ class FairQueue[T]:
                             self._timer = asyncio.get_running_loop().call_later(seconds, self.move)
                         return
                     place.set_result(None)
-            self._waiting.popleft()
+            del self._waiting[first]
         self._has_lanes = False
 
 

@@ -22,7 +22,7 @@ from mesa_llm.activation.call import AgentStep, Tally
 from mesa_llm.activation.context import within
 from mesa_llm.activation.mesa_model import is_in_model, step_on_after_failure
 from mesa_llm.activation.repeats import log_counts
-from mesa_llm.concurrency import transport_loop, worker_thread
+from mesa_llm.concurrency import calling_loop, transport_loop, worker_thread
 from mesa_llm.errors import DecisionError, ModelCallError, NotParallelWarning, ends_run
 from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.module_llm import ModuleLLM
@@ -105,7 +105,7 @@ class SequentialStep:
         """
         started, failure = time.time(), None
         try:
-            with progress.shown(self._progress, [self._model]):
+            with progress.shown(self._progress, [self._model]), calling_loop.keeping_helpers():
                 self._step_all(self._turn)
         except BaseException as error:
             failure = error
