@@ -24,6 +24,7 @@ class _Line:
 
     __slots__ = ("_line", "tokens")
 
+    _line: str
     tokens: int
 
     def __getattr__(self, name: str) -> Any:
@@ -92,8 +93,7 @@ class MemoryEntry(_Line):
 
     def __str__(self) -> str:
         """The entry as one line of a prompt."""
-        line: str = self._line
-        return line
+        return self._line
 
     def display(self) -> None:
         """Print the entry, with the agent that remembers it."""

@@ -143,9 +143,11 @@ class Memory(ABC):
 
     def _drop_steps_before_last(self, n: int) -> None:
         """Drop all but the last `n` steps in which something happened; an observation just made is no step yet."""
+        if self._kept[-1].step - self._kept[0].step < n:
+            return
         first = first_of_last_steps(before_observation(self._kept), n)
         if self._kept[0].step < first:
-            self._forget([entry for entry in self._kept if entry.step < first])
+            self._hold([entry for entry in self._kept if entry.step >= first])
 
     def _forget(self, entries: Iterable[MemoryEntry]) -> None:
         """Drop exactly these entries, and none that arrived since they were read."""
@@ -159,24 +161,24 @@ class Memory(ABC):
 
     def _tokens_of(self, entry: MemoryEntry) -> int:
         """How many tokens an entry takes, the line break included."""
-        tokens = entry.tokens  # not through _fits: for each entry of each agent in each step
+        tokens = entry.tokens
         if self._most_of_one is None or tokens <= self._most_of_one:
             return tokens + 1
         return tokens_of_line(self._line(entry))
 
-    def _fits(self, entry: MemoryEntry) -> bool:
-        return self._most_of_one is None or entry.tokens <= self._most_of_one
-
     def _line(self, entry: MemoryEntry) -> str:
         """An entry as a line of a prompt, shortened if it is too long."""
-        if self._fits(entry):
-            return str(entry)
-        return shortened(str(entry), self._most_of_one, keeps_end=entry.type in _DECISIONS)
+        if self._most_of_one is None or entry.tokens <= self._most_of_one:
+            return entry._line
+        return shortened(entry._line, self._most_of_one, keeps_end=entry.type in _DECISIONS)
 
     def _lines(self, entries: Iterable[MemoryEntry], beside: str = "") -> str:
         """The newest of the entries (given oldest first) that fit, one a line, into a prompt that also has `beside`."""
+        shown: Sequence[MemoryEntry] = list(entries)
         room = None if self.max_tokens is None else self.max_tokens - tokens_of_line(beside)
-        return "\n".join(map(self._line, newest_that_fit(list(entries), room, self._tokens_of))) or NOTHING_YET
+        if room is not None and sum([entry.tokens for entry in shown]) + len(shown) > room:
+            shown = newest_that_fit(shown, room, self._tokens_of)
+        return "\n".join(map(self._line, shown)) or NOTHING_YET
 
     def _past(self) -> tuple[MemoryEntry, ...]:
         """All entries but the observation just made, which has a place of its own in prompts."""
