@@ -314,7 +314,8 @@ class LLMAgent(Acting, Agent):
         """Like `generate_obs`."""
         with AwaitedWrites() as writes:
             observation = self.generate_obs()
-            await writes.flush()
+            if writes:
+                await writes.flush()
         return observation
 
     def apply_plan(self, plan: Plan) -> list[dict[str, Any]]:
@@ -352,7 +353,8 @@ class LLMAgent(Acting, Agent):
             done = await self.tool_manager.aexecute(self, plan.tool_calls, offered=plan.offered, seen=plan.seen)
         with AwaitedWrites() as writes:
             results = self._remember_acts(done) if own is None else self._remember_calls(called)
-            await writes.flush()
+            if writes:
+                await writes.flush()
         return results
 
     def _remember_acts(self, results: list[ToolResult]) -> list[dict[str, Any]]:

@@ -348,14 +348,11 @@ def memory_request(memory: Memory, instructions: str, prompt: str) -> LLMRequest
     return memory.llm.request(prompt, system_prompt=f"{instructions}{about}", **options)
 
 
-type _Write = Callable[[], Awaitable[None]]
+_Write = Callable[[], Awaitable[None]]
 
 
-class AwaitedWrites:
+class AwaitedWrites(list[_Write]):
     """While entered, writes to memories with an `aadd_to_memory` of their own are kept, in order, until `flush`."""
-
-    def __init__(self) -> None:
-        self._pending: list[_Write] = []
 
     def __enter__(self) -> Self:
         self._token = enter(writes=self)
@@ -364,13 +361,10 @@ class AwaitedWrites:
     def __exit__(self, *exception: object) -> None:
         leave(self._token)
 
-    def add(self, write: _Write) -> None:
-        """Keep a write until `flush`."""
-        self._pending.append(write)
-
     async def flush(self) -> None:
         """Make the writes that are kept, one after the other."""
-        pending, self._pending = self._pending, []
+        pending = self[:]
+        self.clear()
         for write in pending:
             await write()
 
@@ -382,7 +376,7 @@ def remember(memory: Memory, type: str, content: Mapping[str, Any]) -> None:  # 
     if writes is None or asynchronous is None or own_method(asynchronous, Memory.aadd_to_memory) is None:
         memory.add_to_memory(type=type, content=content)
     else:
-        writes.add(lambda: memory.aadd_to_memory(type=type, content=content))
+        writes.append(lambda: memory.aadd_to_memory(type=type, content=content))
 
 
 def can_remember(agent: Any) -> bool:

@@ -229,11 +229,13 @@ class Reasoning:
         with AwaitedWrites() as writes:
 
             async def ask(request: LLMRequest) -> LLMResponse:
-                await writes.flush()
+                if writes:
+                    await writes.flush()
                 return await self.agent.llm.acomplete(request)
 
             plan = await aconverse(thinking, ask, max_tool_calls=max_tool_calls)
-            await writes.flush()
+            if writes:
+                await writes.flush()
             return plan
 
     def _execution(
