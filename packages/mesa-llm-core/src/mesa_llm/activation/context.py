@@ -79,10 +79,10 @@ def is_stepping(agent: Agent) -> bool:
 
 
 def note_asking(agent: Agent | None) -> None:
-    """Add the agent to `Running.asked`, if such a set is open and neither the agent nor a runner makes its step."""
+    """Add an agent that no runner steps to `Running.asked`, if such a set is open and the agent makes no step."""
     running = _running.get()
     asked = running.get("asked")
-    if asked is not None and agent is not None and running.get("turn") is None and running.get("stepping") is None:
+    if asked is not None and agent is not None and running.get("stepping") is None:
         asked.add(agent.unique_id)
 
 
