@@ -30,7 +30,7 @@ _ALONE = "_mesa_llm_one_at_a_time"
 _counting = fork_safe_lock()  # protects counts of calls and tallies: an agent may ask from several threads
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class CallOrigin:
     """Where in a run a model call is made. The same in every run of the same model with the same answers.
 

@@ -28,16 +28,14 @@ class _Line:
     tokens: int
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_line":
-            details = "; ".join([f"{to_text(key)}: {_detail(key, value)}" for key, value in self.content.items()])
-            when = f"[step {self.step}]" if self.step is not None else ""
-            value: Any = " ".join(filter(None, (when, f"{self.type}:" if self.type else "", details)))
-        elif name == "tokens":
-            value = tokens_in(self._line)
-        else:
+        if name not in _Line.__slots__:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-        object.__setattr__(self, name, value)
-        return value
+        details = "; ".join([f"{to_text(key)}: {_detail(key, value)}" for key, value in self.content.items()])
+        when = f"[step {self.step}]" if self.step is not None else ""
+        line = " ".join(filter(None, (when, f"{self.type}:" if self.type else "", details)))
+        object.__setattr__(self, "_line", line)
+        object.__setattr__(self, "tokens", tokens_in(line))
+        return getattr(self, name)
 
 
 def _detail(name: Any, value: Any) -> str:

@@ -216,7 +216,7 @@ class Memory(ABC):
         Raises:
             TypeError: if `content` is not a mapping.
         """
-        if type(content) is not dict and not isinstance(content, Mapping):
+        if not isinstance(content, dict | Mapping):
             raise TypeError(f"content must be a mapping such as {{'text': …}}, got {content!r}.")
         entry = MemoryEntry(step_of(self.agent.model), type, content)
         turn = current_turn()

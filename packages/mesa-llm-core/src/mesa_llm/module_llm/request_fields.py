@@ -49,7 +49,7 @@ def _accept(arguments: Mapping[str, Any]) -> None:
     """The check of a tool that refuses nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(unsafe_hash=True, slots=True)
 class OfferedTool(ToolSpec):
     """A tool as it is offered to one agent at one moment: arguments may depend on what the agent sees.
 

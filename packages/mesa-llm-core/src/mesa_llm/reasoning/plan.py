@@ -178,7 +178,8 @@ def first_request(
         response_format=response_format,
         system_prompt=system_prompt_of(agent, instructions) if system_prompt is None else system_prompt,
     )
-    return replace(request, observation=obs)
+    request.observation = obs
+    return request
 
 
 def decision_in_words(
