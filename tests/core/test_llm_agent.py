@@ -1,5 +1,6 @@
 """An LLM agent: what it observes, how its step runs, what it does and says."""
 
+import asyncio
 import json
 import warnings
 
@@ -321,10 +322,36 @@ def test_the_default_step_observes_decides_and_acts(mode):
     assert [entry.type for entry in agents[0].memory.entries] == ["observation", "action"]
 
 
-def test_without_a_prompt_it_says_what_is_missing():
-    agent = Walker(World(), step_prompt=None)
-    with pytest.raises(ConfigurationError, match=r"Walker 1 has nothing to decide.*step_prompt"):
+def test_without_a_prompt_its_step_does_nothing_and_says_so_once():
+    """So it is in mesa-llm, where models step agents that the model's own code asks."""
+
+    class Silent(LLMAgent):
+        pass
+
+    llm = ScriptedLLM("hello")
+    agents = [Silent(World(), OneCallReasoning, client=llm, tools=[]) for _ in range(2)]
+    with pytest.warns(UserWarning, match=r"Silent 1 has neither a step of its own nor a step_prompt"):
+        agents[0].step()
+    for agent in agents:
         agent.step()
+        asyncio.run(agent.astep())
+    assert not llm.requests
+    assert not agents[0].memory.entries
+    with pytest.raises(ConfigurationError, match=r"Silent 1 has nothing to decide.*step_prompt"):
+        agents[0].reasoning.plan()
+
+
+def test_a_class_can_say_in_which_steps_it_has_something_to_decide():
+    class Monday(LLMAgent):
+        @property
+        def step_prompt(self):
+            return "What now?" if self.model.steps == 1 else None
+
+    llm = ScriptedLLM("hello")
+    agent = Monday(World(), OneCallReasoning, client=llm, tools=[])
+    for agent.model.steps in range(3):
+        agent.step()
+    assert len(llm.requests) == 1
 
 
 class Hooked(Speaker):

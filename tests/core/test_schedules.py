@@ -1,14 +1,17 @@
 """After an agent has failed, its model steps on without parallel stepping too, whatever has called the agent."""
 
+import asyncio
 import copy
 import pickle
 
 import mesa
 import pytest
 
+from mesa_llm.actions import wait
+from mesa_llm.clients import Message
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
-from mesa_llm.reasoning import OneCallReasoning
+from mesa_llm.reasoning import OneCallReasoning, Plan
 from mesa_llm.testing import ScriptedLLM
 
 
@@ -189,3 +192,76 @@ def test_a_model_whose_agents_are_fine_keeps_its_events():
     town.has_failed = True
     town.step()
     assert not hasattr(town, "_mesa_llm_rearm")
+
+
+class Clumsy(LLMAgent):
+    """Fails in its model's second turn, in a method of its own."""
+
+    def __init__(self, model):
+        super().__init__(model, OneCallReasoning, client=model.llm, step_prompt="?", actions=[wait])
+
+    @property
+    def fails_now(self):
+        return len(self.model.ran) == 2
+
+    def look(self):
+        self.vision = "far" if self.fails_now else 1
+        self.generate_obs()
+
+    def look_async(self):
+        self.vision = "far" if self.fails_now else 1
+        asyncio.run(self.agenerate_obs())
+
+    def tell(self):
+        self.send_message("hello", [None] if self.fails_now else [])
+
+    def tell_async(self):
+        asyncio.run(self.asend_message("hello", [None] if self.fails_now else []))
+
+    def take(self):
+        self.execute_action({"name": "fly" if self.fails_now else "wait", "arguments": {}})
+
+    def take_async(self):
+        asyncio.run(self.aexecute_action({"name": "fly" if self.fails_now else "wait", "arguments": {}}))
+
+    def carry_out(self):
+        self.apply_plan(None if self.fails_now else Plan(1, Message("assistant", "")))
+
+    def carry_out_async(self):
+        asyncio.run(self.aapply_plan(None if self.fails_now else Plan(1, Message("assistant", ""))))
+
+    def stumble(self):
+        if self.fails_now:
+            raise LookupError("nothing here")
+
+
+METHODS = [name for name in vars(Clumsy) if not name.startswith(("_", "fails"))]
+
+
+class Clumsiness(mesa.Model):
+    def __init__(self, way):
+        super().__init__(rng=1)
+        self.way, self.ran, self.llm = way, [], ScriptedLLM("ok")
+        for _ in range(2):
+            Clumsy(self)
+
+    def step(self):
+        self.ran.append(1)
+        self.way(self)
+
+
+@pytest.mark.parametrize(
+    ("method", "patched"),
+    # Without the patch, nothing of this library runs when an agent stumbles: that error is Mesa's to treat.
+    [(method, patched) for method in METHODS for patched in (False, True) if patched or method != "stumble"],
+)
+def test_steps_go_on_when_an_agent_fails_in_a_method_of_its_own(method, patched):
+    if patched:
+        enable_automatic_parallel_stepping()
+    model = Clumsiness(lambda model: model.agents.shuffle_do(method))
+    model.step()
+    with pytest.raises((ValueError, TypeError, AttributeError, LookupError)):
+        model.step()
+    model.step()
+    model.step()
+    assert len(model.ran) == 4

@@ -2,12 +2,13 @@
 
 import pytest
 
-from mesa_llm.clients import RuleBasedClient, tool_call
-from mesa_llm.errors import ToolError
+from mesa_llm.clients import RuleBasedClient
+from mesa_llm.errors import ActionError, ConflictError
 from mesa_llm.parallel_stepping import step_agents_parallel_sync
-from mesa_llm.spaces import directions_from
-from mesa_llm_examples.civil_violence import Citizen, CivilViolence, Cop, agents, policy
-from mesa_llm_examples.civil_violence.agents import arrest_citizen, change_state
+from mesa_llm.reasoning import read_observation
+from mesa_llm_examples.civil_violence import Citizen, CivilViolence, Cop, policy
+from mesa_llm_examples.civil_violence.agents import arrest_citizen, keep_quiet, rebel
+from mesa_llm_examples.shared import offered
 
 
 def world(citizens=1, cops=1, **arguments):
@@ -23,28 +24,29 @@ def results(agent):
     return [entry.content["result"] for entry in agent.memory.entries if entry.type == "action"]
 
 
-def test_each_class_is_offered_its_own_tools():
-    [citizen], [cop] = world(movement=True)
-    assert [spec.name for spec in citizen.tool_manager.specs()] == ["change_state", "move_one_step"]
-    assert [spec.name for spec in cop.tool_manager.specs()] == ["arrest_citizen", "move_one_step"]
-    [citizen], [cop] = world(movement=False)
-    assert [spec.name for spec in citizen.tool_manager.specs()] == ["change_state"]
-    assert [spec.name for spec in cop.tool_manager.specs()] == ["arrest_citizen"]
+def test_each_class_has_its_own_actions():
+    [citizen], [cop] = world()
+    assert list(citizen.action_manager.actions) == ["rebel", "keep_quiet", "move_one_step"]
+    assert list(cop.action_manager.actions) == ["arrest_citizen", "wait", "move_one_step"]
 
 
-def test_the_states_on_offer_are_an_enum():
-    [citizen], _ = world()
-    [spec] = citizen.tool_manager.specs()
-    assert spec.parameters["properties"]["state"]["enum"] == ["active", "quiet"]
-    [refused] = citizen.tool_manager.execute(citizen, [tool_call("change_state", state="jailed")])
-    assert not refused.ok
-    assert citizen.state == "active"
+def test_what_is_on_offer_is_what_the_agent_can_do_now():
+    def noting(request):
+        actions = offered(request)
+        noted.append({name: schema["properties"] for name, schema in actions.items()})
+        return policy(request)
+
+    noted = []
+    [citizen], cops = world(cops=8, client=RuleBasedClient(noting), movement=True)  # no cell is free
+    step_agents_parallel_sync([citizen, *cops[:1]])
+    assert [list(actions) for actions in noted] == [["rebel", "keep_quiet"], ["arrest_citizen", "wait"]]
+    assert noted[1]["arrest_citizen"]["citizen_id"]["enum"] == [citizen.unique_id]
 
 
 def test_others_do_not_see_what_is_hidden():
     [citizen], [cop] = world()
     assert cop.generate_obs().local_state[str(citizen)]["internal_state"] == {"state": "active"}
-    assert citizen.generate_obs().local_state[str(cop)]["internal_state"] == {}
+    assert citizen.generate_obs().local_state[str(cop)]["internal_state"] == []
 
 
 def test_an_arrest():
@@ -53,25 +55,27 @@ def test_an_arrest():
     assert citizen.is_jailed
     assert 1 <= citizen.jailed_through <= 3
     assert "You were arrested" in str(citizen.memory.entries[-1])
-    with pytest.raises(ToolError, match="already in jail"):
+    with pytest.raises(ActionError, match=r"is jailed\. Only active citizens can be arrested"):
         arrest_citizen(cop, citizen.unique_id)
-    with pytest.raises(ToolError, match="in jail"):
-        change_state(citizen, "active")
+    for act in (rebel, keep_quiet):
+        with pytest.raises(ConflictError, match="You were arrested before you could do anything"):
+            act(citizen)
+    assert citizen.is_jailed
 
 
 def test_a_quiet_citizen_is_not_arrested():
     [citizen], [cop] = world()
-    change_state(citizen, "quiet")
-    with pytest.raises(ToolError, match="is quiet"):
+    assert (rebel(citizen), keep_quiet(citizen)) == ("You are active.", "You are quiet.")
+    with pytest.raises(ActionError, match="is quiet"):
         arrest_citizen(cop, citizen.unique_id)
 
 
 def test_nobody_is_arrested_who_is_no_citizen_in_sight():
     [citizen], [cop, other_cop] = world(cops=2)
-    with pytest.raises(ToolError, match=f"no citizen {other_cop.unique_id} in your sight"):
+    with pytest.raises(ActionError, match=f"no citizen {other_cop.unique_id} in your sight"):
         arrest_citizen(cop, other_cop.unique_id)
     [citizen], [blind_cop] = world(cop_vision=0)
-    with pytest.raises(ToolError, match=f"no citizen {citizen.unique_id} in your sight"):
+    with pytest.raises(ActionError, match=f"no citizen {citizen.unique_id} in your sight"):
         arrest_citizen(blind_cop, citizen.unique_id)
 
 
@@ -95,8 +99,7 @@ def test_a_term_of_two_steps_is_two_steps_without_a_decision():
     asked = []
 
     def watched(request):
-        if request.tool_choice == "none":
-            asked.append((int(model.time), request.tools[0].name))
+        asked.append(int(model.time))
         return policy(request)
 
     model.client.policy = watched
@@ -108,7 +111,7 @@ def test_a_term_of_two_steps_is_two_steps_without_a_decision():
         model.step()
         states.append(citizen.state)
     assert states == ["jailed", "jailed", "quiet", "active"]
-    assert [step for step, _ in asked] == [1, 4]
+    assert asked == [1, 4]
 
 
 def test_two_cops_choose_the_same_citizen():
@@ -116,16 +119,15 @@ def test_two_cops_choose_the_same_citizen():
     step_agents_parallel_sync([*cops, citizen])
     assert results(cops[0])[0].startswith(f"Citizen {citizen.unique_id} is arrested")
     assert results(cops[1]) == [f"Error: Citizen {citizen.unique_id} has just been arrested by another cop."]
-    assert [report.conflicts for report in citizen.model.parallel_reports] == [1]
+    assert [report.conflicts for report in citizen.model.parallel_reports] == [2]  # the citizen is beaten too
 
 
 def test_who_is_arrested_before_its_turn_does_not_act():
     [citizen], [cop] = world(movement=True)
-    cell = citizen.cell
     step_agents_parallel_sync([cop, citizen])
     assert citizen.is_jailed
-    assert citizen.cell is cell
-    assert results(citizen) == ["You were arrested before you could do anything."]
+    assert results(citizen)[1:] == ["Error: You were arrested before you could do anything."]
+    assert [report.conflicts for report in citizen.model.parallel_reports] == [1]
 
 
 def test_who_turns_quiet_before_the_cop_acts_is_not_arrested():
@@ -136,31 +138,16 @@ def test_who_turns_quiet_before_the_cop_acts_is_not_arrested():
     assert results(cop) == [f"Error: Citizen {citizen.unique_id} is quiet. Only active citizens can be arrested."]
 
 
-def test_a_released_citizen_is_seen_in_jail_by_all_who_decide_in_that_step():
+def test_a_released_citizen_is_seen_free_by_all_who_decide_whom_to_arrest():
     seen = []
 
     def watched(request):
-        if request.tool_choice == "none" and request.tools[0].name == "arrest_citizen":
-            seen.append('"state": "jailed"' in request.messages[-1].content.partition("# Observation")[2])
+        if "arrest_citizen" in offered(request):
+            seen.extend(read_observation(request)["local_state"].values())
         return policy(request)
 
     [citizen], [cop] = world(client=RuleBasedClient(watched))
     citizen.go_to_jail(0)
     step_agents_parallel_sync([citizen, cop])
     assert citizen.state == "quiet"
-    assert seen == [True]
-
-
-def test_the_free_cells_around_an_agent_are_looked_for_only_when_it_observes(monkeypatch):
-    looked = []
-
-    def counted(agent, **options):
-        looked.append(agent.unique_id)
-        return directions_from(agent, **options)
-
-    monkeypatch.setattr(agents, "directions_from", counted)
-    citizens, cops = world(citizens=5, cops=2, movement=True)
-    for agent in [*citizens, *cops]:
-        assert agent.generate_obs().local_state
-        assert looked == [agent.unique_id]
-        looked.clear()
+    assert [citizen["internal_state"] for citizen in seen] == [{"state": "quiet"}]

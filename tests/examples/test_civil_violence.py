@@ -3,14 +3,17 @@
 import random
 
 import pytest
+from helpers.rules import as_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesa_llm.clients import RuleBasedClient
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
+from mesa_llm.reasoning import read_observation
 from mesa_llm.testing import ScriptedLLM
 from mesa_llm_examples.civil_violence import Citizen, CivilViolence, Cop, policy
+from mesa_llm_examples.shared import offered
 
 ASYNCIO = ParallelStepping()
 
@@ -74,21 +77,38 @@ def test_where_movement_is_off_nobody_moves():
     assert sum(states["active"]) > 0
 
 
-def test_two_calls_for_each_agent_that_decides():
-    llm = ScriptedLLM(policy)
-    model = make(client=llm)
+def test_two_calls_for_each_agent_that_is_not_in_jail():
+    llm = ScriptedLLM(as_model(policy))
+    model = make(citizens=12, width=9, height=9, client=llm)  # everybody has a free cell beside it
     for _ in range(6):
         jailed = model.datacollector.model_vars["jailed"][-1]
         before = len(llm.requests)
         model.step()
-        assert len(llm.requests) - before == 2 * (18 - jailed)
+        assert len(llm.requests) - before == 2 * (15 - jailed)
     assert sum(model.datacollector.model_vars["jailed"]) > 0
+
+
+def test_who_cannot_move_is_not_asked_where_to_and_decides_when_all_have_moved():
+    def rule(request):
+        asked.append((read_observation(request)["self_state"]["agent_unique_id"], list(offered(request))))
+        return policy(request)
+
+    asked = []
+    model = make(citizens=9, cops=0, width=3, height=4, client=RuleBasedClient(rule))
+    agents = list(model.agents)
+    for agent in agents:
+        agent.cell = None
+    for number, agent in enumerate(agents):
+        agent.cell = model.grid[number % 3, number // 3]  # a row stays free: of the others, one has no free cell
+    model.step()
+    assert [actions for _, actions in asked] == [["move_one_step"]] * 6 + [["rebel", "keep_quiet"]] * 9
+    assert {agent_id for agent_id, _ in asked[:6]}.isdisjoint(agent.unique_id for agent in agents[3:6])
 
 
 @pytest.mark.parametrize("mode", ["asyncio", "threading"])
 def test_all_agents_of_a_step_are_in_their_call_at_once(mode):
-    llm = ScriptedLLM(policy, hold_until=18)
-    make(config=ParallelStepping(mode=mode), client=llm).step()
+    llm = ScriptedLLM(as_model(policy), hold_until=18)
+    make(config=ParallelStepping(mode=mode), client=llm, width=9, height=9).step()
     assert len(llm.requests) == 36
     assert llm.peak_in_flight == 18
 

@@ -13,8 +13,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from helpers.rules import at_ease
 
-from mesa_llm.clients import tool_call
 from mesa_llm.testing import FakeOpenAIServer, Fault
 from mesa_llm_examples.cli import main
 
@@ -54,13 +54,6 @@ def one_line(status, output, errors):
 def states(output):
     """The table of the summary, without the times."""
     return re.findall(r"^ +(\d+) +(\d+) +(\d+) +(\d+) +(\d*)", output, re.MULTILINE)
-
-
-def answer(body):
-    """What a model might say: it thinks first, and is then asked for tool calls."""
-    if body.get("tool_choice") == "none":
-        return "Action: I move North."
-    return tool_call("move_one_step", direction="North")
 
 
 def test_list():
@@ -165,7 +158,7 @@ def test_a_server_that_never_answers(here):
 
 
 def test_a_run_on_a_model_server():
-    with FakeOpenAIServer(answer, hold_until=AGENTS, patience=60) as server:
+    with FakeOpenAIServer(at_ease, hold_until=AGENTS, patience=60) as server:
         result = command(*SMALL, "--model", "openai/some-model", "--api-base", server.url)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
@@ -185,7 +178,7 @@ def test_a_server_that_fails(here):
 
 def test_a_server_that_fails_for_a_moment_is_asked_again():
     failures = iter([Fault(status=503, retry_after=0.0)] * 3)
-    with FakeOpenAIServer(lambda body: next(failures, None) or answer(body)) as server:
+    with FakeOpenAIServer(lambda body: next(failures, None) or at_ease(body)) as server:
         result = command(*SMALL, "--model", "openai/some-model", "--api-base", server.url)
     assert result.returncode == 0, result.stderr
     assert len(server.requests) == 2 * 2 * AGENTS + 3

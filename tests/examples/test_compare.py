@@ -6,6 +6,7 @@ import random
 import re
 
 import pytest
+from helpers.rules import at_ease
 from rich.console import Console
 
 from mesa_llm.clients import CallCounts
@@ -43,7 +44,7 @@ def test_both_parallel_modes_give_the_same_run_and_one_after_the_other_gives_ano
     digests = {run["mode"]: run["digest"] for run in told["runs"]}
     assert list(digests) == ["off", "threading", "asyncio"]
     assert digests["threading"] == digests["asyncio"] != digests["off"]
-    assert all(2 * run["decisions"] == run["calls"] for run in told["runs"]), "a thought, then the calls"
+    assert all(run["decisions"] == run["tool_calls"] == run["calls"] for run in told["runs"])
     assert all(0 <= run["refused_tool_calls"] <= run["tool_calls"] for run in told["runs"])
     peaks = {run["mode"]: run["peak_in_flight"] for run in told["runs"]}
     assert peaks["off"] == 1 < min(peaks["threading"], peaks["asyncio"])
@@ -58,7 +59,7 @@ def test_a_table_shows_the_modes_side_by_side(here):
     assert "threading and asyncio gave the same run, request for request." in output
     assert "off" not in output
     assert re.search(
-        r"^With threading and asyncio, 8 decisions: \d with a valid call, \d without; \d+ of \d+ tool calls refused, 0 ",
+        r"^With threading and asyncio, 16 decisions; \d+ of 16 actions refused, 0 ",
         output,
         re.MULTILINE,
     )
@@ -73,8 +74,9 @@ def test_another_seed_is_another_run(here):
 
 
 def test_modes_that_should_agree_and_do_not_are_exit_status_3(here, monkeypatch):
-    unlucky = iter(["Action: I move North.", *["Action: I stay."] * 1000])
-    monkeypatch.setattr("mesa_llm_examples.civil_violence.policy", lambda request: next(unlucky))
+    unlucky = iter(["This once", *["Now"] * 1000])
+    rule = lambda request: at_ease(request, rationale=next(unlucky))  # noqa: E731
+    monkeypatch.setattr("mesa_llm_examples.civil_violence.policy", rule)
     status, output, errors = here(*SMALL, "--mode", "threading", "--mode", "asyncio")
     assert status == 3
     assert "should have given the same run, and did not" in output
@@ -83,7 +85,7 @@ def test_modes_that_should_agree_and_do_not_are_exit_status_3(here, monkeypatch)
 
 def test_a_model_that_answers_as_it_likes_is_no_failure(here):
     draw = random.Random(1)
-    with FakeOpenAIServer(lambda body: f"Action: {draw.random()}") as server:
+    with FakeOpenAIServer(lambda body: at_ease(body, rationale=str(draw.random()))) as server:
         arguments = (*SMALL[:-2], "--model", "openai/some-model", "--api-base", server.url, "--steps", "1")
         status, output, _ = here(*arguments, "--mode", "threading", "--mode", "asyncio")
     assert status == 0

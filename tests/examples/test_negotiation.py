@@ -1,6 +1,7 @@
 """The market as a whole: what its deals obey, and what is counted."""
 
 import pytest
+from helpers.rules import as_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,7 +115,7 @@ def test_whoever_is_patient_gets_more():
 
 
 def test_one_call_for_each_that_trades_and_none_after_the_last_round():
-    llm = ScriptedLLM(policy)
+    llm = ScriptedLLM(as_model(policy))
     model = market(client=llm, rounds=6)
     for _ in range(6):
         trading = sum(agent.is_open for agent in model.agents)
@@ -130,7 +131,7 @@ def test_one_call_for_each_that_trades_and_none_after_the_last_round():
 @pytest.mark.parametrize("mode", ["asyncio", "threading"])
 def test_all_decide_at_once(mode):
     enable_automatic_parallel_stepping(mode)
-    llm = ScriptedLLM(policy, hold_until=12)
+    llm = ScriptedLLM(as_model(policy), hold_until=12)
     market_ = Negotiation(6, 6, seed=1, client=llm)
     market_.step()
     assert llm.peak_in_flight == 12

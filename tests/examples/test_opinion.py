@@ -1,20 +1,21 @@
 """People on a network: what bounded confidence obeys, what is measured, what is said and heard."""
 
-import json
 from statistics import pvariance
 
 import pytest
+from helpers.rules import answered, as_model, asked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mesa_llm.actions import ActionChoice
 from mesa_llm.clients import LLMRequest, Message, RuleBasedClient, tool_call
-from mesa_llm.errors import ConfigurationError, DecisionError, ToolError
+from mesa_llm.errors import ActionError, ConfigurationError, DecisionError
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.reasoning import read_observation
 from mesa_llm.testing import ScriptedLLM
 from mesa_llm_examples.opinion import Opinion, policy
-from mesa_llm_examples.opinion.agents import change_opinion
 from mesa_llm_examples.opinion.model import moved
+from mesa_llm_examples.shared import id_in
 
 
 def network(people=14, **arguments):
@@ -120,14 +121,14 @@ def test_people_who_think_alike_but_do_not_know_each_other_are_two_groups():
 
 
 def test_messages_are_heard_in_the_next_step_by_whom_they_were_told():
-    llm = ScriptedLLM(policy)
+    llm = ScriptedLLM(as_model(policy))
     model = after(1, network(client=llm))
     said = {}
     for agent in model.agents:
         [spoken] = [
             e.content for e in agent.memory.entries if e.type == "message" and e.content["sender"] == agent.unique_id
         ]
-        assert spoken["message"] == f"My opinion is {agent.opinion}."
+        assert spoken["message"] == f"My opinion is {agent.opinion:g}."
         [listener] = spoken["recipients"]
         said.setdefault(listener, []).append({"from": str(agent), "message": spoken["message"]})
     asked = len(llm.requests)
@@ -146,7 +147,7 @@ def test_one_after_another_each_message_is_heard_once_too():
     def watched(request):
         heard.extend(read_observation(request)["self_state"]["internal_state"]["_heard"])
         answer = policy(request)
-        told.extend(call for call in answer.tool_calls if call.name == "speak_to")
+        told.extend(answer.tool_calls)
         return answer
 
     after(4, network(client=RuleBasedClient(watched), parallel_stepping=False))
@@ -176,11 +177,15 @@ def test_nobody_sees_what_others_think():
 
 def test_an_opinion_is_from_0_to_1():
     agent = next(iter(network().agents))
-    assert change_opinion(agent, 1) == "Your opinion is 1 now."
+    [listener, *_] = agent.generate_obs().local_state
+    told = {"listener_id": id_in(listener), "opinion": 1}
+    assert "My opinion is 1. So much for that." in agent.execute_action(
+        ActionChoice(name="tell", arguments=told | {"message": "So much for that."})
+    )
     assert agent.opinion == 1.0
     for refused in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ToolError, match=r"An opinion is a number from 0 to 1, not .*\. You still think 1"):
-            change_opinion(agent, refused)
+        with pytest.raises(ActionError, match="opinion"):
+            agent.execute_action(ActionChoice(name="tell", arguments=told | {"opinion": refused}))
     assert agent.opinion == 1.0
 
 
@@ -191,41 +196,36 @@ def asking(opinion, *heard, people=(4, 5), confidence=0.25, convergence=0.5):
         "_convergence": convergence,
         "_heard": [{"from": "Person 4", "message": message} for message in heard],
     }
-    local_state = {f"Person {number}": {"internal_state": {}} for number in people}
-    observation = {"step": 1, "self_state": {"internal_state": state}, "local_state": local_state}
-    text = f"# Observation\n{json.dumps(observation)}\n\n# Task\nDecide."
-    return LLMRequest(model="m", messages=(Message("user", text),))
-
-
-def calls(request):
-    return [(call.name, json.loads(call.arguments)) for call in policy(request).tool_calls]
-
-
-def speaking(listener, opinion):
-    return ("speak_to", {"listener_agents_unique_ids": [listener], "message": f"My opinion is {opinion}."})
+    return asked({"tell": {}}, state, {f"Person {number}": {} for number in people})
 
 
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [
-        (asking(0.5, "My opinion is 0.6.", people=[4]), [("change_opinion", {"opinion": 0.55}), speaking(4, 0.55)]),
-        (asking(0.5, "My opinion is 0.8.", people=[4]), [speaking(4, 0.5)]),
-        (asking(0.5, "Good morning!", people=[4]), [speaking(4, 0.5)]),
-        (asking(0.5, "My opinion is 1.", confidence=0.6, people=[]), [("change_opinion", {"opinion": 0.75})]),
-        # one after the other: 0.5 -> 0.6 -> 0.7
-        (asking(0.5, "My opinion is 0.7.", "My opinion is 0.8.", people=[]), [("change_opinion", {"opinion": 0.7})]),
-        (asking(0.5, people=[]), []),
+        (asking(0.5, "My opinion is 0.6."), 0.55),
+        (asking(0.5, "My opinion is 0.6. Think of the children."), 0.55),
+        (asking(0.5, "My opinion is 0.8."), 0.5),
+        (asking(0.5, "Good morning!"), 0.5),
+        (asking(0.5, "My opinion is 1.", confidence=0.6), 0.75),
+        (asking(0.5, "My opinion is 0.7.", "My opinion is 0.8."), 0.7),  # one after the other: 0.5 -> 0.6 -> 0.7
+        (asking(0.5), 0.5),
     ],
 )
 def test_bounded_confidence(request_, expected):
-    assert calls(request_) == expected
+    name, arguments = answered(policy(request_))
+    assert (name, arguments["opinion"]) == ("tell", expected)
+    assert arguments["listener_id"] in {4, 5}
 
 
 def test_everybody_in_sight_is_spoken_to_sometimes():
-    spoken = {
-        calls(asking(number / 100, people=(4, 5, 6)))[0][1]["listener_agents_unique_ids"][0] for number in range(40)
-    }
-    assert spoken == {4, 5, 6}
+    asks = [asking(number / 100, people=(4, 5, 6)) for number in range(40)]
+    assert {answered(policy(request))[1]["listener_id"] for request in asks} == {4, 5, 6}
+
+
+def test_who_knows_nobody_is_not_asked():
+    llm = ScriptedLLM("Nobody asks.")
+    after(2, network(3, neighbors=0, client=llm))
+    assert llm.requests == []
 
 
 def test_a_request_without_an_observation_is_refused():
@@ -241,7 +241,7 @@ def test_the_network_is_seeded():
 
 @pytest.mark.parametrize("mode", ["asyncio", "threading"])
 def test_all_decide_at_once_in_one_call_each(mode):
-    llm = ScriptedLLM(policy, hold_until=14)
+    llm = ScriptedLLM(as_model(policy), hold_until=14)
     network(client=llm, parallel_stepping=ParallelStepping(mode=mode)).step()
     assert len(llm.requests) == llm.peak_in_flight == 14
 
@@ -252,11 +252,11 @@ def test_what_a_model_says_in_its_own_words_is_heard_as_it_is():
     def in_its_own_words(request):
         me = read_observation(request)["self_state"]
         heard.append(me["internal_state"]["_heard"])
-        others = [number for number in (1, 2, 3) if number != me["agent_unique_id"]]
-        return tool_call("speak_to", listener_agents_unique_ids=others, message="Cars out!")
+        listener = me["agent_unique_id"] % 3 + 1
+        return tool_call("tell", listener_id=listener, opinion=0.25, message="Cars out!")
 
     after(2, network(3, neighbors=2, client=RuleBasedClient(in_its_own_words)))
-    assert [[told["message"] for told in of_one] for of_one in heard[3:]] == [["Cars out!"] * 2] * 3
+    assert [[told["message"] for told in of_one] for of_one in heard[3:]] == [["My opinion is 0.25. Cars out!"]] * 3
 
 
 def test_a_network_of_nobody_steps():

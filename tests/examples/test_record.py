@@ -10,6 +10,7 @@ import threading
 from dataclasses import fields
 
 import pytest
+from helpers.rules import at_ease
 
 from mesa_llm.testing import FakeOpenAIServer, Fault
 from mesa_llm_examples.cli import main
@@ -57,7 +58,7 @@ def test_json_is_all_that_stands_on_standard_output(here):
         assert name == "failed_decisions" or [line[name] for line in steps[1:]] == [
             sum(agent[name] for agent in line["reports"][0]["agents"]) for line in steps[1:]
         ]
-    assert (last["decisions"], last["failed_decisions"]) == (2 * AGENTS, 0)
+    assert (last["decisions"], last["failed_decisions"]) == (4 * AGENTS, 0)
 
 
 def test_a_record_holds_the_same_lines_while_the_run_is_shown(here, tmp_path):
@@ -96,7 +97,7 @@ def test_of_a_run_that_fails_the_record_says_where_and_why(here, tmp_path):
     fails = 2 * AGENTS  # all calls of the first step are answered
 
     def answer(body):
-        return Fault(status=400, body="too long") if next(calls) >= fails else "Action: I stay."
+        return Fault(status=400, body="too long") if next(calls) >= fails else at_ease(body)
 
     with FakeOpenAIServer(answer) as server:
         status, _, errors = here(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from helpers.rules import as_model
 
 from mesa_llm.clients import Message, RuleBasedClient
 from mesa_llm.clients.messages import request_key
@@ -55,7 +56,7 @@ def test_another_wording_gives_the_same_run(policy, model_class, size):
 
 @EACH_EXAMPLE
 def test_as_a_server_gets_it_a_request_has_the_same_answer(policy, model_class, size):
-    llm = ScriptedLLM(policy)
+    llm = ScriptedLLM(as_model(policy))
     states_of(model_class, size, llm, steps=3)
     seen = [request for request in llm.requests if request.observation is not None]
     assert seen
@@ -77,7 +78,7 @@ def test_a_choice_depends_on_each_fact_and_on_nothing_else():
 
 
 def test_the_words_of_a_message_are_read_where_a_request_has_no_observation():
-    llm = ScriptedLLM(civil_violence.policy)
+    llm = ScriptedLLM(as_model(civil_violence.policy))
     CivilViolence(1, 0, seed=1, client=llm, parallel_stepping=False).step()
     request = llm.requests[0]
     other = replace(request, messages=(Message("user", '# Observation\n{"step": 7}'),))

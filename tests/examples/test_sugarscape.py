@@ -3,15 +3,17 @@
 import math
 
 import pytest
+from helpers.rules import as_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
+from mesa_llm_examples.shared import offered
 from mesa_llm_examples.sugarscape import Sugarscape, policy
-from mesa_llm_examples.sugarscape.agents import Exchange
-from mesa_llm_examples.sugarscape.model import Landscape, gini
+from mesa_llm_examples.sugarscape.agents import Exchange, steps_between
+from mesa_llm_examples.sugarscape.model import gini
 
 
 def world(traders=15, **arguments):
@@ -26,9 +28,8 @@ def after(steps, model):
 
 
 def total(model):
-    land = model.landscape
     return [
-        sum(getattr(agent.holding, good) for agent in model.agents) + sum(getattr(land, good).values())
+        sum(getattr(agent.holding, good) for agent in model.agents) + model.landscape.now(good).sum()
         for good in ("sugar", "spice")
     ]
 
@@ -63,7 +64,7 @@ def test_nobody_moves_farther_than_it_sees():
         before = {agent.unique_id: agent.cell.coordinate for agent in model.agents}
         model.step()
         for agent in model.agents:
-            assert model.landscape.steps_between(before[agent.unique_id], agent.cell.coordinate) <= agent.vision
+            assert steps_between(before[agent.unique_id], agent.cell.coordinate, model.size) <= agent.vision
 
 
 def test_a_run_is_counted_in_every_step():
@@ -109,56 +110,57 @@ def test_trade_feeds_more():
 
 
 def test_without_trade_nobody_is_asked_about_it():
-    llm = ScriptedLLM(policy)
+    llm = ScriptedLLM(as_model(policy))
     model = world(client=llm, trade=False)
     model.step()
     assert len(llm.requests) == 15
-    assert {tool.name for request in llm.requests for tool in request.tools} == {"move_to_cell"}
+    assert {name for request in llm.requests for name in offered(request)} == {"move_to_cell", "wait"}
     assert model.exchanges == []
     assert model.result().startswith("15 of 15 traders are alive; no exchange")
 
 
 @pytest.mark.parametrize("mode", ["asyncio", "threading"])
-def test_all_decide_where_to_go_and_when_all_have_gone_with_whom_to_trade(mode):
-    llm = ScriptedLLM(policy, hold_until=4)
+def test_all_decide_with_whom_to_trade_and_when_all_have_traded_where_to_go(mode):
+    llm = ScriptedLLM(as_model(policy), hold_until=4)
     model = world(4, width=3, height=3, max_vision=1, client=llm, parallel_stepping=ParallelStepping(mode=mode))
     for agent in model.agents:
         agent.vision = 2  # everybody sees everybody, wherever they go
     model.step()
-    assert [request.tools[0].name for request in llm.requests] == ["move_to_cell"] * 4 + ["trade_with"] * 4
+    assert [next(iter(offered(request))) for request in llm.requests] == ["trade_with"] * 4 + ["move_to_cell"] * 4
     assert llm.peak_in_flight == 4
 
 
 def test_who_has_nobody_in_sight_is_not_asked_with_whom_to_trade():
-    llm = ScriptedLLM(policy)
+    llm = ScriptedLLM(as_model(policy))
     world(1, client=llm).step()
-    assert [request.tools[0].name for request in llm.requests] == ["move_to_cell"]
+    assert [list(offered(request)) for request in llm.requests] == [["move_to_cell", "wait"]]
 
 
 def test_a_landscape_of_four_peaks():
-    land = Landscape(20, 20, growth=1)
-    assert {land.sugar_capacity[place] for place in ((5, 5), (15, 15))} == {4}
-    assert {land.spice_capacity[place] for place in ((5, 15), (15, 5))} == {4}
-    assert land.sugar_capacity[5, 15] == land.spice_capacity[5, 5] == 0
-    assert set(land.sugar_capacity.values()) == {0, 1, 2, 3, 4}
+    capacity = world(0, width=20, height=20).landscape.capacity
+    assert {capacity["sugar"][place] for place in ((5, 5), (15, 15))} == {4}
+    assert {capacity["spice"][place] for place in ((5, 15), (15, 5))} == {4}
+    assert capacity["sugar"][5, 15] == capacity["spice"][5, 5] == 0
+    assert set(capacity["sugar"].flat) == {0, 1, 2, 3, 4}
 
 
 def test_what_was_harvested_grows_again_up_to_what_the_cell_holds():
-    land = Landscape(20, 20, growth=3)
+    model = world(0, width=20, height=20, growth=3)
+    land = model.landscape
     assert land.harvest((5, 5)) == (4, 0)
     assert land.harvest((5, 5)) == (0, 0)
-    land.grow()
-    assert land.sugar[5, 5] == 3
-    land.grow()
-    assert land.sugar[5, 5] == 4
-    assert all(land.spice[place] <= most for place, most in land.spice_capacity.items())
+    model.step()
+    assert land.now("sugar")[5, 5] == 3
+    model.step()
+    assert land.now("sugar")[5, 5] == 4
+    assert (land.now("spice") <= land.capacity["spice"]).all()
 
 
 @pytest.mark.parametrize(
     ("one", "other", "steps"), [((0, 0), (0, 0), 0), ((0, 0), (2, 1), 3), ((0, 0), (7, 9), 2), ((1, 8), (6, 2), 7)]
 )
 def test_steps_around_the_torus(one, other, steps):
-    assert Landscape(8, 10, growth=1).steps_between(one, other) == steps
+    assert steps_between(one, other, (8, 10)) == steps
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,15 @@ import json
 import math
 
 import pytest
+from helpers.rules import answered, asked
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesa_llm.clients import LLMRequest, Message, RuleBasedClient, ToolSpec, tool_call
-from mesa_llm.errors import DecisionError, ToolError
+from mesa_llm.clients import LLMRequest, Message, RuleBasedClient, tool_call
+from mesa_llm.errors import ActionError, DecisionError, ToolError
 from mesa_llm.parallel_stepping import step_agents_parallel_sync
 from mesa_llm.reasoning import read_observation
+from mesa_llm_examples.shared import offered
 from mesa_llm_examples.sugarscape import Sugarscape, policy
 from mesa_llm_examples.sugarscape.agents import Holding, exchanges, move_to_cell, trade_with
 
@@ -70,7 +72,7 @@ def world(*traders, script=None, **arguments):
 
     def scripted(request):
         me = read_observation(request)["self_state"]["agent_unique_id"]
-        return (script or {}).get((request.tools[0].name, me), "I do nothing.")
+        return (script or {}).get((next(iter(offered(request))), me), tool_call("wait"))
 
     model = Sugarscape(
         len(traders),
@@ -113,24 +115,24 @@ def test_a_trade(asks):
         other.memory.entries[-1]
     )
     assert {one.internal_state["mrs"] for one in agents} == {round(one.holding.mrs, 3) for one in agents}
-    with pytest.raises(ToolError, match="would not both gain: your rates are"):
+    with pytest.raises(ActionError, match="would not both gain: your rates are"):
         trade_with(agent, other.unique_id)
 
 
 def test_nobody_trades_with_whom_it_does_not_see():
     _, near, _, far = world(RICH_IN_SPICE, holding(), RICH_IN_SUGAR)
     for unseen in (far.unique_id, near.unique_id, 99):
-        with pytest.raises(ToolError, match=f"There is no trader {unseen} in your sight now"):
+        with pytest.raises(ActionError, match=f"There is no trader {unseen} in your sight now"):
             trade_with(near, unseen)
 
 
 def test_moves():
     model, trader, other = world(holding(), holding())
-    with pytest.raises(ToolError, match=r"Cell \(3, 0\) is out of your sight. Free cells in sight: \[.*\(5, 0\)"):
+    with pytest.raises(ActionError, match=r"Cell \(3, 0\) is out of your sight"):
         move_to_cell(trader, (3, 0))
     with pytest.raises(ToolError, match="full"):
         move_to_cell(trader, other.cell.coordinate)
-    with pytest.raises(ToolError, match="out of your sight"):
+    with pytest.raises(ActionError, match="out of your sight"):
         move_to_cell(trader, (63, 0))  # around the torus that is the same cell
     for nowhere in ("the peak", (0.5, 0), (0, 0, 1)):
         with pytest.raises(ToolError):
@@ -163,35 +165,27 @@ def test_two_want_to_trade_with_the_same_trader():
     assert next(exchanges(one.holding, wanted.holding))
     step_agents_parallel_sync([other, one])
     assert results(other)[0].startswith("You got ")
-    assert results(one) == ["Error: One of you has just traded, and you and trader 2 gain nothing from each other now."]
+    assert (
+        results(one)[0] == "Error: One of you has just traded, and you and trader 2 gain nothing from each other now."
+    )
     assert [report.conflicts for report in one.model.parallel_reports] == [1]
 
 
 def test_what_is_on_the_cell_is_gathered_and_eaten():
     model, trader = world(holding(sugar=5, spice=5, sugar_metabolism=2, spice_metabolism=3))
-    model.landscape.sugar[0, 0], model.landscape.spice[0, 0] = 4, 1
+    model.landscape.now("sugar")[0, 0], model.landscape.now("spice")[0, 0] = 4, 1
     trader.gather_and_eat()
     assert (trader.holding.sugar, trader.holding.spice) == (7, 3)
     assert model.landscape.harvest((0, 0)) == (0, 0)
 
 
-def test_who_has_nothing_left_dies_and_trades_no_more():
-    asked = []
-
-    def counted(request):
-        asked.append(request.tools[0].name)
-        return policy(request)
-
-    model, starving, _ = world(
-        holding(spice=1, spice_metabolism=8), holding(), client=RuleBasedClient(counted), growth=0
-    )
-    model.landscape.spice = dict.fromkeys(model.landscape.spice, 0)
+def test_who_has_nothing_left_dies():
+    model, starving, _ = world(holding(spice=1, spice_metabolism=8), holding(), growth=0)
+    model.landscape.now("spice")[:] = 0
     model.step()
     assert starving not in model.agents
     assert model.population == 1
     assert not any(starving in cell.agents for cell in model.grid.all_cells)
-    assert asked.count("move_to_cell") == 2
-    assert [entry.type for entry in starving.memory.entries].count("observation") == 1
 
 
 def test_others_see_the_rate_alone():
@@ -202,35 +196,34 @@ def test_others_see_the_rate_alone():
 
 def going(*cells, **has):
     stores = {"_sugar": 10, "_spice": 10, "_sugar_metabolism": 1, "_spice_metabolism": 1} | has
-    seen = [f"- {list(cell)}, {steps} steps away: {sugar} sugar, {spice} spice" for cell, steps, sugar, spice in cells]
-    return asking("move_to_cell", stores, {}, "\n".join(seen))
+    environment = {cell: {"sugar": sugar, "spice": spice} for cell, sugar, spice in cells}
+    free = [json.dumps(cell) for cell, _, _ in cells if cell != (0, 0)]
+    actions = {"wait": {}} | ({"move_to_cell": {"cell": free}} if free else {})
+    return asked(actions, stores | {"_size_of_the_landscape": [6, 6]}, environment=environment)
 
 
 def trading(mrs, *others):
-    rates = {f"Trader {number}": {"internal_state": {"mrs": rate}} for number, rate in others}
-    return asking("trade_with", {"mrs": mrs}, rates)
+    return asked(
+        {"trade_with": {}, "wait": {}}, {"mrs": mrs}, {f"Trader {number}": {"mrs": rate} for number, rate in others}
+    )
 
 
-def asking(tool, internal_state, local_state, task="Decide."):
-    observation = {"step": 1, "self_state": {"internal_state": internal_state}, "local_state": local_state}
-    text = f"# Observation\n{json.dumps(observation)}\n\n# Task\n{task}"
-    return LLMRequest(model="m", messages=(Message("user", text),), tools=(ToolSpec(tool, "", {}),))
-
-
-HERE = ((0, 0), 0, 0, 0)
+HERE = ((0, 0), 0, 0)
 
 
 @pytest.mark.parametrize(
     ("request_", "cell"),
     [
-        (going(HERE, ((0, 1), 1, 1, 0), ((0, 2), 2, 1, 1)), [0, 2]),
-        (going(HERE, ((0, 1), 1, 2, 0), ((0, 2), 2, 2, 0)), [0, 1]),  # the nearest of the best
-        (going(HERE, ((0, 1), 1, 4, 0), ((1, 0), 1, 0, 3), _spice=2), [1, 0]),  # what it lacks
-        (going(HERE, ((0, 1), 1, 0, 0)), None),
+        (going(HERE, ((0, 1), 1, 0), ((0, 2), 1, 1)), [0, 2]),
+        (going(HERE, ((0, 4), 2, 0), ((0, 1), 2, 0)), [0, 1]),  # the nearest of the best
+        (going(HERE, ((0, 2), 2, 0), ((5, 0), 2, 0)), [5, 0]),  # around the torus
+        (going(HERE, ((0, 1), 4, 0), ((1, 0), 0, 3), _spice=2), [1, 0]),  # what it lacks
+        (going(HERE, ((0, 1), 0, 0)), None),
+        (going(HERE), None),
     ],
 )
 def test_the_movement_rule(request_, cell):
-    assert [json.loads(call.arguments) for call in policy(request_).tool_calls] == ([{"cell": cell}] if cell else [])
+    assert answered(policy(request_)) == (("move_to_cell", {"cell": cell}) if cell else ("wait", {}))
 
 
 @pytest.mark.parametrize(
@@ -238,19 +231,17 @@ def test_the_movement_rule(request_, cell):
     [
         (trading(1.0, (4, 1.5), (5, 0.5)), 5),  # half is farther than one and a half times
         (trading(1.0, (4, 1.04)), None),
-        (trading(1.0), None),
         (trading(0.0, (4, 1.0)), None),  # a rate that is shown as 0 has no logarithm
     ],
 )
 def test_the_trade_rule(request_, partner):
-    calls = [json.loads(call.arguments) for call in policy(request_).tool_calls]
-    assert calls == ([{"trader_id": partner}] if partner else [])
+    assert answered(policy(request_)) == (("trade_with", {"trader_id": partner}) if partner else ("wait", {}))
 
 
 def test_among_equals_every_one_is_chosen_sometimes():
     def chosen(sugar):
-        request = going(HERE, ((0, 1), 1, 1, 1), ((1, 0), 1, 1, 1), ((0, 5), 1, 1, 1), _sugar=sugar)
-        return tuple(json.loads(policy(request).tool_calls[0].arguments)["cell"])
+        request = going(HERE, ((0, 1), 1, 1), ((1, 0), 1, 1), ((0, 5), 1, 1), _sugar=sugar)
+        return tuple(answered(policy(request))[1]["cell"])
 
     assert {chosen(sugar) for sugar in range(5, 40)} == {(0, 1), (1, 0), (0, 5)}
 

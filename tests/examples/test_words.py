@@ -30,10 +30,10 @@ def test_what_answers_took(count, simulated, words):
         ({}, ""),
         (
             {"decisions": 1, "tool_calls": 1},
-            "1 decision: 1 with a valid call, 0 without; 0 of 1 tool call refused, 0 crashed",
+            "1 decision; 0 of 1 action refused, 0 crashed",
         ),
-        ({"decisions": 3, "without_call": 3}, "3 decisions: 0 with a valid call, 3 without"),
-        ({"tool_calls": 2, "crashed_tool_calls": 1}, "0 of 2 tool calls refused, 1 crashed"),
+        ({"decisions": 3, "without_call": 3}, "3 decisions, 3 of them without a valid call"),
+        ({"tool_calls": 2, "crashed_tool_calls": 1}, "0 of 2 actions refused, 1 crashed"),
         ({"failed_decisions": 2}, "2 decisions failed"),
         ({"failed_decisions": 1, "asked_again": 1}, "1 decision failed; 1 answer was asked for again"),
         (
@@ -45,8 +45,8 @@ def test_what_answers_took(count, simulated, words):
                 "tool_calls": 1150,
                 "refused_tool_calls": 3,
             },
-            "1,142 decisions: 1,140 with a valid call, 2 without; 1 more decision failed; 4 answers were asked for "
-            "again; 3 of 1,150 tool calls refused, 0 crashed",
+            "1,142 decisions, 2 of them without a valid call; 1 more decision failed; 4 answers were asked for again; "
+            "3 of 1,150 actions refused, 0 crashed",
         ),
     ],
 )

@@ -81,7 +81,7 @@ async def until_others_wait():
 
 def turns_beside(turn):
     """The turns of an agent's parallel step."""
-    return progress._running[id(turn.agent.model)][-1].turns
+    return progress._running[id(turn.agent.model)][-1].__self__.turns
 
 
 async def until_queued(turns):

@@ -174,7 +174,7 @@ def test_the_frames_of_the_data_collector_have_them(mode):
     assert of_model.calls.sum() == of_agents.calls.sum() == calls
     unknown = {"wall_s", "decide_s", "act_s", "settle_s", "failures", "settle_failures", "calls_while_acting"}
     assert {name for name in of_model if of_model[name].isna().all()} == (
-        unknown | {"peak_concurrency"} if mode == "off" else set()
+        unknown | {"peak_concurrency", "rounds"} if mode == "off" else set()
     )
     of_cow = of_agents.xs(town.cow.unique_id, level="AgentID")
     assert (of_cow[list(COUNTS)] == 0).all(axis=None), "it decides nothing, and that is known"

@@ -11,11 +11,18 @@ from helpers.speakers import Speaker, SpeakersModel
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
 
+SETTINGS = {
+    "asyncio": ParallelStepping(),
+    "threading": ParallelStepping(mode="threading"),
+    "sequential": ParallelStepping(activation="sequential", max_waste=None),
+    "off": False,
+}
 
-@pytest.fixture(params=["asyncio", "threading", "off"])
+
+@pytest.fixture(params=SETTINGS)
 def parallel(request):
     enable_automatic_parallel_stepping()
-    return request.param != "off" and ParallelStepping(mode=request.param)
+    return SETTINGS[request.param]
 
 
 class Hangs:

@@ -1,5 +1,6 @@
 """Methods other than `step` in parallel, as staged activation has them; and agents that are members of a group."""
 
+import asyncio
 import warnings
 
 import pytest
@@ -8,6 +9,7 @@ from mesa.experimental.meta_agents import MetaAgent
 
 from mesa_llm.errors import ConfigurationError, NotParallelWarning
 from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.module_llm import ModuleLLM
 from mesa_llm.parallel_stepping import (
     ParallelStepError,
     ParallelStepping,
@@ -246,3 +248,76 @@ def test_settings_of_all_models_have_both():
     model.parallel_stepping = True
     model.agents.do("step")
     assert len(model.log) == 5
+
+
+# Agents that ask one after the other, outside of their steps and of what the patch sees.
+
+
+def in_a_loop(model):
+    for agent in model.agents:
+        agent.decide()
+
+
+WAYS_IN_A_ROW = {
+    "shuffle_do": lambda model: model.agents.shuffle_do("decide"),
+    "do": lambda model: model.agents.do("decide"),
+    "a function": lambda model: model.agents.do(lambda agent: agent.decide()),
+    "map": lambda model: model.agents.map("decide"),
+    "map of a function": lambda model: model.agents.map(lambda agent: agent.decide()),
+    "groups": lambda model: model.agents.groupby(lambda agent: agent.unique_id % 2).map("map", "decide"),
+    "a loop": in_a_loop,
+}
+
+
+def watched_stages(parallel_stepping=True):
+    class Watched(Stages):  # a class of its own, which has not been warned of
+        pass
+
+    model = Watched(3, ScriptedLLM("ok"), Staged)
+    model.parallel_stepping = parallel_stepping
+    for agent in model.agents:
+        agent.obs = agent.generate_obs()
+    return model
+
+
+@pytest.mark.parametrize("patched", [False, True])
+@pytest.mark.parametrize("way", WAYS_IN_A_ROW)
+def test_agents_that_ask_one_after_the_other_are_warned_about_once(way, patched):
+    if patched:
+        enable_automatic_parallel_stepping()
+    model = watched_stages()
+    with pytest.warns(NotParallelWarning, match=r"Watched sets parallel_stepping, but .*one after the\s+other") as said:
+        WAYS_IN_A_ROW[way](model)
+    assert len(said) == 1
+    assert "mesa_llm" not in said[0].filename
+    WAYS_IN_A_ROW[way](model)
+
+
+@pytest.mark.parametrize("way", WAYS_IN_A_ROW)
+def test_without_the_flag_nothing_is_said(way):
+    WAYS_IN_A_ROW[way](watched_stages(parallel_stepping=False))
+
+
+def test_one_agent_that_asks_alone_is_no_reason_to_warn():
+    model = watched_stages()
+    first, second, _ = model.agents
+    first.decide()
+    first.decide()
+    model.steps += 1
+    second.decide()
+
+
+def test_calls_that_are_made_side_by_side_are_no_reason_to_warn():
+    model = watched_stages()
+    model.agents.do("remove")
+    agents = [AsyncStaged(model, ScriptedLLM("ok", hold_until=1)) for _ in range(2)]
+    llm = ScriptedLLM("ok", hold_until=2)
+
+    async def ask():
+        await asyncio.gather(*(agent.reasoning.aplan(obs=agent.generate_obs()) for agent in agents))
+
+    for agent in agents:
+        agent.llm = ModuleLLM("a/b", client=llm)
+        agent.llm.agent = agent
+    asyncio.run(ask())
+    assert llm.peak_in_flight == 2

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from mesa import Model
+from mesa.discrete_space import CellAgent, OrthogonalMooreGrid
 
 from mesa_llm.actions import ActionChoice, ActionManager, ActionPostCommitError, ActResult, action, wait
 from mesa_llm.activation.call import begin_agent_step, one_at_a_time
@@ -15,7 +16,7 @@ from mesa_llm.clients import RuleBasedClient, tool_call
 from mesa_llm.clients.questions import question_of
 from mesa_llm.errors import ActionChoiceError, ActionError, ConfigurationError, DecisionError, ToolError
 from mesa_llm.llm_agent import LLMAgent
-from mesa_llm.reasoning import CoTReasoning
+from mesa_llm.reasoning import CoTReasoning, OneCallReasoning, read_observation
 from mesa_llm.recording import SimulationRecorder
 from mesa_llm.testing import ScriptedLLM
 from mesa_llm.tools import ToolManager
@@ -93,6 +94,40 @@ def test_one_call_that_lists_the_actions_and_has_no_tools():
     assert first["properties"]["name"]["enum"] == ["eat"]
     assert list(first["properties"]["arguments"]["properties"]) == ["food", "amount", "how"]
     assert second["properties"]["arguments"]["properties"] == {}
+
+
+@pytest.mark.parametrize("tool_mode", ["auto", "native"])
+async def test_an_agent_that_observes_gets_memory_and_observation_before_the_task_as_in_a_plan(tool_mode):
+    class Walker(LLMAgent, CellAgent):
+        internal_state = ("wet",)
+
+    model = Model(rng=1)
+    model.grid = OrthogonalMooreGrid((5, 5), random=model.random)
+    llm = ScriptedLLM(lambda request: tool_call("wait") if request.tools else json.dumps(chosen("wait")))
+    agent = Walker(model, OneCallReasoning, client=llm, actions=[wait], tool_mode=tool_mode, system_prompt="Be Ann.")
+    agent.cell = model.grid[2, 2]
+    agent.memory.add_to_memory("message", {"message": "ahoy", "sender": 9})
+    agent.plan("Where to?")
+    agent.act("Where to?", observe=True)
+    await agent.aact(["Where", "to?"], observe=True)
+    planned, one, several = llm.requests
+    assert one.messages[-1].content.endswith(planned.messages[-1].content.partition("# Observation")[2])
+    assert "message: ahoy" in one.messages[-1].content
+    assert [message.content for message in several.messages[-2:]] == ["Where", "to?"]
+    for request in (one, several):
+        assert read_observation(request) == read_observation(planned)
+        assert request.observation == planned.observation
+        _, instructed, rest = request.messages[0].content.partition("\n\n# Positions\n")
+        assert instructed
+        assert planned.messages[0].content.endswith(rest.removesuffix("\n\nCall exactly one tool."))
+    assert [entry.type for entry in agent.memory.entries].count("observation") == 3
+    agent.explains_positions = False
+    agent.act("Where to?", observe=True)
+    agent.act("Where to?")
+    assert "# Positions" not in "".join(request.messages[0].content for request in llm.requests[3:])
+    assert llm.requests[4].observation is None
+    with pytest.raises(TypeError, match="prompt must be a str or a list of str, got None"):
+        agent.act(None, observe=True)
 
 
 def test_a_choice_changes_nothing_until_it_is_carried_out():

@@ -13,7 +13,12 @@ from mesa_llm.errors import ActionChoiceError, ConflictError
 from mesa_llm.journal import JournaledClient
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.memory import EpisodicMemory, LongTermMemory, ShortTermMemory, STLTMemory
-from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping, enable_automatic_parallel_stepping
+from mesa_llm.parallel_stepping import (
+    ParallelStepError,
+    ParallelStepping,
+    enable_automatic_parallel_stepping,
+    model_reporters,
+)
 from mesa_llm.reasoning import OneCallReasoning, read_observation
 from mesa_llm.recording import record_model
 from mesa_llm.testing import ScriptedLLM
@@ -183,6 +188,44 @@ def test_a_function_can_act_for_an_agent_that_could_not_choose(mode):
     model = Food(llm, parallel=ParallelStepping(on_error=rest))
     model.step()
     assert model.agents.get("done")[1] == "waited"
+
+
+class TwiceEater(Eater):
+    """Chooses a second time, when everybody has taken something."""
+
+    async def astep(self):
+        await self.aact("Now?", observe=True)
+        await self.aact("And now?", observe=True)
+
+    def step(self):
+        self.act("Now?", observe=True)
+        self.act("And now?", observe=True)
+
+    @property
+    def internal_state(self):
+        return {"food": self.model.food}
+
+
+def test_what_an_agent_observes_for_a_second_choice_has_changed_by_the_acts_of_all(mode):
+    seen = []
+
+    def rule(request):
+        seen.append(read_observation(request)["self_state"]["internal_state"]["food"])
+        return tool_call("take_food", amount=1)
+
+    Food(RuleBasedClient(rule), agent_class=TwiceEater).step()
+    assert seen == [100] * N + [96] * N
+
+
+def test_actions_are_counted_alike_with_and_without_a_runner(mode):
+    rule = RuleBasedClient(lambda request: tool_call("take_food" if id_in(request) < 3 else "wait"))
+    counts = []
+    for parallel in (True, False):
+        model = Food(rule, parallel=parallel)
+        model.step()
+        names = ["decisions", "without_call", "tool_calls", "crashed_tool_calls"]
+        counts.append({name: reporter(model) for name, reporter in model_reporters(*names).items()})
+    assert counts[0] == counts[1] == {"decisions": N, "without_call": 0, "tool_calls": N, "crashed_tool_calls": 0}
 
 
 @pytest.mark.parametrize("memory", [ShortTermMemory, STLTMemory, LongTermMemory, EpisodicMemory])

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from mesa_llm.activation import ModelCall
 from mesa_llm.clients import AsyncClient, CallCounts, LLMClient, LLMRequest, LLMResponse, Message, MeteredClient, Usage
 from mesa_llm.limits import LimitedClient
 from mesa_llm.testing import ScriptedLLM
@@ -115,3 +116,35 @@ def test_works_for_a_client_that_is_no_async_client():
     client = MeteredClient(Echo())
     assert client.generate(REQUEST) is ANSWER
     assert client.counts().calls == 1
+
+
+def asked(**facts):
+    """A request whose call has some facts, such as that it was asked ahead."""
+    call = ModelCall()
+    for name, value in facts.items():
+        setattr(call, name, value)
+    return replace(REQUEST, call=call)
+
+
+async def test_an_answer_that_was_asked_ahead_counts_once_although_a_journal_records_it_later():
+    client = MeteredClient(ScriptedLLM(ANSWER))
+    await client.complete(asked(asked_ahead=True))
+    await client.complete(asked(known=ANSWER))
+    assert (client.counts().calls, client.counts().prompt_tokens) == (1, 10)
+
+
+async def test_a_call_asked_ahead_that_is_not_needed_any_more_is_no_failure():
+    begun = asyncio.Event()
+
+    class Never(AsyncClient):
+        async def complete(self, request):
+            begun.set()
+            await asyncio.Event().wait()
+
+    client = MeteredClient(Never())
+    call = asyncio.create_task(client.complete(asked(asked_ahead=True)))
+    await begun.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (client.counts().calls, client.counts().failures, client.counts().in_flight) == (1, 0, 0)

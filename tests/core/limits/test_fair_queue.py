@@ -52,6 +52,30 @@ def test_who_is_first_is_not_overtaken_by_who_wants_less():
     assert run_in_virtual_time(main()) == [3, 1, 2]
 
 
+def test_calls_that_agents_wait_for_go_before_those_asked_ahead():
+    async def main():
+        store, served = Store(0), []
+
+        async def want(n, call):
+            await store.queue.enter(1, call)
+            served.append(n)
+
+        calls = [ModelCall() for _ in range(5)]
+        for call, lane in zip(calls, (2, 1, 2, 0, 1), strict=True):
+            call.lane = lane
+        waiting = [asyncio.create_task(want(n, call)) for n, call in enumerate(calls)]
+        await asyncio.sleep(0)
+        calls[2].lane = 0  # its agent waits for it now
+        for _ in calls:
+            store.put(1)
+            store.queue.move()
+            await asyncio.sleep(0)
+        await asyncio.gather(*waiting)
+        return served
+
+    assert run_in_virtual_time(main()) == [2, 3, 1, 4, 0]
+
+
 def test_admission_is_in_order_and_who_comes_meanwhile_need_not_wait_for_others_to_resume():
     async def main():
         store, resumed = Store(0), []

@@ -47,7 +47,7 @@ def test_a_step_is_seen_and_an_agent_looked_into(browser, name, agent, thought):
         page.wait_for_function("src => document.querySelector('.space img').src != src", arg=unmarked)
         assert f"agent_unique_id: {agent.split()[1]}" in page.inner_text("pre.observation")
         assert thought in page.inner_text("pre.reasoning")
-        assert "Step 1: " in page.inner_text("pre.tool-calls")
+        assert "Step 1: " in page.inner_text("pre.acts")
         page.close()
         assert proxy.heads == []
     assert {urlsplit(url).hostname for url in asked if not url.startswith(("blob:", "data:"))} == {"127.0.0.1"}

@@ -44,14 +44,14 @@ def test_a_citizen_after_a_step():
     assert records[1].label == "Citizen 1"
     assert citizen.step == 1
     assert "agent_unique_id: 1" in citizen.observation
-    assert "Thought 1: I see" in citizen.reasoning
-    assert citizen.tool_calls[0].startswith("Step 1: move_one_step(direction=")
+    assert citizen.reasoning.startswith("I walk about.\n\nI see ")
+    assert citizen.acts[1].startswith("Step 1: move_one_step(direction=")
     assert citizen.messages == ()
 
 
 def test_before_the_first_step_there_is_nothing():
     view = view_of(record())
-    assert (view.step, view.observation, view.reasoning, view.tool_calls, view.messages) == (None, "", "", (), ())
+    assert (view.step, view.observation, view.reasoning, view.acts, view.messages) == (None, "", "", (), ())
 
 
 def test_the_latest_observation_and_the_plan_that_belongs_to_it():
@@ -100,7 +100,7 @@ def test_tool_calls_newest_first_with_results():
             (3, "action", {"result": "You were arrested."}),
         )
     )
-    assert view.tool_calls == (
+    assert view.acts == (
         "Step 3: You were arrested.",
         "Step 2: arrest() → Error: nobody there.",
         "Step 1: move(to='North', n=2) → Moved.",
@@ -123,4 +123,4 @@ def test_what_else_is_remembered():
 
 def test_an_action_is_shown_as_a_call_too():
     act = {"action": {"name": "eat", "arguments": {"food": "rice"}, "rationale": "because"}, "result": "1 rice"}
-    assert view_of(record((1, "action", act))).tool_calls == ("Step 1: eat(food='rice') → 1 rice",)
+    assert view_of(record((1, "action", act))).acts == ("Step 1: eat(food='rice') → 1 rice",)

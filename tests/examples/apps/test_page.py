@@ -61,6 +61,10 @@ def text_of(context, name):
     return context.find(ipyvuetify.Html, class_=name).widget.children[0]
 
 
+def choice(context, label):
+    return [widget for widget in context.find(ipyvuetify.Select).widgets if widget.label == label]
+
+
 def slider(context, label):
     (found,) = (widget for widget in context.find(ipyvuetify.Slider).widgets if widget.label.startswith(label))
     return found
@@ -70,13 +74,23 @@ def test_solara_finds_the_page():
     assert civil_violence.page.component is page.ModelPage
 
 
+def test_an_activation_can_be_chosen_where_there_is_one(shown, sessions):
+    [activation] = choice(shown, "Activation")
+    activation.v_model = "sequential"
+    button(shown, "Apply and reset").click()
+    assert sessions[0].frame.watched.model.parallel_stepping.activation == "sequential"
+    [mode] = choice(shown, "Mode")
+    mode.v_model = "off"
+    assert choice(shown, "Activation") == []
+
+
 def test_a_step_changes_steps_counters_and_agents(shown, sessions):
     assert text_of(shown, "steps") == "Step 0"
     assert text_of(shown, "counter-calls") == "0"
     button(shown, "Step").click()
     sessions[0].join(MOMENT)
     assert text_of(shown, "steps") == "Step 1"
-    assert text_of(shown, "counter-calls") == "144"
+    assert text_of(shown, "counter-calls") == "143"  # one has no free cell
     assert text_of(shown, "last-step").startswith("Step 1: 72 agents in ")
 
 
@@ -85,8 +99,8 @@ def test_an_agent_is_chosen_and_looked_into(shown, sessions):
     sessions[0].join(MOMENT)
     shown.find(ipyvuetify.Autocomplete).widget.v_model = 3
     assert "agent_unique_id: 3" in text_of(shown, "observation")
-    assert text_of(shown, "reasoning").startswith("Thought 1:")
-    assert "move_one_step(" in text_of(shown, "tool-calls")
+    assert text_of(shown, "reasoning").startswith("I walk about.")
+    assert "move_one_step(" in text_of(shown, "acts")
     assert text_of(shown, "messages") == "None."
 
 

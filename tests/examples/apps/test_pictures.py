@@ -88,8 +88,8 @@ def test_the_landscape_is_as_rich_as_its_colours_and_traders_stand_where_they_ar
     chosen = next(iter(model.agents))
     sugarscape.draw_landscape(model, axes, chosen.unique_id)
     shades = axes.images[0].get_array().sum(axis=2)
-    empty = [(x, y) for (x, y), sugar in model.landscape.sugar.items() if not sugar and not model.landscape.spice[x, y]]
-    assert empty
+    empty = np.argwhere(model.landscape.now("sugar") + model.landscape.now("spice") == 0)
+    assert len(empty)
     assert {shades[y, x] for x, y in empty} == {3.0}
     assert np.argwhere(shades < 3).shape[0] == shades.size - len(empty)
     lack_sugar, lack_spice, mark, *_ = axes.collections

@@ -5,13 +5,15 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
+from helpers.rules import at_ease
 
 from mesa_llm.clients import RuleBasedClient
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping
 from mesa_llm.testing import FakeOpenAIServer, Fault
 from mesa_llm_examples.apps.example import ExampleApp
-from mesa_llm_examples.apps.session import Choices, Pictures, Session, gets_key, watch
+from mesa_llm_examples.apps.session import ACTIVATIONS, Choices, Pictures, Session, gets_key, watch
+from mesa_llm_examples.apps.views import last_step
 from mesa_llm_examples.civil_violence import CivilViolence, policy
 from mesa_llm_examples.simulation import DecisionCounts
 
@@ -78,13 +80,22 @@ def test_a_mode_is_how_the_model_steps(mode):
     assert (report.mode, len(report.agents), report.calls) == (mode, 8, watched.client.counts().calls)
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_an_activation_is_what_the_agents_decide_on(activation):
+    watched = watch(APP, replace(FAST, activation=activation))
+    watched.model.step()
+    (report,) = watched.model.parallel_reports
+    assert report.activation == activation
+    assert ("wasted" in last_step([report])) == (activation == "sequential")
+
+
 @pytest.mark.parametrize("mode", ["asyncio", "threading", "off"])
 def test_decisions_are_counted_over_all_steps_until_a_reset(session, mode):
     session.choices = replace(FAST, mode=mode)
     session.reset()
     first = stepped(session).decided
     both = stepped(session).decided
-    assert 2 * first.decisions < 2 * both.decisions == session.frame.watched.client.counts().calls
+    assert first.decisions < both.decisions == session.frame.watched.client.counts().calls
     session.reset()
     assert session.frame.decided == DecisionCounts()
 
@@ -112,6 +123,7 @@ def test_a_model_is_asked_by_its_name_at_its_address():
     ("wrong", "says"),
     [
         ({"mode": "fast"}, "mode must be one of 'asyncio', 'threading', 'off', got 'fast'"),
+        ({"mode": "threading", "activation": "sequential"}, "mode='threading' cannot be combined with activation="),
         ({"api_base": "http://127.0.0.1:9/v1"}, "needs a model too"),
         ({"llm_model": ""}, "Name the language model, as provider/name"),
         ({"llm_model": "  "}, "Name the language model, as provider/name"),
@@ -140,7 +152,7 @@ def test_a_step_makes_a_new_frame(session):
     assert [shown.steps for shown in frames] == [0, 1]
     assert frames[0].busy
     assert frame.agents[1].label == "Citizen 1 (here)"
-    assert any(entry.type == "plan" for entry in frame.agents[1].entries)
+    assert any(entry.type == "action" for entry in frame.agents[1].entries)
     assert [report.step for report in frame.reports] == [1]
 
 
@@ -214,20 +226,20 @@ def sent_to(server, choices):
 
 
 def test_an_address_of_the_page_gets_no_key(keys):
-    with FakeOpenAIServer("Action: I stay.") as server:
+    with FakeOpenAIServer(at_ease) as server:
         assert KEY not in sent_to(server, replace(FAST, llm_model="openai/small", api_base=server.url)).pop()
     assert not gets_key("openai/small", server.url)
 
 
 def test_an_address_of_the_page_gets_the_password_that_stands_in_it_and_no_key(keys):
-    with FakeOpenAIServer("Action: I stay.") as server:
+    with FakeOpenAIServer(at_ease) as server:
         address = server.url.replace("//", "//me:secret@")
         assert sent_to(server, replace(FAST, llm_model="openai/small", api_base=address)) == {"Basic bWU6c2VjcmV0"}
 
 
 @pytest.mark.parametrize("variable", ["MESA_LLM_APP_API_BASE", "OPENAI_BASE_URL"])
 def test_the_address_of_the_start_gets_the_key(keys, monkeypatch, variable):
-    with FakeOpenAIServer("Action: I stay.") as server:
+    with FakeOpenAIServer(at_ease) as server:
         monkeypatch.setenv(variable, server.url)
         assert gets_key("openai/small", f"{server.url}/")
         assert sent_to(server, replace(FAST, llm_model="openai/small", api_base=server.url)) == {KEY}
@@ -242,7 +254,7 @@ def test_the_address_of_the_provider_gets_the_key(keys, address, gets):
 
 
 def test_a_redirect_from_an_address_of_the_page_is_not_followed(keys):
-    with FakeOpenAIServer("Action: I stay.") as other:
+    with FakeOpenAIServer(at_ease) as other:
         away = Fault(status=307, headers={"Location": f"{other.url}/chat/completions"})
         with FakeOpenAIServer(away) as server:
             sent_to(server, replace(FAST, llm_model="openai/small", api_base=server.url))

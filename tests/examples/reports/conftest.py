@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from helpers.rules import at_ease
 
 from mesa_llm.clients import LLMResponse, Message, MeteredClient, RuleBasedClient, Usage
 from mesa_llm.parallel_stepping import ParallelStepping
@@ -15,10 +16,17 @@ from mesa_llm_examples.simulation import simulate
 OPTIONS = {"citizens": 5, "note": "<script>alert(1)</script>", "width": None}
 
 
-def record(path, client, citizens, cops, *, headline="Five & one", llm_model=None):
+def record(path, client, citizens, cops, *, headline="Five & one", llm_model=None, movement=True):
     """Three steps of civil violence; agents that cannot decide are skipped."""
     metered = MeteredClient(client)
-    model = CivilViolence(citizens, cops, seed=3, client=metered, parallel_stepping=ParallelStepping(on_error="skip"))
+    model = CivilViolence(
+        citizens,
+        cops,
+        movement=movement,
+        seed=3,
+        client=metered,
+        parallel_stepping=ParallelStepping(on_error="skip"),
+    )
     run = {
         "example": "civil-violence",
         "headline": headline,
@@ -32,18 +40,17 @@ def record(path, client, citizens, cops, *, headline="Five & one", llm_model=Non
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory):
-    """The file of a run of 5 citizens and a cop in 3 steps, in which the first call of the second step fails."""
+    """The file of a run of 5 citizens and a cop in 3 steps, in which nobody moves and the first call of the second fails."""
 
     def answer(request):
         calls.append(request)
-        if len(calls) == 13:  # the first call of the second step: 6 agents ask twice a step
+        if len(calls) == 7:  # the first call of the second step: 6 agents ask once a step
             raise ConnectionResetError("reset by <peer>")
-        return LLMResponse(message=Message("assistant", "I stay."), model="m", usage=Usage(100, 10), cost=0.001)
+        return LLMResponse(message=Message("assistant", at_ease(request)), model="m", usage=Usage(100, 10), cost=0.001)
 
     calls = []
-    return record(
-        tmp_path_factory.mktemp("runs") / "run.jsonl", ScriptedLLM(answer, latency=0.002), 5, 1, llm_model="openai/m"
-    )
+    path = tmp_path_factory.mktemp("runs") / "run.jsonl"
+    return record(path, ScriptedLLM(answer, latency=0.002), 5, 1, llm_model="openai/m", movement=False)
 
 
 @pytest.fixture(scope="session")

@@ -213,7 +213,7 @@ def test_failures_and_conflicts_are_counted_in_each_step(changed, lines, axes):
             "failed to settle": 1,
             "conflicts": 2,
             "other refusals": 3,
-            "crashed tools": 1,
+            "crashed": 1,
         },
     ]
     plots.draw_incidents(axes, run)
@@ -227,7 +227,7 @@ def test_decisions_with_and_without_a_valid_call_and_failed_ones_stand_on_each_o
     plots.draw_decisions(axes, read_run(changed(lines)))
     assert legend_of(axes) == ["with a valid call", "without one", "failed"]
     heights = [patch.get_height() for patch in axes.patches]
-    assert heights == [0, 4, 3, 6, 2, 0, 0, 1, 3]
+    assert heights == [6, 4, 3, 0, 2, 0, 0, 1, 3]
 
 
 @pytest.mark.parametrize("lines_left", [1, 2, 3, 5], ids=["no step", "before step 1", "one step", "no end"])

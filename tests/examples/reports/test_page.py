@@ -117,15 +117,15 @@ def test_the_page_says_what_decisions_were_worth(changed, lines):
     run = read_run(changed(with_decisions(lines, **counts, refused_tool_calls=4, crashed_tool_calls=1)))
     text = text_of(page_of(run))
     said = (
-        "18 decisions: 4 with a valid call, 14 without; 1 more decision failed; 3 answers were asked for again; 4 of "
-        "9 tool calls refused, 1 crashed"
+        "18 decisions, 2 of them without a valid call; 1 more decision failed; 3 answers were asked for again; 4 of 21 "
+        "actions refused, 1 crashed"
     )
-    assert f"Tool calls {said} Time" in text
-    assert f"{said}. class decisions failed without a valid call asked again tool calls refused crashed" in text
+    assert f"Actions {said} Time" in text
+    assert f"{said}. class decisions failed without a valid call asked again actions refused crashed" in text
     assert " 2 6 1 2 3 9 4 1 " in text, "the row of the second step"
-    assert "tool calls refused for other reasons: 4, crashed: 1." in text
-    assert "was refused 4 tool calls; the agent's memory says why" in text
-    assert "tool crashed 1 tool call; the log has the traceback" in text
+    assert "actions refused for other reasons: 4, crashed: 1." in text
+    assert "was refused 4 actions; the agent's memory says why" in text
+    assert "crashed 1 action; the log has the traceback" in text
     assert said in " ".join(draw_footer(run).split())
 
 
@@ -147,14 +147,14 @@ def test_of_a_record_that_did_not_count_decisions_nothing_is_said(changed, lines
     assert run.decided is None
     text = text_of(page_of(run))
     assert "valid call" not in text
-    assert "tool call" not in text.lower()
+    assert "actions refused" not in text
     assert "refused because another agent had been first: 0." in text
     assert "valid call" not in draw_footer(run)
 
 
 def test_without_its_end_decisions_are_added_up_from_the_steps(changed, lines):
     whole, cut = (read_run(changed(part)) for part in (lines, lines[:-1]))
-    assert cut.decided == whole.decided == DecisionCounts(decisions=17, without_call=17, failed_decisions=1)
+    assert cut.decided == whole.decided == DecisionCounts(decisions=17, tool_calls=17, failed_decisions=1)
 
 
 def test_decisions_made_one_agent_at_a_time_are_known_too(tmp_path):
@@ -166,9 +166,9 @@ def test_decisions_made_one_agent_at_a_time_are_known_too(tmp_path):
         ran = simulate(model, metered, 2, on_step=writer.ended)
     read = read_run(path)
     assert read.decided == ran.decided
-    assert 2 * read.decided.decisions == read.end.calls > 0
+    assert read.decided.decisions == read.end.calls > 0
     assert list(read.reports()) == []
-    assert f"{read.decided.decisions} decisions: " in text_of(page_of(read))
+    assert f"{read.decided.decisions} decisions; " in text_of(page_of(read))
 
 
 def test_a_run_without_tokens_says_so(crowded):

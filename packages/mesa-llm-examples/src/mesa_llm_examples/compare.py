@@ -13,15 +13,16 @@ from rich.table import Table
 
 from mesa_llm.errors.shown_text import for_people
 from mesa_llm_examples.catalogue import Example, options_of
-from mesa_llm_examples.setting import Mode, Seed, Setting, Steps, stepping
+from mesa_llm_examples.setting import Activation, Activations, Mode, Seed, Setting, Steps, stepping
 from mesa_llm_examples.simulation import DecisionCounts, RunProgress, console_beside, say, simulate
 from mesa_llm_examples.words import counted, decisions_in_words
 
 if TYPE_CHECKING:
     from mesa_llm.clients import CallCounts, LLMClient, LLMRequest, LLMResponse
+    from mesa_llm_examples.simulation import StepRecord
 
 STEPS = 2
-DIFFERENT = 3  # the exit status if the results of parallel modes differ that should not
+DIFFERENT = 3  # the exit status if the results of modes differ that should not
 
 
 def compare_command(
@@ -32,8 +33,9 @@ def compare_command(
     seed: Seed = None,
     modes: Annotated[
         list[Mode] | None,
-        typer.Option("--mode", help="Which modes; may be given several times.", show_default="all three"),
+        typer.Option("--mode", help="Which modes; may be given several times.", show_default="all that there are"),
     ] = None,
+    activation: Activations = Activation.SIMULTANEOUS,
     json_: Annotated[
         bool, typer.Option("--json", help="Write a JSON object, and nothing else.", rich_help_panel="Output")
     ] = False,
@@ -43,8 +45,11 @@ def compare_command(
     Raises:
         MesaLLMError: if the model cannot be made, or agents could not decide.
     """
-    chosen = list(dict.fromkeys(modes or (Mode.OFF, Mode.THREADING, Mode.ASYNCIO)))
-    setting = Setting.of(example, context, options_of(example, context, "seed", "steps", "model"), chosen)
+    is_sequential = activation is Activation.SEQUENTIAL
+    all_modes = (Mode.OFF, Mode.ASYNCIO) if is_sequential else (Mode.OFF, Mode.THREADING, Mode.ASYNCIO)
+    chosen = list(dict.fromkeys(modes or all_modes))
+    options = options_of(example, context, "seed", "steps", "activation", "model")
+    setting = Setting.of(example, context, options, chosen)
     connection = setting.connection
     console = console_beside(json_)
     with console.status("Loading Mesa ..."):
@@ -54,22 +59,31 @@ def compare_command(
     say(console, for_people(str(connection)))
 
     from mesa_llm.clients import MeteredClient  # noqa: PLC0415 - imports Mesa
+    from mesa_llm.recording import state_hash  # noqa: PLC0415
 
     runs = []
     for mode in chosen:
         asked: list[str] = []
+        hashes: list[str] = []
         client = MeteredClient(_noting(connection.client(policy), asked))
         model = setting.model(client, mode)
         with (
-            stepping(mode, setting.max_workers),
+            stepping(mode, setting.max_workers, activation),
             RunProgress(console, model, client, steps, title=mode) as progress,
         ):
-            run = simulate(model, client, steps, on_step=progress.ended)
+
+            def ended(record: StepRecord, model: Any = model, hashes: list[str] = hashes) -> None:
+                if is_sequential:
+                    hashes.append(state_hash(model))
+                progress.ended(record)
+
+            run = simulate(model, client, steps, on_step=ended)
         states = [list(record.states.items()) for record in run.records]
-        digest = hashlib.sha256(repr((sorted(asked), states)).encode()).hexdigest()
+        # Some of the requests asked ahead are not used: what agents have made of the answers is in the model's state.
+        digest = hashlib.sha256(repr((hashes if is_sequential else sorted(asked), states)).encode()).hexdigest()
         runs.append(ModeRun(mode=mode, seconds=run.seconds, counts=run.calls, decided=run.decided, digest=digest))
 
-    different = differing(runs)
+    different = differing(runs, activation)
     if json_:
         summary = {
             "example": example.name,
@@ -85,9 +99,11 @@ def compare_command(
         console.print(table_of(runs))
         if lines := decided_in_words(runs):
             say(console, f"\n{lines}")
-        said = in_words(runs, same_answers=connection.model is None), measured_on(runs, steps, connection.answers)
-        say(console, f"\n{' '.join(filter(None, said))}")
-    if different and connection.model is None:
+        same_answers = connection.model is None
+        agree = in_words(runs, same_answers=same_answers, activation=activation)
+        measured = measured_on(runs, steps, connection.answers)
+        say(console, f"\n{' '.join(filter(None, (agree, measured)))}")
+    if different and connection.model is None and activation is not Activation.EAGER:
         raise typer.Exit(DIFFERENT)
 
 
@@ -135,10 +151,19 @@ class ModeRun:
         }
 
 
-def differing(runs: Iterable[ModeRun]) -> list[Mode]:
-    """The parallel modes whose results differ from the first one's; none if the same request gets the same answer."""
-    parallel = [run for run in runs if run.mode is not Mode.OFF]
-    return [run.mode for run in parallel if run.digest != parallel[0].digest]
+def differing(runs: Iterable[ModeRun], activation: Activation = Activation.SIMULTANEOUS) -> list[Mode]:
+    """The modes whose results differ from the first one's and should not, if the same request gets the same answer.
+
+    Args:
+        runs: the runs. One agent at a time is another run, unless the activation is sequential.
+        activation: what the agents decided on.
+    """
+    alike = _alike(runs, activation)
+    return [run.mode for run in alike if run.digest != alike[0].digest]
+
+
+def _alike(runs: Iterable[ModeRun], activation: Activation) -> list[ModeRun]:
+    return [run for run in runs if run.mode is not Mode.OFF or activation is Activation.SEQUENTIAL]
 
 
 def table_of(runs: Iterable[ModeRun]) -> Table:
@@ -195,23 +220,28 @@ def measured_on(runs: Iterable[ModeRun], steps: int, answers: str) -> str:
     return f'"Times as fast" compares the wall time of {counted(steps, "step")} with that of off, on {answers}.'
 
 
-def in_words(runs: Iterable[ModeRun], *, same_answers: bool) -> str:
+def in_words(runs: Iterable[ModeRun], *, same_answers: bool, activation: Activation = Activation.SIMULTANEOUS) -> str:
     """Whether the results of the modes agree, and why.
 
     Args:
         runs: the runs.
         same_answers: whether the same request always gets the same answer.
+        activation: what the agents decided on.
     """
     runs = list(runs)
-    parallel = [str(run.mode) for run in runs if run.mode is not Mode.OFF]
+    is_sequential = activation is Activation.SEQUENTIAL
+    alike = [str(run.mode) for run in _alike(runs, activation)]
     sentences = []
-    if len(parallel) > 1 and not differing(runs):
-        sentences.append(f"{' and '.join(parallel)} gave the same run, request for request.")
-    elif len(parallel) > 1 and same_answers:
-        sentences.append(f"{' and '.join(parallel)} should have given the same run, and did not.")
-    elif len(parallel) > 1:
+    if len(alike) > 1 and not differing(runs, activation):
+        what = "state for state" if is_sequential else "request for request"
+        sentences.append(f"{' and '.join(alike)} gave the same run, {what}.")
+    elif len(alike) > 1 and activation is Activation.EAGER:
+        sentences.append("The runs differ: with eager activation, they depend on how fast answers come.")
+    elif len(alike) > 1 and same_answers:
+        sentences.append(f"{' and '.join(alike)} should have given the same run, and did not.")
+    elif len(alike) > 1:
         sentences.append("The runs differ: this model does not always give the same answer to the same question.")
-    if parallel and any(run.mode is Mode.OFF for run in runs):
+    if alike and not is_sequential and any(run.mode is Mode.OFF for run in runs):
         sentences.append(
             "With off, agents see what those before them have done in the same step, so that is another run."
         )

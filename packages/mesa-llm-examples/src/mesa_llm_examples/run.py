@@ -12,7 +12,7 @@ import typer
 from mesa_llm.errors import ConfigurationError, RecordingError
 from mesa_llm.errors.shown_text import for_people
 from mesa_llm_examples.catalogue import Example, is_given, options_of
-from mesa_llm_examples.setting import JournalSetting, Mode, Seed, Setting, Steps, stepping
+from mesa_llm_examples.setting import Activation, Activations, JournalSetting, Mode, Seed, Setting, Steps, stepping
 from mesa_llm_examples.simulation import RunInterruptedError, RunProgress, console_beside, print_summary, say, simulate
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def run_command(
     steps: Steps,
     seed: Seed = None,
     mode: Annotated[Mode, typer.Option(help="How the agents decide; off: one after the other.")] = Mode.ASYNCIO,
+    activation: Activations = Activation.SIMULTANEOUS,
     json_: Annotated[
         bool,
         typer.Option("--json", help="Write all that happens as lines of JSON, nothing else.", rich_help_panel="Output"),
@@ -65,7 +66,7 @@ def run_command(
         RunInterruptedError: if Ctrl-C was pressed.
     """
     journaling = JournalSetting.of(journal, replay=replay, resume=resume, run=run_name)
-    options: Any = options_of(example, context, "steps", "seed", "mode", "model")
+    options: Any = options_of(example, context, "steps", "seed", "mode", "activation", "model")
     if journaling is not None:
         given = [name for name in options if is_given(context, name)]
         options = journaling.as_recorded(example.name, options, given)
@@ -105,7 +106,10 @@ def run_command(
                 )
                 for stream in streams
             ]
-            with stepping(mode, setting.max_workers), RunProgress(console, model, client, steps) as progress:
+            with (
+                stepping(mode, setting.max_workers, setting.activation),
+                RunProgress(console, model, client, steps) as progress,
+            ):
 
                 def ended(record: StepRecord) -> None:
                     for writer in writers:

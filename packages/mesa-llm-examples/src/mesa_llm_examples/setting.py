@@ -32,13 +32,24 @@ class Mode(StrEnum):
     OFF = "off"
 
 
+class Activation(StrEnum):
+    """What the agents of a step decide on."""
+
+    SIMULTANEOUS = "simultaneous"
+    SEQUENTIAL = "sequential"
+    EAGER = "eager"
+
+
 @contextmanager
-def stepping(mode: Mode, max_workers: int | None = None) -> Iterator[None]:
+def stepping(
+    mode: Mode, max_workers: int | None = None, activation: Activation = Activation.SIMULTANEOUS
+) -> Iterator[None]:
     """Let models that want to step in parallel do so within the `with` block. Imports Mesa.
 
     Args:
         mode: how; `off` does nothing.
         max_workers: in mode `threading`, how many threads may run at once; `None` for no limit.
+        activation: what they decide on.
     """
     from mesa_llm.parallel_stepping import (  # noqa: PLC0415 - imports Mesa
         disable_automatic_parallel_stepping,
@@ -48,7 +59,9 @@ def stepping(mode: Mode, max_workers: int | None = None) -> Iterator[None]:
     if mode is Mode.OFF:
         yield
         return
-    enable_automatic_parallel_stepping("threading" if mode is Mode.THREADING else "asyncio", max_workers=max_workers)
+    enable_automatic_parallel_stepping(
+        "threading" if mode is Mode.THREADING else "asyncio", activation=activation.value, max_workers=max_workers
+    )
     try:
         yield
     finally:
@@ -61,6 +74,13 @@ TIMEOUT = 60.0
 
 Steps = Annotated[int, typer.Option(min=1, help="How many steps.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Same seed, same run.", show_default="drawn")]
+Activations = Annotated[
+    Activation,
+    typer.Option(
+        help="What the agents decide on: simultaneous, the same world for all; sequential, what those before them have "
+        "done, as with --mode off, with models asked ahead; eager, whatever others have done by then."
+    ),
+]
 MaxWorkers = Annotated[
     int | None,
     typer.Option(min=1, help="In mode threading: how many threads may run at once.", show_default="all"),
@@ -199,6 +219,8 @@ class Setting:
             ConfigurationError: if an option has no meaning beside the others.
         """
         max_workers: int | None = context.params["max_workers"]
+        if options["activation"] != Activation.SIMULTANEOUS:
+            _check_activation(options["activation"], modes)
         if max_workers is not None and Mode.THREADING not in modes:
             raise ConfigurationError("--max-workers needs --mode threading.")
         seed = random.randrange(2**32) if options["seed"] is None else options["seed"]
@@ -209,6 +231,11 @@ class Setting:
             connection=ModelConnection(**connection | {"model": options["model"]}),
             max_workers=max_workers,
         )
+
+    @property
+    def activation(self) -> Activation:
+        """What the agents of a step decide on."""
+        return Activation(self.options["activation"])
 
     @property
     def headline(self) -> str:
@@ -238,6 +265,17 @@ class Setting:
             llm_model=self.connection.model,
             client=client,
             parallel_stepping=mode is not Mode.OFF,
+        )
+
+
+def _check_activation(activation: str, modes: Collection[Mode]) -> None:
+    if not set(modes) - {Mode.OFF}:
+        raise ConfigurationError(
+            f"--activation {activation} and --mode off cannot go together: with off, Mesa steps the agents."
+        )
+    if activation == Activation.SEQUENTIAL and Mode.THREADING in modes:
+        raise ConfigurationError(
+            "--activation sequential needs --mode asyncio: its agents step in one thread, one after the other."
         )
 
 
@@ -295,7 +333,8 @@ class JournalSetting:
         recorded: Any = run.metadata.get("options")
         if run.metadata.get("example") != example or not isinstance(recorded, dict):
             raise ConfigurationError(f"{where} was not recorded by {example!r} on the command line.")
-        different = [name for name in given if name in recorded and _differs(name, recorded[name], options[name])]
+        given = [*given, *_implied(given, options, recorded)]
+        different = [name for name in given if name in recorded and _differs(name, recorded, options)]
         if different:
             was, would_be = (
                 " and ".join(_as_option(name, values[name]) for name in different) for values in (recorded, options)
@@ -306,11 +345,24 @@ class JournalSetting:
         return {**options, **{name: recorded[name] for name in options if name in recorded and name not in given}}
 
 
-def _differs(name: str, recorded: Any, given: Any) -> bool:
-    """Whether two values of an option would show in the results."""
-    if name == "mode":  # agents that decide one after the other have another order
-        return bool((recorded == "off") != (given == "off"))
-    return name != "steps" and bool(recorded != given)
+def _implied(given: Collection[str], options: Mapping[str, Any], recorded: Mapping[str, Any]) -> Iterator[str]:
+    """Options that cannot stay as recorded because of others: an activation and mode `off` exclude each other."""
+    if "activation" in given and recorded.get("mode") == Mode.OFF:
+        yield "mode"
+    if "mode" in given and options["mode"] == Mode.OFF:
+        yield "activation"
+
+
+def _differs(name: str, recorded: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    """Whether an option has another value, and one that would show in the results."""
+    if name in ("mode", "activation") and _decides_on(recorded) == _decides_on(options):
+        return False
+    return name != "steps" and bool(recorded[name] != options[name])
+
+
+def _decides_on(options: Mapping[str, Any]) -> str:
+    """What agents decide on: one after the other is sequential, asked ahead or not."""
+    return Activation.SEQUENTIAL if options["mode"] == Mode.OFF else options.get("activation", Activation.SIMULTANEOUS)
 
 
 def _as_option(name: str, value: Any) -> str:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
-from mesa_llm_examples.words import answers_took, counted, decisions_in_words, figure, in_words
+from mesa_llm_examples.words import answers_took, counted, decisions_in_words, figure, in_words, looked_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,13 +33,13 @@ class DecisionCounts:
     """What the decisions of some agents were worth.
 
     Attributes:
-        decisions: decisions made with tools on offer.
+        decisions: decisions made with actions, or tools, on offer.
         failed_decisions: how often an agent of a parallel step could not decide.
         without_call: those of the decisions that hold no valid tool call.
         asked_again: how often a model was asked again because its answer could not be used.
-        tool_calls: tool calls that were made, whether or not they failed.
+        tool_calls: actions that were taken and tool calls that were made, whether or not they failed.
         refused_tool_calls: those of them that were refused.
-        crashed_tool_calls: those of them in which the tool raised an exception of its own.
+        crashed_tool_calls: those of them that raised an exception of their own.
     """
 
     decisions: int = 0
@@ -202,8 +202,8 @@ class RunProgress:
         self.step = min(record.step + 1, self._steps)
         self._bar.update(self._task, completed=record.step, step=self.step, states=states)
         if self._has_lines:
-            took = f"{counted(record.calls, 'model call')}, {record.seconds:.2f} s"
-            say(self._console, f"Step {record.step}/{self._steps}: {states}. {took}")
+            calls = ", ".join(filter(None, (counted(record.calls, "model call"), looked_ahead(record.reports))))
+            say(self._console, f"Step {record.step}/{self._steps}: {states}. {calls}, {record.seconds:.2f} s")
 
 
 class _Bars(Progress):
@@ -276,6 +276,9 @@ def print_summary(
     if calls.prompt_tokens + calls.completion_tokens:
         used = f", {calls.prompt_tokens:,} tokens read and {calls.completion_tokens:,} written"
     say(console, f"\n{counted(calls.calls, 'model call')}, up to {calls.peak_in_flight:,} at once{used}.")
+    looked = looked_ahead(report for record in run.records for report in record.reports)
+    if looked:
+        say(console, f"Asked ahead: {looked}.")
     if decided := decisions_in_words(run.decided):
         say(console, f"{decided}.")
     asked = calls.calls - replayed
@@ -284,6 +287,8 @@ def print_summary(
     elif replayed:
         say(console, "The journal had the answers to all of them; no model was asked.")
     how = "all agents of a step together" if in_parallel else "one agent at a time"
+    if looked:
+        how = "each agent in its turn, models asked ahead"
     say(console, f"The steps took {run.seconds:.2f} s, {how}.")
     if calls.measured_calls:
         say(console, f"{answers_took(calls.measured_calls, calls.waited_seconds, simulated=simulated)}.")

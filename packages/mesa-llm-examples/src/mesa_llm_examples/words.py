@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from mesa_llm.errors import JournalMissError
 from mesa_llm.errors.shown_text import for_people
 
 if TYPE_CHECKING:
+    from mesa_llm.parallel_stepping import StepReport
     from mesa_llm_examples.simulation import DecisionCounts
 
 RULE = "rule-based policy"  # what decides if no model is asked
@@ -33,27 +34,34 @@ def answers_took(count: int, seconds: float, *, simulated: str = "") -> str:
     return f"{counted(count, 'answer')} took {seconds:.2f} s{added_up}" + (f" ({simulated})" if simulated else "")
 
 
-def decisions_in_words(counts: DecisionCounts) -> str:
-    """What decisions were worth; empty if none had tools on offer and no tool was called.
+def looked_ahead(reports: Iterable[StepReport]) -> str:
+    """What looking ahead came to in some parallel steps: `12 rounds, 5 calls wasted`; empty if none looked ahead."""
+    looks = [report.look_ahead for report in reports if report.look_ahead is not None]
+    if not looks:
+        return ""
+    rounds, wasted = sum(look.rounds for look in looks), sum(look.wasted_calls for look in looks)
+    return f"{counted(rounds, 'round')}, {counted(wasted, 'call')} wasted"
 
-    For example: `142 decisions: 140 with a valid call, 2 without; 1 answer was asked for again; 3 of 150 tool calls
-    refused, 0 crashed`.
+
+def decisions_in_words(counts: DecisionCounts) -> str:
+    """What decisions were worth; empty if nothing was decided and done.
+
+    For example: `142 decisions; 2 more decisions failed; 1 answer was asked for again; 3 of 140 actions refused, 0
+    crashed`.
 
     Args:
         counts: the decisions.
     """
     parts = []
     if counts.decisions:
-        valid = counts.decisions - counts.without_call
-        parts.append(
-            f"{counted(counts.decisions, 'decision')}: {valid:,} with a valid call, {counts.without_call:,} without"
-        )
+        without = f", {counts.without_call:,} of them without a valid call" if counts.without_call else ""
+        parts.append(f"{counted(counts.decisions, 'decision')}{without}")
     if counts.failed_decisions:
         parts.append(f"{counted(counts.failed_decisions, f'{"more " if parts else ""}decision')} failed")
     if again := counts.asked_again:
         parts.append(f"{counted(again, 'answer')} {'was' if again == 1 else 'were'} asked for again")
     if counts.tool_calls:
-        of_all = f"{counts.refused_tool_calls:,} of {counted(counts.tool_calls, 'tool call')} refused"
+        of_all = f"{counts.refused_tool_calls:,} of {counted(counts.tool_calls, 'action')} refused"
         parts.append(f"{of_all}, {counts.crashed_tool_calls:,} crashed")
     return "; ".join(parts)
 

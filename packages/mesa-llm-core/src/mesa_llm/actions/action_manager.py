@@ -19,7 +19,7 @@ from mesa_llm.actions.action_decorator import (
 from mesa_llm.actions.action_result import ActionChoice
 from mesa_llm.errors import ActionError, ConfigurationError
 from mesa_llm.errors.shown_text import short_repr
-from mesa_llm.tools.tool_table import INHERIT, Inherit
+from mesa_llm.tools.tool_decorator import INHERIT, Inherit
 from mesa_llm.tools.visible import Seen, Sight
 
 type ActionRef = Function | str

@@ -38,12 +38,15 @@ def choose(
     *,
     actions: ActionSelection,
     system_prompt: str | None,
+    legend: str | None,
+    obs: object,
     look: Callable[[], Seen],
 ) -> Dialogue[ActionChoice]:
     """Have a model choose one action, in one call; a choice that does not fit is asked for again once.
 
-    With `tool_mode="native"` the choice is a tool call, otherwise a JSON object. `look` gives what the agent sees, and
-    is called only if an action depends on it. For arguments and errors, see `LLMAgent.choose_action`.
+    With `tool_mode="native"` the choice is a tool call, otherwise a JSON object. `legend` says what positions mean, and
+    `obs` is the observation in the prompt, if there is one. `look` gives what the agent sees, and is called only if an
+    action depends on it. For arguments and errors, see `LLMAgent.choose_action`.
     """
     llm = agent.llm
     offer = _Offer(agent, actions, look)
@@ -52,19 +55,19 @@ def choose(
         raise TypeError(f"prompt must be a str or a list of str, got {prompt!r} ({type(prompt).__name__}).")
     texts = [text for text in texts if text.strip()]  # some servers refuse an empty message
     natively = llm.tool_mode == "native"
-    system = _AS_CALL if natively else _AS_JSON
     persona = (llm.system_prompt if system_prompt is None else system_prompt) or ""
-    if persona.strip():
-        system += f"\n\n# Who you are\n{persona}"
+    sections = {"Positions": legend or "", "Who you are": persona}
+    about = [f"# {heading}\n{text}" for heading, text in sections.items() if text.strip()]
+    system = "\n\n".join([_AS_CALL if natively else _AS_JSON, *about])
     try:
         if natively:
             request = llm.request(texts or ["What do you do?"], offer.tools(), "required", system_prompt=system)
-            response = yield replace(request, max_tool_calls=1)
+            response = yield replace(request, max_tool_calls=1, observation=obs)
             (call,) = response.message.tool_calls
             choice = offer.choice(call.name, call.arguments, response.message.content)
         else:
             request = llm.request([offer.in_words(), *texts], system_prompt=system, response_format=offer.form())
-            choice = yield from ask_read(request, offer.read, asker=agent)
+            choice = yield from ask_read(replace(request, observation=obs), offer.read, asker=agent)
             if (agent_step := current_agent_step()) is not None:  # a tool call is counted where it is read
                 agent_step.count("decisions")
     except DecisionError as error:

@@ -7,6 +7,7 @@ simply runs.
 """
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
+from mesa_llm.activation.ahead import looking_ahead
 from mesa_llm.activation.call import CallOrigin as CallOrigin
 from mesa_llm.activation.call import ModelCall as ModelCall
 from mesa_llm.activation.call import model_call
@@ -21,6 +22,7 @@ from mesa_llm.activation.turn import stage as stage
 __all__ = [
     "claim",
     "is_claimed",
+    "looking_ahead",
     "model_call",
     "my_turn",
     "step_of",

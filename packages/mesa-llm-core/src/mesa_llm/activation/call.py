@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.context import current_agent_step, current_turn, note_asking
 from mesa_llm.activation.mesa_model import step_of
+from mesa_llm.activation.not_parallel import warn_of_calls_in_a_row
 from mesa_llm.activation.turn import is_off_record
 from mesa_llm.concurrency import fork_safe_lock
 
@@ -269,6 +270,11 @@ class ModelCall:
         response: the `LLMResponse`; set by the caller, as soon as the call has one.
         error: what the call has raised.
         off_record: whether it is off the record: no journal keeps it, and no other call shares it.
+        asked_ahead: whether it was sent before its agent's turn, by a step that looks ahead.
+        lane: how soon it is needed: 0 if an agent waits for it, 1 if one will soon, 2 if one may later. Limits serve
+            low numbers first.
+        known: the answer, if it was asked ahead; a journal records it instead of asking its inner client.
+        passed_journal: whether it was asked ahead through a journal, which has to record the answer if it is used.
         started: when it was sent, on the clock of `time.perf_counter`, in seconds.
         turn: the turn of the agent; `None` if nobody runs agents in parallel, and when the call has ended.
     """
@@ -283,10 +289,14 @@ class ModelCall:
         "_waited",
         "_waits",
         "agent_step",
+        "asked_ahead",
         "cancel",
         "error",
+        "known",
+        "lane",
         "off_record",
         "origin",
+        "passed_journal",
         "response",
         "started",
         "turn",
@@ -299,6 +309,10 @@ class ModelCall:
         self.response: Any = None
         self.error: BaseException | None = None
         self.off_record = False
+        self.asked_ahead = False
+        self.lane = 0
+        self.known: Any = None
+        self.passed_journal = False
         self.started = time.perf_counter()
         self.turn: Turn | None = None
         self._is_sent = False
@@ -324,6 +338,7 @@ class ModelCall:
         self.origin = None if self.agent_step is None else self.agent_step.next_call()
         if self.turn is None:
             note_asking(self.agent)
+            warn_of_calls_in_a_row(self)
 
     def detach(self) -> None:
         """Forget the agent: the client has ended, and what it leaves behind must not keep the model alive."""

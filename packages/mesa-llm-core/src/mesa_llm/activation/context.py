@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 if TYPE_CHECKING:
     from mesa import Agent
 
+    from mesa_llm.activation.ahead import Answers
     from mesa_llm.activation.call import AgentStep, CallOrigin, ModelCall
     from mesa_llm.activation.turn import Turn
 
@@ -23,6 +24,7 @@ class Running(TypedDict, total=False):
         call: the model call that the code of a client works for.
         asked: gets the ids of agents that ask a model outside of their steps and of a runner.
         writes: what keeps the agent's writes to its memory until they can be awaited.
+        answers: what answers the agent's model calls, if a step asks ahead.
     """
 
     turn: Turn | None
@@ -32,6 +34,7 @@ class Running(TypedDict, total=False):
     call: ModelCall | None
     asked: set[int] | None
     writes: Any
+    answers: Answers | None
 
 
 _running: ContextVar[Running] = ContextVar("mesa_llm_running", default=Running())  # noqa: B039 - never changed
@@ -68,6 +71,11 @@ def current_writes() -> Any:
     return _running.get().get("writes")
 
 
+def current_answers() -> Answers | None:
+    """What answers the calling agent's model calls; `None` if no step asks ahead, and in the code of a client."""
+    return _running.get().get("answers")
+
+
 def is_deciding(turn: Turn) -> bool:
     """Whether the running code makes a decision for a turn."""
     return _running.get().get("deciding") is turn
@@ -84,6 +92,12 @@ def note_asking(agent: Agent | None) -> None:
     asked = running.get("asked")
     if asked is not None and agent is not None and running.get("stepping") is None:
         asked.add(agent.unique_id)
+
+
+def asks_by_itself() -> bool:
+    """Whether the running code is part of no agent's step, no runner's, and no method that a patched agent set does."""
+    running = _running.get()
+    return running.get("turn") is running.get("stepping") is running.get("asked") is None
 
 
 def turn_in(model: Any) -> Turn | None:

@@ -8,10 +8,13 @@ Mesa 3.4 steps on.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from mesa_llm.activation.context import current_turn
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -53,14 +56,32 @@ def restorer(agents: Iterable[Agent], *others: Random) -> Callable[[], None]:
 
 
 @contextmanager
-def stepping_on(agents: Iterable[Agent]) -> Iterator[None]:
-    """Let the agents' models step on, whatever the block raises. The agents are looked at only then."""
+def stepping_on(agents: Iterable[Agent] = (), *, models: Iterable[Any] = ()) -> Iterator[None]:
+    """Let the agents' models step on, and others, whatever the block raises. The agents are looked at only then."""
     try:
         yield
     except BaseException:
-        for model in {id(agent.model): agent.model for agent in agents}.values():
+        for model in {id(model): model for model in (*models, *(agent.model for agent in agents))}.values():
             step_on_after_failure(model)
         raise
+
+
+def steps_on[**P, T](method: Callable[P, T]) -> Callable[P, T]:
+    """A method of an agent, sync or async, whose failure lets the model step on. Runners see to that themselves."""
+    if inspect.iscoroutinefunction(method):
+
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            with stepping_on(args[:1] if current_turn() is None else ()):
+                return await method(*args, **kwargs)
+
+        return cast("Callable[P, T]", functools.wraps(method)(awaited))
+
+    @functools.wraps(method)
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        with stepping_on(cast("tuple[Agent, ...]", args[:1]) if current_turn() is None else ()):
+            return method(*args, **kwargs)
+
+    return called
 
 
 def step_on_after_failure(model: Any) -> None:

@@ -7,10 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 from mesa_llm.activation.call import ModelCall, model_call
-from mesa_llm.activation.context import current_call, detached
+from mesa_llm.activation.context import current_answers, current_call, detached
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
 from mesa_llm.concurrency import calling_loop, transport_loop
 from mesa_llm.concurrency.loop_thread import AwaitedCall
@@ -51,6 +51,9 @@ def ask(client: LLMClient, request: LLMRequest) -> LLMResponse:
             f"{type(client).__name__} was asked by blocking code on the thread of the transport loop, which is the one "
             "to answer. Code that runs there (a client, a policy) must `await client.complete(request)` instead."
         )
+    answers = current_answers()
+    if answers is not None:
+        return cast("LLMResponse", answers.ask(client, request))
     # Cancelled early, it begins all the same: a journal must know of it, and its call must forget the agent.
     answer, waiting = _send(client, request, functools.partial(transport_loop.get().submit, begins_anyway=True))
     try:
@@ -68,6 +71,9 @@ async def aask(client: LLMClient, request: LLMRequest) -> LLMResponse:
     """Like `ask`, awaited. Cancelling the caller cancels the call. On the transport loop the client answers at once."""
     if transport_loop.is_running_here():
         return await client.complete(_in_current_call(request))
+    answers = current_answers()
+    if answers is not None:
+        return cast("LLMResponse", await answers.aask(client, request))
     answer, waiting = _send(client, request, transport_loop.get().send)
     try:
         with waiting as call:

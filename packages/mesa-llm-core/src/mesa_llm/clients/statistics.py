@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 
 from mesa_llm.clients.client import AsyncClient, LLMClient
@@ -13,8 +14,8 @@ class CallCounts:
     """What a `MeteredClient` has counted up to one moment.
 
     Attributes:
-        calls: calls started.
-        failures: calls that raised or were cancelled.
+        calls: calls started, those that were asked ahead included.
+        failures: calls that raised or were cancelled, but for those that were asked ahead and not needed any more.
         in_flight: calls that have started and not ended, without those that wait in a queue of a limit.
         peak_in_flight: the most calls that were in flight at once.
         prompt_tokens: tokens read, in all calls.
@@ -54,15 +55,20 @@ class MeteredClient(AsyncClient):
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Have the inner client answer, and count. Runs on the transport loop."""
+        if request.call.known is not None:  # it was counted when it was asked ahead; now a journal records it
+            return await self.inner.complete(request)
         self._counts = replace(self._counts, calls=self._counts.calls + 1)
         self._goes_on()
-        response = None
+        response, not_needed = None, False
         try:
             with request.call.watched(lambda waits: self._waits() if waits else self._goes_on()):
                 response = await self.inner.complete(request)
             return response
+        except asyncio.CancelledError:
+            not_needed = request.call.asked_ahead
+            raise
         finally:
-            self._call_ended(response)
+            self._call_ended(response, failed=response is None and not not_needed)
 
     def _goes_on(self) -> None:
         self._counts = replace(self._counts, in_flight=self._counts.in_flight + 1)
@@ -70,12 +76,12 @@ class MeteredClient(AsyncClient):
     def _waits(self) -> None:
         self._counts = replace(self._counts, in_flight=self._counts.in_flight - 1)
 
-    def _call_ended(self, response: LLMResponse | None) -> None:
+    def _call_ended(self, response: LLMResponse | None, *, failed: bool) -> None:
         counts = self._counts
         latency_s = response.latency_s if response else None
         self._counts = replace(
             counts,
-            failures=counts.failures + (response is None),
+            failures=counts.failures + failed,
             in_flight=counts.in_flight - 1,
             peak_in_flight=max(counts.peak_in_flight, counts.in_flight),  # they only become fewer when one ends
             prompt_tokens=counts.prompt_tokens + (response.usage.prompt_tokens if response else 0),

@@ -26,7 +26,7 @@ from types import FrameType
 from typing import Any
 
 from mesa_llm.concurrency import fork_safe_lock, in_forked_child, worker_thread
-from mesa_llm.concurrency.loop_thread import LoopThread, new_event_loop
+from mesa_llm.concurrency.loop_thread import LoopThread, close_all, new_event_loop
 
 GRACE = 1.0
 """Seconds that cancelled code gets to end before it is left behind; a parallel step in it waits half as long."""
@@ -200,8 +200,21 @@ def run_unsuspended[T](coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError(f"{coroutine!r} suspended, but was to run through without waiting.")
 
 
+@contextmanager
+def keeping_helpers() -> Iterator[None]:
+    """Within this, the calling thread uses its helper threads again: to start one takes longer than most coroutines."""
+    before = getattr(_kept, "helpers", None)
+    helpers = _kept.helpers = []
+    try:
+        yield
+    finally:
+        _kept.helpers = before
+        close_all(helpers, GRACE)
+
+
 def _run_on_helper[T](coroutine: Coroutine[Any, Any, T], what: Callable[[], str]) -> T:
-    helper = LoopThread("mesa-llm-nested")
+    helpers: list[LoopThread] | None = getattr(_kept, "helpers", None)
+    helper = helpers.pop() if helpers else LoopThread("mesa-llm-nested")
     call: Future[T] | None = None
     try:
         with heeding_cancellation():
@@ -210,7 +223,9 @@ def _run_on_helper[T](coroutine: Coroutine[Any, Any, T], what: Callable[[], str]
     finally:
         if call is not None:
             call.cancel()
-        if not helper.close(GRACE):
+        if helpers is not None and call is not None and call.done() and not asyncio.all_tasks(helper.loop):
+            helpers.append(helper)
+        elif not helper.close(GRACE):
             _warn_left_behind(what())
 
 

@@ -22,6 +22,7 @@ The tree, and the classes outside of it:
     │   ├── ActionError (ValueError)        an action is refused
     │   └── ConflictError                   another agent acted first
     ├── ActionPostCommitError (RuntimeError)  in mesa_llm.actions: an action was taken, and could not be remembered
+    ├── VerificationError                   in mesa_llm.parallel_stepping: a run differs from plain Mesa's
     └── ParallelStepError (ExceptionGroup)  in mesa_llm.parallel_stepping: failed decisions of a step
 
     StepAborted (BaseException)             ends an agent whose step is aborted

@@ -146,6 +146,7 @@ class JournaledClient(AsyncClient):
             )
         if self.mode == "off" or request.call.off_record:
             assert self.inner is not None
+            request.call.passed_journal |= self.mode != "off"
             return await self.inner.complete(request)
         if self._is_closed:
             raise JournalError(f"The journal {self.path} was closed. Make a new client to go on.")

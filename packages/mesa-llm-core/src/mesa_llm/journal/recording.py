@@ -138,7 +138,8 @@ class Recording:
 
     async def _asked(self, key: CallKey, request: LLMRequest, inner: LLMClient, began: float) -> LLMResponse:
         try:
-            response = await inner.complete(request)
+            known: LLMResponse | None = request.call.known  # asked ahead, and not recorded then
+            response = await inner.complete(request) if known is None else known
         except Exception as error:
             seconds = time.perf_counter() - began
             if (recorded := RecordedError.of(error)) is None:

@@ -13,7 +13,9 @@ from mesa_llm.activation.call import ModelCall
 
 
 class FairQueue[T]:
-    """A queue of calls on one event loop. No call overtakes another, and a call that leaves early takes nothing along.
+    """A queue of calls on one event loop, in order of arrival. A call that leaves early takes nothing along.
+
+    Calls of a lower lane (see `ModelCall.lane`) go first: those for which an agent waits before those asked ahead.
 
     Args:
         take: takes what a call needs, or takes nothing and gives the seconds after which to try again (`math.inf`:
@@ -25,7 +27,8 @@ class FairQueue[T]:
     def __init__(self, take: Callable[[T], float], give_back: Callable[[T], None]) -> None:
         self._take = take
         self._give_back = give_back
-        self._waiting: deque[tuple[T, asyncio.Future[None]]] = deque()
+        self._waiting: deque[tuple[T, asyncio.Future[None], ModelCall]] = deque()
+        self._has_lanes = False
         self._timer: asyncio.TimerHandle | None = None
 
     async def enter(self, item: T, call: ModelCall) -> None:
@@ -33,7 +36,8 @@ class FairQueue[T]:
         if not self._waiting and self._take(item) <= 0:
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, place))
+        self._waiting.append((item, place, call))
+        self._has_lanes |= call.lane > 0
         try:
             self.move()  # starts the timer
             with call.queued():
@@ -51,7 +55,10 @@ class FairQueue[T]:
             self._timer.cancel()
             self._timer = None
         while self._waiting:
-            item, place = self._waiting[0]
+            # Looked up each time: a call asked ahead changes its lane when its agent waits for it.
+            lanes = [call.lane for *_, call in self._waiting] if self._has_lanes else [0]
+            first = lanes.index(min(lanes))
+            item, place, _ = self._waiting[first]
             if not place.done():  # else it was cancelled
                 try:
                     seconds = self._take(item)
@@ -63,7 +70,8 @@ class FairQueue[T]:
                             self._timer = asyncio.get_running_loop().call_later(seconds, self.move)
                         return
                     place.set_result(None)
-            self._waiting.popleft()
+            del self._waiting[first]
+        self._has_lanes = False
 
 
 class PerLoop[T]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.actions import ActionChoice, ActionManager, ActionPostCommitError, ActResult
@@ -15,18 +15,22 @@ from mesa_llm.actions.choosing import choose
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.call import counter_of
 from mesa_llm.activation.context import current_turn, turn_in
+from mesa_llm.activation.mesa_model import steps_on
 from mesa_llm.activation.repeats import log_error_once
 from mesa_llm.activation.turn import adecide, decide
 from mesa_llm.activation.values import Walk, without_addresses
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ActionError, ConflictError, ToolError, ends_run
-from mesa_llm.llm_agent.observe import observe
+from mesa_llm.llm_agent.observe import observe as look_around
 from mesa_llm.memory import Memory
 from mesa_llm.module_llm.dialogue import aconverse, converse
-from mesa_llm.tools.tool_table import INHERIT, ToolSelection, names_of
+from mesa_llm.reasoning.plan import remembered_and_seen, sight_of
+from mesa_llm.spaces import legend_for
+from mesa_llm.tools.tool_decorator import INHERIT, ToolSelection, names_of
 
 if TYPE_CHECKING:
     from mesa_llm.clients import ToolChoice
+    from mesa_llm.llm_agent.llm_agent import LLMAgent
     from mesa_llm.module_llm import ModuleLLM
     from mesa_llm.module_llm.dialogue import Dialogue
     from mesa_llm.reasoning import Observation, Plan, Reasoning
@@ -47,6 +51,8 @@ class Acting:
     reasoning: Reasoning
     action_manager: ActionManager
     tool_manager: ToolManager
+    generate_obs: Callable[[], Observation]
+    agenerate_obs: Callable[[], Awaitable[Observation]]
 
     def plan(
         self,
@@ -88,18 +94,24 @@ class Acting:
         return await self.reasoning.aplan(prompt, obs, ttl, **self._tool_options(tools, selected_tools, tool_calls))
 
     def choose_action(
-        self, prompt: str | list[str], actions: ActionSelection = INHERIT, system_prompt: str | None = None
+        self,
+        prompt: str | list[str],
+        actions: ActionSelection = INHERIT,
+        system_prompt: str | None = None,
+        *,
+        observe: bool = False,
     ) -> ActionChoice:
         """Have the model choose exactly one action. Nothing is done yet: look at the choice, or drop it.
 
-        The prompt is all that the model gets besides the system prompt and the actions: put into it what the agent sees
-        (`generate_obs`) and remembers (`memory.get_prompt_ready()`). A choice that does not fit is asked for again
-        once. In a parallel step this is the decision: it returns when it is the agent's turn.
+        The prompt is all that the model gets besides the system prompt and the actions. With `observe=True` the agent's
+        memory and what it sees now stand before it, as in a plan. A choice that does not fit is asked for again once.
+        In a parallel step this is the decision: it returns when it is the agent's turn.
 
         Args:
             prompt: what to decide, in one text or several.
             actions: the actions on offer: all of the agent's by default, or some of them, as functions or names.
             system_prompt: in the place of the agent's own.
+            observe: whether the agent observes first, see `generate_obs`.
 
         Returns:
             The choice, checked, with its arguments converted.
@@ -111,24 +123,56 @@ class Acting:
             ActionChoiceError: a `DecisionError` and a `ValueError`: if the second choice does not fit either.
             TurnError: on a thread whose event loop runs agents; use `await achoose_action(…)` there.
         """
-        return decide(self, lambda: converse(self._choosing(prompt, actions, system_prompt), self.llm.complete))
+
+        def choice() -> ActionChoice:
+            obs = self.generate_obs() if observe else None
+            return converse(self._choosing(prompt, actions, system_prompt, obs), self.llm.complete)
+
+        return decide(self, choice)
 
     async def achoose_action(
-        self, prompt: str | list[str], actions: ActionSelection = INHERIT, system_prompt: str | None = None
+        self,
+        prompt: str | list[str],
+        actions: ActionSelection = INHERIT,
+        system_prompt: str | None = None,
+        *,
+        observe: bool = False,
     ) -> ActionChoice:
         """Like `choose_action`."""
-        return await adecide(
-            self, lambda: aconverse(self._choosing(prompt, actions, system_prompt), self.llm.acomplete)
-        )
+
+        async def choice() -> ActionChoice:
+            obs = await self.agenerate_obs() if observe else None
+            return await aconverse(self._choosing(prompt, actions, system_prompt, obs), self.llm.acomplete)
+
+        return await adecide(self, choice)
 
     def _choosing(
-        self, prompt: str | list[str], actions: ActionSelection, system_prompt: str | None
+        self,
+        prompt: str | list[str],
+        actions: ActionSelection,
+        system_prompt: str | None,
+        obs: Observation | None,
     ) -> Dialogue[ActionChoice]:
-        return choose(self, prompt, actions=actions, system_prompt=system_prompt, look=self._look)
+        agent: LLMAgent = self  # type: ignore[assignment] # of which this is a part
+        legend = None
+        if obs is not None and isinstance(prompt, str | list):
+            seen = remembered_and_seen(agent, obs)
+            prompt = "\n\n".join([*seen, f"# Task\n{prompt}"]) if isinstance(prompt, str) else [*seen, *prompt]
+            legend = legend_for(agent) if agent.explains_positions else None
+        return choose(
+            self,
+            prompt,
+            actions=actions,
+            system_prompt=system_prompt,
+            legend=legend,
+            obs=obs,
+            look=lambda: sight_of(obs) or self._look(),
+        )
 
     def _look(self) -> Observation:
-        return observe(self)  # type: ignore[arg-type]
+        return look_around(self)  # type: ignore[arg-type]
 
+    @steps_on
     def execute_action(
         self, action_choice: ActionChoice | Mapping[str, Any], actions: ActionSelection = INHERIT
     ) -> Any:
@@ -158,6 +202,7 @@ class Acting:
         carried_out = self._carry_out(action_choice, actions, self.action_manager.call, self.memory.add_to_memory)
         return calling_loop.run_unsuspended(carried_out)
 
+    @steps_on
     async def aexecute_action(
         self, action_choice: ActionChoice | Mapping[str, Any], actions: ActionSelection = INHERIT
     ) -> Any:
@@ -168,7 +213,12 @@ class Acting:
         return await self._carry_out(action_choice, actions, self.action_manager.acall, remember)
 
     def act(
-        self, prompt: str | list[str], actions: ActionSelection = INHERIT, system_prompt: str | None = None
+        self,
+        prompt: str | list[str],
+        actions: ActionSelection = INHERIT,
+        system_prompt: str | None = None,
+        *,
+        observe: bool = False,
     ) -> ActResult:
         """Choose an action, and take it.
 
@@ -178,6 +228,7 @@ class Acting:
             prompt: what to decide, in one text or several; with all that the model needs to know, see `choose_action`.
             actions: the actions on offer: all of the agent's by default, or some of them, as functions or names.
             system_prompt: in the place of the agent's own.
+            observe: whether the agent observes first: then its memory and what it sees stand before the prompt.
 
         Returns:
             The choice and its result.
@@ -185,14 +236,19 @@ class Acting:
         Raises:
             Exception: what `choose_action` and `execute_action` raise.
         """
-        choice = self.choose_action(prompt, actions=actions, system_prompt=system_prompt)
+        choice = self.choose_action(prompt, actions=actions, system_prompt=system_prompt, **_given(observe))
         return ActResult(choice, self.execute_action(choice, actions=actions))
 
     async def aact(
-        self, prompt: str | list[str], actions: ActionSelection = INHERIT, system_prompt: str | None = None
+        self,
+        prompt: str | list[str],
+        actions: ActionSelection = INHERIT,
+        system_prompt: str | None = None,
+        *,
+        observe: bool = False,
     ) -> ActResult:
         """Like `act`."""
-        choice = await self.achoose_action(prompt, actions=actions, system_prompt=system_prompt)
+        choice = await self.achoose_action(prompt, actions=actions, system_prompt=system_prompt, **_given(observe))
         return ActResult(choice, await self.aexecute_action(choice, actions=actions))
 
     async def _carry_out(
@@ -280,6 +336,11 @@ class Acting:
         names = names_of(self.tool_manager.tools, tools, selected_tools)
         options: dict[str, Any] = {} if tool_calls is None else {"tool_calls": tool_calls}
         return options if names is None else options | {"selected_tools": names}
+
+
+def _given(observe: bool) -> dict[str, Any]:
+    """The argument, if it is given: a `choose_action` of the user's own may not take it."""
+    return {"observe": True} if observe else {}
 
 
 def _kept(choice: ActionChoice) -> dict[str, Any]:

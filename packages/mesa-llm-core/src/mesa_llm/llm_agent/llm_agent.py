@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import warnings
+import weakref
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
@@ -13,6 +15,7 @@ from mesa_llm.actions import ActionManager
 from mesa_llm.actions.action_manager import ActionRef
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.context import turn_in
+from mesa_llm.activation.mesa_model import steps_on
 from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.activation.values import name_of
 from mesa_llm.errors import ConfigurationError
@@ -26,7 +29,7 @@ from mesa_llm.module_llm.request_fields import check_most_calls, check_tool_choi
 from mesa_llm.reasoning import Observation, Plan, Reasoning
 from mesa_llm.recording import SimulationRecorder
 from mesa_llm.tools import ToolManager
-from mesa_llm.tools.tool_table import INHERIT, Inherit, ToolSelection
+from mesa_llm.tools.tool_decorator import INHERIT, Inherit, ToolSelection
 
 if TYPE_CHECKING:
     from mesa import Model
@@ -42,6 +45,8 @@ DEFAULT_MODEL = "gemini/gemini-2.0-flash"
 
 _OWN = {"llm": "ModuleLLM", "memory": "memory", "tool_manager": "tools", "reasoning": "reasoning"}
 """What the constructor makes for each agent."""
+
+_warned_of_no_prompt: weakref.WeakSet[type[LLMAgent]] = weakref.WeakSet()
 
 
 class LLMAgent(Acting, Agent):
@@ -76,7 +81,7 @@ class LLMAgent(Acting, Agent):
         internal_state: what it knows about itself: a list of facts, a mapping, a dataclass, one text, or anything that
             can be printed. Lists, dicts and sets are copied, those in them too. Agents that see it see this too, except
             for entries whose name begins with an underscore.
-        step_prompt: what it decides in each step.
+        step_prompt: what it decides in each step. Without one, the `step` of this class does nothing.
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the client that answers, see `connect`; by default one that reaches any provider, shared by all agents.
         tools: the tools it may use in plans: functions, and the names of those that are declared with a plain `@tool`;
@@ -292,6 +297,7 @@ class LLMAgent(Acting, Agent):
         observation = observe(self)
         return observation.self_state, observation.local_state
 
+    @steps_on
     def generate_obs(self) -> Observation:
         """What the agent sees now. It remembers it without the environment, which would fill every prompt.
 
@@ -310,6 +316,7 @@ class LLMAgent(Acting, Agent):
         )
         return observation
 
+    @steps_on
     async def agenerate_obs(self) -> Observation:
         """Like `generate_obs`."""
         with AwaitedWrites() as writes:
@@ -318,6 +325,7 @@ class LLMAgent(Acting, Agent):
                 await writes.flush()
         return observation
 
+    @steps_on
     def apply_plan(self, plan: Plan) -> list[dict[str, Any]]:
         """Carry a plan out: call its tools, in order, and remember the results.
 
@@ -342,6 +350,7 @@ class LLMAgent(Acting, Agent):
             self.tool_manager.execute(self, plan.tool_calls, offered=plan.offered, seen=plan.seen)
         )
 
+    @steps_on
     async def aapply_plan(self, plan: Plan) -> list[dict[str, Any]]:
         """Like `apply_plan`; async tools are awaited."""
         if turn_in(self.model) is not None:
@@ -373,6 +382,7 @@ class LLMAgent(Acting, Agent):
             remember(self.memory, "action", content if any(content.values()) else result)
         return results
 
+    @steps_on
     def send_message(self, message: str, recipients: Recipients) -> str:
         """Send a message; the recipients and the agent itself remember it at once.
 
@@ -405,6 +415,7 @@ class LLMAgent(Acting, Agent):
             remember(self.memory, "message", sent)
         return messages.report(message, listener_ids, deaf, unknown)
 
+    @steps_on
     async def asend_message(self, message: str, recipients: Recipients) -> str:
         """Like `send_message`; waits for the agent's turn."""
         if turn_in(self.model) is not None:
@@ -431,12 +442,29 @@ class LLMAgent(Acting, Agent):
         await self.memory.aprocess_step()
 
     def step(self) -> None:
-        """Observe, decide, act."""
-        self.apply_plan(self.reasoning.plan(obs=self.generate_obs()))
+        """Observe, decide, act; nothing if there is no `step_prompt`."""
+        if self._has_step_prompt():
+            self.apply_plan(self.reasoning.plan(obs=self.generate_obs()))
 
     async def astep(self) -> None:
-        """Observe, decide, act."""
-        await self.aapply_plan(await self.reasoning.aplan(obs=await self.agenerate_obs()))
+        """Observe, decide, act; nothing if there is no `step_prompt`."""
+        if self._has_step_prompt():
+            await self.aapply_plan(await self.reasoning.aplan(obs=await self.agenerate_obs()))
+
+    def _has_step_prompt(self) -> bool:
+        """Whether the agent has something to decide; warns, once a class, if it never has."""
+        if self.step_prompt is not None:
+            return True
+        cls = type(self)
+        if cls not in _warned_of_no_prompt and not hasattr(inspect.getattr_static(cls, "step_prompt"), "__get__"):
+            _warned_of_no_prompt.add(cls)
+            warnings.warn(
+                f"{self} has neither a step of its own nor a step_prompt, so its step does nothing. Give "
+                f"{cls.__name__} a step_prompt, or define its step.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return False
 
 
 step_hooks.install(LLMAgent)

@@ -9,6 +9,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, cast
 
 from mesa_llm.activation import step_of
+from mesa_llm.activation.context import current_answers
 from mesa_llm.activation.values import Canonical, name_of, plain
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.reasoning import Observation
@@ -46,7 +47,12 @@ def observe(agent: LLMAgent) -> Observation:
         "internal_state": plain(_internal_state(agent, hide=False)),
         **_attributes(agent, hide=False),
     }
-    local_state = {name_of(other): _seen_of(other) for other in _in_sight(agent, vision, around)}
+    in_sight = _in_sight(agent, vision, around)
+    answers = current_answers()
+    if answers is not None:
+        in_sight = list(in_sight)
+        answers.sees(agent, in_sight)
+    local_state = {name_of(other): _seen_of(other) for other in in_sight}
     environment = around.cells(far, agent.observed_layers)
     return Observation(step_of(agent.model), Canonical(self_state), Canonical(local_state), environment)
 

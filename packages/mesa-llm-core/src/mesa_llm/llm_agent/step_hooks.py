@@ -5,26 +5,32 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import warnings
-import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.call import begin_agent_step
-from mesa_llm.activation.context import Running, current_agent_step, current_turn, enter, is_stepping, leave, turn_in
+from mesa_llm.activation.context import (
+    Running,
+    current_agent_step,
+    current_answers,
+    current_turn,
+    enter,
+    is_stepping,
+    leave,
+    turn_in,
+)
 from mesa_llm.activation.mesa_model import step_on_after_failure
 from mesa_llm.activation.method_pairs import is_placeholder, mark_installed, nearer_method
+from mesa_llm.activation.not_parallel import warn_not_parallel
 from mesa_llm.activation.repeats import log_error_once
 from mesa_llm.activation.turn import in_thread
 from mesa_llm.concurrency import calling_loop
-from mesa_llm.errors import ConfigurationError, NotParallelWarning, ends_run
+from mesa_llm.errors import ConfigurationError, ends_run
 from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.memory import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
-
-    from mesa import Model
+    from collections.abc import Callable, Coroutine, Iterator
 
     from mesa_llm.llm_agent.llm_agent import LLMAgent
 
@@ -200,20 +206,10 @@ async def _consolidate(agent: LLMAgent) -> None:
         log_error_once(_logger, logging.ERROR, text, error, model=agent.model)
 
 
-_warned: weakref.WeakSet[type[Model]] = weakref.WeakSet()
-
-
-def warn_not_parallel(model_classes: Iterable[type[Model]], reason: str, *, stacklevel: int) -> None:
-    """Warn that models of these classes do not step in parallel: once a class, with the first reason."""
-    unwarned = set(model_classes) - set(_warned)
-    if not unwarned:
-        return
-    _warned.update(unwarned)
-    warnings.warn(reason, NotParallelWarning, stacklevel=stacklevel + 1)
-
-
 def _warn_if_not_parallel(agent: LLMAgent) -> None:
-    if current_turn() is not None or not getattr(agent.model, "parallel_stepping", False):
+    if current_turn() is not None or current_answers() is not None:
+        return
+    if not getattr(agent.model, "parallel_stepping", False):
         return
     model_class = type(agent.model)
     warn_not_parallel(

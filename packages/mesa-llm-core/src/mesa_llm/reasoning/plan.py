@@ -22,7 +22,7 @@ from mesa_llm.module_llm.dialogue import Dialogue
 from mesa_llm.module_llm.request_fields import AnyTool
 from mesa_llm.spaces import legend_for
 from mesa_llm.tools import ToolManager
-from mesa_llm.tools.tool_table import INHERIT
+from mesa_llm.tools.tool_decorator import INHERIT
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

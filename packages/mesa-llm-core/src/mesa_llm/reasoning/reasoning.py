@@ -17,7 +17,7 @@ from mesa_llm.memory.memory import AwaitedWrites
 from mesa_llm.module_llm.dialogue import aconverse, converse
 from mesa_llm.module_llm.request_fields import check_most_calls
 from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking, sight_of, tool_calls_for
-from mesa_llm.tools.tool_table import INHERIT, ToolSelection, names_of
+from mesa_llm.tools.tool_decorator import INHERIT, ToolSelection, names_of
 
 if TYPE_CHECKING:
     from mesa_llm.clients import LLMRequest, LLMResponse

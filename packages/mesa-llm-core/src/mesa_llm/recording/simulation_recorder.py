@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation import step_of
+from mesa_llm.activation import looking_ahead, step_of
 from mesa_llm.activation.values import plain
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.recording.events import SCHEMA_VERSION, SimulationEvent
@@ -198,6 +198,8 @@ class SimulationRecorder:
     def _append(
         self, event_type: str, content: Mapping[str, Any], agent_id: int | None, metadata: Mapping[str, Any]
     ) -> None:
+        if looking_ahead():  # a copy records nothing: what happens on it may never happen
+            return
         self.start()
         step = step_of(self.model)
         self._writer.step = step

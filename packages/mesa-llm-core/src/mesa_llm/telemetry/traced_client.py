@@ -56,8 +56,9 @@ class TracedClient(AsyncClient):
 
     The spans follow OpenTelemetry's conventions for generative models: `chat {model}`, with the provider, the sampling
     arguments, the tokens, and the error if it failed. Attributes of our own name the agent (`mesa_llm.agent.id` and
-    `.class`), the step, the number of the call, its cost, its retries, and the source of the answer. The parent is the
-    span in which the agent runs, if one is open: a span around `model.step()` holds all calls of the step.
+    `.class`), the step, the number of the call, its cost, its retries, the source of the answer, and
+    `mesa_llm.asked_ahead` if it was sent before its agent's turn (sequential activation). The parent is the span in
+    which the agent runs, if one is open: a span around `model.step()` holds all calls of the step.
 
     As the outermost client of a stack it measures calls as agents see them, the time in limits and retries included.
     Further in, around the transport, every attempt is a span.
@@ -94,13 +95,16 @@ class TracedClient(AsyncClient):
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Have the inner client answer, in a span. Runs on the transport loop."""
+        if request.call.known is not None:  # it has a span from when it was asked ahead
+            return await self.inner.complete(request)
         trace = self._trace
         span = self._tracer.start_span(
             f"chat {_asked_model(request)}",
             kind=trace.SpanKind.CLIENT,
             attributes=_request_attributes(request)
             | _server_attributes(_endpoint(self.inner, request.model))
-            | _origin_attributes(request.call.origin),
+            | _origin_attributes(request.call.origin)
+            | ({"mesa_llm.asked_ahead": True} if request.call.asked_ahead else {}),
         )
         # Errors become attributes: as events they would show their texts, which can hold prompts.
         with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):

@@ -1,10 +1,11 @@
-"""`@tool`, which makes a function a tool, and the table of global tools that it fills."""
+"""`@tool`, which makes a function a tool; the tables of tools that it fills, and what one call selects from them."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, overload, override
 
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.tools.signatures import Condition
@@ -102,3 +103,118 @@ def _declare(
     else:
         tool_manager.register(function)
     return function
+
+
+class ToolTable(MutableMapping[str, Callable[..., Any]]):
+    """A mapping from names to functions: the global tools, if they are part of it, and the manager's own.
+
+    Global tools are looked up, not copied, so later ones are there too, and a table costs no more than its own tools.
+    They come first, in the order of their definition; an own tool replaces a global one of the same name. Deleting a
+    global tool hides it here only.
+    """
+
+    __slots__ = ("_hidden", "_own", "_with_global")
+
+    def __init__(self, *, with_global: bool) -> None:
+        self._own: dict[str, Callable[..., Any]] = {}
+        self._hidden: frozenset[str] = frozenset()
+        self._with_global = with_global
+
+    def __getitem__(self, name: str) -> Callable[..., Any]:
+        if name in self._own:
+            return self._own[name]
+        if self._shows(name):
+            return _GLOBAL_TOOL_REGISTRY[name]
+        raise KeyError(name)
+
+    def __setitem__(self, name: str, function: Callable[..., Any]) -> None:
+        self._own[name] = function
+
+    def __delitem__(self, name: str) -> None:
+        if name not in self:
+            raise KeyError(name)
+        self._own.pop(name, None)
+        self._hidden |= {name}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    @override
+    def items(self) -> ItemsView[str, Callable[..., Any]]:
+        return self._all().items()  # without a look at both tables for each name
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self)})"
+
+    def _all(self) -> dict[str, Callable[..., Any]]:
+        # Copied, since another thread may be defining a tool.
+        shared = _GLOBAL_TOOL_REGISTRY.copy() if self._with_global else {}
+        for name in self._hidden:
+            if name not in self._own:
+                shared.pop(name, None)
+        shared.update(self._own)
+        return shared
+
+    def _shows(self, name: str) -> bool:
+        return self._with_global and name in _GLOBAL_TOOL_REGISTRY and name not in self._hidden
+
+
+class Inherit(Enum):
+    """The default of an argument that selects some of an agent's tools or actions: all of them."""
+
+    INHERIT = "inherit"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+INHERIT: Final = Inherit.INHERIT
+
+type ToolRef = Callable[..., Any] | str
+type ToolSelection = Iterable[ToolRef] | ToolRef | Inherit | None
+"""All of an agent's tools by default, one, several in that order, or none (`None`, `[]`)."""
+
+
+def several(tools: Iterable[ToolRef] | ToolRef) -> list[ToolRef]:
+    """Functions and names as a list; a single one need not be in a list. A `ConfigurationError` if it is neither."""
+    if isinstance(tools, str) or callable(tools):
+        return [tools]
+    if not isinstance(tools, Iterable):
+        raise ConfigurationError(f"Tools are functions or their names, got {tools!r}.")
+    return list(tools)
+
+
+def names_of(
+    known: Mapping[str, Callable[..., Any]], tools: ToolSelection, selected_tools: ToolSelection = None
+) -> list[str] | None:
+    """The names of the tools on offer, among those that an agent has; `None` for all of them.
+
+    `selected_tools` is the older name of `tools`: there, `None` means all.
+
+    Raises:
+        ConfigurationError: if both are given, or a function is none of the agent's tools.
+    """
+    older = INHERIT if selected_tools is None else selected_tools
+    if not isinstance(tools, Inherit) and not isinstance(older, Inherit):
+        raise ConfigurationError(
+            f"tools and selected_tools mean the same, got {tools!r} and {selected_tools!r}. Give tools alone."
+        )
+    chosen = older if isinstance(tools, Inherit) else tools
+    if isinstance(chosen, Inherit):
+        return None
+    return [] if chosen is None else [_name_of(tool, known) for tool in several(chosen)]
+
+
+def _name_of(tool: ToolRef, known: Mapping[str, Callable[..., Any]]) -> str:
+    if isinstance(tool, str):
+        return tool
+    for name, function in known.items():
+        if function == tool:  # not `is`: each access makes a new bound method
+            return name
+    raise ConfigurationError(
+        f"{tool!r} is none of the agent's tools: {', '.join(known) or 'it has none'}. A selection narrows what was "
+        "given to LLMAgent(tools=[…])."
+    )

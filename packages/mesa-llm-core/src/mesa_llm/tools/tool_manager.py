@@ -21,8 +21,8 @@ from mesa_llm.module_llm.call_reading import matching_name, read_arguments
 from mesa_llm.spaces.space import listed
 from mesa_llm.tools.signatures import Condition, check_condition, holds
 from mesa_llm.tools.tool_decorator import _GLOBAL_TOOL_REGISTRY as GLOBAL_TOOLS
+from mesa_llm.tools.tool_decorator import INHERIT, ToolRef, ToolSelection, ToolTable, names_of, several
 from mesa_llm.tools.tool_definition import ToolDefinition, check_name, definition_of
-from mesa_llm.tools.tool_table import INHERIT, ToolRef, ToolSelection, ToolTable, names_of, several
 from mesa_llm.tools.visible import Seen, Sight
 
 logger = logging.getLogger(__name__)

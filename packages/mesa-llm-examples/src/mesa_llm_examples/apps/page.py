@@ -17,7 +17,7 @@ from solara.server import kernel_context
 from mesa_llm_examples.apps.example import draw
 from mesa_llm_examples.apps.guard import protect_solara
 from mesa_llm_examples.apps.serving import at_start
-from mesa_llm_examples.apps.session import MODES, Choices, Session, gets_key
+from mesa_llm_examples.apps.session import ACTIVATIONS, MODES, Choices, Session, gets_key
 from mesa_llm_examples.apps.views import AgentRecord, call_counters, last_step, view_of
 from mesa_llm_examples.words import decisions_in_words
 
@@ -107,6 +107,13 @@ def Decisions(choices: Choices, on_choices: Callable[[Choices], None]) -> None:
     solara.Select(
         "Mode", value=choices.mode, values=list(MODES), on_value=lambda mode: on_choices(replace(choices, mode=mode))
     )
+    if choices.mode != "off":
+        solara.Select(
+            "Activation",
+            value=choices.activation,
+            values=list(ACTIVATIONS),
+            on_value=lambda activation: on_choices(replace(choices, activation=activation)),
+        )
     who = RULE if choices.llm_model is None else LANGUAGE_MODEL
     solara.Select("Decided by", value=who, values=[RULE, LANGUAGE_MODEL], on_value=choose_who)
     if choices.llm_model is not None:
@@ -185,7 +192,7 @@ def Inspector(agents: Mapping[int, AgentRecord], chosen: int | None, on_chosen: 
             _section(f"Saw{when}", view.observation or "Nothing yet.", "observation")
         with solara.Column():
             _section(f"Thought{when}", view.reasoning or "Nothing yet.", "reasoning")
-            _section("Did", "\n".join(view.tool_calls) or "Nothing yet.", "tool-calls")
+            _section("Did", "\n".join(view.acts) or "Nothing yet.", "acts")
             _section("Messages", "\n".join(view.messages) or "None.", "messages")
             if view.other:
                 _section("Also remembers", "\n".join(view.other), "other")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 MODES = ("asyncio", "threading", "off")
+ACTIVATIONS = ("simultaneous", "sequential", "eager")
 LATENCY = 0.2  # seconds until the rule answers, at first
 PAUSE = 0.1  # seconds between two steps while a model plays
 
@@ -39,6 +40,7 @@ class Choices:
         parameters: the parameters of the model, by name.
         seed: the same seed and the same answers give the same run.
         mode: how the agents of a step decide; `off` for one after the other.
+        activation: what they decide on; has no meaning in mode `off`.
         llm_model: the language model, as `provider/model`; `None` for the example's rule.
         api_base: the base URL of the model's server; empty for the provider's own.
         latency: seconds until the rule answers.
@@ -47,6 +49,7 @@ class Choices:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 42
     mode: str = "asyncio"
+    activation: str = "simultaneous"
     llm_model: str | None = None
     api_base: str = field(default="", repr=False)
     latency: float = LATENCY
@@ -81,7 +84,7 @@ def watch(app: ExampleApp, choices: Choices) -> Watched:
         seed=choices.seed,
         llm_model=llm_model,
         client=client,
-        parallel_stepping=_stepping(choices.mode),
+        parallel_stepping=_stepping(choices.mode, choices.activation),
     )
     enable_automatic_parallel_stepping()
     return Watched(model=model, client=client, choices=choices)
@@ -127,8 +130,11 @@ def _client_of(llm_model: str, api_base: str | None) -> LLMClient:
     return connect(api_base=api_base, api_key=None if has_password else _NO_KEY, transport="direct")
 
 
-def _stepping(mode: str) -> ParallelStepping | bool:
-    return mode != "off" and ParallelStepping(mode=cast(Literal["asyncio", "threading"], mode))
+def _stepping(mode: str, activation: str) -> ParallelStepping | bool:
+    return mode != "off" and ParallelStepping(
+        mode=cast(Literal["asyncio", "threading"], mode),
+        activation=cast(Literal["simultaneous", "sequential", "eager"], activation),
+    )
 
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors.shown_text import for_people
 from mesa_llm.memory import Memory
-from mesa_llm_examples.words import answers_took, counted
+from mesa_llm_examples.words import answers_took, counted, looked_ahead
 
 if TYPE_CHECKING:
     from mesa_llm.clients import CallCounts
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 WIDTH = 64  # characters; a longer line of an observation is broken
 
-_THOUGHTS = frozenset({"plan", "plan_execution"})
-_OWN_SECTION = _THOUGHTS | {"observation", "action", "message"}
+_THOUGHTS = frozenset({"plan", "plan_execution", "action"})
+_OWN_SECTION = _THOUGHTS | {"observation", "message"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,8 @@ class AgentView:
     Attributes:
         step: the step of the last decision; `None` before the first.
         observation: the last observation, a fact in each line.
-        reasoning: the plan of the last decision, as the model wrote it.
-        tool_calls: the tool calls with their results, newest first.
+        reasoning: the plan of the last decision, as the model wrote it, and its reasons for the actions of that step.
+        acts: the actions and tool calls with their results, newest first.
         messages: the messages that the agent sent and received, newest first.
         other: what else the agent remembers, newest first.
     """
@@ -55,7 +55,7 @@ class AgentView:
     step: int | None = None
     observation: str = ""
     reasoning: str = ""
-    tool_calls: tuple[str, ...] = ()
+    acts: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
     other: tuple[str, ...] = ()
 
@@ -81,15 +81,16 @@ def view_of(record: AgentRecord) -> AgentView:
     """What the inspector shows of an agent."""
     observed = _last(record, {"observation"})
     step = observed[-1].step if observed else None
-    thoughts = [entry for entry in _last(record, _THOUGHTS) if entry.step == step]
+    decided = [entry for entry in record.entries if entry.type in _THOUGHTS and entry.step == step]
     # After a plan in words come the calls that execute it, which have a list of their own.
-    plans = [entry for entry in thoughts if entry.type == "plan"] or thoughts
+    with_words = {"plan", "action"} if any(entry.type == "plan" for entry in decided) else _THOUGHTS
+    thoughts = [_thought(entry) for entry in decided if entry.type in with_words]
     newest_first = record.entries[::-1]
     return AgentView(
         step=step,
         observation=_indented(observed[-1].content) if observed else "",
-        reasoning="\n\n".join(_as_text(entry.content) for entry in plans),
-        tool_calls=tuple(_tool_call(entry) for entry in newest_first if entry.type == "action"),
+        reasoning="\n\n".join(filter(None, thoughts)),
+        acts=tuple(_act(entry) for entry in newest_first if entry.type == "action"),
         messages=tuple(_message(entry, record.name) for entry in newest_first if entry.type == "message"),
         other=tuple(
             f"Step {entry.step}, {entry.type}: {_as_text(entry.content)}"
@@ -122,14 +123,24 @@ def _as_text(content: Mapping[str, Any]) -> str:
     return "\n".join(f"{key}: {value}" for key, value in content.items())
 
 
-def _tool_call(entry: MemoryEntry) -> str:
-    """A tool call or an action as in Python, and its result; what happened without a call, as the result alone."""
-    content = entry.content
-    made = content["action"] if isinstance(content.get("action"), Mapping) else content
+def _thought(entry: MemoryEntry) -> str:
+    """The text of a plan; of an action the reason, if the model gave one."""
+    return _as_text(entry.content) if entry.type != "action" else str(_made(entry).get("rationale") or "")
+
+
+def _made(entry: MemoryEntry) -> Mapping[str, Any]:
+    """The action, or the tool call, that an entry is about."""
+    chosen = entry.content.get("action")
+    return chosen if isinstance(chosen, Mapping) else entry.content
+
+
+def _act(entry: MemoryEntry) -> str:
+    """An action or a tool call as in Python, and its result; what happened without one, as the result alone."""
+    made = _made(entry)
     arguments = ", ".join(f"{name}={value!r}" for name, value in made.get("arguments", {}).items())
     name = made.get("name", made.get("tool"))
     call = f"{name}({arguments}) → " if name is not None else ""
-    return f"Step {entry.step}: {call}{content.get('result', '')}"
+    return f"Step {entry.step}: {call}{entry.content.get('result', '')}"
 
 
 def _message(entry: MemoryEntry, name: str) -> str:
@@ -174,6 +185,8 @@ def last_step(reports: Sequence[Any]) -> str:
         is_simulated = any(call.source == "rule" for agent in agents for call in agent.model_calls)
         waited = sum(report.latency_s for report in reports)
         text += f"; {answers_took(answers, waited, simulated='simulated' if is_simulated else '')}"
+    if looked := looked_ahead(reports):
+        text += f"; {looked}"
     text += "."
     if failures:
         text += f" {counted(failures, 'agent')} failed."

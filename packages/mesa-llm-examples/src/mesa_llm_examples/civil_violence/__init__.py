@@ -4,7 +4,7 @@ After Epstein (2002), "Modeling civil violence: An agent-based computational app
 https://doi.org/10.1073/pnas.092080199, model I.
 
     model    the grid, what is counted on it, and Epstein's rule, which decides if no language model is asked
-    agents   `Citizen` and `Cop`: their prompts and their tools
+    agents   `Citizen` and `Cop`: their prompts and their actions
     app      the page in the browser; needs the extra `app`
 """
 

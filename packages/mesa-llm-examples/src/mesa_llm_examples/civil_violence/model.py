@@ -8,21 +8,20 @@ and the same observation gets the same answer in any order and in any process, h
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mesa import DataCollector, Model
 from mesa.discrete_space import OrthogonalMooreGrid
 
-from mesa_llm.clients import RuleBasedClient, tool_call
+from mesa_llm.clients import RuleBasedClient
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.reasoning import read_observation
 from mesa_llm_examples.civil_violence.agents import Citizen, CitizenState, Cop
-from mesa_llm_examples.shared import at_least, choose, in_range
+from mesa_llm_examples.shared import at_least, choose, chosen, id_in, in_range, offered
 
 if TYPE_CHECKING:
-    from mesa_llm.clients import LLMClient, LLMRequest, ToolCall
+    from mesa_llm.clients import LLMClient, LLMRequest, Message
     from mesa_llm.parallel_stepping import ParallelStepping
 
 POPULATED = 0.7  # the share of cells that are taken on a grid whose size is not given, as in Epstein's runs
@@ -32,7 +31,8 @@ SMALLEST_SIDE = 3  # on a smaller torus, two directions lead to the same cell
 class CivilViolence(Model):
     """Epstein's model I on a torus with one agent a cell; a diagonal step counts as one.
 
-    With parallel stepping enabled, all citizens and cops decide on the same world, then act one by one:
+    With parallel stepping enabled, all decide on the same world where to go, then go one by one; then all decide
+    whether to rebel, or whom to arrest, then do so one by one:
 
         enable_automatic_parallel_stepping()
         model = CivilViolence(seed=42)
@@ -120,7 +120,7 @@ class CivilViolence(Model):
         self.datacollector.collect(self)
 
     def step(self) -> None:
-        """Every agent decides and acts; then the states are counted."""
+        """Everybody walks, then acts; then the states are counted."""
         self.agents.shuffle_do("step")
         self.datacollector.collect(self)
 
@@ -162,11 +162,6 @@ def _size(citizens: int, cops: int, width: int | None, height: int | None) -> tu
     return width, height
 
 
-_CHANGE = re.compile(r"\bbecome (active|quiet)\b")
-_ARREST = re.compile(r"\barrest citizen (\d+)\b")
-_MOVE = re.compile(r"\bmove (\w+)")
-
-
 def arrest_probability(cops: int, actives: int, arrest_constant: float) -> float:
     """The probability of arrest that a citizen estimates: P = 1 - exp(-k * floor(C / A)).
 
@@ -183,70 +178,48 @@ def arrest_probability(cops: int, actives: int, arrest_constant: float) -> float
     return 1 - math.exp(-arrest_constant * (cops // actives))
 
 
-def policy(request: LLMRequest) -> str | list[ToolCall]:
-    """Answer a citizen or a cop: the first request in words, the second, which executes the words, in tool calls.
+def policy(request: LLMRequest) -> Message:
+    """Answer a citizen or a cop: where to go, whether to rebel, or whom to arrest.
 
     Args:
         request: the agent's request.
 
     Returns:
-        The decision in words, or its tool calls.
+        The reason, and the action as a call.
     """
-    if request.tool_choice != "none":
-        return _carry_out(request.messages[-1].content)
-    observation = read_observation(request)
-    is_cop = any(tool.name == "arrest_citizen" for tool in request.tools)
-    thoughts, deed = _think_as_cop(observation) if is_cop else _think_as_citizen(observation)
-    numbered = [f"Thought {number}: {thought}" for number, thought in enumerate(thoughts, 1)]
-    return "\n".join([*numbered, f"Action: I {deed} and {_move(observation)}."])
-
-
-def _think_as_citizen(observation: Mapping[str, Any]) -> tuple[list[str], str]:
-    me = observation["self_state"]["internal_state"]
-    others = observation["local_state"]
-    cops = sum(name.startswith("Cop ") for name in others)
-    actives = 1 + len(_actives(others))
-    grievance = me["_hardship"] * (1 - me["_legitimacy"])
-    probability = arrest_probability(cops, actives, me["_arrest_constant"])
-    net_risk = me["_risk_aversion"] * probability
-    state = "active" if grievance - net_risk > me["_threshold"] else "quiet"
-    thoughts = [
-        f"I see {cops} cops, and with me there would be {actives} active.",
-        f"My grievance is {me['_hardship']:g} * (1 - {me['_legitimacy']:g}) = {grievance:.3f}.",
-        f"I would be arrested with probability {probability:.3f}; to me that is a risk of {net_risk:.3f}.",
-        f"{grievance:.3f} - {net_risk:.3f} is {'' if state == 'active' else 'not '}above {me['_threshold']:g}.",
-    ]
-    return thoughts, f"{'stay' if state == me['state'] else 'become'} {state}"
-
-
-def _think_as_cop(observation: Mapping[str, Any]) -> tuple[list[str], str]:
-    actives = _actives(observation["local_state"])
-    if not actives:
-        return ["I see nobody who is active."], "arrest nobody"
-    chosen = choose(actives, observation, "arrest")
-    return [f"I see {len(actives)} who are active: {', '.join(actives)}."], f"arrest citizen {chosen.split()[-1]}"
-
-
-def _actives(others: Mapping[str, Any]) -> list[str]:
-    return [
+    seen = read_observation(request)
+    actions = offered(request)
+    if "move_one_step" in actions:
+        free = actions["move_one_step"]["properties"]["direction"]["enum"]
+        return chosen("I walk about.", "move_one_step", direction=choose(free, seen, "move"))
+    others = seen["local_state"]
+    actives = [
         name
         for name, other in others.items()
         if name.startswith("Citizen ") and other["internal_state"]["state"] == "active"
     ]
+    if "rebel" in actions:
+        return _as_citizen(seen["self_state"]["internal_state"], sum(map(_is_cop, others)), 1 + len(actives))
+    if not actives:
+        return chosen("I see nobody who is active.", "wait")
+    citizen = choose(actives, seen, "arrest")
+    reason = f"I see {len(actives)} who are active: {', '.join(actives)}."
+    return chosen(reason, "arrest_citizen", citizen_id=id_in(citizen))
 
 
-def _move(observation: Mapping[str, Any]) -> str:
-    free = observation["self_state"]["internal_state"].get("_free_directions")
-    return f"move {choose(free, observation, 'move')}" if free else "stay where I am"
+def _is_cop(name: str) -> bool:
+    return name.startswith("Cop ")
 
 
-def _carry_out(decision: str) -> list[ToolCall]:
-    action = decision.rpartition("Action:")[2]
-    calls = []
-    if change := _CHANGE.search(action):
-        calls.append(tool_call("change_state", state=change[1]))
-    if arrest := _ARREST.search(action):
-        calls.append(tool_call("arrest_citizen", citizen_id=int(arrest[1])))
-    if move := _MOVE.search(action):
-        calls.append(tool_call("move_one_step", direction=move[1]))
-    return calls
+def _as_citizen(me: Mapping[str, Any], cops: int, actives: int) -> Message:
+    grievance = me["_hardship"] * (1 - me["_legitimacy"])
+    probability = arrest_probability(cops, actives, me["_arrest_constant"])
+    net_risk = me["_risk_aversion"] * probability
+    rebels = grievance - net_risk > me["_threshold"]
+    reason = (
+        f"I see {cops} cops, and with me there would be {actives} active. My grievance is {me['_hardship']:g} * "
+        f"(1 - {me['_legitimacy']:g}) = {grievance:.3f}. I would be arrested with probability {probability:.3f}; to me "
+        f"that is a risk of {net_risk:.3f}. {grievance:.3f} - {net_risk:.3f} is {'' if rebels else 'not '}above "
+        f"{me['_threshold']:g}."
+    )
+    return chosen(reason, "rebel" if rebels else "keep_quiet")

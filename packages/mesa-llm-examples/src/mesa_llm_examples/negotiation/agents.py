@@ -1,8 +1,7 @@
 """Buyers decide what to pay, sellers decide what to take.
 
 In an agent's `internal_state`, names with a leading underscore appear in its own prompt only; the others see no more
-than whether it still trades. A tool call that the market does not allow raises a `ToolError`, whose text the agent
-remembers.
+than whether it still trades. An action that the market does not allow refuses, and the agent remembers why.
 
 Nobody can trade at a loss, or pay money that it does not have: Gode and Sunder (1993), Journal of Political Economy
 101, 119-137, found that this constraint alone makes a market nearly efficient.
@@ -13,8 +12,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from mesa_llm.actions import action, wait
 from mesa_llm.activation import claim, is_claimed, step_of
-from mesa_llm.errors import ConflictError, ToolError
+from mesa_llm.errors import ActionError, ConflictError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.memory import ShortTermMemory
 from mesa_llm.reasoning import OneCallReasoning
@@ -27,9 +27,9 @@ EVERYBODY = -1  # a vision without bounds
 
 MARKET = """\
 Buyers and sellers bargain in pairs, by offers and messages, for some rounds. An offer is for one unit, in whole coins.
-It binds you until it is accepted, rejected, or replaced by another offer of yours to the same agent; so make only
-offers that you want to be accepted. Nobody knows the values and costs of the others, only the range in which all of
-them lie. What is not traded after the last round is worth nothing."""
+It binds you until it is accepted, or replaced by another offer of yours to the same agent; so make only offers that
+you want to be accepted. Nobody knows the values and costs of the others, only the range in which all of them lie. What
+is not traded after the last round is worth nothing."""
 
 BUYER_PERSONA = f"""\
 You are a buyer.
@@ -43,9 +43,77 @@ You are a seller.
 Each unit costs you your reservation price, and you gain what you are paid more than that. Your haste says how soon you
 give in: below 1 you hold out until the end, above 1 you give in early."""
 
-TASK = """\
-Accept one of the offers to you, or make an offer to one agent of the other side that is still open, or wait. Reject
-offers that you will not come back to."""
+TASK = "Accept one of the offers to you, or make an offer to one agent of the other side that is still open, or wait."
+
+
+@action
+def make_offer(agent: Negotiator, partner_id: VisibleAgentId, price: int, message: str = "") -> str:
+    """Offer to trade one unit with an agent of the other side. Replaces your earlier offer to it.
+
+    Args:
+        agent: Who acts; the model does not see this parameter.
+        partner_id: The number of the agent, for example 12 for "Seller 12".
+        price: What you would pay, or take, for the unit, in whole coins.
+        message: What you say with it, if anything.
+    """
+    partner = _partner(agent, partner_id)
+    _check_price(agent, price)
+    agent.model.offers.put(agent.unique_id, partner_id, price)
+    claim(agent, ("offer", agent.unique_id, partner_id))
+    agent.send_message(f"I offer you {price} coins for a unit. {message}".strip(), [partner])
+    return f"You offered {price} coins to {partner}."
+
+
+@action
+def accept_offer(agent: Negotiator, partner_id: VisibleAgentId, price: int) -> str:
+    """Accept an offer that has been made to you. One unit changes hands at once.
+
+    Args:
+        agent: Who acts; the model does not see this parameter.
+        partner_id: The number of the agent that made the offer, for example 12 for "Seller 12".
+        price: The price that you accept, in coins. If the offer has become better for you, you get the better price.
+    """
+    partner = _partner(agent, partner_id)
+    offered = agent.model.offers.price(partner_id, agent.unique_id)
+    if offered is None:
+        if is_claimed(agent, partner):
+            raise ConflictError(f"{partner} has just made a deal, and its offer to you stands no more.")
+        raise ActionError(f"There is no offer of {partner} to you.")
+    if agent.gain(offered) < agent.gain(price):
+        refusal = f"The offer of {partner} is {offered} coins, not {price}."
+        if is_claimed(agent, ("offer", partner_id, agent.unique_id)):
+            raise ConflictError(f"{refusal} It has just been changed.")
+        raise ActionError(refusal)
+    _check_price(agent, offered)
+    agent.model.settle(agent, partner, offered)
+    for one in (agent, partner):
+        claim(agent, one)
+    agent.send_message(f"I accept your offer of {offered} coins.", [partner])
+    return f"You and {partner} made a deal at {offered} coins; you gained {agent.gain(offered)}."
+
+
+def _partner(agent: Negotiator, partner_id: int) -> Negotiator:
+    """The other agent of a pair in which both can still trade."""
+    partner: Negotiator | None = agent.model.negotiators.get(partner_id)
+    if partner is None or type(partner) is type(agent):
+        raise ActionError(f"Agent {partner_id} is nobody with whom you can trade: buyers trade with sellers.")
+    if agent.model.is_closed:
+        raise ActionError("The market is closed.")
+    for one, who in ((agent, "You trade"), (partner, f"{partner} trades")):
+        if not one.is_open and is_claimed(agent, one):
+            raise ConflictError(f"{who} no more, after a deal that somebody else has just closed.")
+        if not one.is_open:
+            raise ActionError(f"{who} no more.")
+    return partner
+
+
+def _check_price(agent: Negotiator, price: int) -> None:
+    if price < 1:
+        raise ActionError(f"A price is at least 1 coin, not {price}.")
+    if agent.gain(price) < 0:
+        raise ActionError(f"A deal at {price} coins is a loss to you: your reservation price is {agent.limit}.")
+    if agent.can_pay is not None and price > agent.can_pay:
+        raise ActionError(f"You have {agent.can_pay} coins and cannot pay {price}.")
 
 
 class Negotiator(LLMAgent):
@@ -66,11 +134,10 @@ class Negotiator(LLMAgent):
             llm_model=model.llm_model,
             system_prompt=system_prompt,
             vision=EVERYBODY,
-            step_prompt=TASK,
             api_base=model.api_base,
             client=model.client,
             memory=ShortTermMemory,
-            tools=[make_offer, accept_offer, reject_offer],
+            actions=[make_offer, accept_offer, wait],
         )
         self.limit = limit
         self.haste = haste
@@ -115,9 +182,9 @@ class Negotiator(LLMAgent):
         }
 
     async def astep(self) -> None:
-        """Observe, decide and act, as long as there is something left to trade."""
+        """Make or accept an offer, as long as there is something left to trade."""
         if self.is_open:
-            await super().astep()
+            await self.aact(TASK, observe=True)
 
 
 class Buyer(Negotiator):
@@ -163,116 +230,3 @@ class Seller(Negotiator):
     def gain(self, price: int) -> int:
         """The gain from a deal, in coins; below 0 a loss."""
         return price - self.limit
-
-
-def make_offer(agent: Negotiator, partner_id: VisibleAgentId, price: int, message: str = "") -> str:
-    """Offer to trade one unit with an agent of the other side. Replaces your earlier offer to it.
-
-    Args:
-        agent: Who calls; the model does not see this parameter.
-        partner_id: The number of the agent, for example 12 for "Seller 12".
-        price: What you would pay, or take, for the unit, in whole coins.
-        message: What you say with it, if anything.
-
-    Returns:
-        The offer.
-
-    Raises:
-        ToolError: if one of you trades no more (a `ConflictError` if a deal since everybody decided is the reason), the
-            price would be a loss to you, or you do not have the money.
-    """
-    partner = _partner(agent, partner_id)
-    _check_open(agent, partner)
-    _check_price(agent, price)
-    agent.model.offers.put(agent.unique_id, partner_id, price)
-    claim(agent, ("offer", agent.unique_id, partner_id))
-    agent.send_message(f"I offer you {price} coins for a unit. {message}".strip(), [partner])
-    return f"You offered {price} coins to {partner}."
-
-
-def accept_offer(agent: Negotiator, partner_id: VisibleAgentId, price: int) -> str:
-    """Accept an offer that has been made to you. One unit changes hands at once.
-
-    Args:
-        agent: Who calls; the model does not see this parameter.
-        partner_id: The number of the agent that made the offer, for example 12 for "Seller 12".
-        price: The price that you accept, in coins. If the offer has become better for you, you get the better price.
-
-    Returns:
-        The deal.
-
-    Raises:
-        ToolError: if there is no such offer (a `ConflictError` if there was one when everybody decided), or the deal
-            would be a loss to you, or you do not have the money.
-    """
-    partner = _partner(agent, partner_id)
-    _check_open(agent, partner)
-    offered = _offer_of(partner, agent)
-    if agent.gain(offered) < agent.gain(price):
-        refusal = f"The offer of {partner} is {offered} coins, not {price}."
-        if is_claimed(agent, ("offer", partner_id, agent.unique_id)):
-            raise ConflictError(f"{refusal} It has just been changed.")
-        raise ToolError(refusal)
-    _check_price(agent, offered)
-    agent.model.settle(agent, partner, offered)
-    for one in (agent, partner):
-        claim(agent, one)
-    agent.send_message(f"I accept your offer of {offered} coins.", [partner])
-    return f"You and {partner} made a deal at {offered} coins; you gained {agent.gain(offered)}."
-
-
-def reject_offer(agent: Negotiator, partner_id: VisibleAgentId, message: str = "") -> str:
-    """Reject an offer that has been made to you, so that it stands no more.
-
-    Args:
-        agent: Who calls; the model does not see this parameter.
-        partner_id: The number of the agent that made the offer, for example 12 for "Seller 12".
-        message: What you say with it, if anything.
-
-    Returns:
-        What you have rejected.
-
-    Raises:
-        ToolError: if there is no such offer (a `ConflictError` if there was one when everybody decided).
-    """
-    partner = _partner(agent, partner_id)
-    offered = _offer_of(partner, agent)
-    agent.model.offers.drop(partner_id, agent.unique_id)
-    agent.send_message(f"I reject your offer of {offered} coins. {message}".strip(), [partner])
-    return f"You rejected the offer of {partner}, {offered} coins."
-
-
-def _partner(agent: Negotiator, partner_id: int) -> Negotiator:
-    partner: Negotiator | None = agent.model.negotiators.get(partner_id)
-    if partner is None or type(partner) is type(agent):
-        raise ToolError(f"Agent {partner_id} is nobody with whom you can trade: buyers trade with sellers.")
-    return partner
-
-
-def _offer_of(partner: Negotiator, agent: Negotiator) -> int:
-    offered = agent.model.offers.price(partner.unique_id, agent.unique_id)
-    if offered is None and is_claimed(agent, partner):
-        raise ConflictError(f"{partner} has just made a deal, and its offer to you stands no more.")
-    if offered is None:
-        raise ToolError(f"There is no offer of {partner} to you.")
-    return int(offered)
-
-
-def _check_open(agent: Negotiator, partner: Negotiator) -> None:
-    if agent.model.is_closed:
-        raise ToolError("The market is closed.")
-    for one, who, trades in ((agent, "You", "trade"), (partner, str(partner), "trades")):
-        if one.is_open:
-            continue
-        if is_claimed(agent, one):
-            raise ConflictError(f"{who} {trades} no more, after a deal that somebody else has just closed.")
-        raise ToolError(f"{who} {trades} no more.")
-
-
-def _check_price(agent: Negotiator, price: int) -> None:
-    if price < 1:
-        raise ToolError(f"A price is at least 1 coin, not {price}.")
-    if agent.gain(price) < 0:
-        raise ToolError(f"A deal at {price} coins is a loss to you: your reservation price is {agent.limit}.")
-    if agent.can_pay is not None and price > agent.can_pay:
-        raise ToolError(f"You have {agent.can_pay} coins and cannot pay {price}.")

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from mesa import DataCollector, Model
 
 from mesa_llm.activation import step_of
-from mesa_llm.clients import Message, RuleBasedClient, tool_call
+from mesa_llm.clients import RuleBasedClient
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.reasoning import read_observation
 from mesa_llm_examples.negotiation.agents import Buyer, Negotiator, Seller
-from mesa_llm_examples.shared import at_least, choose
+from mesa_llm_examples.shared import at_least, choose, chosen, id_in
 
 if TYPE_CHECKING:
-    from mesa_llm.clients import LLMClient, LLMRequest, ToolCall
+    from mesa_llm.clients import LLMClient, LLMRequest, Message
     from mesa_llm.parallel_stepping import ParallelStepping
 
 
@@ -260,64 +260,40 @@ def policy(request: LLMRequest) -> Message:
         request: the agent's request.
 
     Returns:
-        The decision, with the tool calls that execute it.
+        The reason, and the action as a call.
     """
-    observation = read_observation(request)
-    me = observation["self_state"]["internal_state"]
+    seen = read_observation(request)
+    me = seen["self_state"]["internal_state"]
     is_buyer = me["_side"] == "buyer"
-    price = _wanted(me, is_buyer=is_buyer)
-    offers: dict[str, int] = me["_offers_to_you"]
-    best = _best(observation, is_buyer=is_buyer)
-    if best is not None and _as_good(offers[best], price, is_buyer=is_buyer):
-        call = tool_call("accept_offer", partner_id=_number(best), price=offers[best])
-        return Message("assistant", f"{offers[best]} is no worse than the {price} that I would ask for.", (call,))
-    losses = [
-        name for name, offered in offers.items() if not _as_good(offered, _limit(me, is_buyer), is_buyer=is_buyer)
-    ]
-    calls = [tool_call("reject_offer", partner_id=_number(name)) for name in losses]
-    partner = best if best is not None and best not in losses else _somebody(observation, is_buyer=is_buyer)
-    return Message("assistant", f"I would make a deal at {price}.", (*calls, *_ask(partner, price, me)))
-
-
-def _limit(me: Mapping[str, Any], is_buyer: bool) -> int:
-    limit: int = me["_reservation_price"]
-    money: int = me["_money"]
-    return min(limit, money) if is_buyer else limit
-
-
-def _wanted(me: Mapping[str, Any], *, is_buyer: bool) -> int:
+    limit = min(me["_reservation_price"], me["_money"]) if is_buyer else me["_reservation_price"]
     lowest, highest = me["_price_range"]
     last = me["_rounds"] - 1
-    elapsed = (me["_round"] - 1) / last if last else 1.0
-    start = lowest if is_buyer else highest
-    return aspiration(start, _limit(me, is_buyer), elapsed=elapsed, haste=me["_haste"])
+    price = aspiration(
+        lowest if is_buyer else highest,
+        limit,
+        elapsed=(me["_round"] - 1) / last if last else 1.0,
+        haste=me["_haste"],
+    )
 
+    def is_as_good(offered: int, wanted: int) -> bool:
+        return offered <= wanted if is_buyer else offered >= wanted
 
-def _as_good(offered: int, price: int, *, is_buyer: bool) -> bool:
-    return offered <= price if is_buyer else offered >= price
-
-
-def _best(observation: Mapping[str, Any], *, is_buyer: bool) -> str | None:
-    offers: dict[str, int] = observation["self_state"]["internal_state"]["_offers_to_you"]
-    if not offers:
-        return None
-    best = min(offers.values()) if is_buyer else max(offers.values())
-    return choose([name for name, price in offers.items() if price == best], observation, "best offer")
-
-
-def _somebody(observation: Mapping[str, Any], *, is_buyer: bool) -> str | None:
-    """An agent of the other side that still trades."""
-    side = "Seller " if is_buyer else "Buyer "
-    others = observation["local_state"].items()
-    trading = [name for name, other in others if name.startswith(side) and other["internal_state"]["open"]]
-    return choose(trading, observation, "partner") if trading else None
-
-
-def _ask(partner: str | None, price: int, me: Mapping[str, Any]) -> list[ToolCall]:
+    offers = {name: offered for name, offered in me["_offers_to_you"].items() if is_as_good(offered, limit)}
+    partner = None
+    if offers:
+        best = min(offers.values()) if is_buyer else max(offers.values())
+        partner = choose([name for name, offered in offers.items() if offered == best], seen, "best offer")
+        if is_as_good(best, price):
+            reason = f"{best} is no worse than the {price} that I would ask for."
+            return chosen(reason, "accept_offer", partner_id=id_in(partner), price=best)
+    elif others := _still_open(seen, "Seller" if is_buyer else "Buyer"):
+        partner = choose(others, seen, "partner")
     if partner is None or me["_your_offers"].get(partner) == price:
-        return []
-    return [tool_call("make_offer", partner_id=_number(partner), price=price)]
+        return chosen(f"I would make a deal at {price}, and have nothing new to offer.", "wait")
+    return chosen(f"I would make a deal at {price}.", "make_offer", partner_id=id_in(partner), price=price)
 
 
-def _number(name: str) -> int:
-    return int(name.rpartition(" ")[2])
+def _still_open(seen: Mapping[str, Any], side: str) -> list[str]:
+    """The agents of a side that still trade."""
+    others = seen["local_state"].items()
+    return [name for name, other in others if name.startswith(side) and other["internal_state"]["open"]]

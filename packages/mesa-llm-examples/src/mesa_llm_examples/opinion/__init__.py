@@ -4,7 +4,7 @@ After Deffuant, Neau, Amblard and Weisbuch (2000), "Mixing beliefs among interac
 Systems 3, 87-98, https://doi.org/10.1142/S0219525900000078.
 
     model    the network, what is measured, and bounded confidence, which decides if no language model is asked
-    agents   `Person`: the prompts and the tools
+    agents   `Person`: the prompts and the actions
     app      the page in the browser; needs the extra `app`
 """
 

@@ -1,20 +1,22 @@
-"""People decide what to think, and what to say to whom.
+"""People decide what to think, and whom to tell.
 
 An opinion is hidden: the others know only what a person says.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from mesa.discrete_space import CellAgent
+from pydantic import Field
 
+from mesa_llm.actions import action
 from mesa_llm.activation import step_of
-from mesa_llm.errors import ToolError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.memory import ShortTermMemory
 from mesa_llm.reasoning import OneCallReasoning
-from mesa_llm.tools.inbuilt_tools import speak_to
+from mesa_llm.spaces import neighbors_of
+from mesa_llm.tools import VisibleAgent
 
 if TYPE_CHECKING:
     from mesa.discrete_space import Cell
@@ -32,7 +34,26 @@ say that is farther from what you think leaves you unmoved."""
 
 TASK = """\
 Consider what you have just heard, and change your opinion if it has moved you. Then tell one of the people in your
-sight what you think now: name your opinion as a number."""
+sight what you think now."""
+
+
+@action
+def tell(
+    agent: Person,
+    listener_id: Annotated[int, VisibleAgent("Person")],
+    opinion: Annotated[float, Field(ge=0, le=1)],
+    message: str = "",
+) -> str:
+    """Tell one of the people in your sight what you think from now on.
+
+    Args:
+        agent: The person that acts; the model does not see this parameter.
+        listener_id: The number of the person that listens, for example 12 for "Person 12".
+        opinion: What you think from now on, from 0 (fully against it) to 1 (fully for it).
+        message: What you say about it, if anything.
+    """
+    agent.opinion = float(opinion)
+    return agent.send_message(f"My opinion is {agent.opinion:g}. {message}".strip(), listener_id)
 
 
 class Person(LLMAgent, CellAgent):
@@ -51,11 +72,10 @@ class Person(LLMAgent, CellAgent):
             llm_model=model.llm_model,
             system_prompt=PERSONA.format(topic=model.topic),
             vision=ADJACENT,
-            step_prompt=TASK,
             api_base=model.api_base,
             client=model.client,
             memory=ShortTermMemory,
-            tools=[change_opinion, speak_to],
+            actions=[tell],
         )
         self.cell = cell
         self.opinion = opinion
@@ -87,21 +107,7 @@ class Person(LLMAgent, CellAgent):
             "_heard": self.heard(),
         }
 
-
-def change_opinion(agent: Person, opinion: float) -> str:
-    """Change your mind.
-
-    Args:
-        agent: The person that calls; the model does not see this parameter.
-        opinion: What you think from now on, from 0 (fully against it) to 1 (fully for it).
-
-    Returns:
-        What you think.
-
-    Raises:
-        ToolError: if it is not from 0 to 1.
-    """
-    if not 0 <= opinion <= 1:
-        raise ToolError(f"An opinion is a number from 0 to 1, not {opinion:g}. You still think {agent.opinion:g}.")
-    agent.opinion = float(opinion)
-    return f"Your opinion is {agent.opinion:g} now."
+    async def astep(self) -> None:
+        """Listen, and tell somebody; a person who knows nobody decides nothing."""
+        if neighbors_of(self, ADJACENT):
+            await self.aact(TASK, observe=True)

@@ -16,14 +16,14 @@ import networkx as nx
 from mesa import DataCollector, Model
 from mesa.discrete_space import Network
 
-from mesa_llm.clients import Message, RuleBasedClient, tool_call
+from mesa_llm.clients import RuleBasedClient
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.reasoning import read_observation
 from mesa_llm_examples.opinion.agents import Person
-from mesa_llm_examples.shared import at_least, choose, in_range
+from mesa_llm_examples.shared import at_least, choose, chosen, id_in, in_range
 
 if TYPE_CHECKING:
-    from mesa_llm.clients import LLMClient, LLMRequest
+    from mesa_llm.clients import LLMClient, LLMRequest, Message
     from mesa_llm.parallel_stepping import ParallelStepping
 
 # Since Mesa 3.5 a network has a layout; its default draws from numpy's global generator.
@@ -99,7 +99,7 @@ class Opinion(Model):
         self.datacollector.collect(self)
 
     def step(self) -> None:
-        """Everybody listens, decides and speaks; then the opinions are measured."""
+        """Everybody listens and speaks; then the opinions are measured."""
         self.agents.shuffle_do("step")
         self.datacollector.collect(self)
 
@@ -172,15 +172,13 @@ def policy(request: LLMRequest) -> Message:
         request: the person's request.
 
     Returns:
-        The decision, with the tool calls that execute it.
+        The reason, and the action as a call.
     """
-    observation = read_observation(request)
-    me = observation["self_state"]["internal_state"]
+    seen = read_observation(request)
+    me = seen["self_state"]["internal_state"]
     heard = [float(match[1]) for said in me["_heard"] if (match := _OPINION.search(said["message"]))]
     opinion = moved(me["_opinion"], heard, confidence=me["_confidence"], convergence=me["_convergence"])
-    calls = [] if opinion == me["_opinion"] else [tool_call("change_opinion", opinion=opinion)]
-    if people := [int(name.rpartition(" ")[2]) for name in observation["local_state"]]:
-        listener = choose(people, observation, "listener")
-        message = f"My opinion is {opinion}."
-        calls.append(tool_call("speak_to", listener_agents_unique_ids=[listener], message=message))
-    return Message("assistant", f"I have heard {len(heard)} opinions, and mine is {opinion}.", tuple(calls))
+    reason = f"I have heard {len(heard)} opinions, and mine is {opinion}."
+    return chosen(
+        reason, "tell", listener_id=id_in(choose(list(seen["local_state"]), seen, "listener")), opinion=opinion
+    )

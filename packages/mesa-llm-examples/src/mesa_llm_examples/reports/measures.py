@@ -6,7 +6,7 @@ from itertools import accumulate
 from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
-from mesa_llm_examples.words import RULE, answers_took, decisions_in_words
+from mesa_llm_examples.words import RULE, answers_took, decisions_in_words, looked_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,13 +30,15 @@ def how_it_ended(run: RecordedRun) -> str:
 
 def calls_in_words(run: RecordedRun) -> str:
     """The counts of the model calls."""
+    ahead = looked_ahead(run.reports())
+    ahead = f"; asked ahead: {ahead}" if ahead else ""
     if run.end is None:
-        return f"{sum(line.calls for line in run.steps):,} so far"
-    return f"{run.end.calls:,}, up to {run.end.peak_in_flight:,} at once, {run.end.failures:,} failed"
+        return f"{sum(line.calls for line in run.steps):,} so far{ahead}"
+    return f"{run.end.calls:,}, up to {run.end.peak_in_flight:,} at once, {run.end.failures:,} failed{ahead}"
 
 
 def decided_in_words(run: RecordedRun) -> str:
-    """What the decisions were worth; empty if that was not counted, or none had tools on offer."""
+    """What the decisions were worth; empty if that was not counted, or nothing was decided."""
     return "" if run.decided is None else decisions_in_words(run.decided)
 
 
@@ -134,11 +136,11 @@ def in_flight(line: StepLine) -> tuple[list[float], list[int]]:
     return [at for at, _ in edges], list(accumulate(change for _, change in edges))
 
 
-INCIDENTS = ("failed", "fell back", "failed to settle", "conflicts", "other refusals", "crashed tools")
+INCIDENTS = ("failed", "fell back", "failed to settle", "conflicts", "other refusals", "crashed")
 
 
 def incidents(line: StepLine) -> dict[str, int]:
-    """How often agents failed, fell back, failed to settle, or a tool refused or crashed in a step."""
+    """How often agents failed, fell back, failed to settle, or an action was refused or crashed, in a step."""
     reports = line.reports
     agents = [agent for report in reports for agent in report.agents]
     counts = (
@@ -153,5 +155,5 @@ def incidents(line: StepLine) -> dict[str, int]:
 
 
 def other_refusals(agent: AgentReport) -> int:
-    """How many tool calls of an agent were refused although no other agent had been first."""
+    """How many actions of an agent were refused although no other agent had been first."""
     return max(agent.refused_tool_calls - len(agent.conflicts), 0)

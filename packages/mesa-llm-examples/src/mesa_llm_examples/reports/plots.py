@@ -213,7 +213,7 @@ def draw_seconds(axes: Axes, run: RecordedRun, *, title: str | None = None) -> N
 
 
 def draw_decisions(axes: Axes, run: RecordedRun, *, title: str | None = None) -> None:
-    """How many decisions of each step had a valid tool call, had none, or failed."""
+    """How many decisions of each step had a valid call, had none, or failed."""
     lines = [line for line in run.steps if line.step and line.decided is not None]
     counts = [line.decided for line in lines if line.decided is not None]
     parts = {
@@ -228,7 +228,7 @@ def draw_decisions(axes: Axes, run: RecordedRun, *, title: str | None = None) ->
 
 
 def draw_incidents(axes: Axes, run: RecordedRun, *, title: str | None = None) -> None:
-    """How often agents failed or fell back, and tools refused or crashed, in each step."""
+    """How often agents failed or fell back, and actions were refused or crashed, in each step."""
     lines = [line for line in run.steps if line.step]
     counts = [incidents(line) for line in lines]
     shades = (FAILED, PHASES["decide"], PHASES["settle"], CONFLICT, CALL, PHASES["act"])

@@ -131,7 +131,7 @@ def head(run: RecordedRun) -> str:
     facts = {
         "Decisions": run.run.decisions,
         "Model calls": measures.calls_in_words(run),
-        "Tool calls": measures.decided_in_words(run),
+        "Actions": measures.decided_in_words(run),
         "Time": measures.time_in_words(run),
         "Options": ", ".join(f"{name} {value}" for name, value in run.run.options.items() if value is not None),
         "Started": _date(run.run.started),
@@ -303,7 +303,7 @@ def _sum(line: StepLine, name: str) -> Any:
 
 
 def decisions(run: RecordedRun) -> str:
-    """What the decisions of each step were worth; empty if that was not counted, or none had tools on offer."""
+    """What the decisions of each step were worth; empty if that was not counted, or nothing was decided."""
     said = measures.decided_in_words(run)
     if not said:
         return ""
@@ -312,7 +312,7 @@ def decisions(run: RecordedRun) -> str:
         "failed": "failed_decisions",
         "without a valid call": "without_call",
         "asked again": "asked_again",
-        "tool calls": "tool_calls",
+        "actions": "tool_calls",
         "refused": "refused_tool_calls",
         "crashed": "crashed_tool_calls",
     }
@@ -338,8 +338,8 @@ def incidents(run: RecordedRun) -> str:
     text = f"Agents that {', '.join(f'{name}: {totals[name]:,}' for name in measures.INCIDENTS[:3])}; "
     text += f"refused because another agent had been first: {totals['conflicts']:,}"
     if run.decided is not None:
-        text += f"; tool calls refused for other reasons: {totals['other refusals']:,}"
-        text += f", crashed: {totals['crashed tools']:,}"
+        text += f"; actions refused for other reasons: {totals['other refusals']:,}"
+        text += f", crashed: {totals['crashed']:,}"
     text += "."
     rows = ([line.step, *(f"{count:,}" for count in measures.incidents(line).values())] for line in lines)
     numbers = _folded("The numbers", _table(["step", *measures.INCIDENTS], rows))
@@ -355,9 +355,9 @@ def _incidents_in_words(line: StepLine) -> str:
             rows.append([_name(agent), agent.outcome, agent.error or ""])
         rows += [[_name(agent), "was refused", words] for words in agent.conflicts]
         if others := measures.other_refusals(agent):
-            rows.append([_name(agent), "was refused", f"{counted(others, 'tool call')}; the agent's memory says why"])
+            rows.append([_name(agent), "was refused", f"{counted(others, 'action')}; the agent's memory says why"])
         if crashed := agent.crashed_tool_calls:
-            rows.append([_name(agent), "tool crashed", f"{counted(crashed, 'tool call')}; the log has the traceback"])
+            rows.append([_name(agent), "crashed", f"{counted(crashed, 'action')}; the log has the traceback"])
         if agent.settle_error is not None:
             rows.append([_name(agent), "failed to settle", agent.settle_error])
     if not rows:

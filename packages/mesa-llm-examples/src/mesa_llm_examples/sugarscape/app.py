@@ -21,11 +21,9 @@ _SUGAR, _SPICE = np.array([0.95, 0.75, 0.1]), np.array([0.85, 0.35, 0.2])  # the
 
 def draw_landscape(model: Sugarscape, axes: Axes, chosen: int | None) -> None:
     """Draw sugar and spice as the colours of the cells, and each trader in the colour of the good that it lacks."""
-    land = model.landscape
-    cells = np.ones((land.height, land.width, 3))
-    for amounts, shade in ((land.sugar, _SUGAR), (land.spice, _SPICE)):
-        for (x, y), amount in amounts.items():
-            cells[y, x] -= (1 - shade) * (amount / RICHEST) * 0.7
+    cells = np.ones((model.grid.height, model.grid.width, 3))
+    for good, shade in (("sugar", _SUGAR), ("spice", _SPICE)):
+        cells -= (1 - shade) * (model.landscape.now(good).T[..., None] / RICHEST) * 0.7
     axes.imshow(cells.clip(0, 1), origin="lower", interpolation="nearest")
     for color, label, lacks_sugar in ((LACKS_SUGAR, "lack sugar", True), (LACKS_SPICE, "lack spice", False)):
         places = [agent.cell.coordinate for agent in model.agents if (agent.holding.mrs > 1) is lacks_sugar]

@@ -6,25 +6,28 @@ and Axtell draw at random, a hash of the observation chooses.
 
 from __future__ import annotations
 
+import json
 import math
-import re
 from collections.abc import Mapping
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from mesa import DataCollector, Model
 from mesa.discrete_space import OrthogonalVonNeumannGrid
 
-from mesa_llm.clients import Message, RuleBasedClient, tool_call
+from mesa_llm.clients import RuleBasedClient
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.reasoning import read_observation
-from mesa_llm_examples.shared import at_least, choose
-from mesa_llm_examples.sugarscape.agents import Exchange, Holding, Trader
+from mesa_llm_examples.shared import at_least, choose, chosen, id_in, offered
+from mesa_llm_examples.sugarscape.agents import Exchange, Holding, Trader, steps_between
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mesa_llm.clients import LLMClient, LLMRequest
+    from numpy.typing import NDArray
+
+    from mesa_llm.clients import LLMClient, LLMRequest, Message
     from mesa_llm.parallel_stepping import ParallelStepping
 
 
@@ -33,57 +36,57 @@ type Place = tuple[int, int]
 RICHEST = 4  # the most sugar, and the most spice, that a cell can hold
 BANDS = 8  # away from a peak, a cell holds one unit less with every eighth of the shorter side
 SMALLEST_SIDE = 3  # on a smaller torus, two directions lead to the same cell
+PEAKS = {"sugar": ((0.25, 0.25), (0.75, 0.75)), "spice": ((0.25, 0.75), (0.75, 0.25))}  # in shares of the sides
 ENDOWMENT = (25, 50)  # the least and the most sugar, and spice, of a trader at first
 
 
 class Landscape:
     """Two peaks of sugar on a torus, in opposite quarters, and two of spice in the other quarters.
 
-    These are the mountains of sugar and of spice of Epstein and Axtell (1996), in a form that fits any size.
+    These are the mountains of sugar and of spice of Epstein and Axtell (1996), in a form that fits any size. What is on
+    the cells are property layers of the grid, so that agents observe it.
 
     Args:
-        width: in cells.
-        height: in cells.
+        grid: the grid, a torus.
         growth: how much sugar, and spice, grows on a cell in a step, up to the cell's capacity.
     """
 
-    def __init__(self, width: int, height: int, growth: int) -> None:
-        self.width = width
-        self.height = height
+    def __init__(self, grid: OrthogonalVonNeumannGrid, growth: int) -> None:
+        self.grid = grid
         self.growth = growth
-        near, far = (0.25, 0.75)
-        places = [(x, y) for x in range(width) for y in range(height)]
-        self.sugar_capacity = {place: self._holds(place, ((near, near), (far, far))) for place in places}
-        self.spice_capacity = {place: self._holds(place, ((near, far), (far, near))) for place in places}
-        self.sugar = dict(self.sugar_capacity)
-        """The sugar on each cell now."""
-        self.spice = dict(self.spice_capacity)
-        """The spice on each cell now."""
+        self.capacity: dict[str, NDArray[np.int64]] = {}
+        """The most that each cell can hold, by good."""
+        for good, peaks in PEAKS.items():
+            grid.create_property_layer(good, default_value=0, dtype=int)
+            most = self.capacity[good] = np.zeros((grid.width, grid.height), dtype=int)
+            for place in np.ndindex(most.shape):
+                most[place] = self._holds(place, peaks)
+            self.now(good)[:] = most
+
+    def now(self, good: str) -> NDArray[np.int64]:
+        """How much of a good is on each cell now."""
+        layer: Any = getattr(self.grid, good)
+        return layer if isinstance(layer, np.ndarray) else layer.data  # before Mesa 4
 
     def grow(self) -> None:
         """Let sugar and spice grow for one step: the growback rule G."""
-        for now, capacity in ((self.sugar, self.sugar_capacity), (self.spice, self.spice_capacity)):
-            for place, most in capacity.items():
-                now[place] = min(now[place] + self.growth, most)
+        for good, most in self.capacity.items():
+            np.minimum(self.now(good) + self.growth, most, out=self.now(good))
 
     def harvest(self, place: Place) -> tuple[int, int]:
         """Take all sugar and all spice from a cell, and return how much there was of each."""
-        taken = self.sugar[place], self.spice[place]
-        self.sugar[place] = self.spice[place] = 0
+        sugar, spice = self.now("sugar"), self.now("spice")
+        taken = int(sugar[place]), int(spice[place])
+        sugar[place] = spice[place] = 0
         return taken
 
-    def steps_between(self, one: Place, other: Place) -> int:
-        """The distance of two cells around the torus, without diagonal steps."""
-        (x, y), (other_x, other_y) = one, other
-        return round(_around(x - other_x, self.width) + _around(y - other_y, self.height))
-
-    def _holds(self, place: Place, peaks: tuple[tuple[float, float], ...]) -> int:
-        x, y = place
-        distance = min(
-            math.hypot(_around(x - across * self.width, self.width), _around(y - down * self.height, self.height))
-            for across, down in peaks
+    def _holds(self, place: tuple[int, ...], peaks: tuple[tuple[float, float], ...]) -> int:
+        size = self.grid.width, self.grid.height
+        away = min(
+            math.hypot(*(_around(x - share * n, n) for x, share, n in zip(place, peak, size, strict=True)))
+            for peak in peaks
         )
-        return max(0, RICHEST - int(distance * BANDS / min(self.width, self.height)))
+        return max(0, RICHEST - int(away * BANDS / min(size)))
 
 
 def _around(difference: float, size: int) -> float:
@@ -94,8 +97,8 @@ def _around(difference: float, size: int) -> float:
 class Sugarscape(Model):
     """Sugar and spice on a torus with one trader a cell.
 
-    In a step, sugar and spice grow. All traders decide where to go, then go one by one, gather and eat. All decide with
-    whom to trade, then trade one by one.
+    In a step, sugar and spice grow. All traders decide with whom to trade, then trade one by one. All decide where to
+    go, then go one by one, gather and eat.
 
     Args:
         traders: how many traders at first, at least 0.
@@ -151,8 +154,9 @@ class Sugarscape(Model):
         self.api_base = api_base
         self.client = RuleBasedClient(policy) if client is None and llm_model is None else client
 
-        self.landscape = Landscape(width, height, growth)
-        self.grid = OrthogonalVonNeumannGrid((width, height), torus=True, capacity=1, random=self.random)
+        self.size = (width, height)
+        self.grid = OrthogonalVonNeumannGrid(self.size, torus=True, capacity=1, random=self.random)
+        self.landscape = Landscape(self.grid, growth)
         self.exchanges: list[Exchange] = []
         """The exchanges of the current step."""
         draw = self.random.randint
@@ -231,28 +235,42 @@ def gini(wealth: Sequence[float]) -> float | None:
     return 2 * ranked / (len(wealth) * total) - (len(wealth) + 1) / len(wealth)
 
 
-_CELL = re.compile(r"^- \[(\d+), (\d+)\], (\d+) steps away: (\d+) sugar, (\d+) spice$", re.MULTILINE)
 NEAR = 1.05  # rates of substitution that differ by a smaller factor count as equal
 
 
 def policy(request: LLMRequest) -> Message:
-    """Answer a trader's request: where to go, or with whom to trade.
+    """Answer a trader's request: with whom to trade, or where to go.
 
     Args:
         request: the trader's request.
 
     Returns:
-        The decision, with the tool calls that execute it.
+        The reason, and the action as a call.
     """
-    observation = read_observation(request)
-    if any(tool.name == "move_to_cell" for tool in request.tools):
-        return _go(observation, request)
-    return _trade(observation)
+    seen, actions = read_observation(request), offered(request)
+    if "trade_with" in actions:
+        return _trade(seen)
+    free = actions["move_to_cell"]["properties"]["cell"]["enum"] if "move_to_cell" in actions else []
+    return _go(seen, free)
 
 
-def _go(observation: Mapping[str, Any], request: LLMRequest) -> Message:
+def _trade(seen: Mapping[str, Any]) -> Message:
+    """Trade with the trader whose rate of substitution is farthest from one's own, where there is most to gain."""
+    mine = seen["self_state"]["internal_state"]["mrs"]
+    gaps = {
+        name: abs(math.log(other["internal_state"]["mrs"] / mine)) if other["internal_state"]["mrs"] and mine else 0.0
+        for name, other in seen["local_state"].items()
+    }
+    widest = max(gaps.values())
+    if widest < math.log(NEAR):
+        return chosen("Nobody in sight has a rate that is far from mine.", "wait")
+    partner = choose([name for name, gap in gaps.items() if gap == widest], seen, "partner")
+    return chosen(f"The rate of {partner} is farthest from mine, {mine:g}.", "trade_with", trader_id=id_in(partner))
+
+
+def _go(seen: Mapping[str, Any], free: Sequence[str]) -> Message:
     """The movement rule M for two goods (chapter IV): go to the nearest of the cells that give the most welfare."""
-    me = observation["self_state"]["internal_state"]
+    here, me = seen["self_state"]["location"], seen["self_state"]["internal_state"]
     holding = Holding(
         sugar=me["_sugar"],
         spice=me["_spice"],
@@ -260,37 +278,13 @@ def _go(observation: Mapping[str, Any], request: LLMRequest) -> Message:
         spice_metabolism=me["_spice_metabolism"],
     )
     welfare, steps = {}, {}
-    for cell in _CELL.findall(request.messages[-1].content):
-        x, y, away, sugar, spice = map(int, cell)
-        welfare[x, y] = round(holding.changed(sugar, spice).welfare, 6)
-        steps[x, y] = away
+    for cell in (json.dumps(here), *free):
+        there = seen["environment"][cell]
+        welfare[cell] = round(holding.changed(there["sugar"], there["spice"]).welfare, 6)
+        steps[cell] = steps_between(here, json.loads(cell), me["_size_of_the_landscape"])
     best = max(welfare.values())
-    candidates = [cell for cell in welfare if welfare[cell] == best]
-    nearest = min(steps[cell] for cell in candidates)
-    chosen = choose([cell for cell in candidates if steps[cell] == nearest], observation, "cell")
-    if not steps[chosen]:
-        return Message("assistant", f"Nowhere in sight is better than here, where my welfare would be {best:.2f}.")
-    return Message(
-        "assistant",
-        f"At {list(chosen)} my welfare would be {best:.2f}, and nowhere more.",
-        (tool_call("move_to_cell", cell=list(chosen)),),
-    )
-
-
-def _trade(observation: Mapping[str, Any]) -> Message:
-    """Trade with the trader whose rate of substitution is farthest from one's own, where there is most to gain."""
-    mine = observation["self_state"]["internal_state"]["mrs"]
-    gaps = {
-        name: abs(math.log(other["internal_state"]["mrs"] / mine)) if other["internal_state"]["mrs"] and mine else 0.0
-        for name, other in observation["local_state"].items()
-        if name.startswith("Trader ")
-    }
-    widest = max(gaps.values(), default=0.0)
-    if widest < math.log(NEAR):
-        return Message("assistant", "Nobody in sight has a rate that is far from mine.")
-    chosen = choose([name for name, gap in gaps.items() if gap == widest], observation, "partner")
-    return Message(
-        "assistant",
-        f"The rate of {chosen} is farthest from mine, {mine:g}.",
-        (tool_call("trade_with", trader_id=int(chosen.rpartition(" ")[2])),),
-    )
+    nearest = min(steps[cell] for cell in welfare if welfare[cell] == best)
+    if not nearest:
+        return chosen(f"Nowhere in sight is better than here, where my welfare would be {best:.2f}.", "wait")
+    cell = choose([cell for cell in welfare if (welfare[cell], steps[cell]) == (best, nearest)], seen, "cell")
+    return chosen(f"At {cell} my welfare would be {best:.2f}, and nowhere more.", "move_to_cell", cell=json.loads(cell))

@@ -12,7 +12,7 @@ from mesa_llm.errors import ConfigurationError
 from mesa_llm.parallel_stepping.report import StepReport
 
 type Mode = Literal["asyncio", "threading"]
-type Activation = Literal["simultaneous", "eager"]
+type Activation = Literal["simultaneous", "eager", "sequential"]
 type PlainSteps = Literal["together", "ordered"]
 type OnError = Literal["raise", "skip"] | Callable[[Any, Exception], object]
 type OnReport = Callable[[StepReport], object]
@@ -47,7 +47,8 @@ class ParallelStepping:
         mode: `asyncio` runs the agents' `astep` as tasks of one event loop; `threading` runs their `step` on threads.
         activation: `simultaneous` lets all agents decide on the same world, and then act one by one in seeded order.
             `eager` lets each agent act as soon as it has decided, still one at a time: what later agents see, and so
-            the run, depends on how fast the model answers.
+            the run, depends on how fast the model answers. `sequential` is plain Mesa's own loop, and gives its
+            results: each agent sees what those before it did. Models are asked ahead, by way of throw-away copies.
         on_error: what to do about agents that could not decide. `raise`: nobody acts, and `ParallelStepError` names
             them. `skip`: they do nothing in this step, and the others go on; what cannot pass (a missing key, say) is
             raised all the same. A function `(agent, error) -> None` is called in the place of the agent's act; it may
@@ -66,6 +67,8 @@ class ParallelStepping:
             the nearer one runs, as of `step` and `astep`. Hooks and the upkeep of memories belong to `step` alone.
         step_members: whether members of a `MetaAgent` step when they are in one agent set with it. `False` leaves them
             to their group, whose `step` steps them.
+        max_waste: with `sequential`, how many calls asked ahead may be wasted for each call that an agent needs, beside
+            the first 8. 0 asks ahead only for agents that see nobody whose decision is open; `None` for all.
         on_report: called with the `StepReport` of every parallel step, also of one that fails.
 
     Raises:
@@ -81,6 +84,7 @@ class ParallelStepping:
     plain_steps: PlainSteps = "together"
     methods: Collection[str] = ("step",)
     step_members: bool = True
+    max_waste: float | None = 0.5
     on_report: OnReport | None = None
 
     def __post_init__(self) -> None:
@@ -110,6 +114,17 @@ class ParallelStepping:
             )
         if self.on_report is not None and not callable(self.on_report):
             raise ConfigurationError(f"on_report must be a function of a StepReport or None, got {self.on_report!r}.")
+        if self.max_waste is not None and not (
+            isinstance(self.max_waste, int | float)
+            and not isinstance(self.max_waste, bool)
+            and 0 <= self.max_waste < math.inf
+        ):
+            raise ConfigurationError(
+                f"max_waste must be a number of calls >= 0 for each call needed, got {self.max_waste!r}. Use None for "
+                "no limit."
+            )
+        if self.activation == "sequential":
+            self._check_sequential()
         failures = self.max_failures
         if failures is not None and not (
             (_is_whole(failures) and failures >= 0) or (isinstance(failures, float) and 0 < failures < 1)
@@ -123,6 +138,20 @@ class ParallelStepping:
             isinstance(timeout, int | float) and not isinstance(timeout, bool) and 0 < timeout < math.inf
         ):
             raise ConfigurationError(f"decide_timeout must be seconds > 0, got {timeout!r}. Use None for no limit.")
+
+    def _check_sequential(self) -> None:
+        """Refuse what has no meaning where Mesa's own loop steps the agents."""
+        for name, value, default, reason in (
+            ("mode", self.mode, "asyncio", "Mesa's own loop steps the agents, in the calling thread"),
+            ("decide_timeout", self.decide_timeout, None, "which answers come in time would change the run"),
+            ("max_workers", self.max_workers, None, "agents step in the calling thread"),
+            ("plain_steps", self.plain_steps, "together", "every agent steps in its place"),
+        ):
+            if value != default:
+                raise ConfigurationError(
+                    f"{name}={value!r} cannot be combined with activation='sequential': {reason}. Leave {name} out, or "
+                    "use another activation."
+                )
 
     @property
     def runs_plain_steps_together(self) -> bool:

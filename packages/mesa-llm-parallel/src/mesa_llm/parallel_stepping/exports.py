@@ -66,6 +66,9 @@ _OF_TALLIES: dict[str, Callable[[Tally], float]] = {
     "shared_calls": lambda tally: tally.shared_calls,
     "conflicts": lambda tally: 0,
     "fallbacks": lambda tally: 0,
+    "wasted_calls": lambda tally: 0,
+    "wasted_tokens": lambda tally: 0,
+    "wasted_cost": lambda tally: 0,
 }
 """What is known of agents that step one at a time, too."""
 
@@ -205,6 +208,8 @@ def write_chrome_trace(path: str | Path, reports: Iterable[StepReport]) -> None:
 
 def _events(report: StepReport, offset: float, lanes: dict[str, int]) -> Iterator[dict[str, Any]]:
     yield _complete(f"step {report.step}", offset, 0.0, report.wall_s, _STEPS_LANE, {"error": report.error})
+    for start, end in () if report.look_ahead is None else report.look_ahead.looks:
+        yield _complete("look ahead", offset, start, end, _lane("looking ahead", lanes), {})
     for agent in report.agents:
         name = f"{agent.agent_class} {agent.agent_id}"
         lane = _lane(name, lanes)

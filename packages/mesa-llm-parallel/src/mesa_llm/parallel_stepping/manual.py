@@ -14,6 +14,7 @@ from mesa_llm.parallel_stepping.activations import make_step
 if TYPE_CHECKING:
     from mesa import Agent
 
+    from mesa_llm.parallel_stepping.activations.sequential import SequentialStep
     from mesa_llm.parallel_stepping.step import ParallelStep
 
 
@@ -74,7 +75,7 @@ def step_agents_multithreaded(agents: Iterable[Agent[Any]]) -> None:
     _step(agents, mode="threading").run_here()
 
 
-def _step(agents: Iterable[Agent[Any]], **changes: Any) -> ParallelStep:
+def _step(agents: Iterable[Agent[Any]], **changes: Any) -> ParallelStep | SequentialStep:
     agents = list(agents)
     with stepping_on(agents):
         patch.refuse_before_the_turn(agents)

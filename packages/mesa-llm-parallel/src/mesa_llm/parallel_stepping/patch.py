@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from mesa.agent import AgentSet
 
-from mesa_llm.activation.context import turn_in, within
+from mesa_llm.activation.context import current_answers, turn_in, within
 from mesa_llm.activation.mesa_model import restorer, stepping_on
+from mesa_llm.activation.not_parallel import warn_not_parallel
 from mesa_llm.errors import ConfigurationError, NotParallelWarning, TurnError
-from mesa_llm.llm_agent.step_hooks import warn_not_parallel
+from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping.activations import make_step
 from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, OnReport, ParallelStepping, PlainSteps
 from mesa_llm.parallel_stepping.runners import has_decision
@@ -39,6 +40,7 @@ def enable_automatic_parallel_stepping(
     plain_steps: PlainSteps = "together",
     methods: Collection[str] = ("step",),
     step_members: bool = True,
+    max_waste: float | None = 0.5,
     on_report: OnReport | None = None,
 ) -> None:
     """Let the agents of every model that sets `parallel_stepping = True` step in parallel.
@@ -68,7 +70,7 @@ def enable_automatic_parallel_stepping(
 
     Args:
         mode: `asyncio` or `threading`. All settings are described at `ParallelStepping`.
-        activation: `simultaneous` or `eager`.
+        activation: `simultaneous`, `eager` or `sequential`.
         on_error: `raise`, `skip`, or a function of the agent and its error.
         max_failures: how many agents may fail to decide, as number or share, before `on_error` raises all the same.
         decide_timeout: seconds that an agent may take to decide.
@@ -76,6 +78,7 @@ def enable_automatic_parallel_stepping(
         plain_steps: in threading mode, whether agents without a decision step `together` or `ordered`.
         methods: the methods that run in parallel when an agent set does them.
         step_members: whether members of a `MetaAgent` step beside it, or are left to its `step`.
+        max_waste: with `sequential`, how many calls may be wasted for each that is needed.
         on_report: called with the `StepReport` of every parallel step.
 
     Raises:
@@ -92,6 +95,7 @@ def enable_automatic_parallel_stepping(
         plain_steps=plain_steps,
         methods=methods,
         step_members=step_members,
+        max_waste=max_waste,
         on_report=on_report,
     )
     for cls, name in _methods_that_step():
@@ -107,6 +111,11 @@ def disable_automatic_parallel_stepping() -> None:
     for (cls, name), original in _originals.items():
         setattr(cls, name, original)
     _originals.clear()
+
+
+def is_enabled() -> bool:
+    """Whether Mesa's agent sets are patched."""
+    return bool(_originals)
 
 
 def _methods_that_step() -> Iterator[tuple[type, str]]:
@@ -134,19 +143,35 @@ def _in_parallel(original: _Stepping, *, shuffles: bool) -> _Stepping:
     def step_in_parallel(self: Any, method: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         agents: list[Agent] = list(self)
         name = _in_config(agents, method)
+        if current_answers() is not None:  # within a sequential step, or on a copy that looks ahead
+            name = None
         with stepping_on(agents):
             config = None if name is None else _wanted(agents, name)
         if config is None:
             asked: set[int] = set()
-            with stepping_on(agent for agent in agents if _flag(agent)), within(asked=asked):
+            asking = [agent.model for agent in agents if _flag(agent) or isinstance(agent, LLMAgent)]
+            first = agents[0].model if agents and _flag(agents[0]) else None
+            agents.clear()  # Mesa holds them weakly, and does not step one that nobody else holds any more
+            with stepping_on(models=asking), within(asked=asked):
                 done = original(self, method, *args, **kwargs)
-            if len(asked) > 1 and name is None and _flag(agents[0]):
-                _warn_of_calls(agents[0].model, method, len(asked))
+            if len(asked) > 1 and name is None and current_answers() is None and first is not None:
+                _warn_of_calls(first, method, len(asked))
             return done
         restore = restorer(agents, self.random)
         if shuffles:
             self.random.shuffle(agents)  # the same draw as Mesa's own: it depends on nothing but the number of agents
-        make_step(agents, config, method=name, args=args, kwargs=kwargs, restore=restore).run_here()
+        step = make_step(
+            agents,
+            config,
+            method=name,
+            args=args,
+            kwargs=kwargs,
+            restore=restore,
+            agent_set=self,
+            step_all=lambda turn: original(self, turn, *args, **kwargs),
+        )
+        agents.clear()  # as above
+        step.run_here()
         return self
 
     return step_in_parallel
@@ -207,7 +232,7 @@ def _wanted(agents: list[Agent], method: str) -> ParallelStepping | None:
         return None
     refuse_before_the_turn(agents)
     config = flags[0] if isinstance(flags[0], ParallelStepping) else _config
-    if method == "step":
+    if method == "step" and config.activation != "sequential":  # which asks ahead whatever asks
         _warn_if_nobody_has_decision(agents, config)
     return config
 

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mesa_llm.activation import step_of
-from mesa_llm.parallel_stepping.turn import State
-
-if TYPE_CHECKING:
-    from mesa_llm.parallel_stepping.step import ParallelStep
-
-_NOT_DECIDED = (State.NOT_STARTED, State.DECIDING)
-
-_running: dict[int, tuple[ParallelStep, ...]] = {}
-"""The steps that run, by the `id` of the model, the innermost last. A model is kept alive by its running step."""
+_running: dict[int, tuple[Callable[[Any], StepProgress], ...]] = {}
+"""Gives the progress of the steps that run, by the `id` of the model, the innermost last. A running step keeps its
+model alive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,33 +46,27 @@ def progress_of(model: Any) -> StepProgress | None:
     steps = _running.get(id(model))
     if not steps:
         return None
-    step = steps[-1]
-    turns = [turn for turn in step.turns if turn.agent.model is model]
-    failed = sum(turn.error is not None for turn in turns)
-    return StepProgress(
-        step=step_of(model),
-        agents=len(turns),
-        decided=sum(turn.state not in _NOT_DECIDED and turn.error is None and not turn.left for turn in turns),
-        acted=sum(turn.acted for turn in turns),
-        failed=failed,
-        seconds=step.board.now(),
-    )
+    return steps[-1](model)
 
 
 @contextmanager
-def shown(step: ParallelStep, models: Iterable[Any]) -> Iterator[None]:
+def shown(progress: Callable[[Any], StepProgress], models: Iterable[Any]) -> Iterator[None]:
     """Let `progress_of` the models tell of a step, while it runs.
+
+    Args:
+        progress: gives the progress of the step in one of the models.
+        models: the models.
 
     A model is stepped by one thread at a time, so nothing here needs a lock.
     """
     keys = [id(model) for model in models]
     for key in keys:
-        _running[key] = (*_running.get(key, ()), step)
+        _running[key] = (*_running.get(key, ()), progress)
     try:
         yield
     finally:
         for key in keys:
-            left = tuple(other for other in _running[key] if other is not step)
+            left = tuple(other for other in _running[key] if other is not progress)
             if left:
                 _running[key] = left
             else:

@@ -233,6 +233,41 @@ class AgentReport(_Totals):
         return self.outcome in FAILURES
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookAheadReport:
+    """What looking ahead took in a step with `activation="sequential"`, and what came of it.
+
+    Attributes:
+        rounds: the longest chain of answers that agents used, each asked when the one before it was known: about how
+            many latencies the step takes.
+        turns_waited: how many agents had to wait for an answer at their turn.
+        asked_ahead: how many calls were sent before their agents' turns.
+        used_ahead: how many of them agents used.
+        wasted_calls: how many of them nobody used.
+        wasted_tokens: tokens that those took which were answered. They are not among the step's own.
+        wasted_cost: their price in US dollars, as far as it is known. It is not part of the step's own.
+        looks: begin and end of each look, in seconds since the step began.
+        copy_s: seconds that copies of the model took.
+        failed_looks: how often an agent raised an exception in a look.
+    """
+
+    rounds: int = 0
+    turns_waited: int = 0
+    asked_ahead: int = 0
+    used_ahead: int = 0
+    wasted_calls: int = 0
+    wasted_tokens: int = 0
+    wasted_cost: float = 0.0
+    looks: tuple[tuple[float, float], ...] = ()
+    copy_s: float = 0.0
+    failed_looks: int = 0
+
+    @property
+    def look_s(self) -> float:
+        """Seconds that the looks took, copies read included."""
+        return sum((end - start for start, end in self.looks), 0.0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepReport(_Totals):
     """What one parallel step took. Plain data: it pickles, and keeps no agent alive.
@@ -257,13 +292,14 @@ class StepReport(_Totals):
         step: the number of the model's step; 1 during the first.
         started: when it began, in seconds since 1970.
         mode: `asyncio` or `threading`.
-        activation: `simultaneous` or `eager`.
+        activation: `simultaneous`, `eager` or `sequential`.
         wall_s: seconds from begin to end.
         decide_s: seconds in which agents decided (under `eager`: in which nobody acted).
         act_s: seconds in which agents acted.
         settle_s: seconds in which agents settled.
         agents: one report an agent, in the order of the step.
         error: what the step has failed with, as text; `None` if it has not.
+        look_ahead: what looking ahead took, with `sequential`; `None` otherwise.
     """
 
     step: int
@@ -276,6 +312,7 @@ class StepReport(_Totals):
     settle_s: float
     agents: tuple[AgentReport, ...]
     error: str | None = None
+    look_ahead: LookAheadReport | None = None
 
     def _model_calls(self) -> Iterable[CallSpan]:
         return (call for agent in self.agents for call in agent.model_calls)
@@ -343,6 +380,26 @@ class StepReport(_Totals):
         return sum(agent.settle_error is not None for agent in self.agents)
 
     @property
+    def rounds(self) -> int:
+        """With `sequential`, how many answers were waited for one after the other; 0 otherwise."""
+        return 0 if self.look_ahead is None else self.look_ahead.rounds
+
+    @property
+    def wasted_calls(self) -> int:
+        """How many calls were asked ahead and not used. They are not among `calls`."""
+        return 0 if self.look_ahead is None else self.look_ahead.wasted_calls
+
+    @property
+    def wasted_tokens(self) -> int:
+        """Tokens that those calls took. They are not among `tokens`."""
+        return 0 if self.look_ahead is None else self.look_ahead.wasted_tokens
+
+    @property
+    def wasted_cost(self) -> float:
+        """What those calls cost, in US dollars. It is not part of `cost`."""
+        return 0.0 if self.look_ahead is None else self.look_ahead.wasted_cost
+
+    @property
     def peak_concurrency(self) -> int:
         """The most calls that were in flight at once, counting none while it waited in a queue of our own limits."""
         calls = self._model_calls()
@@ -352,7 +409,8 @@ class StepReport(_Totals):
     def as_dict(self) -> dict[str, Any]:
         """The report with all totals, as JSON could hold it; `from_dict` reads it."""
         return {name: getattr(self, name) for name in ("step", "started", "mode", "activation", *TOTALS, "error")} | {
-            "agents": [asdict(agent) | {"spans": [span._asdict() for span in agent.spans]} for agent in self.agents]
+            "agents": [asdict(agent) | {"spans": [span._asdict() for span in agent.spans]} for agent in self.agents],
+            "look_ahead": None if self.look_ahead is None else asdict(self.look_ahead),
         }
 
     @classmethod
@@ -367,7 +425,8 @@ class StepReport(_Totals):
         """
         try:
             plain = {name: value for name, value in data.items() if name not in _ADDED_UP}
-            return cls(**plain | {"agents": tuple(map(_agent_of, data["agents"]))})
+            agents = tuple(map(_agent_of, data["agents"]))
+            return cls(**plain | {"agents": agents, "look_ahead": _look_ahead_of(data.get("look_ahead"))})
         except (AttributeError, KeyError, TypeError) as error:
             raise ConfigurationError(f"This is no step report as as_dict() gives it: {error}.") from error
 
@@ -442,10 +501,18 @@ TOTALS = (
     "replayed_calls",
     "shared_calls",
     "peak_concurrency",
+    "rounds",
+    "wasted_calls",
+    "wasted_tokens",
+    "wasted_cost",
 )
 """The numbers of a step's report."""
 
 _ADDED_UP = frozenset(TOTALS) - {field.name for field in fields(StepReport)}
+
+
+def _look_ahead_of(data: Mapping[str, Any] | None) -> LookAheadReport | None:
+    return None if data is None else LookAheadReport(**{**data, "looks": tuple(map(tuple, data["looks"]))})
 
 
 def _agent_of(data: Mapping[str, Any]) -> AgentReport:

@@ -77,7 +77,7 @@ def _agent_report(step: ParallelStep, turn: AgentTurn, *, logs_agents: bool) -> 
         model_calls=tuple([call for part in in_order for call in tuple(part.calls)]),
         conflicts=turn.conflicts if fallback is None else turn.conflicts + fallback.conflicts,
         settle_error=None if turn.settle_error is None else described(turn.settle_error),
-        **({} if turn.agent_step is None else _worth(turn.agent_step.tally)),
+        **({} if turn.agent_step is None else worth(turn.agent_step.tally)),
     )
     if logs_agents:
         _logger.debug(
@@ -91,7 +91,8 @@ def _agent_report(step: ParallelStep, turn: AgentTurn, *, logs_agents: bool) -> 
     return report
 
 
-def _worth(tally: Tally) -> dict[str, int]:
+def worth(tally: Tally) -> dict[str, int]:
+    """What decisions were worth, as the fields of an `AgentReport`."""
     return {
         "decisions": tally.decisions,
         "without_call": tally.without_call,

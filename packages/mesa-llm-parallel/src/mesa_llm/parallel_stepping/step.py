@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation import current_turn
+from mesa_llm.activation import current_turn, step_of
 from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.mesa_model import is_in_model, step_on_after_failure
 from mesa_llm.activation.repeats import log_counts
@@ -47,6 +47,8 @@ type Regime = Callable[[ParallelStep], Awaitable[None]]
 
 SERIAL_S = 1.0
 """Seconds after which a step whose agents ran one after the other says so."""
+
+_NOT_DECIDED = (State.NOT_STARTED, State.DECIDING)
 
 _logger = logging.getLogger(__name__)
 
@@ -145,7 +147,7 @@ class ParallelStep:
         try:
             self.turns = self._runners.turns_of(self._agents)
             self._order = list(self.turns)
-            with progress.shown(self, self._models):
+            with progress.shown(self._progress, self._models):
                 await self._regime(self)
             self._diagnostics.warn()
         except BaseException as error:
@@ -174,6 +176,17 @@ class ParallelStep:
                 self._restore()
             for model in self._models:
                 step_on_after_failure(model)
+
+    def _progress(self, model: Any) -> progress.StepProgress:
+        turns = [turn for turn in self.turns if turn.agent.model is model]
+        return progress.StepProgress(
+            step=step_of(model),
+            agents=len(turns),
+            decided=sum(turn.state not in _NOT_DECIDED and turn.error is None and not turn.left for turn in turns),
+            acted=sum(turn.acted for turn in turns),
+            failed=sum(turn.error is not None for turn in turns),
+            seconds=self.board.now(),
+        )
 
     def _report(self, failure: BaseException | None) -> None:
         wall_s = self.board.now()
