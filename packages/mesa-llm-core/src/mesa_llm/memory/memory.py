@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import Turn, current_turn, step_of
-from mesa_llm.activation.context import current_writes, enter, leave
+from mesa_llm.activation.context import current_writes
 from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.activation.values import to_text
 from mesa_llm.errors import ConfigurationError
@@ -346,27 +346,6 @@ def memory_request(memory: Memory, instructions: str, prompt: str) -> LLMRequest
     if body:
         options["extra_body"] = {name: value for name, value in body.items() if name not in _LENGTHS} or None
     return memory.llm.request(prompt, system_prompt=f"{instructions}{about}", **options)
-
-
-_Write = Callable[[], Awaitable[None]]
-
-
-class AwaitedWrites(list[_Write]):
-    """While entered, writes to memories with an `aadd_to_memory` of their own are kept, in order, until `flush`."""
-
-    def __enter__(self) -> Self:
-        self._token = enter(writes=self)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        leave(self._token)
-
-    async def flush(self) -> None:
-        """Make the writes that are kept, one after the other."""
-        pending = self[:]
-        self.clear()
-        for write in pending:
-            await write()
 
 
 def remember(memory: Memory, type: str, content: Mapping[str, Any]) -> None:  # noqa: A002 - mesa-llm's name
