@@ -366,6 +366,18 @@ def test_on_error_goes_on_without_an_agent_and_what_it_wrote_before_stays(on_err
     assert all(agent.said for agent in model.agents if agent is not third)
 
 
+def test_an_error_in_a_look_is_counted_and_goes_no_further():
+    def fails_on_copies(agent):
+        if looking_ahead():
+            raise LookupError("only on a copy")
+
+    expected = run(Room(words()))
+    with waits_together() as client:
+        model = run(Room(client, EAGER_TO_LOOK, type("Fragile", (Speaker,), {"before": fails_on_copies})))
+    assert [agent.said for agent in model.agents] == [agent.said for agent in expected.agents]
+    assert model.parallel_reports[-1].look_ahead.failed_looks > 0
+
+
 def test_more_failures_than_allowed_are_raised():
     settings = ParallelStepping(activation="sequential", on_error="skip", max_failures=0)
     with pytest.raises(ModelCallError):
