@@ -133,6 +133,8 @@ class within:  # noqa: N801 - used as `contextlib.suppress` is
 class AwaitedWrites(list[Callable[[], Awaitable[None]]]):
     """While entered, writes to memories with an `aadd_to_memory` of their own are kept, in order, until `flush`."""
 
+    __slots__ = ("_token",)
+
     def __enter__(self) -> Self:
         self._token = enter(writes=self)
         return self

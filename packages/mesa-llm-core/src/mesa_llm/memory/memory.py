@@ -147,7 +147,8 @@ class Memory(ABC):
             return
         first = first_of_last_steps(before_observation(self._kept), n)
         if self._kept[0].step < first:
-            self._hold([entry for entry in self._kept if entry.step >= first])
+            self._kept_tokens -= sum(map(self._tokens_of, [entry for entry in self._kept if entry.step < first]))
+            self._kept = [entry for entry in self._kept if entry.step >= first]
 
     def _forget(self, entries: Iterable[MemoryEntry]) -> None:
         """Drop exactly these entries, and none that arrived since they were read."""
