@@ -1,16 +1,18 @@
 """Sequential activation: how many latencies a step takes and what asking ahead wastes, on a clock of its own.
 
-    uv run python -m benchmarks.sequential [rows …] [--large] [--max-waste 0.5]
+    uv run python -m benchmarks.sequential [rows …] [--large] [--max-waste 0.5] [--latency 0.2]
 
 A call takes one second on a virtual clock, so latencies and calls hold for any machine and any model; only the seconds
 of the processor are this machine's. Plain Mesa waits once for each call. "Sent" are the calls sent for each call that
-plain Mesa makes, "expected" is the rule of thumb n / (n / (3 + 1.3 d)) = 3 + 1.3 d latencies for each call of an agent
-in turn, where d is how many others an agent sees. Every run is compared with plain Mesa's, by its state after each
-step.
+plain Mesa makes. "Expected" is the rule of thumb: 3 + 1.3 d latencies for each call that an agent makes in turn, where
+d is how many others an agent sees. Every run is compared with plain Mesa's, by its state after each step.
 
 In civil violence, "stable" answers like a model with preferences: a choice changes only if what was chosen is gone.
 The rule of the example chooses by a hash of all that is seen. The geometric graph is a torus with d neighbours for an
 agent, in which half of the acts change what the neighbours see.
+
+With `--latency`, answers take so many seconds of real time instead, and one step of each row is timed: the seconds that
+its rounds take at least, its seconds, and of these those of looks and of copies (also within looks).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -153,12 +155,12 @@ def _geometric(n: int, **of_row: Any) -> Row:
 
 
 ROWS: dict[str, Row] = {
-    "negotiation 20": Row(make=negotiation.Negotiation, rule=negotiation.policy, steps=3),
-    "opinion 40": Row(make=opinion.Opinion, rule=opinion.policy, steps=3),
-    "sugarscape 40": Row(make=sugarscape.Sugarscape, rule=sugarscape.policy, steps=3),
-    "geometric 10": _geometric(10, seeds=4),
-    "geometric 30": _geometric(30, seeds=4),
-    "geometric 100": _geometric(100),
+    "negotiation 20": Row(make=negotiation.Negotiation, rule=negotiation.policy, steps=3, rounds=5.5, sent=1.5),
+    "opinion 40": Row(make=opinion.Opinion, rule=opinion.policy, steps=3, rounds=6, sent=1.3),
+    "sugarscape 40": Row(make=sugarscape.Sugarscape, rule=sugarscape.policy, steps=3, rounds=13, sent=1.6),
+    "geometric 10": _geometric(10, seeds=4, rounds=6, sent=1.8),
+    "geometric 30": _geometric(30, seeds=4, rounds=10, sent=1.6),
+    "geometric 100": _geometric(100, rounds=12, sent=1.4),
     "geometric 300": _geometric(300, steps=1),
     "geometric 1000": _geometric(1000, seeds=1, steps=1, is_large=True),
     **{
@@ -200,7 +202,6 @@ class Measured:
     looks: int = 0
     cpu_s: float = 0.0
     copy_s: float = 0.0
-    unequal: list[str] = field(default_factory=list)
 
     @property
     def rounds(self) -> float:
@@ -265,18 +266,48 @@ def _run(row: Row, seed: int, max_waste: float | None, measured: Measured) -> No
     measured.asked += client.asked
 
 
+def timed(title: str, row: Row, latency: float, *, max_waste: float | None = 0.5) -> str:
+    """A line about the second step of a row in real time; the first one connects and imports."""
+    enable_automatic_parallel_stepping()
+    settings = ParallelStepping(activation="sequential", max_waste=max_waste)
+    client = RuleBasedClient(row.rule, latency=latency)
+    with patch.object(civil_violence.model, "choose", stable if row.stable else civil_violence.model.choose):
+        model: Any = row.make(seed=0, client=client, parallel_stepping=settings)
+        model.step()
+        began = time.process_time()
+        model.step()
+        cpu_s = time.process_time() - began
+    report = model.parallel_reports[-1]
+    floor = report.rounds * latency
+    looks_s = sum(end - start for start, end in report.look_ahead.looks)
+    return (
+        f"{title:42}{report.calls * latency:10.1f}{floor:10.2f}{report.wall_s:10.2f}{report.wall_s / floor:8.2f}"
+        f"{looks_s:10.2f}{report.look_ahead.copy_s:10.2f}{cpu_s:9.2f}"
+    )
+
+
+TIMED_HEADING = (
+    f"{'seconds of a step of':42}{'plain':>10}{'rounds':>10}{'ours':>10}{'ratio':>8}"
+    f"{'looks':>10}{'copies':>10}{'cpu':>9}"
+)
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sequential", description=__doc__.partition("\n")[0])
     parser.add_argument("rows", nargs="*", help="parts of the titles of the rows; by default all that are small")
     parser.add_argument("--large", action="store_true", help="also those that take minutes")
     parser.add_argument("--max-waste", type=lambda text: None if text == "None" else float(text), default=0.5)
+    parser.add_argument("--latency", type=float, help="seconds of real time that an answer takes")
     arguments = parser.parse_args()
-    print(HEADING)
+    print(TIMED_HEADING if arguments.latency else HEADING)
     for title, row in ROWS.items():
         wanted = any(part in title for part in arguments.rows) if arguments.rows else not row.is_large
         if wanted or (arguments.large and not arguments.rows):
-            print(measure(row, max_waste=arguments.max_waste).line(title), flush=True)
+            if arguments.latency:
+                print(timed(title, row, arguments.latency, max_waste=arguments.max_waste), flush=True)
+            else:
+                print(measure(row, max_waste=arguments.max_waste).line(title), flush=True)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,23 @@ async def test_inside_a_running_loop_a_helper_thread_runs_it():
     assert loop.is_closed()
 
 
+async def test_helper_threads_are_kept_while_they_are_to_be():
+    async def where(*, leaves: bool = False):
+        if leaves:
+            where.left = asyncio.ensure_future(asyncio.sleep(60))
+        return threading.current_thread()
+
+    with calling_loop.keeping_helpers():
+        first = calling_loop.run(where())
+        assert calling_loop.run(where()) is first
+        assert calling_loop.run(where(leaves=True)) is first  # and is not used again
+        assert not first.is_alive()
+        another = calling_loop.run(where())
+        assert another.is_alive()
+    assert not another.is_alive()
+    assert not calling_loop.run(where()).is_alive()
+
+
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
 async def test_what_ends_a_process_gets_through_a_helper_thread(end):
     async def ends():

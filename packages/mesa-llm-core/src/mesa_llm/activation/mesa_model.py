@@ -44,7 +44,9 @@ def restorer(agents: Iterable[Agent], *others: Random) -> Callable[[], None]:
     models = {id(agent.model): agent.model for agent in agents}.values()
     generators = {id(generator): generator for generator in [*(model.random for model in models), *others]}.values()
     states = [(generator, generator.getstate()) for generator in generators]
-    bit_states = [(model.rng.bit_generator, model.rng.bit_generator.state) for model in models]
+    # A scenario may leave its seed there in Mesa 4.0.0a0, as that of Mesa's own example of civil violence does.
+    bit_generators = [model.rng.bit_generator for model in models if hasattr(model.rng, "bit_generator")]
+    bit_states = [(bit_generator, bit_generator.state) for bit_generator in bit_generators]
 
     def restore() -> None:
         for generator, state in states:

@@ -153,7 +153,7 @@ class AnswersAtTurn(Answers):
 
 
 class AnswersInLook(Answers):
-    """Answers agents on a copy: from the memo; what is not known ends their look, and may be asked ahead.
+    """Answers agents on a copy: from the memo; what is not known may be asked ahead, and ends their look or is guessed.
 
     Args:
         memo: the answers asked ahead.
@@ -164,7 +164,8 @@ class AnswersInLook(Answers):
         undecided: ids of the agents before whom one does not know what they will do.
         is_near: whether the agent's turn comes soon.
         is_exact: whether all before the agent have done on the copy what they will do.
-        missed: whether an answer was not known.
+        missed: whether an answer was not known. If the agent has been answered such a call before, it goes on with that
+            answer: those who see it then ask what they will ask, if the answer comes out alike.
         is_doubtful: whether an answer was used although somebody whom the agent sees is undecided.
     """
 
@@ -193,14 +194,13 @@ class AnswersInLook(Answers):
     @override
     def ask(self, client: LLMClient, request: LLMRequest) -> LLMResponse:
         memo = self._memo
-        if self.missed:
-            raise LookEnded("a call after one whose answer is not known")
         call = ModelCall()
         call.identify()
         self._nth += 1
         key = memo.key(self._agent_id, call.origin, client, request, self._counts)
         asked = memo.find(key, request)
-        depends = not self.is_exact and (self._seen is None or not self._seen.isdisjoint(self.undecided))
+        sees_undecided = self._seen is None or not self._seen.isdisjoint(self.undecided)
+        depends = self.missed or (sees_undecided and not self.is_exact)
         if asked is not None and asked.response is not None:
             self.is_doubtful |= depends
             return asked.response
@@ -217,7 +217,10 @@ class AnswersInLook(Answers):
                 lane=SOON if self.is_near else LATER,
                 is_risky=depends,
             )
-        raise LookEnded("a call whose answer is not known")
+        guess = memo.last_answer(self._agent_id, self._nth)
+        if guess is None:
+            raise LookEnded("a call whose answer is not known")
+        return guess
 
     @override
     async def aask(self, client: LLMClient, request: LLMRequest) -> LLMResponse:

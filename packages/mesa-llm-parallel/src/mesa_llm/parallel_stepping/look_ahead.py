@@ -140,7 +140,7 @@ class LookAhead:
         except LookEnded:
             answers.missed = True
         except Exception:
-            self.errors += 1
+            self.errors += not answers.missed  # a guess may lead anywhere
             failed = True
         if answers.missed or answers.is_doubtful or failed:
             answers.undecided.add(agent.unique_id)

@@ -34,6 +34,8 @@ NOW, SOON, LATER = 0, 1, 2
 """The lanes of a call, see `ModelCall.lane`."""
 FIRST_WINDOW = 8
 """How many calls that may be wasted are asked before anything is known about the model."""
+_MOST_LOST = 9
+"""Where more than so many risky calls are lost for each that is used, they save hardly any time."""
 _ENDS_LOOKING = (BudgetExhaustedError, JournalError)
 """What ends asking ahead for the rest of a step: a budget that is spent, a journal that is replayed."""
 
@@ -60,6 +62,7 @@ class Asked:
         is_used: whether the agent has got the answer.
         is_replaced: whether the agent has been found to ask something else in its place.
         is_risky: whether it was asked although somebody whom the agent sees was undecided.
+        nth: which call of its turn it is, if it was asked ahead.
     """
 
     agent_id: int
@@ -75,6 +78,7 @@ class Asked:
     is_used: bool = False
     is_replaced: bool = False
     is_risky: bool = False
+    nth: int = 0
 
     def has_arrived(self) -> bool:
         """Whether its answer, or its failure, is known."""
@@ -184,6 +188,7 @@ class Memo:
         self._asked: dict[Key, Asked] = {}
         self._by_agent: dict[int, list[Key]] = {}
         self._latest: dict[tuple[int, int], Asked] = {}  # by agent and number of the call in its turn
+        self._answered: dict[tuple[int, int], LLMResponse] = {}  # likewise, the last answer
         self._repeats: Counter[Key] = Counter()
         self._safe = Record()
         self._before = Experience() if experience is None else experience
@@ -227,7 +232,7 @@ class Memo:
             future = asked.future
             asked.error = asyncio.CancelledError() if future.cancelled() else future.exception()
             if asked.error is None:
-                asked.response = future.result()
+                asked.response = self._answered[asked.agent_id, asked.nth] = future.result()
                 self._known_round = max(self._known_round, asked.round)
             elif isinstance(asked.error, _ENDS_LOOKING) and asked.is_ahead:
                 self.may_ask_ahead = False
@@ -274,6 +279,10 @@ class Memo:
         """The call with a key, if it is this request in all respects."""
         asked = self._asked.get(key)
         return asked if asked is not None and asked.request == request else None
+
+    def last_answer(self, agent_id: int, nth: int) -> LLMResponse | None:
+        """What was answered last to such a call of an agent, perhaps to another request: a guess at the answer."""
+        return self._answered.get((agent_id, nth))
 
     def send(
         self, key: Key, agent_id: int, client: LLMClient, request: LLMRequest, call: ModelCall, *, is_ahead: bool
@@ -327,7 +336,7 @@ class Memo:
         call.off_record = call.asked_ahead = True
         call.lane, call.origin = lane, origin
         asked = self._latest[agent_id, nth] = self.send(key, agent_id, client, request, call, is_ahead=True)
-        asked.is_risky = is_risky
+        asked.is_risky, asked.nth = is_risky, nth
         self.asked_ahead += 1
         self._record_of(asked).open += 1
 
@@ -361,7 +370,7 @@ class Memo:
         may_be_wasted = self._before.wasted + self.asked_ahead - self.used_ahead - self._safe.open
         in_all = may_be_wasted < self._max_waste * (self._before.used + self.used) + FIRST_WINDOW
         by_experience = risky.lost + risky.open * risky.share_lost
-        return in_all and by_experience < self._max_waste * risky.used + FIRST_WINDOW
+        return in_all and by_experience < _MOST_LOST * risky.used + FIRST_WINDOW
 
     # Using.
 
@@ -404,6 +413,7 @@ class Memo:
         self._before.wasted += self.waste.calls
         self._risky.used, self._risky.lost, self._risky.open = self._risky.used / 2, self._risky.lost / 2, 0
         self._latest.clear()
+        self._answered.clear()
         self._repeats.clear()
 
     def _waste(self, asked: Asked) -> None:

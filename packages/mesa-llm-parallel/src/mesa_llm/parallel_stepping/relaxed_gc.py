@@ -4,6 +4,7 @@ It looks for garbage whenever 700 objects more have been made than freed, and go
 that has grown by a quarter. While a thousand agents wait for their models, each with its prompt, its coroutines and its
 connection, it keeps looking, and there is nothing to find: what a step makes is in use until the agent has acted, and
 is freed then without the collector. That took nearly half the time of a step. So it waits until there is more.
+Where a step looks ahead, each copy of the model is garbage after its look, and is collected as one of the youngest.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from mesa_llm.concurrency import calling_loop, transport_loop, worker_thread
 from mesa_llm.errors import DecisionError, ModelCallError, NotParallelWarning, ends_run
 from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.module_llm import ModuleLLM
-from mesa_llm.parallel_stepping import progress
+from mesa_llm.parallel_stepping import progress, relaxed_gc
 from mesa_llm.parallel_stepping.answers import AnswersAtTurn
 from mesa_llm.parallel_stepping.failures import ALWAYS_RAISED, described, name_of
 from mesa_llm.parallel_stepping.look_ahead import LookAhead, own_step_of, step_agent
@@ -105,7 +105,11 @@ class SequentialStep:
         """
         started, failure = time.time(), None
         try:
-            with progress.shown(self._progress, [self._model]), calling_loop.keeping_helpers():
+            with (
+                progress.shown(self._progress, [self._model]),
+                calling_loop.keeping_helpers(),
+                relaxed_gc.relaxed(len(self._agents)),
+            ):
                 self._step_all(self._turn)
         except BaseException as error:
             failure = error
