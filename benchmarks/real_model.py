@@ -10,6 +10,7 @@ is made for it, wins more.
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 import tempfile
@@ -19,11 +20,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mesa import Model
+from mesa.discrete_space import CellAgent, OrthogonalMooreGrid
 from pydantic import BaseModel, Field
 
 from mesa_llm.clients import DirectClient, LLMClient, Message
 from mesa_llm.llm_agent import LLMAgent
-from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
+from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.reasoning import Observation, Plan, Reasoning, ask_structured
 from mesa_llm.reasoning.plan import Thinking
 
@@ -42,17 +44,24 @@ class Feel(Reasoning):
         """Ask for a mood."""
         request = self.agent.llm.request(f"{obs}\n{prompt}")
         mood = yield from ask_structured(request, Mood, asker=self.agent)
+        self.agent.internal_state = {"mood": mood.mood}  # others see it, those whose turn comes later in this step too
         return Plan(obs.step, Message("assistant", mood.reason))
 
 
-class Town(Model):
-    """Agents with a mood."""
+class Citizen(LLMAgent, CellAgent):
+    """Lives on a cell, and sees who lives next to it."""
 
-    def __init__(self, agents: int, client: LLMClient, *, parallel: bool) -> None:
+
+class Town(Model):
+    """Agents with a mood, a third of all cells apart: each sees about two others."""
+
+    def __init__(self, agents: int, client: LLMClient, *, parallel: bool | ParallelStepping) -> None:
         super().__init__(rng=1)
         self.parallel_stepping = parallel
-        for _ in range(agents):
-            LLMAgent(
+        side = math.ceil(math.sqrt(3 * agents))
+        self.grid = OrthogonalMooreGrid((side, side), capacity=1, random=self.random)
+        for cell in self.random.sample(list(self.grid.all_cells), agents):
+            citizen = Citizen(
                 self,
                 Feel,
                 "openai/gemma-3-270m",
@@ -61,7 +70,10 @@ class Town(Model):
                 step_prompt="How do you feel about the government?",
                 temperature=0,
                 max_tokens=80,
+                vision=1,
+                internal_state={"mood": None},
             )
+            citizen.cell = cell
 
     def step(self) -> None:
         """Step all."""
@@ -109,9 +121,14 @@ def main(agents: int = 8, steps: int = 3) -> None:
         client = DirectClient(api_base=api_base, timeout=600)
         alone = statistics.median(seconds_of(Town(agents, client, parallel=False), steps))
         together = statistics.median(seconds_of(Town(agents, client, parallel=True), steps))
+        town = Town(agents, client, parallel=ParallelStepping(activation="sequential"))
+        ahead = statistics.median(seconds_of(town, steps))
+    report = town.parallel_reports[-1]
     print(f"{agents} agents, median of {steps} steps")
     print(f"one after the other  {alone:.2f} s a step")
     print(f"all at once          {together:.2f} s a step: {alone / together:.2f} times as fast")
+    print(f"sequential activation {ahead:.2f} s a step: {alone / ahead:.2f} times as fast", end="")
+    print(f" (last step: {report.rounds} rounds, {report.calls} calls needed, {report.wasted_calls} wasted)")
 
 
 if __name__ == "__main__":

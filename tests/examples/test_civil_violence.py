@@ -128,6 +128,17 @@ def test_same_seed_same_run(config, latency):
     assert run_of(config, latency) == run_of(ASYNCIO)
 
 
+@pytest.mark.parametrize("activation", ["eager", "sequential"])
+def test_in_every_regime_who_was_beaten_is_refused_and_nobody_fails(activation):
+    client = RuleBasedClient(policy, latency=random_latency(3))
+    model = make(30, 6, config=ParallelStepping(activation=activation), client=client)
+    for _ in range(4):
+        model.step()
+        (report,) = model.parallel_reports
+        assert (report.failures, report.crashed_tool_calls) == (0, 0)
+    assert sum(model.datacollector.model_vars["active"]) > 0
+
+
 @settings(max_examples=10)
 @given(
     seed=st.integers(0, 2**31),

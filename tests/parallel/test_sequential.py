@@ -11,6 +11,7 @@ import random
 import threading
 import warnings
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -655,6 +656,29 @@ def test_random_answers_have_the_distribution_of_plain_mesa():
         ahead = sums(client, EAGER_TO_LOOK)
     chi_squared = sum((a - b) ** 2 / (a + b) for a, b in zip(plain, ahead, strict=True) if a + b)
     assert chi_squared < 18.5  # 99.9 % at 4 degrees of freedom
+
+
+class Looker(Speaker):
+    """Asks in the same words each time; what it sees goes along as data."""
+
+    def ask(self):
+        request = replace(self.llm.request("What now?"), observation=self.generate_obs())
+        return self.llm.complete(request).message.content
+
+    def step(self):
+        super().step()
+        self.internal_state = {"said": self.said}
+
+
+def test_an_answer_belongs_to_what_a_rule_was_shown_too():
+    def by_what_is_seen(request):
+        return str(sum(map(len, str(request.observation.local_state))) % 7)
+
+    expected = run(Room(RuleBasedClient(by_what_is_seen), speaker=Looker), 1)
+    with on_virtual_time(VirtualTimeClient(RuleBasedClient(by_what_is_seen))) as client:
+        model = run(Room(client, EAGER_TO_LOOK, Looker), 1)
+    assert state_hash(model) == state_hash(expected)
+    assert model.parallel_reports[-1].wasted_calls == client.asked - 6
 
 
 class Alike(Speaker):

@@ -38,10 +38,11 @@ class _Step(OneStepAway):
 
 
 def _possible(direction: str, info: ValidationInfo) -> str:
-    """The step that a model means, if its agent can take it now."""
-    if not isinstance(info.context, Sight):
+    """The step that a model means, if its agent can take it."""
+    sight = info.context
+    if not isinstance(sight, Sight):
         return direction
-    steps = directions_from(info.context.agent, free_only=True)
+    steps = directions_from(sight.agent, free_only=True) if sight.steps is None else sight.steps
     meant = step_meant(direction, steps)
     if meant is None and steps:
         raise PydanticCustomError("no_step", "should be one of {steps}", {"steps": ", ".join(steps)})

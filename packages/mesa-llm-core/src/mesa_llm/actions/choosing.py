@@ -19,6 +19,7 @@ from mesa_llm.module_llm.call_reading import matching_name, read_arguments
 from mesa_llm.module_llm.calls_schema import choice_schema
 from mesa_llm.module_llm.dialogue import Dialogue, UnreadableAnswerError, ask_read, read_object
 from mesa_llm.module_llm.request_fields import OfferedTool
+from mesa_llm.spaces import directions_from
 from mesa_llm.tools.visible import Seen, Sight
 
 _AS_JSON = """\
@@ -86,8 +87,11 @@ class _Offer:
             raise ConfigurationError(f"{agent} has no actions to choose from. Give it some: LLMAgent(…, actions=[…]).")
         offered = manager.available_actions(agent, actions)
         self._agent = agent
+        self._sight: Sight | None = None
         self._definitions = {name: definition_of(function) for name, function in offered.items()}
-        self._seen = look() if any(known.depends_on_sight for known in self._definitions.values()) else None
+        if any(known.depends_on_sight for known in self._definitions.values()):
+            # The answer is read against what is on offer now: with eager activation others act while the model thinks.
+            self._sight = Sight(agent, look(), directions_from(agent, free_only=True))
         specs = {name: self._spec(definition) for name, definition in self._definitions.items()}
         self._specs = {name: spec for name, spec in specs.items() if spec is not None}
         if not self._specs:
@@ -98,7 +102,7 @@ class _Offer:
             )
 
     def _spec(self, definition: ActionDefinition) -> ToolSpec | None:
-        return definition.spec if self._seen is None else definition.spec_for(self._agent, self._seen)
+        return definition.spec if self._sight is None else definition.spec_for(self._agent, self._sight.seen)
 
     def tools(self) -> Sequence[ToolSpec]:
         """The actions as tools that check their arguments."""
@@ -146,6 +150,5 @@ class _Offer:
         if meant is None:
             raise ToolError(f"there is no action {name[:100]!r}; on offer: {', '.join(self._specs)}")
         definition = self._definitions[meant]
-        sight = None if self._seen is None else Sight(self._agent, self._seen)
-        accepted = definition.accept(definition.without_nulls(read_arguments(arguments)), sight)
+        accepted = definition.accept(definition.without_nulls(read_arguments(arguments)), self._sight)
         return ActionChoice(name=meant, arguments=accepted, rationale=rationale.strip() or None)

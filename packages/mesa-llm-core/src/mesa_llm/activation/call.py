@@ -31,7 +31,7 @@ _ALONE = "_mesa_llm_one_at_a_time"
 _counting = fork_safe_lock()  # protects counts of calls and tallies: an agent may ask from several threads
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class CallOrigin:
     """Where in a run a model call is made. The same in every run of the same model with the same answers.
 
@@ -336,8 +336,9 @@ class ModelCall:
         self.off_record = self.turn is not None and self.turn.off_record
         self.agent_step = current_agent_step()
         self.origin = None if self.agent_step is None else self.agent_step.next_call()
-        note_asking(self.agent)
-        warn_of_calls_in_a_row(self)
+        if self.turn is None:
+            note_asking(self.agent)
+            warn_of_calls_in_a_row(self)
 
     def detach(self) -> None:
         """Forget the agent: the client has ended, and what it leaves behind must not keep the model alive."""
@@ -423,9 +424,9 @@ class model_call:  # noqa: N801 - used as `contextlib.suppress` is
     __slots__ = ("_agent_step", "_call", "_turn")
 
     def __init__(self, call: ModelCall | None = None) -> None:
-        self._call = ModelCall() if call is None else call
-        self._turn = current_turn()
-        self._agent_step = current_agent_step()
+        self._call = call = ModelCall() if call is None else call
+        self._turn = call.turn or current_turn()
+        self._agent_step = call.agent_step or current_agent_step()
 
     def __enter__(self) -> ModelCall:
         if self._turn is not None:

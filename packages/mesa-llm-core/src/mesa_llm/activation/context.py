@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextvars import Context, ContextVar, Token, copy_context
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -33,7 +34,7 @@ class Running(TypedDict, total=False):
     stepping: Agent | None
     call: ModelCall | None
     asked: set[int] | None
-    writes: Any
+    writes: AwaitedWrites | None
     answers: Answers | None
 
 
@@ -66,7 +67,7 @@ def current_origin() -> CallOrigin | None:
     return None if call is None else call.origin
 
 
-def current_writes() -> Any:
+def current_writes() -> AwaitedWrites | None:
     """What keeps the calling agent's writes to its memory until they can be awaited; `None` if it need not wait."""
     return _running.get().get("writes")
 
@@ -87,10 +88,10 @@ def is_stepping(agent: Agent) -> bool:
 
 
 def note_asking(agent: Agent | None) -> None:
-    """Add the agent to `Running.asked`, if such a set is open and neither the agent nor a runner makes its step."""
+    """Add an agent that no runner steps to `Running.asked`, if such a set is open and the agent makes no step."""
     running = _running.get()
     asked = running.get("asked")
-    if asked is not None and agent is not None and running.get("turn") is None and running.get("stepping") is None:
+    if asked is not None and agent is not None and running.get("stepping") is None:
         asked.add(agent.unique_id)
 
 
@@ -127,6 +128,26 @@ class within:  # noqa: N801 - used as `contextlib.suppress` is
 
     def __exit__(self, *exception: object) -> None:
         leave(self._token)
+
+
+class AwaitedWrites(list[Callable[[], Awaitable[None]]]):
+    """While entered, writes to memories with an `aadd_to_memory` of their own are kept, in order, until `flush`."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> Self:
+        self._token = enter(writes=self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        leave(self._token)
+
+    async def flush(self) -> None:
+        """Make the writes that are kept, one after the other."""
+        pending = self[:]
+        self.clear()
+        for write in pending:
+            await write()
 
 
 def entered(turn: Turn, context: Context | None = None) -> Context:

@@ -73,14 +73,18 @@ def steps_on[**P, T](method: Callable[P, T]) -> Callable[P, T]:
     if inspect.iscoroutinefunction(method):
 
         async def awaited(*args: Any, **kwargs: Any) -> Any:
-            with stepping_on(args[:1] if current_turn() is None else ()):
+            if current_turn() is not None:
+                return await method(*args, **kwargs)
+            with stepping_on(args[:1]):
                 return await method(*args, **kwargs)
 
         return cast("Callable[P, T]", functools.wraps(method)(awaited))
 
     @functools.wraps(method)
     def called(*args: P.args, **kwargs: P.kwargs) -> T:
-        with stepping_on(cast("tuple[Agent, ...]", args[:1]) if current_turn() is None else ()):
+        if current_turn() is not None:
+            return method(*args, **kwargs)
+        with stepping_on(cast("tuple[Agent, ...]", args[:1])):
             return method(*args, **kwargs)
 
     return called

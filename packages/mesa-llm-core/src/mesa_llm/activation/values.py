@@ -82,7 +82,7 @@ def to_text(value: Any) -> str:
     """
     if type(value) is not str:
         value = str(value if _is_literal(value) else _LITERAL.copy(value))
-    return without_addresses(value)
+    return without_addresses(value) if " at 0x" in value else value
 
 
 def without_addresses(text: str) -> str:

@@ -108,7 +108,7 @@ def read_completion(completion: Any, model: str, *, latency_s: float | None = No
         usage=read_usage(completion.get("usage")),
         finish_reason=finish_reason,
         cost=_cost(usage.get("cost") if isinstance(usage := completion.get("usage"), Mapping) else None),
-        reasoning="\n".join(dict.fromkeys(text for text in reasoning if text)),
+        reasoning="\n".join(dict.fromkeys(filter(None, reasoning))),
         latency_s=latency_s,
     )
 
@@ -117,6 +117,8 @@ def _first_choice(choices: Any) -> Mapping[str, Any]:
     """The choice with the lowest index; an empty one without choices."""
     listed = list(choices.values()) if isinstance(choices, Mapping) else choices if isinstance(choices, list) else []
     usable = [choice for choice in listed if isinstance(choice, Mapping)]
+    if len(usable) == 1:
+        return usable[0]
     return min(usable, key=lambda choice: _count(choice.get("index")) or 0, default={})
 
 
@@ -161,6 +163,8 @@ def _tool_calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
         given = [{"function": message["function_call"]}]
     if not given and isinstance(message.get("content"), list):  # Anthropic's form
         given = [part for part in message["content"] if isinstance(part, Mapping) and part.get("type") == "tool_use"]
+    if not given:
+        return ()
     entries = [entry for entry in given if isinstance(entry, Mapping)] if isinstance(given, list) else []
     calls: list[ToolCall] = []
     for number, entry in enumerate(entries):

@@ -55,10 +55,10 @@ def ask(client: LLMClient, request: LLMRequest) -> LLMResponse:
     if answers is not None:
         return cast("LLMResponse", answers.ask(client, request))
     # Cancelled early, it begins all the same: a journal must know of it, and its call must forget the agent.
-    answer, call = _send(client, request, functools.partial(transport_loop.get().submit, begins_anyway=True))
+    answer, waiting = _send(client, request, functools.partial(transport_loop.get().submit, begins_anyway=True))
     try:
         # Only now: the request is on its way, in the order in which agents start.
-        with model_call(call), calling_loop.heeding_cancellation():
+        with waiting as call, calling_loop.heeding_cancellation():
             response: LLMResponse = answer.result()
             call.response = response
             return response
@@ -74,9 +74,9 @@ async def aask(client: LLMClient, request: LLMRequest) -> LLMResponse:
     answers = current_answers()
     if answers is not None:
         return cast("LLMResponse", await answers.aask(client, request))
-    answer, call = _send(client, request, transport_loop.get().send)
+    answer, waiting = _send(client, request, transport_loop.get().send)
     try:
-        with model_call(call):
+        with waiting as call:
             response: LLMResponse = await answer
             call.response = response
             return response
@@ -87,14 +87,15 @@ async def aask(client: LLMClient, request: LLMRequest) -> LLMResponse:
 
 def _send[S: Future[LLMResponse] | AwaitedCall[LLMResponse]](
     client: LLMClient, request: LLMRequest, send: Callable[..., S]
-) -> tuple[S, ModelCall]:
+) -> tuple[S, model_call]:
     while not request.call.claim():  # the same request is sent again
         request = replace(request, call=ModelCall())
     call = request.call
     call.identify()
+    waiting = model_call(call)  # before the call is sent: it forgets its agent when it ends
     answer = send(client.complete(request), context=detached(call), ended=call.detach)
     call.cancel = answer.cancel
-    return answer, call
+    return answer, waiting
 
 
 def _in_current_call(request: LLMRequest) -> LLMRequest:

@@ -1,6 +1,9 @@
 """Requests to a model and its responses, as data; and the key by which equal requests are recognised.
 
 Field names and meanings follow the OpenAI chat completions API, which every supported server speaks.
+
+Agents and clients share them, so what is to be different is made by `dataclasses.replace`. Those that a step makes
+many of are not frozen: that would make each of them three times as slow to construct.
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ class ToolCall:
         return self
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(unsafe_hash=True, slots=True)
 class Message:
     """One message of a conversation.
 
@@ -77,7 +80,7 @@ class Message:
         return message
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(unsafe_hash=True, slots=True)
 class ToolSpec:
     """A tool as offered to a model.
 
@@ -116,7 +119,7 @@ class ResponseFormat:
         return {"type": "json_schema", "json_schema": {"name": self.name, "schema": dict(self.schema)}}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(unsafe_hash=True, slots=True, kw_only=True)
 class LLMRequest:
     """One question to a model. Holds no key and no address: those belong to the client.
 
@@ -178,7 +181,7 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(unsafe_hash=True, slots=True, kw_only=True)
 class LLMResponse:
     """A model's answer.
 

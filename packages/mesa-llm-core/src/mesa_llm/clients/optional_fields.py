@@ -93,7 +93,7 @@ class OptionalFields:
         made: dict[_Change, ModelCallError | None] = dict.fromkeys(known)
         sent_again = 0
         while True:
-            asked = _changed(request, list(made))
+            asked = _changed(request, list(made)) if made else request
             try:
                 response = await send(asked)
             except ModelCallError as error:

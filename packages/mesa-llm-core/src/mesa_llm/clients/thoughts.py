@@ -13,7 +13,8 @@ _BLOCK = re.compile(rf"(?:{_OPEN})((?:(?!{_OPEN}).)*?)(?:{_CLOSE})", re.DOTALL |
 _UNCLOSED = re.compile(rf"(?:^|\n)[ \t]*(?:{_OPEN})(.*)", re.DOTALL | re.IGNORECASE)
 _LONE_CLOSE = re.compile(rf"(.*)(?:{_CLOSE})", re.DOTALL | re.IGNORECASE)
 _DEEPEST = 5  # blocks in blocks
-_MARK = re.compile(rf"{_OPEN}|{_CLOSE}|<\|channel\|>|assistantfinal", re.IGNORECASE)
+# Each of these begins with a character that few texts have, so that a text without thoughts is passed over quickly.
+_MARK = re.compile(rf"{_OPEN}|{_CLOSE}|<\|channel\|>", re.IGNORECASE)
 
 # OpenAI's harmony format: <|start|>assistant<|channel|>analysis<|message|>…<|end|>. Without its special tokens, which
 # some servers drop, an answer is "analysis…assistantfinal…".
@@ -35,7 +36,7 @@ def without_thoughts(text: str) -> tuple[str, str]:
     Returns:
         The answer, without the space around it if there were thoughts; and the thoughts, or an empty text.
     """
-    if _MARK.search(text) is None or _is_json(text):
+    if (_MARK.search(text) is None and "assistantfinal" not in text) or _is_json(text):
         return text, ""
     if bare := _BARE_CHANNELS.fullmatch(text):
         return bare[2].strip(), bare[1].strip()

@@ -20,10 +20,11 @@ _starting = fork_safe_lock()  # protects the making of _transport
 def get() -> LoopThread:
     """The thread of the transport loop. May be called from any thread."""
     global _transport  # noqa: PLW0603 - one loop for the process is the point
-    with _starting:
-        if _transport is None:
-            _transport = LoopThread("mesa-llm-transport")
-        return _transport
+    if _transport is None:
+        with _starting:
+            if _transport is None:
+                _transport = LoopThread("mesa-llm-transport")
+    return _transport
 
 
 def call_later(seconds: float, callback: Callable[[], object]) -> Callable[[], object]:

@@ -14,7 +14,7 @@ from mesa import Agent
 from mesa_llm.actions import ActionManager
 from mesa_llm.actions.action_manager import ActionRef
 from mesa_llm.activation import my_turn, wait_my_turn
-from mesa_llm.activation.context import turn_in
+from mesa_llm.activation.context import AwaitedWrites, turn_in
 from mesa_llm.activation.mesa_model import steps_on
 from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.activation.values import name_of
@@ -23,7 +23,7 @@ from mesa_llm.llm_agent import arguments, messages, step_hooks
 from mesa_llm.llm_agent.acting import Acting
 from mesa_llm.llm_agent.observe import check_names, check_vision, observe
 from mesa_llm.memory import Memory, STLTMemory
-from mesa_llm.memory.memory import AwaitedWrites, can_remember, remember
+from mesa_llm.memory.memory import can_remember, remember
 from mesa_llm.module_llm import ModuleLLM, SamplingOptions, ToolMode
 from mesa_llm.module_llm.request_fields import check_most_calls, check_tool_choice
 from mesa_llm.reasoning import Observation, Plan, Reasoning
@@ -321,7 +321,8 @@ class LLMAgent(Acting, Agent):
         """Like `generate_obs`."""
         with AwaitedWrites() as writes:
             observation = self.generate_obs()
-            await writes.flush()
+            if writes:
+                await writes.flush()
         return observation
 
     @steps_on
@@ -361,7 +362,8 @@ class LLMAgent(Acting, Agent):
             done = await self.tool_manager.aexecute(self, plan.tool_calls, offered=plan.offered, seen=plan.seen)
         with AwaitedWrites() as writes:
             results = self._remember_acts(done) if own is None else self._remember_calls(called)
-            await writes.flush()
+            if writes:
+                await writes.flush()
         return results
 
     def _remember_acts(self, results: list[ToolResult]) -> list[dict[str, Any]]:

@@ -24,19 +24,18 @@ class _Line:
 
     __slots__ = ("_line", "tokens")
 
+    _line: str
     tokens: int
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_line":
-            details = "; ".join([f"{to_text(key)}: {_detail(key, value)}" for key, value in self.content.items()])
-            when = f"[step {self.step}]" if self.step is not None else ""
-            value: Any = " ".join(filter(None, (when, f"{self.type}:" if self.type else "", details)))
-        elif name == "tokens":
-            value = tokens_in(self._line)
-        else:
+        if name not in _Line.__slots__:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-        object.__setattr__(self, name, value)
-        return value
+        details = "; ".join([f"{to_text(key)}: {_detail(key, value)}" for key, value in self.content.items()])
+        when = f"[step {self.step}]" if self.step is not None else ""
+        line = " ".join(filter(None, (when, f"{self.type}:" if self.type else "", details)))
+        object.__setattr__(self, "_line", line)
+        object.__setattr__(self, "tokens", tokens_in(line))
+        return getattr(self, name)
 
 
 def _detail(name: Any, value: Any) -> str:
@@ -92,8 +91,7 @@ class MemoryEntry(_Line):
 
     def __str__(self) -> str:
         """The entry as one line of a prompt."""
-        line: str = self._line
-        return line
+        return self._line
 
     def display(self) -> None:
         """Print the entry, with the agent that remembers it."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import Turn, current_turn, step_of
-from mesa_llm.activation.context import current_writes, enter, leave
+from mesa_llm.activation.context import current_writes
 from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.activation.values import to_text
 from mesa_llm.errors import ConfigurationError
@@ -143,9 +143,12 @@ class Memory(ABC):
 
     def _drop_steps_before_last(self, n: int) -> None:
         """Drop all but the last `n` steps in which something happened; an observation just made is no step yet."""
+        if self._kept[-1].step - self._kept[0].step < n:
+            return
         first = first_of_last_steps(before_observation(self._kept), n)
         if self._kept[0].step < first:
-            self._forget([entry for entry in self._kept if entry.step < first])
+            self._kept_tokens -= sum(map(self._tokens_of, [entry for entry in self._kept if entry.step < first]))
+            self._kept = [entry for entry in self._kept if entry.step >= first]
 
     def _forget(self, entries: Iterable[MemoryEntry]) -> None:
         """Drop exactly these entries, and none that arrived since they were read."""
@@ -159,24 +162,24 @@ class Memory(ABC):
 
     def _tokens_of(self, entry: MemoryEntry) -> int:
         """How many tokens an entry takes, the line break included."""
-        tokens = entry.tokens  # not through _fits: for each entry of each agent in each step
+        tokens = entry.tokens
         if self._most_of_one is None or tokens <= self._most_of_one:
             return tokens + 1
         return tokens_of_line(self._line(entry))
 
-    def _fits(self, entry: MemoryEntry) -> bool:
-        return self._most_of_one is None or entry.tokens <= self._most_of_one
-
     def _line(self, entry: MemoryEntry) -> str:
         """An entry as a line of a prompt, shortened if it is too long."""
-        if self._fits(entry):
-            return str(entry)
-        return shortened(str(entry), self._most_of_one, keeps_end=entry.type in _DECISIONS)
+        if self._most_of_one is None or entry.tokens <= self._most_of_one:
+            return entry._line
+        return shortened(entry._line, self._most_of_one, keeps_end=entry.type in _DECISIONS)
 
     def _lines(self, entries: Iterable[MemoryEntry], beside: str = "") -> str:
         """The newest of the entries (given oldest first) that fit, one a line, into a prompt that also has `beside`."""
+        shown: Sequence[MemoryEntry] = list(entries)
         room = None if self.max_tokens is None else self.max_tokens - tokens_of_line(beside)
-        return "\n".join(map(self._line, newest_that_fit(list(entries), room, self._tokens_of))) or NOTHING_YET
+        if room is not None and sum([entry.tokens for entry in shown]) + len(shown) > room:
+            shown = newest_that_fit(shown, room, self._tokens_of)
+        return "\n".join(map(self._line, shown)) or NOTHING_YET
 
     def _past(self) -> tuple[MemoryEntry, ...]:
         """All entries but the observation just made, which has a place of its own in prompts."""
@@ -214,7 +217,7 @@ class Memory(ABC):
         Raises:
             TypeError: if `content` is not a mapping.
         """
-        if not isinstance(content, Mapping):
+        if not isinstance(content, dict | Mapping):
             raise TypeError(f"content must be a mapping such as {{'text': …}}, got {content!r}.")
         entry = MemoryEntry(step_of(self.agent.model), type, content)
         turn = current_turn()
@@ -346,33 +349,6 @@ def memory_request(memory: Memory, instructions: str, prompt: str) -> LLMRequest
     return memory.llm.request(prompt, system_prompt=f"{instructions}{about}", **options)
 
 
-type _Write = Callable[[], Awaitable[None]]
-
-
-class AwaitedWrites:
-    """While entered, writes to memories with an `aadd_to_memory` of their own are kept, in order, until `flush`."""
-
-    def __init__(self) -> None:
-        self._pending: list[_Write] = []
-
-    def __enter__(self) -> Self:
-        self._token = enter(writes=self)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        leave(self._token)
-
-    def add(self, write: _Write) -> None:
-        """Keep a write until `flush`."""
-        self._pending.append(write)
-
-    async def flush(self) -> None:
-        """Make the writes that are kept, one after the other."""
-        pending, self._pending = self._pending, []
-        for write in pending:
-            await write()
-
-
 def remember(memory: Memory, type: str, content: Mapping[str, Any]) -> None:  # noqa: A002 - mesa-llm's name
     """Add to a memory: by its `aadd_to_memory` if it has one of its own and the caller can await it."""
     writes = current_writes()
@@ -380,7 +356,7 @@ def remember(memory: Memory, type: str, content: Mapping[str, Any]) -> None:  # 
     if writes is None or asynchronous is None or own_method(asynchronous, Memory.aadd_to_memory) is None:
         memory.add_to_memory(type=type, content=content)
     else:
-        writes.add(lambda: memory.aadd_to_memory(type=type, content=content))
+        writes.append(lambda: memory.aadd_to_memory(type=type, content=content))
 
 
 def can_remember(agent: Any) -> bool:

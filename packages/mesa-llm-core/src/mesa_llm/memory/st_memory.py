@@ -75,8 +75,7 @@ class ShortTermMemory(StepMemory):
 
     def _store(self, entry: MemoryEntry) -> None:
         super()._store(entry)
-        if self._kept[0].step != entry.step:
-            self._drop_steps_before_last(self.n)
+        self._drop_steps_before_last(self.n)
 
     def get_prompt_ready(self) -> str:
         """The memory as text for a prompt, without the observation just made, which the prompt has elsewhere."""

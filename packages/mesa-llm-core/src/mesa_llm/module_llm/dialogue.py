@@ -9,7 +9,7 @@ from typing import Any, overload
 
 from pydantic import BaseModel, ValidationError
 
-from mesa_llm.activation.context import current_agent_step
+from mesa_llm.activation.context import AwaitedWrites, current_agent_step
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ResponseFormat
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, DecisionError
@@ -33,11 +33,16 @@ _STOPPED = {
 
 
 async def aconverse[T](
-    dialogue: Dialogue[T], ask: Callable[[LLMRequest], Awaitable[LLMResponse]], *, max_tool_calls: int | None = None
+    dialogue: Dialogue[T],
+    ask: Callable[[LLMRequest], Awaitable[LLMResponse]],
+    *,
+    max_tool_calls: int | None = None,
+    writes: AwaitedWrites | None = None,
 ) -> T:
     """Have a dialogue with a model, and return what comes of it. Errors of `ask` are raised in the dialogue.
 
     `max_tool_calls` bounds the tool calls of each answer that may hold some; `None` leaves the requests as they are.
+    `writes` are flushed before each request and at the end.
     """
     try:
         request = next(dialogue)
@@ -45,6 +50,8 @@ async def aconverse[T](
             if max_tool_calls is not None and request.tools and request.tool_choice != "none":
                 request = replace(request, max_tool_calls=max_tool_calls)
             try:
+                if writes:
+                    await writes.flush()
                 response = await ask(request)
             except Exception as error:
                 request = dialogue.throw(error)
@@ -52,7 +59,9 @@ async def aconverse[T](
                 request = dialogue.send(response)
     except StopIteration as end:
         result: T = end.value
-        return result
+    if writes:
+        await writes.flush()
+    return result
 
 
 def converse[T](

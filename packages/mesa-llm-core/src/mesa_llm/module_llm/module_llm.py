@@ -297,7 +297,9 @@ def _copied_if_it_can[T](client: T, memo: dict[int, Any]) -> T:
 
 
 def _user_messages(prompt: str | list[str] | None) -> tuple[Message, ...]:
-    texts = [prompt] if isinstance(prompt, str) else prompt if prompt is not None else []
+    if isinstance(prompt, str):
+        return (Message("user", prompt),)
+    texts = [] if prompt is None else prompt
     if not isinstance(texts, list | tuple):
         raise TypeError(f"prompt must be a str, a list of str or None, got {prompt!r} ({type(prompt).__name__}).")
     for position, text in enumerate(texts):

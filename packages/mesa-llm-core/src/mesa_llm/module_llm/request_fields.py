@@ -49,7 +49,7 @@ def _accept(arguments: Mapping[str, Any]) -> None:
     """The check of a tool that refuses nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(unsafe_hash=True, slots=True)
 class OfferedTool(ToolSpec):
     """A tool as it is offered to one agent at one moment: arguments may depend on what the agent sees.
 
@@ -98,8 +98,10 @@ def check_most_calls(max_tool_calls: int | None) -> int | None:
 
 def with_plain_tools(request: LLMRequest) -> LLMRequest:
     """The request as clients get it: nothing but data."""
+    if OfferedTool not in map(type, request.tools):
+        return request
     plain = tuple([tool.plain if isinstance(tool, OfferedTool) else tool for tool in request.tools])
-    return request if plain == request.tools else replace(request, tools=plain)
+    return replace(request, tools=plain)
 
 
 def narrowed_parameters(tool: ToolSpec) -> JSONSchema | None:

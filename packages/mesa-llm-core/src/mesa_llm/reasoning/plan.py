@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mesa_llm.llm_agent import LLMAgent
 
 _OBSERVATION = "# Observation"
+_as_line = json.JSONEncoder(default=plain, ensure_ascii=False, allow_nan=False).encode
 _EXECUTION = (
     "You carry out the decision of an agent in a simulation by calling tools. Call exactly the tools that the decision "
     "asks for, in its order. If it asks for no action, call none."
@@ -67,7 +68,7 @@ class Observation:
                 for place, facts in self.environment.items()
             }
         try:  # to_json would copy everything, and few values of an observation need it
-            text = json.dumps(fields, default=plain, ensure_ascii=False, allow_nan=False)
+            text = _as_line(fields)
         except (TypeError, ValueError, RecursionError):  # keys that JSON does not have, numbers that are not finite
             return to_json(fields)
         return without_addresses(text)
@@ -177,7 +178,8 @@ def first_request(
         response_format=response_format,
         system_prompt=system_prompt_of(agent, instructions) if system_prompt is None else system_prompt,
     )
-    return replace(request, observation=obs)
+    request.observation = obs
+    return request
 
 
 def decision_in_words(

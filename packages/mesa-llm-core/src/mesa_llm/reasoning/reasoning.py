@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate
 
 from mesa_llm.activation import stage, step_of
+from mesa_llm.activation.context import AwaitedWrites
 from mesa_llm.activation.method_pairs import nearer_method
 from mesa_llm.activation.turn import adecide, decide, in_thread, is_off_record
 from mesa_llm.activation.values import to_text
 from mesa_llm.clients import ToolChoice
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.memory import AwaitedWrites
 from mesa_llm.module_llm.dialogue import aconverse, converse
 from mesa_llm.module_llm.request_fields import check_most_calls
 from mesa_llm.reasoning.plan import HeldPlans, Observation, Plan, Question, Thinking, sight_of, tool_calls_for
@@ -39,9 +40,10 @@ def _adecision[R: Reasoning, **P, T](
 ) -> Callable[Concatenate[R, P], Coroutine[Any, Any, T]]:
     """An `aplan` method that waits for the agent's turn at its end."""
 
+    @inspect.markcoroutinefunction
     @functools.wraps(aplan)
-    async def decided(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await adecide(self.agent, aplan, self, *args, **kwargs)
+    def decided(self: R, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        return adecide(self.agent, aplan, self, *args, **kwargs)
 
     return decided
 
@@ -226,15 +228,11 @@ class Reasoning:
         return await self._athink(thinking, self.agent.max_tool_calls)
 
     async def _athink(self, thinking: Thinking, max_tool_calls: int | None) -> Plan:
+        def ask(request: LLMRequest) -> Awaitable[LLMResponse]:
+            return self.agent.llm.acomplete(request)
+
         with AwaitedWrites() as writes:
-
-            async def ask(request: LLMRequest) -> LLMResponse:
-                await writes.flush()
-                return await self.agent.llm.acomplete(request)
-
-            plan = await aconverse(thinking, ask, max_tool_calls=max_tool_calls)
-            await writes.flush()
-            return plan
+            return await aconverse(thinking, ask, max_tool_calls=max_tool_calls, writes=writes)
 
     def _execution(
         self,

@@ -152,8 +152,9 @@ class ToolTable(MutableMapping[str, Callable[..., Any]]):
     def _all(self) -> dict[str, Callable[..., Any]]:
         # Copied, since another thread may be defining a tool.
         shared = _GLOBAL_TOOL_REGISTRY.copy() if self._with_global else {}
-        for name in self._hidden - self._own.keys():
-            shared.pop(name, None)
+        for name in self._hidden:
+            if name not in self._own:
+                shared.pop(name, None)
         shared.update(self._own)
         return shared
 

@@ -65,7 +65,9 @@ class ToolDefinition:
         narrow = None
         if self._arguments.marked is not None:
             narrow = functools.partial(self._arguments.narrowed, sight.agent, sight.seen)
-        return OfferedTool.of(self.spec_as(name), narrow, functools.partial(self.accept, sight=sight))
+        spec = self.spec_as(name)
+        check = functools.partial(self.accept, sight=sight)
+        return OfferedTool(spec.name, spec.description, spec.parameters, spec, narrow, check)
 
     def accept(
         self, arguments: Mapping[str, Any], sight: Sight | None = None
@@ -120,7 +122,7 @@ def definition_of(function: Callable[..., Any], name: str | None = None) -> Tool
     Raises:
         ConfigurationError: if the function cannot be a tool, or has no name and is given none.
     """
-    lasting, how = _made_from(function)
+    lasting, how = (function, None) if type(function) is types.FunctionType else _made_from(function)
     definition = _definitions.get(lasting, {}).get(how)
     if definition is None:
         with _defining:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from mesa_llm.activation import entered
+from mesa_llm.activation.mesa_model import is_in_model
 from mesa_llm.errors import ends_run
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.llm_agent.step_hooks import may_consolidate
@@ -27,12 +28,16 @@ async def consolidate(turns: Iterable[AgentTurn]) -> None:
     the event loop of the caller; cancelling it cancels the calls, and keeps nothing.
 
     Args:
-        turns: whose agents may have something to consolidate.
+        turns: whose agents may have something to consolidate, if they are still in their model.
 
     Raises:
         Exception: what would come again, or make another run, see `ends_run`; after the others have settled.
     """
-    owing = [turn for turn in turns if isinstance(turn.agent, LLMAgent) and may_consolidate(turn.agent)]
+    owing = [
+        turn
+        for turn in turns
+        if isinstance(turn.agent, LLMAgent) and may_consolidate(turn.agent) and is_in_model(turn.agent)
+    ]
     if not owing:
         return
     results = await asyncio.gather(*(_ask(turn) for turn in owing), return_exceptions=True)

@@ -276,9 +276,11 @@ class Memo:
         return self._repeats.copy()
 
     def find(self, key: Key, request: LLMRequest) -> Asked | None:
-        """The call with a key, if it is this request in all respects."""
+        """The call with a key, if it is this request in all respects, the observation that rules read included."""
         asked = self._asked.get(key)
-        return asked if asked is not None and asked.request == request else None
+        if asked is None or asked.request != request or asked.request.observation != request.observation:
+            return None
+        return asked
 
     def last_answer(self, agent_id: int, nth: int) -> LLMResponse | None:
         """What was answered last to such a call of an agent, perhaps to another request: a guess at the answer."""
@@ -293,6 +295,9 @@ class Memo:
             client.complete(sent), begins_anyway=not is_ahead, context=detached(call), ended=call.detach
         )
         asked = Asked(agent_id, request, is_ahead, self._known_round + 1, self.now(), future, call)
+        in_its_place = self._asked.pop(key, None)  # alike in what the key holds, and not in all
+        if in_its_place is not None and not in_its_place.is_used:
+            self._waste(in_its_place)
         self._asked[key] = asked
         self._by_agent.setdefault(agent_id, []).append(key)
         future.add_done_callback(lambda _: self._arrived(asked))

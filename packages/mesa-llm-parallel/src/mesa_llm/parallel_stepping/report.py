@@ -37,7 +37,7 @@ class Span(NamedTuple):
     end: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(unsafe_hash=True, slots=True)
 class CallSpan:
     """One call to a model.
 
@@ -179,7 +179,7 @@ class _Totals:
         return sum(call.source == "shared" for call in self._model_calls())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(unsafe_hash=True, slots=True, kw_only=True)
 class AgentReport(_Totals):
     """One agent's part in a parallel step.
 

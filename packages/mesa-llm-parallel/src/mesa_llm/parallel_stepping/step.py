@@ -381,9 +381,7 @@ class ParallelStep:
         if self.board.method != "step":
             return  # as where nobody runs the agents in parallel
         with self.timed("settle"):
-            await consolidate(
-                turn for turn in turns if turn.error is None and not turn.called_off and is_in_model(turn.agent)
-            )
+            await consolidate(turn for turn in turns if turn.error is None and not turn.called_off)
 
     async def _until_finished(self) -> None:
         """Wait for the agents that were left out to end where they wait."""

@@ -82,10 +82,10 @@ class AgentTurn(Turn):
         finished: whether nothing of the agent's step runs: it has not begun, or has come to its end.
     """
 
+    acting: bool
     # Ten thousand of them are made in a step of as many agents, and die with it.
     __slots__ = (
         "__weakref__",
-        "_agent_step",
         "_end_awaited",
         "_nested",
         "_open_calls",
@@ -97,7 +97,9 @@ class AgentTurn(Turn):
         "_waiters",
         "_yielded",
         "acted",
+        "acting",
         "agent",
+        "agent_step",
         "board",
         "called_off",
         "calls",
@@ -125,6 +127,7 @@ class AgentTurn(Turn):
         self.state = State.AT_BARRIER if runner.acts_only else State.NOT_STARTED
         self.error: BaseException | None = None
         self.acted = False
+        self.acting = False
         self.failed_acting = False
         self.called_off = False
         self.left = False
@@ -136,7 +139,7 @@ class AgentTurn(Turn):
         self.conflicts: tuple[str, ...] = ()
         self.settle_error: BaseException | None = None
         self.finished = True
-        self._agent_step: AgentStep | None = None
+        self.agent_step: AgentStep | None = None
         self._open_decisions = 0
         self.starts_in_thread = False
         self._start_awaited: asyncio.Future[None] | None = None
@@ -151,16 +154,6 @@ class AgentTurn(Turn):
         self._staged: tuple[tuple[Callable[[], None], Callable[[], None]], ...] = ()
 
     # The agent's side, on any thread.
-
-    @property
-    @override
-    def agent_step(self) -> AgentStep | None:
-        return self._agent_step
-
-    @property
-    @override
-    def acting(self) -> bool:
-        return self.state is State.ACTING
 
     @override
     async def abegin_decision(self) -> None:
@@ -356,6 +349,7 @@ class AgentTurn(Turn):
         board.progress += 1
         board.running += state.is_running - self.state.is_running
         self.state = state
+        self.acting = state is State.ACTING
         if state.phase == "wait":
             self._waits()
         elif not state.is_running:
@@ -370,8 +364,8 @@ class AgentTurn(Turn):
         self.error = error = DecisionTimeoutError(
             f"{name_of(self.agent)} has not decided within {self.board.config.decide_timeout:g} s (decide_timeout)."
         )
-        if self._agent_step is not None:
-            self._agent_step.time_is_up(error)
+        if self.agent_step is not None:
+            self.agent_step.time_is_up(error)
         self.call_off()
         self._end()
 
@@ -422,11 +416,11 @@ class AgentTurn(Turn):
         Args:
             agent_step: which of the agent's own steps it goes on with, if it does.
         """
-        if self._agent_step is not None:
+        if self.agent_step is not None:
             return
         if agent_step is None and self.board.method == "step":
             agent_step = begin_agent_step(self.agent)
-        self._agent_step = agent_step or last_agent_step(self.agent, alone=False)
+        self.agent_step = agent_step or last_agent_step(self.agent, alone=False)
 
     def start(self) -> None:
         """Start the agent's step; an agent that only acts is at the barrier."""
