@@ -235,7 +235,7 @@ class Clumsy(LLMAgent):
             raise LookupError("nothing here")
 
 
-METHODS = [name for name in vars(Clumsy) if not name.startswith(("_", "fails"))]
+METHODS = [name for name in vars(Clumsy) if not name.startswith(("_", "fails", "step", "astep"))]
 
 
 class Clumsiness(mesa.Model):
