@@ -84,6 +84,7 @@ def test_a_replay_of_a_model_needs_neither_key_nor_endpoint(here, path):
         assert states(replayed) == states(recorded)
 
 
+@pytest.mark.slow
 def test_a_run_that_broke_off_is_resumed(here, path):
     """The server fails in the second step; what it had answered is not asked again."""
     down = True

@@ -161,6 +161,7 @@ def test_a_forked_child_records_a_run_of_its_own(path):
     assert [(r.name, r.calls) for r in Journal(path).runs()] == [("1", 2), ("1.1", 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts file descriptors by /proc")
 @pytest.mark.parametrize("closing", [True, False], ids=["closed", "dropped"])
 def test_clients_leave_no_threads_and_no_files_open(path, closing):

@@ -484,6 +484,7 @@ def test_a_run_has_as_many_calls_as_its_table(recorded, name):
     assert Journal(recorded.path).run("1") == run
 
 
+@pytest.mark.slow
 @settings(
     max_examples=250, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
