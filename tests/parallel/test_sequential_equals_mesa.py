@@ -1,6 +1,7 @@
 """`activation="sequential"` makes the run that plain Mesa makes, bit for bit, whatever the agents do."""
 
 import functools
+import gc
 
 import pytest
 from helpers.virtual_latency import VirtualTimeClient, on_virtual_time
@@ -17,6 +18,9 @@ STEPS = 3
 @pytest.fixture(autouse=True)
 def _patched():
     enable_automatic_parallel_stepping()
+    gc.disable()  # Mesa 3.4 steps an agent that has left its model until the garbage collector has taken it
+    yield
+    gc.enable()
 
 
 def run_of(model):
@@ -32,6 +36,7 @@ def run_of(model):
 
 
 def check(seed, **settings):
+    gc.collect(0)
     rule = functools.partial(answers, fails=0.02 if seed % 3 == 0 else 0.0)
     expected = run_of(Zoo(seed, RuleBasedClient(rule)))
 
