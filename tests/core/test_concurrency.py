@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import warnings
+from concurrent.futures import Future
 
 import pytest
 
@@ -104,6 +105,31 @@ def test_an_interrupt_ends_what_runs_and_what_waits(busy):
         calling_loop.run(waits())
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert calling_loop.run(where())[1] == threading.get_ident()
+
+
+def test_a_signal_that_does_not_wake_the_main_thread_up_is_noticed():
+    future = Future()
+    give_up = threading.Timer(20, future.set_exception, [AssertionError("not noticed")])
+    give_up.start()
+
+    def interrupt():
+        while not future._condition._waiters:  # the main thread does not wait yet
+            pass
+        # Delivered to this thread: the main thread, which has to run the handler, goes on waiting for a lock.
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        worker_thread.start(interrupt)
+        calling_loop.result_of(future)
+    give_up.cancel()
+
+
+@pytest.mark.parametrize("outcome", [TimeoutError("its own"), ValueError("its own")])
+def test_what_a_future_fails_with_is_raised(outcome):
+    future = Future()
+    future.set_exception(outcome)
+    with pytest.raises(type(outcome), match="its own"):
+        calling_loop.result_of(future)
 
 
 def test_the_kept_loop_leaves_the_threads_current_loop_alone():

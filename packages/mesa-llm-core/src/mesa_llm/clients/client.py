@@ -59,7 +59,7 @@ def ask(client: LLMClient, request: LLMRequest) -> LLMResponse:
     try:
         # Only now: the request is on its way, in the order in which agents start.
         with waiting as call, calling_loop.heeding_cancellation():
-            response: LLMResponse = answer.result()
+            response: LLMResponse = calling_loop.result_of(answer)
             call.response = response
             return response
     except BaseException:

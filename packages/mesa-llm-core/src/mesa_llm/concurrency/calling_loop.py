@@ -219,7 +219,7 @@ def _run_on_helper[T](coroutine: Coroutine[Any, Any, T], what: Callable[[], str]
     try:
         with heeding_cancellation():
             call = helper.submit(coroutine)  # it may run, and interrupt this, before there is a future
-            return call.result()
+            return result_of(call)
     finally:
         if call is not None:
             call.cancel()
@@ -227,6 +227,25 @@ def _run_on_helper[T](coroutine: Coroutine[Any, Any, T], what: Callable[[], str]
             helpers.append(helper)
         elif not helper.close(GRACE):
             _warn_left_behind(what())
+
+
+def result_of[T](future: Future[T]) -> T:
+    """Wait for a future, as its `result` does, and miss no signal.
+
+    Python runs signal handlers between instructions. A signal that comes just before the main thread begins to wait for
+    a lock does not wake it up, so the main thread looks up from time to time.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return future.result()
+    while True:
+        try:
+            return future.result(timeout=_LOOKS_UP_S)
+        except TimeoutError:
+            if future.done():  # it is the outcome itself, or the outcome came just now
+                return future.result()
+
+
+_LOOKS_UP_S = 0.5
 
 
 @contextmanager

@@ -51,7 +51,7 @@ class AnswersAtTurn(Answers):
             while True:
                 bell = next(waiting)
                 with calling_loop.heeding_cancellation():
-                    bell.result()
+                    calling_loop.result_of(bell)
         except StopIteration as end:
             response: LLMResponse = end.value
             return response
