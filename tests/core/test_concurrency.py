@@ -118,10 +118,11 @@ def test_a_signal_that_does_not_wake_the_main_thread_up_is_noticed():
         # Delivered to this thread: the main thread, which has to run the handler, goes on waiting for a lock.
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
+    worker_thread.start(interrupt)  # waits for what follows
     with pytest.raises(KeyboardInterrupt):
-        worker_thread.start(interrupt)
         calling_loop.result_of(future)
     give_up.cancel()
+    assert not future.done()
 
 
 @pytest.mark.parametrize("outcome", [TimeoutError("its own"), ValueError("its own")])
