@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 from mesa import Model
 
+from mesa_llm.activation import step_of
 from mesa_llm.activation.context import current_origin
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.memory import EpisodicMemory, LongTermMemory, Memory, ShortTermMemory, STLTMemory
@@ -37,8 +38,9 @@ class Diarist(LLMAgent):
 
     def step(self):
         seen = self.generate_obs()
-        if self.model.steps % 4 != 3:
-            self.apply_plan(self.reasoning.plan(f"Day {self.model.steps}: what now?", seen))
+        day = step_of(self.model)
+        if day % 4 != 3:
+            self.apply_plan(self.reasoning.plan(f"Day {day}: what now?", seen))
 
 
 def prompts(memory, mode):
@@ -59,7 +61,7 @@ def prompts(memory, mode):
     for _ in range(2):
         Diarist(model, OneCallReasoning, client=llm, tools=[], memory=memory, internal_state=["calm"])
     for _ in range(9):
-        model.steps += 1
+        model.step()  # which does nothing but count
         model.agents.do("step")
     return sorted(asked, key=lambda agent_and_messages: agent_and_messages[0])
 

@@ -83,7 +83,7 @@ def test_refusals_stand_in_the_step_and_beside_the_agent_that_they_happened_to(c
         refused = [
             f"{agent.agent_class} {agent.agent_id} was refused {words}"
             for _, agent in measures.lanes_of(line)
-            for words in (*agent.conflicts, *(["1 tool call; "] if measures.other_refusals(agent) else []))
+            for words in (*agent.conflicts, *(f"{n} action" for n in [measures.other_refusals(agent)] if n))
         ]
         counts = {name: f"{count} " for name, count in measures.incidents(line).items() if count}
         assert text.split(" ", 1)[1].startswith(", ".join(map(" ".join, counts.items())).replace(" ,", ","))
