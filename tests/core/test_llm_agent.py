@@ -193,16 +193,16 @@ def test_a_message_to_nobody_is_told_so():
 
 
 RECIPIENTS = [
-    (lambda a, b, gone, plain: [b, b, 2, b], [2], "Agents [2] were told 'hello'."),
-    (lambda a, b, gone, plain: b, [2], "Agents [2] were told 'hello'."),
-    (lambda a, b, gone, plain: 2, [2], "Agents [2] were told 'hello'."),
-    (lambda a, b, gone, plain: np.int64(2), [2], "Agents [2] were told 'hello'."),
-    (lambda a, b, gone, plain: (each for each in [1, 2]), [2], "Agents [2] were told 'hello'."),
-    (lambda a, b, gone, plain: a.model.agents, [2], "Agents [2] were told 'hello'. Agents [4] have no memory and were "
+    (lambda a, b, gone, plain: [b, b, 2, b], [2], "Agents [2] got the message 'hello'."),
+    (lambda a, b, gone, plain: b, [2], "Agents [2] got the message 'hello'."),
+    (lambda a, b, gone, plain: 2, [2], "Agents [2] got the message 'hello'."),
+    (lambda a, b, gone, plain: np.int64(2), [2], "Agents [2] got the message 'hello'."),
+    (lambda a, b, gone, plain: (each for each in [1, 2]), [2], "Agents [2] got the message 'hello'."),
+    (lambda a, b, gone, plain: a.model.agents, [2], "Agents [2] got the message 'hello'. Agents [4] have no memory and were "
      "left out."),
-    (lambda a, b, gone, plain: [gone, b], [2], "Agents [2] were told 'hello'. There are no agents [3]."),
+    (lambda a, b, gone, plain: [gone, b], [2], "Agents [2] got the message 'hello'. There are no agents [3]."),
     (lambda a, b, gone, plain: [gone, 3], [], "Nobody could be given the message 'hello'. There are no agents [3]."),
-    (lambda a, b, gone, plain: [99, 2, 98, 99], [2], "Agents [2] were told 'hello'. There are no agents [99, 98]."),
+    (lambda a, b, gone, plain: [99, 2, 98, 99], [2], "Agents [2] got the message 'hello'. There are no agents [99, 98]."),
     (lambda a, b, gone, plain: [plain, plain], [], "Nobody could be given the message 'hello'. Agents [4] have no "
      "memory and were left out."),
     (lambda a, b, gone, plain: [a, 1], [], "Nobody could be given the message 'hello'."),
@@ -231,8 +231,8 @@ def test_a_meta_agent_is_one_recipient_and_its_members_are_several():
     world = World()
     speaker, *members = Walker(world), Walker(world), Walker(world)
     guild = Guild(world, OneCall, client=ScriptedLLM("hm"), tools=[], agents=members)
-    assert speaker.send_message("hello", guild) == "Agents [4] were told 'hello'."
-    assert speaker.send_message("hello", guild.agents) == "Agents [2, 3] were told 'hello'."
+    assert speaker.send_message("hello", guild) == "Agents [4] got the message 'hello'."
+    assert speaker.send_message("hello", guild.agents) == "Agents [2, 3] got the message 'hello'."
 
 
 @pytest.mark.parametrize("recipients", [None, "2", ["2"], [None], [True], 2.0])
@@ -270,7 +270,7 @@ def test_a_broadcast_compares_nobody_with_everybody_and_is_one_short_line_for_th
     assert sent.content["recipients"] == list(range(2, 102, 2))
     shown = "[2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, ...] (50 agents)"
     assert str(sent) == f"[step 0] message: message: hello; sender: 1; recipients: {shown}"
-    assert reply.startswith(f"Agents {shown} were told 'hello'. Agents [3, 5, ")
+    assert reply.startswith(f"Agents {shown} got the message 'hello'. Agents [3, 5, ")
 
 
 @pytest.mark.parametrize("act", ["apply", "send"])

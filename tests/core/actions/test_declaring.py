@@ -235,7 +235,7 @@ def test_what_is_known_of_an_action():
             food (str): what to buy
             amount: how much of it
         Raises:
-            ValueError: if there is none.
+            ValueError: if the field is bare.
 
         Returns:
             what was bought

@@ -50,10 +50,10 @@ def test_what_the_tool_says_is_true(kind):
     (spec,) = ToolManager([move_one_step]).specs()
     said = spec.parameters["properties"]["direction"]["description"]
     axes = re.search(r"\[.*?\]", legend).group()
-    told = changes(said.partition(f"{axes} ")[2].partition(";")[0])
+    explained = changes(said.partition(f"{axes} ")[2].partition(";")[0])
     of_the_space = changes(legend)
-    assert told
-    for name, (axis, change) in told.items():
+    assert explained
+    for name, (axis, change) in explained.items():
         if name in of_the_space:
             assert of_the_space[name] == (axis, change)
         else:  # on a hexagonal grid it stands for the diagonal steps

@@ -25,7 +25,7 @@ class Speaker(CellAgent):
 
     def send_message(self, message, recipients):
         self.sent.append((message, list(recipients)))
-        return f"Agents {[each.unique_id for each in recipients]} were told {message!r}."
+        return f"Agents {[each.unique_id for each in recipients]} got the message {message!r}."
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_speaking(agent, model):
     first, second, _unasked = Speaker(model), Speaker(model), Speaker(model)
     reply = speak_to(agent, [second.unique_id, first.unique_id, second.unique_id], "hello")
     assert agent.sent == [("hello", [second, first])]
-    assert reply == f"Agents {[second.unique_id, first.unique_id]} were told 'hello'."
+    assert reply == f"Agents {[second.unique_id, first.unique_id]} got the message 'hello'."
 
 
 def test_speaking_to_unknown_agents_too(agent, model):
@@ -194,5 +194,5 @@ def test_speaking_to_nobody(agent):
 
 def test_a_model_may_write_ids_as_text(agent, model):
     other = Speaker(model)
-    assert "were told" in call(agent, speak_to, listener_agents_unique_ids=f"[{other.unique_id}]", message="hi")
+    assert "got the message" in call(agent, speak_to, listener_agents_unique_ids=f"[{other.unique_id}]", message="hi")
     assert agent.sent == [("hi", [other])]

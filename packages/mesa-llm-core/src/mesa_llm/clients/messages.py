@@ -135,8 +135,8 @@ class LLMRequest:
         call: the call in which the request is sent: its identity, its deadline, and the time that it has waited in
             queues. No part of what is asked: not sent, not compared.
         observation: the `Observation` that the messages show, for rules that answer in the place of a model; they read
-            it by `read_observation`. `None` if there is none. No part of what is asked either: not sent, not compared,
-            not recorded.
+            it by `read_observation`. `None` for a request without one. It is not part of the question: not sent, not
+            compared, not recorded.
     """
 
     model: str

@@ -44,7 +44,7 @@ def found(model: Model[Any, Any], recipients: Recipients) -> tuple[dict[Agent[An
 
 def report(message: str, heard: Sequence[int], deaf: Sequence[int], unknown: Sequence[Any]) -> str:
     """The result that the sender gets: who heard the message, and who did not."""
-    start = f"Agents {ids_listed(heard)} were told" if heard else "Nobody could be given the message"
+    start = f"Agents {ids_listed(heard)} got the message" if heard else "Nobody could be given the message"
     sentences = [f"{start} {message!r}."]
     if deaf:
         sentences.append(f"Agents {ids_listed(deaf)} have no memory and were left out.")

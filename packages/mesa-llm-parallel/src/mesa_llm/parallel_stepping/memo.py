@@ -430,7 +430,7 @@ class Memo:
 
 
 def journal_of(client: object) -> JournaledClient | None:
-    """The journal in a stack of clients; `None` if there is none, or it is off."""
+    """The journal in a stack of clients; `None` without one, and for one in mode `off`."""
     while client is not None:
         if isinstance(client, JournaledClient) and client.mode != "off":
             return client

@@ -352,7 +352,7 @@ def eager_task(
     agent: Agent,
 ) -> asyncio.Task[Any]:
     """A task that has already run up to the first place where it waits."""
-    # Of what is no coroutine function, the code is to run within the task too.
+    # A plain function that returns an awaitable runs its code within the task too.
     coroutine = function() if inspect.iscoroutinefunction(function) else _awaited(function)
     return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True, name=name_of(agent))
 
