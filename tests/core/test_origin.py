@@ -4,6 +4,7 @@ import asyncio
 import copy
 
 import pytest
+from helpers.journals import Twice
 from helpers.speakers import OneCall, Speaker, SpeakersModel
 
 from mesa_llm.activation import current_origin
@@ -24,20 +25,6 @@ class Places(AsyncClient):
         assert origin is request.call.origin
         self.seen.append(origin and (origin.step, origin.agent_class, origin.agent_id, origin.call))
         return await self.inner.agenerate(request)
-
-
-class Twice(Speaker):
-    """Decides twice, and asks while it acts."""
-
-    def step(self):
-        super().step()
-        self.llm.generate("in a tool")
-        super().step()
-
-    async def astep(self):
-        await super().astep()
-        await self.llm.agenerate("in a tool")
-        await super().astep()
 
 
 @pytest.mark.parametrize("mode", ["asyncio", "threading", "off"])

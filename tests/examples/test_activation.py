@@ -1,34 +1,17 @@
 """`--activation`: what agents decide on, on the command line, in records and in their reports."""
 
 import json
-import os
 import re
 
 import pytest
 
 from mesa_llm.clients import CallCounts
 from mesa_llm.journal import Journal
-from mesa_llm_examples.cli import main
 from mesa_llm_examples.compare import ModeRun, differing, in_words
 from mesa_llm_examples.setting import Activation, Mode
 
 FEW = ("opinion", "--people", "8", "--neighbors", "2", "--steps", "2", "--seed", "5", "--latency", "0")
 SEQUENTIAL = ("--activation", "sequential")
-
-
-@pytest.fixture
-def here(capsys, monkeypatch):
-    """Run the command in this process: gives exit status, standard output and standard error."""
-    for name in [name for name in os.environ if name.endswith("_API_KEY")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main(list(map(str, arguments)))
-        return exit_.value.code, *capsys.readouterr()
-
-    return run
 
 
 def records(output):

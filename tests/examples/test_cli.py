@@ -16,7 +16,6 @@ import pytest
 from helpers.rules import at_ease
 
 from mesa_llm.testing import FakeOpenAIServer, Fault
-from mesa_llm_examples.cli import main
 
 COMMAND = shutil.which("mesa-llm-examples", path=Path(sys.executable).parent)
 SMALL = ("run", "civil-violence", "--citizens", "6", "--cops", "2", "--steps", "2", "--seed", "42")
@@ -27,20 +26,6 @@ WITHOUT_KEYS = {name: value for name, value in os.environ.items() if not name.en
 
 def command(*arguments):
     return subprocess.run([COMMAND, *arguments], env=WITHOUT_KEYS, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture
-def here(capsys, monkeypatch):
-    """Run the command in this process: gives exit status, standard output and standard error."""
-    for name in set(os.environ) - set(WITHOUT_KEYS):
-        monkeypatch.delenv(name)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main(arguments)
-        return exit_.value.code, *capsys.readouterr()
-
-    return run
 
 
 def one_line(status, output, errors):

@@ -11,24 +11,10 @@ from rich.console import Console
 
 from mesa_llm.clients import CallCounts
 from mesa_llm.testing import FakeOpenAIServer
-from mesa_llm_examples.cli import main
 from mesa_llm_examples.compare import ModeRun, differing, in_words, measured_on, table_of
 from mesa_llm_examples.setting import Mode, ModelConnection
 
 SMALL = ("compare", "civil-violence", "--citizens", "6", "--cops", "2", "--seed", "42", "--latency", "0")
-
-
-@pytest.fixture
-def here(capsys, monkeypatch):
-    """Run the command in this process: gives exit status, standard output and standard error."""
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main(list(map(str, arguments)))
-        return exit_.value.code, *capsys.readouterr()
-
-    return run
 
 
 def mode_run(mode, digest):

@@ -1,7 +1,6 @@
 """Recording, replaying and resuming on the command line."""
 
 import contextlib
-import os
 import re
 import signal
 import sqlite3
@@ -14,25 +13,9 @@ from helpers.rules import at_ease
 
 from mesa_llm.journal import Journal, JournaledClient
 from mesa_llm.testing import FakeOpenAIServer, Fault, ScriptedLLM
-from mesa_llm_examples.cli import main
 
 SMALL = ("run", "civil-violence", "--citizens", "6", "--cops", "2", "--steps", "2")
 RECORDED = ("run", "civil-violence")
-
-
-@pytest.fixture
-def here(capsys, monkeypatch):
-    """Run the command in this process: gives exit status, standard output and standard error."""
-    for name in [name for name in os.environ if name.endswith("_API_KEY")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main(list(map(str, arguments)))
-        return exit_.value.code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

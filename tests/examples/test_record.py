@@ -2,36 +2,19 @@
 
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
 import threading
 from dataclasses import fields
 
-import pytest
 from helpers.rules import at_ease
 
 from mesa_llm.testing import FakeOpenAIServer, Fault
-from mesa_llm_examples.cli import main
 from mesa_llm_examples.simulation import DecisionCounts
 
 SMALL = ("run", "civil-violence", "--citizens", "6", "--cops", "2", "--steps", "2", "--seed", "42")
 AGENTS = 8
-
-
-@pytest.fixture
-def here(capsys, monkeypatch):
-    """Run the command in this process: gives exit status, standard output and standard error."""
-    for name in [name for name in os.environ if name.endswith("_API_KEY")]:
-        monkeypatch.delenv(name)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main(list(map(str, arguments)))
-        return exit_.value.code, *capsys.readouterr()
-
-    return run
 
 
 def lines_of(text):

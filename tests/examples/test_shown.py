@@ -8,7 +8,6 @@ from mesa_llm.errors import DecisionError, JournalMissError
 from mesa_llm.errors.shown_text import is_control
 from mesa_llm.testing import FakeOpenAIServer, Fault
 from mesa_llm_examples.apps.session import Choices
-from mesa_llm_examples.cli import main
 from mesa_llm_examples.reports import plots
 from mesa_llm_examples.reports.run_file import read_run
 from mesa_llm_examples.setting import ModelConnection
@@ -17,16 +16,6 @@ from mesa_llm_examples.words import in_one_line, lines_below
 PASSWORD = "hunter2-secret-password"
 STEERING = "\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m\x08 \u202egnp.exe"
 SMALL = ("run", "civil-violence", "--citizens", "3", "--cops", "1", "--steps", "1", "--seed", "1")
-
-
-@pytest.fixture
-def here(capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main(list(map(str, arguments)))
-        return exit_.value.code, "".join(capsys.readouterr())
-
-    return run
 
 
 def assert_fit(text):
@@ -40,7 +29,8 @@ def test_neither_output_nor_files_of_a_run(output, here, tmp_path):
     with FakeOpenAIServer(Fault(status=400, body={"error": {"message": f"{STEERING} {PASSWORD}"}})) as server:
         base = server.url.replace("//", f"//me:{PASSWORD}@") + f"?api-key={PASSWORD}"
         way = ("--model", "openai/m", "--api-base", base, "--max-attempts", "1")
-        status, shown = here(*SMALL, *way, "--record", record, "--journal", journal, *output)
+        status, *shown = here(*SMALL, *way, "--record", record, "--journal", journal, *output)
+        shown = "".join(shown)
     assert status == 2
     assert "status 400: red gnp.exe ***" in shown
     assert_fit(shown)
@@ -60,7 +50,8 @@ def test_neither_output_nor_files_of_a_run(output, here, tmp_path):
     ],
 )
 def test_an_address_that_does_not_work(arguments, here):
-    status, shown = here(*arguments)
+    status, *shown = here(*arguments)
+    shown = "".join(shown)
     assert status == 2
     assert_fit(shown)
 
@@ -83,7 +74,8 @@ def test_a_report_of_a_file_that_somebody_else_has_written(here, tmp_path, monke
     monkeypatch.setattr(
         plots.Figure, "savefig", lambda figure, *args, **more: drawn.append(figure) or save(figure, *args, **more)
     )
-    status, shown = here("report", record)
+    status, *shown = here("report", record)
+    shown = "".join(shown)
     assert status == 0
     assert_fit(shown)
     assert_fit(record.with_suffix(".html").read_text())

@@ -97,3 +97,7 @@ class Twice:
     async def astep(self):
         await super().astep()
         await super().astep()
+
+
+class PlansTwice(Twice, Speaker):
+    """Decides and speaks twice in a step."""

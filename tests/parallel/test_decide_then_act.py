@@ -5,7 +5,7 @@ import threading
 
 import mesa
 import pytest
-from helpers.speakers import OneCall, Speaker, SpeakersModel, Twice, seen_by
+from helpers.speakers import OneCall, PlansTwice, Speaker, SpeakersModel, Twice, seen_by
 
 from mesa_llm.activation import current_turn
 from mesa_llm.errors import TurnError
@@ -265,10 +265,6 @@ def seen_words(request):
     import json
 
     return json.loads(request.messages[1].content)["self_state"]["internal_state"]["words"]
-
-
-class PlansTwice(Twice, Speaker):
-    """Decides and acts twice in a step."""
 
 
 def test_plans_made_side_by_side_lead_to_one_turn():

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from helpers.speakers import Speaker, SpeakersModel, seen_by
+from helpers.speakers import Speaker, SpeakersModel, Twice, seen_by
 
 from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
@@ -63,14 +63,8 @@ class Exclusive(Speaker):
 
 
 def test_who_plans_again_does_not_wait_for_the_others(eager):
-    class PlansTwice(Signals):
-        def step(self):
-            super().step()
-            super().step()
-
-        async def astep(self):
-            await super().astep()
-            await super().astep()
+    class PlansTwice(Twice, Signals):
+        pass
 
     acted = threading.Event()
     model = SpeakersModel(N, ScriptedLLM(answers_after(acted)), PlansTwice, parallel=eager())

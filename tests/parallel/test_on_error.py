@@ -7,7 +7,7 @@ import threading
 import pytest
 from helpers.left_over import soon
 from helpers.moved_clock import MINUTE, outlast_the_others, pass_time, until_decided
-from helpers.speakers import Speaker, SpeakersModel, seen_by
+from helpers.speakers import PlansTwice, Speaker, SpeakersModel, seen_by
 
 from mesa_llm.errors import DecisionTimeoutError
 from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping, enable_automatic_parallel_stepping
@@ -90,15 +90,6 @@ def test_more_failures_than_allowed_raise(model, max_failures, allowed):
 
 
 def test_failures_of_further_rounds_count_too(model):
-    class PlansTwice(Speaker):
-        def step(self):
-            super().step()
-            super().step()
-
-        async def astep(self):
-            await super().astep()
-            await super().astep()
-
     calls = []
 
     def second_fails(request):

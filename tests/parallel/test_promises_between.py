@@ -10,7 +10,7 @@ import warnings
 
 import mesa
 import pytest
-from helpers.speakers import OneCall, Speaker, SpeakersModel, seen_by
+from helpers.speakers import OneCall, PlansTwice, Speaker, SpeakersModel, seen_by
 from mesa.agent import AgentSet
 
 from mesa_llm.activation import claim, is_claimed
@@ -77,16 +77,7 @@ def test_a_plan_that_runs_in_a_thread_starts_in_its_place(mode):
 
 
 def test_second_decisions_start_one_after_the_other_too(mode):
-    class Twice(Speaker):
-        def step(self):
-            super().step()
-            super().step()
-
-        async def astep(self):
-            await super().astep()
-            await super().astep()
-
-    model = Starting(3, Twice)
+    model = Starting(3, PlansTwice)
     model.agents.do("step")
     assert model.starts == [1, 2, 3, 1, 2, 3]
 

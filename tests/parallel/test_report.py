@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 from helpers.left_over import soon
 from helpers.moved_clock import until
-from helpers.speakers import Speaker, SpeakersModel, seen_by, tool_call
+from helpers.speakers import PlansTwice, Speaker, SpeakersModel, seen_by, tool_call
 from mesa import DataCollector
 from mesa.discrete_space import CellAgent, OrthogonalMooreGrid
 
@@ -167,16 +167,7 @@ def test_agents_are_reported_in_the_order_of_the_step_with_what_they_did_when(mo
 
 
 def test_an_agent_that_plans_twice_has_two_of_each_phase(mode):
-    class Twice(Speaker):
-        def step(self):
-            super().step()
-            super().step()
-
-        async def astep(self):
-            await super().astep()
-            await super().astep()
-
-    model = SpeakersModel(2, ScriptedLLM("hello"), Twice)
+    model = SpeakersModel(2, ScriptedLLM("hello"), PlansTwice)
     model.step()
     (report,) = model.parallel_reports
     for agent in report.agents:

@@ -7,7 +7,7 @@ import threading
 
 import mesa
 import pytest
-from helpers.speakers import OneCall, Speaker, SpeakersModel, seen_by
+from helpers.speakers import OneCall, PlansTwice, Speaker, SpeakersModel, seen_by
 from mesa.agent import AgentSet
 
 from mesa_llm.activation import current_turn
@@ -429,15 +429,6 @@ def test_parts_of_the_error_name_their_own_agents(mode):
 
 
 def test_a_failure_in_a_second_round_does_not_claim_that_nobody_has_acted(mode):
-    class PlansTwice(Speaker):
-        def step(self):
-            super().step()
-            super().step()
-
-        async def astep(self):
-            await super().astep()
-            await super().astep()
-
     asked = []
 
     def answer(request):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import mesa
 import pytest
-from helpers.speakers import OneCall, Speaker, SpeakersModel
+from helpers.speakers import OneCall, PlansTwice, Speaker, SpeakersModel
 
 from mesa_llm.activation import model_call
 from mesa_llm.errors import NotParallelWarning, ReproducibilityWarning
@@ -180,20 +180,12 @@ def test_draws_before_the_first_call_and_in_the_turn_are_fine(mode, when, genera
 
 
 def test_a_second_decision_may_draw_before_it_asks(mode):
-    class Twice(Speaker):
+    class Draws(PlansTwice):
         def generate_obs(self):
             self.random.random()
             return super().generate_obs()
 
-        def step(self):
-            super().step()
-            super().step()
-
-        async def astep(self):
-            await super().astep()
-            await super().astep()
-
-    SpeakersModel(3, ScriptedLLM("hello"), Twice).step()
+    SpeakersModel(3, ScriptedLLM("hello"), Draws).step()
 
 
 @pytest.mark.parametrize("generator", ["random", "rng"])

@@ -10,19 +10,6 @@ import pytest
 pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
 from mesa_llm_examples import cli
-from mesa_llm_examples.cli import main
-
-
-@pytest.fixture
-def here(capsys):
-    """Run the command in this process: gives exit status, standard output and standard error."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main(list(map(str, arguments)))
-        return exit_.value.code, *capsys.readouterr()
-
-    return run
 
 
 def test_a_page_and_a_picture_are_made_beside_the_file(here, recorded, tmp_path):
