@@ -83,6 +83,7 @@ class Village(Model):
         first, second = self.agents
         first.memory.add_to_memory("message", {"message": "hello", "sender": 2})
         second.memory.add_to_memory("note", {"about": [(1, 2)]})
+        second.generate_obs()
 
 
 def first(model):
@@ -121,6 +122,8 @@ CHANGES = [
     (lambda model: setattr(first(model), "system_prompt", "Be kind."), "Villager 1", "llm.system_prompt", None, '"Be kind."'),
     (lambda model: first(model).memory._episodes[0].entry.content.update(message="bye"),
      "Villager 1", "memory._episodes[0].entry.content.message", '"hello"', '"bye"'),
+    (lambda model: model.agents[1].memory._episodes[1].entry.content["self_state"].clear(),
+     "Villager 2", "memory._episodes[1].entry.content.self_state.agent_unique_id", "2", None),
     (lambda model: setattr(first(model).memory._episodes[0], "importance", 7),
      "Villager 1", "memory._episodes[0].importance", None, "7"),
     (hold_a_plan, "Villager 1", "reasoning._held._plans", None, None),

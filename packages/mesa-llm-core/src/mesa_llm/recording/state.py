@@ -172,6 +172,7 @@ class _StateWalk(Walk):
         super().__init__()
         self._met: dict[int, tuple[Any, str]] = {}  # holds the object, because ids of collected objects are reused
         self._counts: Counter[str] = Counter()
+        self._kinds: dict[type, bool] = {}
 
     def agent(self, agent: Agent) -> State:
         named = {
@@ -199,7 +200,7 @@ class _StateWalk(Walk):
         }
 
     def entries(self, entries: Iterable[tuple[Any, Any]], inside: Around) -> dict[Any, Any]:
-        return super().entries([(name, item) for name, item in entries if not _is_bookkeeping(type(item))], inside)
+        return super().entries([(name, item) for name, item in entries if not self._leaves_out(type(item))], inside)
 
     def members(self, members: AbstractSet[Any], inside: Around) -> Any:
         # Sorted first, because an object is shown where it is met first.
@@ -213,7 +214,7 @@ class _StateWalk(Walk):
 
     def thing(self, value: Any, inside: Around) -> Any:
         cls = type(value)
-        if _is_bookkeeping(cls):
+        if self._leaves_out(cls):
             return MORE
         if (state := _generator_state(value)) is not None:
             return {"class": cls.__name__, "state": hashlib.sha256(to_json(state).encode()).hexdigest()}
@@ -228,6 +229,12 @@ class _StateWalk(Walk):
         self._met[id(value)] = value, f"{cls.__name__} number {self._counts[cls.__name__]}"
         named = {name: item for name, item in held.items() if not name.startswith(("__", "_mesa_", "_abc_"))}
         return {"class": cls.__name__, **self.entries(sorted(named.items()), inside)}
+
+    def _leaves_out(self, kind: type) -> bool:
+        found = self._kinds.get(kind)
+        if found is None:
+            found = self._kinds[kind] = _is_bookkeeping(kind)
+        return found
 
     def _space(self, space: Any) -> dict[str, Any]:
         cells = getattr(space, "_cells", None) or {}
@@ -268,6 +275,8 @@ def _is_bookkeeping(kind: type) -> bool:
     if is_a(kind, "mesa", "DataCollector"):
         return True
     if is_dataclass(kind) or is_a(kind, "mesa_llm.module_llm", "ModuleLLM") or is_a(kind, "mesa", "Agent", "Model"):
+        return False
+    if issubclass(kind, dict | list | tuple):  # such as the parts of an observation
         return False
     packages = [base.__module__.split(".") for base in kind.__mro__ if base.__module__.startswith("mesa_llm.")]
     return bool(packages) and not any(names[1] in _STATE_OF_OURS for names in packages)
