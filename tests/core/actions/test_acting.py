@@ -130,6 +130,17 @@ async def test_an_agent_that_observes_gets_memory_and_observation_before_the_tas
         agent.act(None, observe=True)
 
 
+@pytest.mark.parametrize("tool_mode", ["auto", "native"])
+@pytest.mark.parametrize("persona", ["Be Ann.", property(lambda agent: f"Be number {agent.unique_id}.")])
+def test_a_class_says_who_its_agents_are_in_choices_too(persona, tool_mode):
+    cls = type("Walker", (LLMAgent,), {"system_prompt": persona})
+    llm = ScriptedLLM(lambda request: tool_call("wait") if request.tools else json.dumps(chosen("wait")))
+    agent = cls(Model(), OneCallReasoning, client=llm, actions=[wait], tool_mode=tool_mode)
+    agent.act("Where to?")
+    agent.plan("Where to?")
+    assert ["Be " in request.messages[0].content for request in llm.requests] == [True, True]
+
+
 def test_a_choice_changes_nothing_until_it_is_carried_out():
     agent = agent_of(chosen("eat", food="rice"))
     choice = agent.choose_action("?")

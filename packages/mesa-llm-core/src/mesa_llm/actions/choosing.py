@@ -56,7 +56,7 @@ def choose(
         raise TypeError(f"prompt must be a str or a list of str, got {prompt!r} ({type(prompt).__name__}).")
     texts = [text for text in texts if text.strip()]  # some servers refuse an empty message
     natively = llm.tool_mode == "native"
-    persona = (llm.system_prompt if system_prompt is None else system_prompt) or ""
+    persona = (agent.system_prompt if system_prompt is None else system_prompt) or ""
     sections = {"Positions": legend or "", "Who you are": persona}
     about = [f"# {heading}\n{text}" for heading, text in sections.items() if text.strip()]
     system = "\n\n".join([_AS_CALL if natively else _AS_JSON, *about])
