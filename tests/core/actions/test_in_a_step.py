@@ -523,3 +523,5 @@ def test_an_agent_that_has_gone_meanwhile_is_a_conflict(mode):
     assert model.log == [(first, prey)]
     (report,) = model.parallel_reports
     assert report.conflicts == N - 2
+    refusals = {entry.content["result"] for agent in model.agents for entry in agent.memory.entries[-1:]}
+    assert any(". It was possible when the agent chose it." in refusal for refusal in refusals), refusals

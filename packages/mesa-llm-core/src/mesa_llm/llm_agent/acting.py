@@ -300,7 +300,7 @@ class Acting:
         try:
             return self.action_manager.validate(self, given, actions, seen=seen)
         except ActionError as error:
-            raise ConflictError(f"{error} It was possible when the agent chose it.") from error
+            raise ConflictError(f"{str(error).rstrip('.')}. It was possible when the agent chose it.") from error
 
     async def _keep(
         self,
