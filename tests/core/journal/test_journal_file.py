@@ -5,15 +5,19 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 from helpers.journals import REQUEST, run
 from helpers.speakers import SpeakersModel, digest
+from mesa import Model
 
+from mesa_llm.clients import RuleBasedClient, tool_call
 from mesa_llm.errors import ConfigurationError, JournalError, RateLimitedError
 from mesa_llm.journal import Journal, JournaledClient, schema
+from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
+from mesa_llm.reasoning import OneCallReasoning
 from mesa_llm.testing import ScriptedLLM
 
 
@@ -231,14 +235,38 @@ def test_a_frame_of_all_calls(path):
         with pytest.raises(RateLimitedError):
             client.generate(REQUEST)
     frame = Journal(path).to_dataframe()
-    assert frame.shape == (5, 17)
+    assert frame.shape == (5, 22)
     assert list(frame["step"][:4]) == [1, 1, 2, 2]
     assert list(frame["state"]) == ["answered"] * 4 + ["failed"]
     assert frame["error"].iloc[-1] == "RateLimitedError: slow down"
     assert frame["retries"].iloc[-1] == 3
     assert frame["answer"].iloc[0] in {answer for _, answer in SpeakersAnswers.of(2)}
     with JournaledClient(ScriptedLLM("hello"), path) as client:
-        assert Journal(path).to_dataframe().shape == (0, 17)
+        assert Journal(path).to_dataframe().shape == (0, 22)
+
+
+def test_the_frame_has_the_whole_question_and_the_decision(path):
+    def contribute(agent, tokens: int) -> str:
+        """Contribute.
+
+        Args:
+            tokens: 0 to 20.
+        """
+        return "thanks"
+
+    def answer(request):
+        return tool_call("contribute", tokens=7) if request.tools else "I rest."
+
+    with JournaledClient(RuleBasedClient(answer), path) as client:
+        settings = {"client": client, "system_prompt": "You are generous.", "temperature": 0.5, "max_tokens": 9}
+        LLMAgent(Model(), OneCallReasoning, step_prompt="?", tools=[contribute], **settings).step()
+        client.generate(replace(REQUEST, options={"tools": [{"type": "web_search"}]}))
+    decision, question = Journal(path).to_dataframe().to_dict("records")
+    assert (decision["tools"], decision["tool_calls"], decision["called"]) == (["contribute"], 1, ["contribute"])
+    assert decision["arguments"] == [{"tokens": 7}]
+    assert "You are generous." in decision["system_prompt"]
+    assert decision["options"] == {"temperature": 0.5, "max_tokens": 9}
+    assert [question[name] for name in ("tools", "called", "arguments", "system_prompt")] == [[], [], [], "You are brief."]
 
 
 class SpeakersAnswers:

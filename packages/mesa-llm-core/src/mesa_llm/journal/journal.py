@@ -6,12 +6,12 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.clients import LLMResponse
+from mesa_llm.clients import LLMResponse, ToolCall
 from mesa_llm.journal import store
 from mesa_llm.journal.schema import connect, decoded, sqlite_errors
 from mesa_llm.journal.serialization import RecordedError
@@ -153,6 +153,11 @@ class Journal:
         Args:
             run: the run's name; by default the newest that is not a copy of another.
 
+        Returns:
+            A frame of shape (calls, 22), in the order in which the calls began. `prompt` is the last message. `tools`
+            has the names of the tools on offer, `called` those that the answer calls, `arguments` a dictionary for
+            each of these calls, and `options` the sampling arguments.
+
         Raises:
             JournalError: if the file does not hold the run, or is damaged.
         """
@@ -193,6 +198,22 @@ def _retries(call: RecordedCall) -> int:
     return call.error.details.get("retries", 0) if call.error is not None else 0
 
 
+def _system_prompt(call: RecordedCall) -> str:
+    return "\n\n".join(message["content"] for message in call.request["messages"] if message["role"] == "system")
+
+
+def _name_of(tool: Any) -> Any:
+    """The name of a tool on offer; `None` where it has one in a form that only its provider knows."""
+    function = tool.get("function") if isinstance(tool, dict) else None
+    return function.get("name") if isinstance(function, dict) else None
+
+
+def _tool_calls(call: RecordedCall) -> Sequence[ToolCall]:
+    return call.response.message.tool_calls if call.response else ()
+
+
+_NO_OPTIONS = frozenset({"model", "messages", "tools", "tool_choice", "response_format"})
+
 _COLUMNS: dict[str, Callable[[RecordedCall], Any]] = {
     "step": lambda call: call.step,
     "model_step": lambda call: call.model_step,
@@ -200,10 +221,15 @@ _COLUMNS: dict[str, Callable[[RecordedCall], Any]] = {
     "agent_class": lambda call: call.agent_class,
     "call": lambda call: call.call,
     "model": lambda call: call.request["model"],
+    "options": lambda call: {name: value for name, value in call.request.items() if name not in _NO_OPTIONS},
+    "tools": lambda call: [name for tool in call.request.get("tools", ()) if (name := _name_of(tool))],
+    "system_prompt": _system_prompt,
     "prompt": lambda call: call.request["messages"][-1]["content"] if call.request["messages"] else "",
     "state": lambda call: call.state,
     "answer": lambda call: call.response.message.content if call.response else None,
-    "tool_calls": lambda call: len(call.response.message.tool_calls) if call.response else 0,
+    "tool_calls": lambda call: len(_tool_calls(call)),
+    "called": lambda call: [called.name for called in _tool_calls(call)],
+    "arguments": lambda call: [called.parsed_arguments() for called in _tool_calls(call)],
     "error": lambda call: f"{call.error.kind}: {call.error.message}" if call.error else None,
     "prompt_tokens": lambda call: call.response.usage.prompt_tokens if call.response else 0,
     "completion_tokens": lambda call: call.response.usage.completion_tokens if call.response else 0,
