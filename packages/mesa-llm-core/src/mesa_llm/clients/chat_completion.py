@@ -86,11 +86,11 @@ def read_completion(completion: Any, model: str, *, latency_s: float | None = No
     `finish_reason` is `content_filter`.
     """
     completion = only_object(completion)
-    if not isinstance(completion, Mapping) or error_in(completion) is not None:
+    if not isinstance(completion, dict) or error_in(completion) is not None:
         return None
     choice = _first_choice(completion.get("choices"))
     message = choice.get("message") or choice.get("delta")
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         if not isinstance(choice.get("text"), str):
             return None
         message = {"content": choice["text"]}  # of the older completions API
@@ -107,7 +107,7 @@ def read_completion(completion: Any, model: str, *, latency_s: float | None = No
         model=_text(completion.get("model")) or model,
         usage=read_usage(completion.get("usage")),
         finish_reason=finish_reason,
-        cost=_cost(usage.get("cost") if isinstance(usage := completion.get("usage"), Mapping) else None),
+        cost=_cost(usage.get("cost") if isinstance(usage := completion.get("usage"), dict) else None),
         reasoning="\n".join(dict.fromkeys(filter(None, reasoning))),
         latency_s=latency_s,
     )
@@ -115,8 +115,8 @@ def read_completion(completion: Any, model: str, *, latency_s: float | None = No
 
 def _first_choice(choices: Any) -> Mapping[str, Any]:
     """The choice with the lowest index; an empty one without choices."""
-    listed = list(choices.values()) if isinstance(choices, Mapping) else choices if isinstance(choices, list) else []
-    usable = [choice for choice in listed if isinstance(choice, Mapping)]
+    listed = list(choices.values()) if isinstance(choices, dict) else choices if isinstance(choices, list) else []
+    usable = [choice for choice in listed if isinstance(choice, dict)]
     if len(usable) == 1:
         return usable[0]
     return min(usable, key=lambda choice: _count(choice.get("index")) or 0, default={})
@@ -157,18 +157,18 @@ def _tool_calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
     given = message.get("tool_calls") or []
     if isinstance(given, str):
         given = read_json(given.encode("utf-8", "replace"))
-    if isinstance(given, Mapping):
+    if isinstance(given, dict):
         given = [given]
-    if not given and isinstance(message.get("function_call"), Mapping):  # before there were tools
+    if not given and isinstance(message.get("function_call"), dict):  # before there were tools
         given = [{"function": message["function_call"]}]
     if not given and isinstance(message.get("content"), list):  # Anthropic's form
-        given = [part for part in message["content"] if isinstance(part, Mapping) and part.get("type") == "tool_use"]
+        given = [part for part in message["content"] if isinstance(part, dict) and part.get("type") == "tool_use"]
     if not given:
         return ()
-    entries = [entry for entry in given if isinstance(entry, Mapping)] if isinstance(given, list) else []
+    entries = [entry for entry in given if isinstance(entry, dict)] if isinstance(given, list) else []
     calls: list[ToolCall] = []
     for number, entry in enumerate(entries):
-        function = next((entry[kind] for kind in ("function", "custom") if isinstance(entry.get(kind), Mapping)), entry)
+        function = next((entry[kind] for kind in ("function", "custom") if isinstance(entry.get(kind), dict)), entry)
         names = ("arguments", "input", "parameters", "args")
         arguments = next((function[name] for name in names if function.get(name) is not None), None)
         given_id = entry.get("id")
@@ -191,7 +191,7 @@ def _parts(content: Any) -> tuple[str, str, str]:
     """The text of a message's content, in whatever form; and the thoughts and the refusal among its parts."""
     if content is None or isinstance(content, str):
         return content or "", "", ""
-    if isinstance(content, Mapping) and _is_part(content):
+    if isinstance(content, dict) and _is_part(content):
         content = [content]
     if not (isinstance(content, list) and all(part is None or _is_part(part) for part in content)):
         return _as_json(content), "", ""
@@ -210,7 +210,7 @@ def _parts(content: Any) -> tuple[str, str, str]:
 
 
 def _is_part(part: Any) -> bool:
-    if not isinstance(part, Mapping):
+    if not isinstance(part, dict):
         return isinstance(part, str)
     return set(part) == {"text"} or str(part.get("type", "")).startswith(_PARTS)
 
@@ -234,7 +234,7 @@ def _words_of(part: Any) -> str:
     """The words in a part of a message: a text, or what holds one."""
     if isinstance(part, list):
         return "".join(_words_of(inner) for inner in part)
-    if isinstance(part, Mapping):
+    if isinstance(part, dict):
         return next((words for name in _WORDS if (words := _words_of(part.get(name)))), "")
     return _text(part)
 
@@ -251,7 +251,7 @@ def read_usage(usage: Any) -> Usage:
 
     The total counts where it is more than the parts: some providers leave the tokens of thoughts out of the completion.
     """
-    counts: Mapping[str, Any] = usage if isinstance(usage, Mapping) else {}
+    counts: Mapping[str, Any] = usage if isinstance(usage, dict) else {}
 
     def count(*names: str) -> int | None:
         for name in names:

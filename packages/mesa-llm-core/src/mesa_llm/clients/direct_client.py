@@ -257,7 +257,7 @@ async def shared_session() -> aiohttp.ClientSession:
     if _opening is None or (_opening.done() and (_opening.cancelled() or _opening.exception() is not None)):
         _opening = asyncio.create_task(_open())
     # Shielded: a call that is cancelled must not cancel the opening for the others.
-    return await asyncio.shield(_opening)
+    return _opening.result() if _opening.done() else await asyncio.shield(_opening)
 
 
 async def _open() -> aiohttp.ClientSession:

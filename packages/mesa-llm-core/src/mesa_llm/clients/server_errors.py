@@ -76,22 +76,22 @@ def error_in(body: Any) -> Mapping[str, Any] | None:
     body = only_object(body)
     if isinstance(body, str):
         return {"message": body}
-    if not isinstance(body, Mapping):
+    if not isinstance(body, dict):
         return None
     choices = body.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     for holder in (body, first):
-        error = holder.get("error") if isinstance(holder, Mapping) else None
+        error = holder.get("error") if isinstance(holder, dict) else None
         if error is True or (error and isinstance(error, list)):  # the message is beside it, or in it
             return body
         if isinstance(error, str) and error.strip():
             beside: dict[str, Any] = {name: body[name] for name in _CODES if name in body}
             return {"message": error} | beside
-        if isinstance(error, Mapping) and any(error.values()):
+        if isinstance(error, dict) and any(error.values()):
             return error
     if choices:
         return None
-    if isinstance(body.get("base_resp"), Mapping) and body["base_resp"].get("status_code"):  # MiniMax
+    if isinstance(body.get("base_resp"), dict) and body["base_resp"].get("status_code"):  # MiniMax
         return dict(body["base_resp"])
     if body.get("errors"):
         return body
@@ -100,7 +100,7 @@ def error_in(body: Any) -> Mapping[str, Any] | None:
 
 def only_object(body: Any) -> Any:
     """A body, or the object in a list of one, as Gemini sends its errors."""
-    return body[0] if isinstance(body, list) and body and isinstance(body[0], Mapping) else body
+    return body[0] if isinstance(body, list) and body and isinstance(body[0], dict) else body
 
 
 def error_message(body: Any) -> str:
@@ -110,13 +110,13 @@ def error_message(body: Any) -> str:
         return body if inner is None else error_message(inner)
     if isinstance(body, list):
         return "; ".join(problem for problem in map(_problem, body) if problem)
-    if not isinstance(body, Mapping):
+    if not isinstance(body, dict):
         return "" if body is None else str(body)
     for name in (*_HOLDERS, *_WORDS):
         value = body.get(name)
         if value and value is not True and (said := error_message(value)):
             metadata = body.get("metadata")
-            raw = metadata.get("raw") if isinstance(metadata, Mapping) else None  # OpenRouter's, of the provider behind
+            raw = metadata.get("raw") if isinstance(metadata, dict) else None  # OpenRouter's, of the provider behind
             said = f"{said} ({error_message(raw)})" if raw else said
             param = body.get("param")
             return f"{said} (param: {param})" if isinstance(param, str) and param not in said else said
@@ -125,7 +125,7 @@ def error_message(body: Any) -> str:
 
 def _problem(item: Any) -> str:
     """One of several errors; FastAPI's name the place in the body."""
-    if not (isinstance(item, Mapping) and "loc" in item):
+    if not (isinstance(item, dict) and "loc" in item):
         return error_message(item)
     where = ".".join(str(part) for part in item["loc"]) if isinstance(item["loc"], list) else str(item["loc"])
     return f"{where}: {item.get('msg', '')}"
@@ -190,7 +190,7 @@ def _codes_in(body: Any) -> Iterator[str]:
     if isinstance(body, list):
         for item in body:
             yield from _codes_in(item)
-    elif isinstance(body, Mapping):
+    elif isinstance(body, dict):
         for name, value in body.items():
             if name in (*_CODES, "quotaId") and isinstance(value, str):
                 yield value
@@ -215,7 +215,7 @@ def is_bad_answer(body: Any) -> bool:
 def _fields_of(body: Any) -> Iterator[str]:
     """The names of what an error holds: Groq adds the `failed_generation`."""
     body = only_object(body)
-    if isinstance(body, Mapping):
+    if isinstance(body, dict):
         yield from body
         yield from _fields_of(body.get("error"))
 
@@ -307,10 +307,10 @@ def _remaining(headers: Mapping[str, str], kind: str) -> float | None:
 def retry_delay_in(body: Any) -> float | None:
     """Seconds after which the server allows another request, by its error: Gemini's `RetryInfo`, or its words."""
     error = only_object(body)
-    error = error.get("error", error) if isinstance(error, Mapping) else None
-    details = error.get("details") if isinstance(error, Mapping) else None
+    error = error.get("error", error) if isinstance(error, dict) else None
+    details = error.get("details") if isinstance(error, dict) else None
     for detail in details if isinstance(details, list) else ():
-        if isinstance(detail, Mapping) and isinstance(delay := detail.get("retryDelay"), str):
+        if isinstance(detail, dict) and isinstance(delay := detail.get("retryDelay"), str):
             return _seconds(delay, math.inf)
     words = _AGAIN_IN.search(error_message(body))
     return None if words is None else _duration(words[1])
