@@ -12,10 +12,16 @@ import pytest
 from mesa import Agent, Model
 from typer.testing import CliRunner
 
+from mesa_llm.errors import ConfigurationError, DistributionConflictError, MesaLLMError
 from mesa_llm.limits import AdaptiveConcurrency
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.module_llm import connect
-from mesa_llm.parallel_stepping import ParallelStepping, my_turn, step_agents_parallel_sync
+from mesa_llm.parallel_stepping import (
+    ParallelStepping,
+    my_turn,
+    step_agents_multithreaded,
+    step_agents_parallel_sync,
+)
 from mesa_llm.reasoning import OneCallReasoning
 from mesa_llm.testing import ScriptedLLM
 from mesa_llm_examples.cli import app
@@ -157,3 +163,26 @@ def test_the_pages_import_public_names(page):
         if package not in ELSEWHERE and name not in getattr(import_module(package), "__all__", ())
     }
     assert hidden - {"mesa_llm.spaces.legend_for"} == set()  # of observations in words
+
+
+def errors_of_the_library():
+    for package in ("mesa_llm.errors", "mesa_llm.actions", "mesa_llm.parallel_stepping"):
+        module = import_module(package)
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if inspect.isclass(thing) and issubclass(thing, Exception) and not issubclass(thing, Warning):
+                yield thing
+
+
+def test_all_errors_but_one_have_the_root_of_the_page():
+    assert "the root of all errors of this library but one" in (ROOT / "docs/reference/errors.md").read_text()
+    outside = {error for error in errors_of_the_library() if not issubclass(error, MesaLLMError)}
+    assert outside == {DistributionConflictError}
+    assert issubclass(DistributionConflictError, ImportError)
+
+
+def test_a_step_on_threads_refuses_sequential_activation():
+    model = Model(rng=1)
+    model.parallel_stepping = ParallelStepping(activation="sequential")
+    with pytest.raises(ConfigurationError, match="mode='threading' cannot be combined with activation='sequential'"):
+        step_agents_multithreaded([Plain(model)])
