@@ -68,8 +68,8 @@ class ParallelStepping:
             the nearer one runs, as of `step` and `astep`. Hooks and memory consolidation belong to `step` alone.
         step_members: whether members of a `MetaAgent` step when they are in one agent set with it. `False` leaves them
             to their group, whose `step` steps them.
-        max_waste: with `sequential`, how many calls asked ahead may be wasted for each call that an agent needs, and the
-            first 8 beyond that. 0 asks ahead only for agents that see nobody undecided; `None` for all.
+        max_waste: with `sequential`, how many calls asked ahead may be wasted for each call that an agent needs, and
+            the first 8 beyond that. 0 asks ahead only for agents that see nobody undecided; `None` for all.
         on_report: called with the `StepReport` of every parallel step, also of one that fails.
 
     Raises:
