@@ -186,3 +186,45 @@ def test_a_step_on_threads_refuses_sequential_activation():
     model.parallel_stepping = ParallelStepping(activation="sequential")
     with pytest.raises(ConfigurationError, match="mode='threading' cannot be combined with activation='sequential'"):
         step_agents_multithreaded([Plain(model)])
+
+
+SHOWN = {"None": None, "True": True, "False": False, "as needed": None, "none": None}
+
+
+def value_of(text):
+    """A default as a table shows it: a word, a number, or a text."""
+    return SHOWN[text] if text in SHOWN else float(text) if text[0].isdigit() else text
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [
+        ("civil_violence", "CivilViolence"),
+        ("negotiation", "Negotiation"),
+        ("opinion", "Opinion"),
+        ("sugarscape", "Sugarscape"),
+    ],
+)
+def test_the_parameters_of_an_example_are_those_of_its_readme(package, name):
+    module = import_module(f"mesa_llm_examples.{package}")
+    table = (
+        (Path(module.__file__).parent / "README.md")
+        .read_text()
+        .split(f"## Parameters of `{name}`")[1]
+        .split("\n## ")[0]
+    )
+    stated = {}
+    for line in table.splitlines():
+        if line.startswith("| `"):
+            names, defaults = (re.sub("`", "", cell) for cell in line.strip("| ").split(" | ")[:2])
+            values = [defaults] if defaults in SHOWN else defaults.split(", ")
+            values *= len(names.split(", ")) // len(values)
+            stated |= dict(zip(names.split(", "), values, strict=True))
+    parameters = inspect.signature(getattr(module, name)).parameters
+    assert sorted(stated) == sorted(parameters)
+    wrong = {
+        parameter: (text, parameters[parameter].default)
+        for parameter, text in stated.items()
+        if value_of(text) != parameters[parameter].default
+    }
+    assert wrong == {}
