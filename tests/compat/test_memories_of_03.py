@@ -77,13 +77,11 @@ def test_steps_can_be_changed_like_a_deque(make):
     held.append(MemoryEntry(content={"observation": "Test obs"}, step=2, agent=memory.agent))
     held.appendleft(MemoryEntry(content={"message": [{"message": "old", "sender": 1}]}, step=1, agent=memory.agent))
     held.append(MemoryEntry(content={"plan": {"content": "rest"}}, step=None, agent=memory.agent))
-    assert memory.format_short_term().split("\n") == [
-        "[step 0] plan: content: rest" if "[step 0]" in line else line
-        for line in ["[step 1] message: message: old; sender: 1", "[step 2] observation: content: Test obs", "[step 0]"]
-    ]
+    lines = ["## Step 1", "Agent 1: old", "## Step 2", "observation: Test obs", "## Step 0", "rest"]
+    assert memory.format_short_term().split("\n") == lines
     assert texts_in(held.popleft()) == ["old"]
     held[0] = MemoryEntry(content={"plan": {"content": "run"}}, step=2, agent=memory.agent)
-    assert [str(entry) for entry in memory.entries] == ["[step 2] plan: content: run", "[step 0] plan: content: rest"]
+    assert [str(entry) for entry in memory.entries] == ["Step 2. run", "Step 0. rest"]
     del held[0]
     assert len(held) == 1
     held.clear()
@@ -159,7 +157,7 @@ FORMS = [
 @pytest.mark.parametrize("entry", FORMS)
 def test_an_entry_in_the_form_of_03(entry, capsys):
     assert (entry.content, entry.step, entry.agent, entry.type) == ({"note": {"w": 1}}, 3, "someone", "")
-    assert str(entry) == "[step 3] note: {'w': 1}" or str(entry).startswith("[step 3] note: ")
+    assert str(entry) == "Step 3. note: {'w': 1}"
     entry.display()
     assert capsys.readouterr().out == f"someone {entry}\n"
     assert pickle.loads(pickle.dumps(entry)) == entry

@@ -117,7 +117,7 @@ async def test_parts_of_a_react_prompt_are_replaced_one_by_one():
         assert user == [PIRATE, "What now?"]
     (system, memory, observation, *rest), request = await texts_of(ReActMoreTexts, in_async=False)
     assert "the well is dry" in memory
-    assert "agent_unique_id" in observation
+    assert "You are agent 1." in observation
     assert rest == [PIRATE, "What now?"]
     assert read_observation(request)["self_state"]["agent_unique_id"] == 1
 

@@ -193,20 +193,20 @@ def test_a_message_to_nobody_is_told_so():
 
 
 RECIPIENTS = [
-    (lambda a, b, gone, plain: [b, b, 2, b], [2], "Agents [2] got the message 'hello'."),
-    (lambda a, b, gone, plain: b, [2], "Agents [2] got the message 'hello'."),
-    (lambda a, b, gone, plain: 2, [2], "Agents [2] got the message 'hello'."),
-    (lambda a, b, gone, plain: np.int64(2), [2], "Agents [2] got the message 'hello'."),
-    (lambda a, b, gone, plain: (each for each in [1, 2]), [2], "Agents [2] got the message 'hello'."),
-    (lambda a, b, gone, plain: a.model.agents, [2], "Agents [2] got the message 'hello'. Agents [4] have no memory and were "
+    (lambda a, b, gone, plain: [b, b, 2, b], [2], "Agents [2] got the message."),
+    (lambda a, b, gone, plain: b, [2], "Agents [2] got the message."),
+    (lambda a, b, gone, plain: 2, [2], "Agents [2] got the message."),
+    (lambda a, b, gone, plain: np.int64(2), [2], "Agents [2] got the message."),
+    (lambda a, b, gone, plain: (each for each in [1, 2]), [2], "Agents [2] got the message."),
+    (lambda a, b, gone, plain: a.model.agents, [2], "Agents [2] got the message. Agents [4] have no memory and were "
      "left out."),
-    (lambda a, b, gone, plain: [gone, b], [2], "Agents [2] got the message 'hello'. There are no agents [3]."),
-    (lambda a, b, gone, plain: [gone, 3], [], "Nobody could be given the message 'hello'. There are no agents [3]."),
-    (lambda a, b, gone, plain: [99, 2, 98, 99], [2], "Agents [2] got the message 'hello'. There are no agents [99, 98]."),
-    (lambda a, b, gone, plain: [plain, plain], [], "Nobody could be given the message 'hello'. Agents [4] have no "
+    (lambda a, b, gone, plain: [gone, b], [2], "Agents [2] got the message. There are no agents [3]."),
+    (lambda a, b, gone, plain: [gone, 3], [], "Nobody could be given the message. There are no agents [3]."),
+    (lambda a, b, gone, plain: [99, 2, 98, 99], [2], "Agents [2] got the message. There are no agents [99, 98]."),
+    (lambda a, b, gone, plain: [plain, plain], [], "Nobody could be given the message. Agents [4] have no "
      "memory and were left out."),
-    (lambda a, b, gone, plain: [a, 1], [], "Nobody could be given the message 'hello'."),
-    (lambda a, b, gone, plain: Walker(World()), [], "Nobody could be given the message 'hello'. There are no agents "
+    (lambda a, b, gone, plain: [a, 1], [], "Nobody could be given the message."),
+    (lambda a, b, gone, plain: Walker(World()), [], "Nobody could be given the message. There are no agents "
      "[1]."),
 ]  # fmt: skip
 
@@ -231,8 +231,8 @@ def test_a_meta_agent_is_one_recipient_and_its_members_are_several():
     world = World()
     speaker, *members = Walker(world), Walker(world), Walker(world)
     guild = Guild(world, OneCall, client=ScriptedLLM("hm"), tools=[], agents=members)
-    assert speaker.send_message("hello", guild) == "Agents [4] got the message 'hello'."
-    assert speaker.send_message("hello", guild.agents) == "Agents [2, 3] got the message 'hello'."
+    assert speaker.send_message("hello", guild) == "Agents [4] got the message."
+    assert speaker.send_message("hello", guild.agents) == "Agents [2, 3] got the message."
 
 
 @pytest.mark.parametrize("recipients", [None, "2", ["2"], [None], [True], 2.0])
@@ -269,8 +269,8 @@ def test_a_broadcast_compares_nobody_with_everybody_and_is_one_short_line_for_th
     (sent,) = speaker.memory.entries
     assert sent.content["recipients"] == list(range(2, 102, 2))
     shown = "[2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, ...] (50 agents)"
-    assert str(sent) == f"[step 0] message: message: hello; sender: 1; recipients: {shown}"
-    assert reply.startswith(f"Agents {shown} got the message 'hello'. Agents [3, 5, ")
+    assert str(sent) == f"Step 0. You to {shown}: hello"
+    assert reply.startswith(f"Agents {shown} got the message. Agents [3, 5, ")
 
 
 @pytest.mark.parametrize("act", ["apply", "send"])

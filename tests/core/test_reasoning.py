@@ -85,14 +85,16 @@ async def test_plan_and_aplan_ask_the_same_and_decide_the_same(reasoning):
 
 
 @pytest.mark.parametrize("reasoning", ALL)
-def test_every_request_has_the_persona_and_only_the_selected_tools(reasoning):
+def test_the_first_request_has_the_persona_and_each_only_the_selected_tools(reasoning):
     def other(agent) -> str:
         """Do something else."""
 
     agent = agent_with(reasoning, thinks_then_calls, tools=[go, other])
     agent.reasoning.plan(selected_tools=["go"], tool_calls="required")
     requests = agent.llm.client.requests
-    assert all("You are a sailor." in request.messages[0].content for request in requests)
+    assert ["You are a sailor." in request.messages[0].content for request in requests] == [True, False][
+        : len(requests)
+    ]
     assert all([spec.name for spec in request.tools] == ["go"] for request in requests)
     choices = ["required"] if reasoning is OneCallReasoning else ["none", "required"]
     assert [request.tool_choice for request in requests] == choices
@@ -149,10 +151,12 @@ You are a sailor.\
 """,
             """\
 # Memory
-[step 0] message: message: ahoy; sender: 9
+## Step 0
+Agent 9: ahoy
 
 # Observation
-{"step": 0, "self_state": {"agent_unique_id": 1, "location": null, "internal_state": ["wet"]}, "local_state": {}}
+Step 0. You are agent 1. You see:
+you: wet
 
 # Task
 Where to?\
@@ -161,12 +165,7 @@ Where to?\
     )
     assert [message.content for message in calling.messages] == snapshot(
         [
-            """\
-You carry out the decision of an agent in a simulation by calling tools. Call exactly the tools that the decision asks for, in its order. If it asks for no action, call none.
-
-# Who you are
-You are a sailor.\
-""",
+            "You carry out the decision of an agent in a simulation by calling tools. Call exactly the tools that the decision asks for, in its order. If it asks for no action, call none.",
             '{"reasoning": "wind", "action": "sail"}',
         ]
     )
@@ -318,9 +317,9 @@ You are a sailor.\
 """)
     assert [str(entry) for entry in agent.memory.entries if entry.type != "observation"] == snapshot(
         [
-            '[step 0] plan: content: go({"where": "north"}), go({"where": "south"})',
-            "[step 0] action: tool: go; arguments: {'where': 'north'}; result: went north",
-            "[step 0] action: tool: go; arguments: {'where': 'south'}; result: went south",
+            'Step 0. go({"where": "north"}), go({"where": "south"})',
+            "Step 0. go(where: north) -> went north",
+            "Step 0. go(where: south) -> went south",
         ]
     )
 
@@ -565,17 +564,16 @@ def test_personas_of_agents_that_decide_together_are_not_mixed_up(reasoning, mod
     """Each agent thinks its own name, and must be asked by that name to carry it out."""
     enable_automatic_parallel_stepping(mode=mode)
 
-    def name_in(text):
-        return re.search(r"You are (\w+)\.", text)[1]
+    def name_in(request):
+        return re.search(r"You are (x+)\.", "".join(message.content for message in request.messages))[1]
 
     def script(request):
-        name = name_in(request.messages[0].content)
+        name = name_in(request)
         if request.tool_choice == "none":
             return f'{{"reasoning": "You are {name}.", "action": "You are {name}."}}'
-        assert reasoning is OneCallReasoning or name_in(request.messages[-1].content) == name
         return [tool_call("go", f'{{"where": "{name}"}}')]
 
-    client = ScriptedLLM(script, latency=lambda request: len(name_in(request.messages[0].content)) % 3 / 200)
+    client = ScriptedLLM(script, latency=lambda request: len(name_in(request)) % 3 / 200)
     model = SpeakersModel(0, None)
     names = ["x" * n for n in range(1, 13)]
     for name in names:

@@ -179,9 +179,8 @@ def test_an_opinion_is_from_0_to_1():
     agent = next(iter(network().agents))
     [listener, *_] = agent.generate_obs().local_state
     told = {"listener_id": id_in(listener), "opinion": 1}
-    assert "My opinion is 1. So much for that." in agent.execute_action(
-        ActionChoice(name="tell", arguments=told | {"message": "So much for that."})
-    )
+    agent.execute_action(ActionChoice(name="tell", arguments=told | {"message": "So much for that."}))
+    assert "My opinion is 1. So much for that." in agent.memory.get_communication_history()
     assert agent.opinion == 1.0
     for refused in (-0.1, 1.1, float("nan")):
         with pytest.raises(ActionError, match="opinion"):

@@ -54,18 +54,6 @@ def test_another_wording_gives_the_same_run(policy, model_class, size):
     assert first.isdisjoint(asked)
 
 
-@EACH_EXAMPLE
-def test_as_a_server_gets_it_a_request_has_the_same_answer(policy, model_class, size):
-    llm = ScriptedLLM(as_model(policy))
-    states_of(model_class, size, llm, steps=3)
-    seen = [request for request in llm.requests if request.observation is not None]
-    assert seen
-    for request in seen:
-        received = replace(request, observation=None)
-        assert read_observation(received) == read_observation(request)
-        assert policy(received) == policy(request)
-
-
 def test_a_choice_depends_on_each_fact_and_on_nothing_else():
     seen = {"step": 1, "self_state": {"agent_unique_id": 1, "location": [0, 1]}, "local_state": {}}
     options = range(1000)

@@ -18,7 +18,9 @@ class OneCall(Reasoning):
 
     def decide(self, prompt, obs, *, ttl, selected_tools, tool_calls):
         request = self.agent.llm.request(
-            prompt=[str(obs), prompt], tool_schema=self.agent.tool_manager.specs(selected_tools), tool_choice=tool_calls
+            prompt=[obs.as_json(), prompt],
+            tool_schema=self.agent.tool_manager.specs(selected_tools),
+            tool_choice=tool_calls,
         )
         response = yield request
         return Plan(step=obs.step, llm_plan=response.message, ttl=ttl)

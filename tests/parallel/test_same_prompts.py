@@ -1,6 +1,7 @@
 """What an agent remembers in a prompt is the same whether Mesa steps it or a runner does."""
 
 import json
+import re
 from functools import partial
 
 import pytest
@@ -76,7 +77,7 @@ def test_the_same_is_remembered(memory, mode):
 
 
 @pytest.mark.parametrize("mode", [None, "asyncio"])
-def test_the_last_n_steps_are_remembered_beside_what_is_seen_now(mode):
+def test_the_last_steps_are_remembered_beside_what_is_seen_now(mode):
     last = prompts(MEMORIES["two steps"], mode)[-1][1]
     remembered = "\n".join(str(message.content) for message in last).partition("# Observation")[0]
-    assert [f"[step {step}]" in remembered for step in (6, 7, 8, 9)] == [False, True, True, False]
+    assert re.findall(r"## Step (\d+)", remembered) == ["7", "8"]

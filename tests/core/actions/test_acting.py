@@ -112,7 +112,7 @@ async def test_an_agent_that_observes_gets_memory_and_observation_before_the_tas
     await agent.aact(["Where", "to?"], observe=True)
     planned, one, several = llm.requests
     assert one.messages[-1].content.endswith(planned.messages[-1].content.partition("# Observation")[2])
-    assert "message: ahoy" in one.messages[-1].content
+    assert "Agent 9: ahoy" in one.messages[-1].content
     assert [message.content for message in several.messages[-2:]] == ["Where", "to?"]
     for request in (one, several):
         assert read_observation(request) == read_observation(planned)

@@ -57,10 +57,10 @@ class Eater(LLMAgent):
         super().__init__(model, OneCallReasoning, client=client, actions=[take_food, wait], **settings)
 
     def step(self):
-        self.done = self.act(f"# Observation\n{self.generate_obs()}")
+        self.done = self.act(f"# Observation\n{self.generate_obs().as_json()}")
 
     async def astep(self):
-        self.done = await self.aact(f"# Observation\n{await self.agenerate_obs()}")
+        self.done = await self.aact(f"# Observation\n{(await self.agenerate_obs()).as_json()}")
 
 
 class OnlyStep(Eater):
@@ -381,7 +381,7 @@ def test_a_class_with_its_own_act_is_left_alone(mode):
 def test_a_choice_can_be_vetoed_before_the_turn_is_used(mode):
     class Careful(Eater):
         def step(self):
-            choice = self.choose_action(f"# Observation\n{self.generate_obs()}")
+            choice = self.choose_action(f"# Observation\n{self.generate_obs().as_json()}")
             self.vetoed = choice.arguments["amount"] > 1
             if not self.vetoed:
                 self.execute_action(choice)

@@ -38,7 +38,7 @@ def test_what_a_class_defines_counts_where_no_argument_is_given(name, define):
     assert getattr(agent, name) == VALUES[name]
     agent.step()
     prompt = "\n".join(message.content for message in llm.requests[0].messages)
-    expected = {"vision": "Trader 2", "internal_state": '["3 coins"]'}.get(name, VALUES[name])
+    expected = {"vision": "Trader 2", "internal_state": "you: 3 coins"}.get(name, VALUES[name])
     assert expected in prompt
 
 

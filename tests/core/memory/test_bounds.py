@@ -36,7 +36,7 @@ async def test_a_prompt_is_never_longer_than_agreed_and_has_the_newest(make, max
         assert tokens_in(memory.get_prompt_ready()) <= max_tokens
         assert tokens_in(memory.get_communication_history()) <= max_tokens
         if kind != "observation":
-            assert f"] {kind}: message: {text[:5]}".rstrip() in memory.get_prompt_ready()
+            assert f"\n{'' if kind == 'message' else 'note: '}{text[:5]}".rstrip() in memory.get_prompt_ready()
         if kind == "message":
             assert f"] {text[:5]}".rstrip() in memory.get_communication_history()
         agent.model.steps += steps
@@ -69,18 +69,20 @@ def test_fifty_steps_among_talkers(make, mode):
 def test_the_oldest_go_first():
     memory = ShortTermMemory(Someone(), max_tokens=100)
     note(memory, *(f"{number}{'x' * 60}" for number in range(9)))
-    assert [word[0] for word in words(memory)] == ["5", "6", "7", "8"]
+    assert [word[0] for word in words(memory)] == ["6", "7", "8"]  # when five did not fit, all but three went
     assert memory.get_prompt_ready().count("\n") == 3
+    note(memory, "9" * 60)
+    assert [word[0] for word in words(memory)] == ["6", "7", "8", "9"]
 
 
 @pytest.mark.parametrize("make", ALL)
 def test_a_huge_entry_is_shortened_says_so_and_leaves_the_others_in(make):
     memory = make(Someone(), max_tokens=200)
     note(memory, "small", "x" * 10_000)
-    small, huge = memory.get_prompt_ready().split("\n")
-    assert small == "[step 1] note: w: small"
-    assert huge.startswith("[step 1] note: w: xxxxx")
-    assert huge.endswith("xxx … (10,018 characters, shortened)")
+    heading, small, huge = memory.get_prompt_ready().split("\n")
+    assert (heading, small) == ("## Step 1", "note: w: small")
+    assert huge.startswith("note: w: xxxxx")
+    assert huge.endswith("xxx … (10,009 characters, shortened)")
     assert tokens_in(huge) <= 50
     assert words(memory)[1] == "x" * 10_000
 
@@ -124,7 +126,7 @@ def test_the_bound_can_be_changed_later(make):
     memory.max_tokens = 600
     note(memory, "new", "newer")
     assert tokens_in(memory.get_prompt_ready()) <= 600
-    assert memory.get_prompt_ready().endswith("note: w: new\n[step 1] note: w: newer")
+    assert memory.get_prompt_ready().endswith("note: w: new\nnote: w: newer")
     memory.max_tokens = 100
     note(memory, "x" * 1000)
     assert memory.get_prompt_ready().endswith("x" * 1000)  # the newest in any case

@@ -32,7 +32,8 @@ Long ago:
 one
 
 Lately:
-[step 2] note: w: c\
+## Step 2
+note: w: c\
 """)
     assert await settle(memory)
     assert memory.get_prompt_ready() == snapshot("""\
@@ -46,15 +47,17 @@ one and two\
 Nothing yet.
 
 # What has happened since
-[step 1] note: w: a
-[step 1] note: w: b\
+## Step 1
+note: w: a
+note: w: b\
 """,
             """\
 # Memory so far
 one
 
 # What has happened since
-[step 2] note: w: c\
+## Step 2
+note: w: c\
 """,
         ]
     )
@@ -104,10 +107,12 @@ async def test_short_and_long_term_consolidates_the_oldest_steps_together():
 summary 1
 
 # What has happened since
-[step 3] note: w: a3
-[step 3] note: w: b3
-[step 4] note: w: a4
-[step 4] note: w: b4\
+## Step 3
+note: w: a3
+note: w: b3
+## Step 4
+note: w: a4
+note: w: b4\
 """)
     note(memory, "seen", step=11, type="observation")
     assert memory.get_prompt_ready() == snapshot("""\
@@ -115,16 +120,20 @@ Long ago:
 summary 3
 
 Lately:
-[step 7] note: w: a7
-[step 7] note: w: b7
-[step 8] note: w: a8
-[step 8] note: w: b8
-[step 9] note: w: a9
-[step 9] note: w: b9
-[step 10] note: w: a10
-[step 10] note: w: b10\
+## Step 7
+note: w: a7
+note: w: b7
+## Step 8
+note: w: a8
+note: w: b8
+## Step 9
+note: w: a9
+note: w: b9
+## Step 10
+note: w: a10
+note: w: b10\
 """)
-    assert memory.format_short_term().endswith("[step 11] observation: w: seen")
+    assert memory.format_short_term().endswith("## Step 11\nobservation: w: seen")
     assert memory.format_long_term() == "summary 3"
 
 
@@ -143,7 +152,7 @@ async def test_consolidation_capacity_zero_asks_nobody():
     for step in range(1, 6):
         note(memory, step, step=step)
         assert not await settle(memory)
-    assert words(memory) == [4, 5]
+    assert words(memory) == [3, 4, 5]
 
 
 async def test_what_there_is_no_room_for_is_consolidated_before_its_time():
@@ -154,11 +163,11 @@ async def test_what_there_is_no_room_for_is_consolidated_before_its_time():
         before = memory.get_prompt_ready()
         if await settle(memory):
             break
-        assert before.count("[step 1]") == number + 1
+        assert before.count("note: w:") == number + 1
     assert memory.long_term_memory == "summary"
     n_left = len(words(memory))
     assert 0 < n_left <= number * 3 / 4 + 1
-    assert asked(agent)[0].count("[step 1]") == number + 1 - n_left
+    assert asked(agent)[0].count("note: w:") == number + 1 - n_left
     assert not await settle(memory)
 
 
@@ -244,20 +253,20 @@ async def test_an_answer_that_was_cut_off_by_the_provider_counts():
 async def test_more_than_can_be_read_at_once_is_consolidated_in_several_calls():
     agent = Someone(lambda request: f"summary {len(agent.client.requests)}")
     memory = LongTermMemory(agent, max_tokens=200)
-    note(memory, *(f"{number:02}{'x' * 60}" for number in range(20)))
+    note(memory, *(f"{number:02}{'x' * 60}" for number in range(30)))
     await settle(memory)
     assert memory.entries == ()
     prompts = asked(agent)
     assert len(prompts) > 2
     assert all(tokens_in(prompt) < 400 for prompt in prompts)
     assert prompts[2].startswith("# Memory so far\nsummary 2\n")
-    assert "".join(prompts).count("note") == 20
+    assert "".join(prompts).count("note") == 30
 
 
 async def test_a_backlog_that_is_never_consolidated_is_bounded_and_says_so(caplog):
     memory = LongTermMemory(Someone(), max_tokens=100)
     note(memory, *("x" * 50 for _ in range(100)))
-    assert len(words(memory)) <= 10 * 100 / 19
+    assert len(words(memory)) <= 10 * 100 / 16
     assert "Someone 1 has lost its oldest" in caplog.text
     assert len(caplog.records) < 20
     memory = LongTermMemory(Someone(), max_tokens=None)

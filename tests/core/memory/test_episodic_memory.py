@@ -27,7 +27,8 @@ def top(memory, k=3):
 
 
 def in_prompt(memory):
-    return [line.rpartition(" ")[2] for line in memory.get_prompt_ready().split("\n")]
+    lines = memory.get_prompt_ready().split("\n")
+    return [line.rpartition(" ")[2] for line in lines if not line.startswith("## Step ")]
 
 
 def only(**weight):
@@ -52,9 +53,9 @@ You are Ada.\
 """)
     assert request.messages[1].content == snapshot("""\
 # Entries
-1. [step 1] note: w: a
-2. [step 1] note: w: b
-3. [step 1] note: w: c\
+1. Step 1. note: w: a
+2. Step 1. note: w: b
+3. Step 1. note: w: c\
 """)
     assert request.response_format.schema == snapshot(
         {
@@ -68,7 +69,7 @@ You are Ada.\
     assert not await settle(memory)
     note(memory, "d")
     await settle(memory)
-    assert agent.client.requests[1].messages[1].content == "# Entries\n1. [step 1] note: w: d"
+    assert agent.client.requests[1].messages[1].content == "# Entries\n1. Step 1. note: w: d"
     assert memory._episodes[3].importance == 1
 
 
@@ -181,10 +182,10 @@ def test_relevance_goes_by_the_words_of_what_is_new_the_observation_and_the_task
     graded(memory, [5, 5, 5])
     note(memory, "something else", step=5)
     memory.agent.step_prompt = "Where is the Fox?"
-    assert "[step 1] note: w: the fox sleeps" in memory.get_prompt_ready()
+    assert "## Step 1\nnote: w: the fox sleeps" in memory.get_prompt_ready()
     memory.agent.step_prompt = None
     note(memory, "a mill", type="observation")
-    assert "[step 1] note: w: the mill burns" in memory.get_prompt_ready()
+    assert "## Step 1\nnote: w: the mill burns" in memory.get_prompt_ready()
 
 
 def test_shared_words_count_the_more_the_rarer_they_are():
@@ -258,7 +259,7 @@ async def test_a_decision_waits_for_no_embedding_and_settling_has_it_made_on_its
     assert in_prompt(memory) == ["sheep", "engine"]
     assert calls == []
     await settle(memory)
-    assert calls == [["[step 1] note: w: sheep", "[step 1] note: w: engine"]]
+    assert calls == [["Step 1. note: w: sheep", "Step 1. note: w: engine"]]
     assert not await settle(memory)
 
 
@@ -298,7 +299,7 @@ async def test_an_event_can_be_graded_at_once():
     assert memory.grade_event_importance("note", {"w": "a"}) == 4
     assert await memory.agrade_event_importance("note", {"w": "a"}) == 6
     assert agent.client.requests[0] == agent.client.requests[1]
-    assert agent.client.requests[0].messages[1].content == "# Entries\n1. [step 1] note: w: a"
+    assert agent.client.requests[0].messages[1].content == "# Entries\n1. Step 1. note: w: a"
     assert memory.entries == ()
 
 

@@ -25,12 +25,14 @@ def words(memory):
     return [entry.content["w"] for entry in memory.entries]
 
 
-def test_it_remembers_the_last_n_steps_and_nothing_older():
-    memory = ShortTermMemory(Clocked(), n=2)
-    for step in (1, 1, 4, 7, 7):
+@pytest.mark.parametrize("make", [ShortTermMemory, lambda agent, n: STLTMemory(Someone(), n, 0)])
+def test_it_remembers_n_steps_at_least_and_twice_as_many_less_one_at_the_most(make):
+    memory, kept = make(Clocked(), n=2), []
+    for step in (1, 1, 4, 7, 7, 9, 10, 12):
         memory.agent.model.steps = step
         memory.add_to_memory("note", {"w": step})
-    assert words(memory) == [4, 7, 7]
+        kept.append(words(memory))
+    assert kept[4:] == [[1, 1, 4, 7, 7], [7, 7, 9], [7, 7, 9, 10], [10, 12]]
 
 
 def test_it_reads_as_lines_for_a_prompt():
@@ -38,7 +40,7 @@ def test_it_reads_as_lines_for_a_prompt():
     assert memory.get_prompt_ready() == "Nothing yet."
     memory.add_to_memory("note", {"w": "a", "x": 1})
     memory.add_to_memory("message", {"message": "hi", "sender": 4})
-    assert memory.get_prompt_ready() == "[step 3] note: w: a; x: 1\n[step 3] message: message: hi; sender: 4"
+    assert memory.get_prompt_ready() == "## Step 3\nnote: w: a; x: 1\nAgent 4: hi"
     assert memory.get_communication_history() == "[step 3] Agent 4 says: hi"
 
 
@@ -46,8 +48,8 @@ def test_an_observation_just_made_is_not_told_twice_in_a_prompt():
     memory = ShortTermMemory(Clocked())
     for w in ("a", "b"):
         memory.add_to_memory("observation", {"w": w})
-    assert memory.get_prompt_ready() == "[step 1] observation: w: a"
-    assert memory.format_short_term().count("\n") == 1
+    assert memory.get_prompt_ready() == "## Step 1\nobservation: w: a"
+    assert memory.format_short_term().count("\n") == 2
     memory.add_to_memory("message", {"message": "hi", "sender": 4})
     assert "observation: w: b" in memory.get_prompt_ready()
 
@@ -173,10 +175,10 @@ async def test_the_memory_of_ones_own_in_the_docs_works_in_about_twenty_lines():
     note(memory, "seen")
     assert not await settle(memory)
     memory.add_to_memory("message", {"message": "hi", "sender": 4})
-    assert "message: hi; sender: 4" in memory.get_prompt_ready()
+    assert "Agent 4: hi" in memory.get_prompt_ready()
     assert await settle(memory)
-    assert memory.get_prompt_ready() == "I heard: 1 summed up Lately: [step 1] note: w: seen"
-    assert "message: hi; sender: 4" in agent.client.requests[0].messages[-1].content
+    assert memory.get_prompt_ready() == "I heard: 1 summed up Lately: ## Step 1\nnote: w: seen"
+    assert "Agent 4: hi" in agent.client.requests[0].messages[-1].content
 
 
 @pytest.mark.parametrize("make", ALL)
@@ -186,9 +188,7 @@ def test_no_terminal_markup_gets_into_prompts_and_nothing_is_printed(make, capsy
     memory.add_to_memory("message", {"message": "hi", "sender": 4})
     memory.process_step(pre_step=True)
     memory.process_step()
-    assert memory.get_prompt_ready() == (
-        "[step 1] plan: content: go; nested: {'a': [1, {'b': 2}]}\n[step 1] message: message: hi; sender: 4"
-    )
+    assert memory.get_prompt_ready() == ("## Step 1\nplan: content: go; nested: {'a': [1, {'b': 2}]}\nAgent 4: hi")
     assert capsys.readouterr() == ("", "")
 
 

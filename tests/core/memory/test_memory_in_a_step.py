@@ -158,7 +158,7 @@ def test_what_fails_is_kept_reported_and_tried_again(mode, make, caplog):
     assert model.parallel_reports[0].settle_failures == 0
     asked = [request for request in client.requests if is_memorys(request)]
     assert len({request.messages[0].content for request in asked}) == 1
-    assert all("[step 1]" in request.messages[1].content for request in asked)
+    assert all("Step 1" in request.messages[1].content for request in asked)
 
 
 @pytest.mark.parametrize("make", [ShortTermMemory, *ASKING])
@@ -175,7 +175,7 @@ def test_messages_are_readable_by_the_second_set_of_the_same_step(mode, make):
     assert len(decisions) == 2
     for request in decisions:
         told = request.messages[1].content
-        assert all(f"sender: {agent.unique_id}" in told for agent in first)
+        assert all(f"Agent {agent.unique_id}: " in told for agent in first)
 
 
 @EACH
@@ -185,7 +185,7 @@ def test_what_is_said_after_an_agent_has_settled_by_itself_is_not_lost(make):
     model.agents.do("step")
     first, second = model.agents
     assert [entry.content["sender"] for entry in first.memory.entries if entry.type == "message"][-1] == 2
-    assert "sender: 2" in first.memory.get_prompt_ready()
+    assert "Agent 2: " in first.memory.get_prompt_ready()
     assert "hello" in first.memory.get_communication_history()
     assert second.unique_id == 2
 

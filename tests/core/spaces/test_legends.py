@@ -93,10 +93,10 @@ def systems(reasoning, *, grid, agent_class=Walker):
 @pytest.mark.parametrize("reasoning", [OneCallReasoning, CoTReasoning])
 def test_every_request_of_a_decision_says_it_before_who_the_agent_is(reasoning):
     for with_space, without in zip(systems(reasoning, grid=True), systems(reasoning, grid=False), strict=True):
-        beginning, _, end = without.partition("\n\n# Who you are\n")
+        beginning, persona, end = without.partition("\n\n# Who you are\n")  # the second request has no persona
         legend = (
             "Positions are [row, column]: North is row - 1, South is row + 1, East is column + 1, West is column - 1. "
             "Diagonal directions change both."
         )
-        assert with_space == f"{beginning}\n\n# Positions\n{legend}\n\n# Who you are\n{end}"
+        assert with_space == f"{beginning}\n\n# Positions\n{legend}{persona}{end}"
     assert systems(reasoning, grid=True, agent_class=Silent) == systems(reasoning, grid=False)

@@ -25,7 +25,7 @@ class Speaker(CellAgent):
 
     def send_message(self, message, recipients):
         self.sent.append((message, list(recipients)))
-        return f"Agents {[each.unique_id for each in recipients]} got the message {message!r}."
+        return f"Agents {[each.unique_id for each in recipients]} got the message."
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_speaking(agent, model):
     first, second, _unasked = Speaker(model), Speaker(model), Speaker(model)
     reply = speak_to(agent, [second.unique_id, first.unique_id, second.unique_id], "hello")
     assert agent.sent == [("hello", [second, first])]
-    assert reply == f"Agents {[second.unique_id, first.unique_id]} got the message 'hello'."
+    assert reply == f"Agents {[second.unique_id, first.unique_id]} got the message."
 
 
 def test_speaking_to_unknown_agents_too(agent, model):

@@ -276,7 +276,7 @@ def test_an_agent_that_has_written_can_be_answered_wherever_it_is(model):
     assert act(agent, speak_to, listener_agents_unique_ids=[cook.unique_id], message="hi").startswith("Error")
     cook.send_message("hungry?", [agent])
     assert act(agent, greet, whom=cook.unique_id) == f"hello {cook.unique_id}"
-    assert "got the message 'hi'" in act(agent, speak_to, listener_agents_unique_ids=[cook.unique_id], message="hi")
+    assert "got the message" in act(agent, speak_to, listener_agents_unique_ids=[cook.unique_id], message="hi")
     assert act(agent, praise, cook=cook.unique_id).endswith("you see no such agent (you see none)")
 
 

@@ -316,6 +316,16 @@ class LLMAgent(Acting, Agent):
         )
         return observation
 
+    def describe_observation(self, obs: Observation, before: Observation | None = None) -> str:
+        """What the agent sees as text, for the present and for its memory. A class may describe it in its own way.
+
+        Args:
+            obs: what it sees.
+            before: an observation that the prompt has already: the text is to say what has changed since then, and is
+                empty if nothing has.
+        """
+        return obs.as_text(before)
+
     @steps_on
     async def agenerate_obs(self) -> Observation:
         """Like `generate_obs`."""
@@ -413,7 +423,7 @@ class LLMAgent(Acting, Agent):
         if listeners:
             sent = {"message": message, "sender": self.unique_id, "recipients": listener_ids}
             remember(self.memory, "message", sent)
-        return messages.report(message, listener_ids, deaf, unknown)
+        return messages.report(listener_ids, deaf, unknown)
 
     @steps_on
     async def asend_message(self, message: str, recipients: Recipients) -> str:

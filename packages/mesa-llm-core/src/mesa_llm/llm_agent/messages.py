@@ -42,10 +42,9 @@ def found(model: Model[Any, Any], recipients: Recipients) -> tuple[dict[Agent[An
     return agents, list(unknown)
 
 
-def report(message: str, heard: Sequence[int], deaf: Sequence[int], unknown: Sequence[Any]) -> str:
+def report(heard: Sequence[int], deaf: Sequence[int], unknown: Sequence[Any]) -> str:
     """The result that the sender gets: who heard the message, and who did not."""
-    start = f"Agents {ids_listed(heard)} got the message" if heard else "Nobody could be given the message"
-    sentences = [f"{start} {message!r}."]
+    sentences = [f"Agents {ids_listed(heard)} got the message." if heard else "Nobody could be given the message."]
     if deaf:
         sentences.append(f"Agents {ids_listed(deaf)} have no memory and were left out.")
     if unknown:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, overload
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from mesa_llm.activation import step_of
 from mesa_llm.activation.values import to_text
 from mesa_llm.limits.token_estimate import BYTES_PER_TOKEN, tokens_in
+from mesa_llm.memory.observation import observation_in, written
 from mesa_llm.spaces.space import ids_listed
 
 if TYPE_CHECKING:
@@ -19,32 +21,8 @@ if TYPE_CHECKING:
 _FIELDS = {"step", "type", "content", "agent"}
 
 
-class _Line:
-    """An entry as a line of a prompt, made when it is first read and kept in slots: a step reads thousands of them."""
-
-    __slots__ = ("_line", "tokens")
-
-    _line: str
-    tokens: int
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in _Line.__slots__:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-        details = "; ".join([f"{to_text(key)}: {_detail(key, value)}" for key, value in self.content.items()])
-        when = f"[step {self.step}]" if self.step is not None else ""
-        line = " ".join(filter(None, (when, f"{self.type}:" if self.type else "", details)))
-        object.__setattr__(self, "_line", line)
-        object.__setattr__(self, "tokens", tokens_in(line))
-        return getattr(self, name)
-
-
-def _detail(name: Any, value: Any) -> str:
-    """One value; of the recipients of a broadcast the first ones, and how many there are."""
-    return ids_listed(value) if name == "recipients" and isinstance(value, list) else to_text(value)
-
-
 @dataclass(frozen=True, init=False, slots=True)
-class MemoryEntry(_Line):
+class MemoryEntry:
     """One thing remembered; or several, in the form of mesa-llm 0.3: `MemoryEntry(content, step, agent)`.
 
     Args:
@@ -57,13 +35,17 @@ class MemoryEntry(_Line):
             content is by their types.
         content: what happened.
         agent: who remembers it, in the form of mesa-llm 0.3.
-        tokens: how many tokens its line in a prompt takes, estimated from its length.
     """
 
     step: int
     type: str
     content: Mapping[str, Any]
     agent: Any = field(repr=False, compare=False)
+    _text: str | None = field(repr=False, compare=False)
+    _number: int = field(repr=False, compare=False)
+    """By which an observation is known to the one after it; 0 for anything else."""
+    _after: int = field(repr=False, compare=False)
+    """The number of the observation after which `_text` says what has changed; 0 if it says everything."""
 
     @overload
     def __init__(self, step: int, type: str, content: Mapping[str, Any]) -> None: ...
@@ -76,6 +58,15 @@ class MemoryEntry(_Line):
             given = self._given(args, named)
         for name, value in given.items():
             object.__setattr__(self, name, value)
+        self._tell(None)
+
+    def _tell(self, text: str | None, *, is_seen: bool = False, after: int = 0) -> Self:
+        """Fix how prompts tell it; `None` for the usual text, made when it is first read."""
+        object.__setattr__(self, "_text", text)
+        # Not a count: an observation that is dropped again must leave nothing behind.
+        object.__setattr__(self, "_number", hash((self.step, text, after)) | 1 if is_seen else 0)
+        object.__setattr__(self, "_after", after)
+        return self
 
     @staticmethod
     def _given(args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
@@ -89,14 +80,129 @@ class MemoryEntry(_Line):
             )
         return given
 
+    @property
+    def text(self) -> str:
+        """What happened, as prompts tell it below the heading of its step; may have several lines."""
+        if self._text is None:
+            object.__setattr__(self, "_text", text_of(self.step, self.type, self.content))
+        return self._text  # type: ignore[return-value] # set above
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens its text takes in a prompt, estimated from its length, the line break included."""
+        return tokens_in(self.text) + 1
+
     def __str__(self) -> str:
-        """The entry as one line of a prompt."""
-        return self._line
+        """The entry by itself, with its step."""
+        return self.text if self.step is None else f"Step {self.step}. {self.text}"
 
     def display(self) -> None:
         """Print the entry, with the agent that remembers it."""
         whose = "" if self.agent is None else f"{to_text(self.agent)} "
         print(f"{whose}{self}")  # noqa: T201 - what it is for
+
+
+_BARE = frozenset({"content", "data", "message", "result", "text"})
+"""Names that say no more than that something is there."""
+
+
+def text_of(step: int, type: str, content: Mapping[str, Any], *, owner: int | None = None) -> str:  # noqa: A002
+    """An event as prompts tell it, with an observation whole.
+
+    Args:
+        step: the model's step.
+        type: the type of the event.
+        content: what happened.
+        owner: the `unique_id` of the agent that remembers it; `None` if it is not known.
+    """
+    if type == "observation" and (seen := observation_in(step, content)) is not None:
+        return f"Saw: {seen.as_text() or 'nothing'}"
+    if type == "message" and "message" in content:
+        return _message(content, owner)
+    if type == "action" and (done := _action(content)) is not None:
+        return done
+    if content.keys() == {"content"} and type in {"plan", "plan_execution"}:
+        return to_text(content["content"])
+    if len(content) == 1 and (name := next(iter(content))) in _BARE:
+        details = to_text(content[name])
+    else:
+        details = "; ".join([f"{to_text(name)}: {to_text(value)}" for name, value in content.items()])
+    return f"{type}: {details}" if type else details
+
+
+def _message(content: Mapping[str, Any], owner: int | None) -> str:
+    """A message with who sent it, or for its sender who got it: of a broadcast the first ones, and how many."""
+    sender, recipients = content.get("sender"), content.get("recipients")
+    rest = [
+        f"{to_text(name)}: {to_text(value)}"
+        for name, value in content.items()
+        if name not in {"message", "sender", "recipients"}
+    ]
+    text = "; ".join([to_text(content["message"]), *rest])
+    if owner is not None and sender == owner and isinstance(recipients, list):
+        return f"You to {ids_listed(recipients)}: {text}"
+    return text if sender is None else f"Agent {to_text(sender)}: {text}"
+
+
+def _action(content: Mapping[str, Any]) -> str | None:
+    """A call of a tool, or an action with why it was chosen, and its result; `None` for anything else."""
+    call = content.get("action", content)
+    if not isinstance(call, Mapping):
+        return None
+    name, arguments = call.get("name" if call is not content else "tool"), call.get("arguments")
+    if not isinstance(name, str) or not isinstance(arguments, Mapping) or "result" not in content:
+        return None
+    given = ", ".join([f"{key}: {written(value)}" for key, value in arguments.items()])
+    why = call.get("rationale") if call is not content else None
+    done = f"{name}({given}) -> {to_text(content['result'])}"
+    return f"{to_text(why)}\n{done}" if why else done
+
+
+def told(entries: Iterable[MemoryEntry], whole: Callable[[MemoryEntry], str]) -> Iterator[str]:
+    """Entries, given oldest first, as the lines of a prompt, with a heading for each step.
+
+    Args:
+        entries: the entries.
+        whole: tells an observation whole. One that says what has changed is told so only after the observation with
+            which it was compared; then everything can be rebuilt from the first one.
+    """
+    last = 0
+    for step, group in itertools.groupby(entries, attrgetter("step")):
+        events = list(group)
+        yield HEADING.format(step) if step is not None else HEADING.format("now")
+        for place, event in enumerate(events):
+            if event._number:
+                yield event.text if event._after in (0, last) else whole(event)
+                last = event._number
+            elif not _is_told_by_others(place, events):
+                yield event.text
+
+
+_ACTS = frozenset({"action", "plan", "plan_execution"})
+
+HEADING = "## Step {}"
+HEADING_TOKENS = 4
+"""How many tokens a heading takes at most, the line break included."""
+
+
+def _is_told_by_others(place: int, events: Sequence[MemoryEntry]) -> bool:
+    """Whether an action of the same step says it too: a plan that it carries out, a message that it sends."""
+    event = events[place]
+    if event.type in {"plan", "plan_execution"}:
+        later = next((other for other in events[place + 1 :] if other.type in _ACTS), None)
+        if later is None or later.type != "action":
+            return False
+        return event.type == "plan_execution" or event.text.startswith(f"{later.content.get('tool')}(")
+    if event.type == "message" and isinstance(event.content.get("recipients"), list):
+        said = event.content.get("message")
+        return any(said in _arguments_of(other).values() for other in events if other.type == "action")
+    return False
+
+
+def _arguments_of(action: MemoryEntry) -> Mapping[str, Any]:
+    call = action.content.get("action", action.content)
+    arguments = call.get("arguments") if isinstance(call, Mapping) else None
+    return arguments if isinstance(arguments, Mapping) else {}
 
 
 def before_observation(entries: Sequence[MemoryEntry]) -> Sequence[MemoryEntry]:
@@ -105,12 +211,6 @@ def before_observation(entries: Sequence[MemoryEntry]) -> Sequence[MemoryEntry]:
     In a parallel step the observation just made is staged. Where it is kept at once, a prompt has to be the same.
     """
     return entries[:-1] if entries and entries[-1].type == "observation" else entries
-
-
-def first_of_last_steps(entries: Iterable[MemoryEntry], n: int) -> int:
-    """The first of the last `n` steps in which something happened; 0 if there are fewer."""
-    steps = sorted({entry.step for entry in entries})
-    return steps[-n] if len(steps) >= n else 0
 
 
 def add_event(content: dict[str, Any], event: MemoryEntry, additive: Collection[str]) -> None:

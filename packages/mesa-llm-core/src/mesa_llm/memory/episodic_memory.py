@@ -21,7 +21,7 @@ from mesa_llm.activation import step_of
 from mesa_llm.activation.values import to_text
 from mesa_llm.clients.questions import register_question
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.entries import GroupedEntries, MemoryEntry, events_of, in_batches, tokens_of_line
+from mesa_llm.memory.entries import HEADING_TOKENS, GroupedEntries, MemoryEntry, events_of, in_batches, told
 from mesa_llm.memory.memory import MAX_TOKENS, NOTHING_YET, Memory, memory_request
 from mesa_llm.module_llm.dialogue import aconverse, ask_structured, converse
 
@@ -109,6 +109,8 @@ class EpisodicMemory(Memory):
         ConfigurationError: if one of these cannot work.
     """
 
+    _remembers_changes = False  # any of them may come to mind without the one before
+
     def __init__(
         self,
         agent: Agent[Any],
@@ -192,8 +194,8 @@ class EpisodicMemory(Memory):
         bare = [episode for episode in self._episodes if self._embed is not None and episode.vector is None]
         if not unjudged and not bare:
             return None
-        found = await aconverse(_importances(self, self._lines_of(unjudged)), self.llm.acomplete)
-        vectors = await self._embedded(self._lines_of(bare))
+        found = await aconverse(_importances(self, _texts_of(unjudged)), self.llm.acomplete)
+        vectors = await self._embedded(_texts_of(bare))
 
         def keep() -> None:
             for episode, importance in zip(unjudged, found, strict=True):
@@ -202,9 +204,6 @@ class EpisodicMemory(Memory):
                 episode.vector = vector
 
         return keep
-
-    def _lines_of(self, episodes: Iterable[_Episode]) -> list[str]:
-        return [self._line(episode.entry) for episode in episodes]
 
     async def _embedded(self, lines: list[str]) -> list[Vector]:
         if self._embed is None or not lines:
@@ -237,7 +236,7 @@ class EpisodicMemory(Memory):
         return importance
 
     def _line_of_event(self, type: str, content: Mapping[str, Any]) -> list[str]:  # noqa: A002
-        return [self._line(MemoryEntry(step_of(self.agent.model), type, content))]
+        return [str(self._entry(type, content))]
 
     def retrieve_top_k_entries(self, k: int) -> list[MemoryEntry]:
         """The entries with the highest scores, highest first; of equal ones the newest first.
@@ -250,7 +249,7 @@ class EpisodicMemory(Memory):
 
     def get_prompt_ready(self) -> str:
         """The memory as text for a prompt, without the observation just made, which the prompt has elsewhere."""
-        return "\n".join(self._lines_of(self._come_to_mind())) or NOTHING_YET
+        return "\n".join(told([episode.entry for episode in self._come_to_mind()], self._whole)) or NOTHING_YET
 
     def _come_to_mind(self) -> list[_Episode]:
         """The entries of the prompt, oldest first."""
@@ -269,7 +268,7 @@ class EpisodicMemory(Memory):
         chosen: list[_Episode] = []
         taken = 0
         for episode in ranking:
-            tokens = tokens_of_line(self._line(episode.entry))
+            tokens = episode.entry.tokens + HEADING_TOKENS
             if chosen and self.max_tokens is not None and taken + tokens > self.max_tokens:
                 continue
             chosen.append(episode)
@@ -308,6 +307,10 @@ class EpisodicMemory(Memory):
         words = words_in(getattr(self.agent, "step_prompt", None) or "")
         words = words.union(*(episode.words for episode in focus))
         return shared_words(words, [episode.words for episode in episodes])
+
+
+def _texts_of(episodes: Iterable[_Episode]) -> list[str]:
+    return [str(episode.entry) for episode in episodes]
 
 
 def _importances(memory: EpisodicMemory, lines: Sequence[str]) -> Dialogue[list[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import Turn, current_turn, step_of
@@ -13,14 +14,17 @@ from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.activation.values import to_text
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.memory.entries import (
+    HEADING_TOKENS,
     MemoryEntry,
     add_event,
     before_observation,
-    first_of_last_steps,
     newest_that_fit,
     shortened,
+    text_of,
     tokens_of_line,
+    told,
 )
+from mesa_llm.memory.observation import Observation, observation_in
 from mesa_llm.module_llm import ModuleLLM
 
 if TYPE_CHECKING:
@@ -37,6 +41,9 @@ _DECISIONS = frozenset({"plan", "plan_execution"})  # the decision stands at the
 _LENGTHS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict", "n_predict"})
 _FEWEST_TOKENS = 100  # with fewer, headings and notes about what was cut would leave no room for anything else
 _LARGEST_SHARE = 4  # divisor: one entry takes at most a quarter of a memory, so that it does not push out all others
+_LARGEST_OBSERVATION = 2  # divisor: what is kept can be rebuilt only from a whole one
+_LEFT_WHEN_SHORTENED = 5 / 8
+"""What is left of a room that is exceeded: prompts then begin alike for several steps, and can be cached."""
 _ADDITIVE = frozenset({"message", "action"})
 
 
@@ -60,12 +67,15 @@ class Memory(ABC):
         additive_event_types: the types of which `step_content` holds every event, in a list; by default `message` and
             `action`. Of others, it holds the last event. (A prompt has every entry of every type.)
         max_tokens: how many tokens of a prompt the memory takes at most, estimated from the length of its text; at
-            least 100, or `None` for no bound. The oldest entries go first. An entry longer than a quarter of the bound
-            is shortened in the prompt, with a note.
+            least 100, or `None` for no bound. When it is exceeded, the oldest entries go, until five eighths are left.
+            An entry longer than a quarter of the bound (an observation: than half of it) is shortened, with a note.
 
     Raises:
         ConfigurationError: if `max_tokens` is less than 100, or `llm_model` names no provider.
     """
+
+    _remembers_changes = True
+    """Whether an observation is told by what has changed since the one before."""
 
     def __init__(
         self,
@@ -93,7 +103,6 @@ class Memory(ABC):
         # Entries written before a turn, by turn: two attempts at one decision do not see each other's entries.
         self._staged: dict[Turn, tuple[MemoryEntry, ...]] = {}
         self._kept: list[MemoryEntry] = []
-        self._kept_tokens = 0
 
     def __repr__(self) -> str:
         n = len(self.entries)
@@ -120,35 +129,44 @@ class Memory(ABC):
     def _store(self, entry: MemoryEntry) -> None:
         """Keep an entry; by default as long as there is room for it."""
         self._kept.append(entry)
-        self._kept_tokens += self._tokens_of(entry)
-        self._drop_beyond(self.max_tokens)
+        del self._kept[: self._n_gone(self._kept)]
 
     def _stored(self) -> Iterable[MemoryEntry]:
         """The entries that are kept, oldest first."""
         return tuple(self._kept)
 
-    def _drop_beyond(self, max_tokens: int | None) -> None:
-        """Drop the oldest entries until the rest takes at most `max_tokens`; the newest entry always stays.
+    def _n_gone(self, entries: Sequence[MemoryEntry]) -> int:
+        """How many of the entries, given oldest first, are no longer kept; by default those for which there is no room.
 
         An observation just made takes no room, since prompts have it elsewhere.
         """
-        if max_tokens is None or self._kept_tokens <= max_tokens:
-            return
-        max_tokens += sum(map(self._tokens_of, self._kept[len(before_observation(self._kept)) :]))
-        oldest = 0
-        while self._kept_tokens > max_tokens and oldest < len(self._kept) - 1:
-            self._kept_tokens -= self._tokens_of(self._kept[oldest])
-            oldest += 1
-        del self._kept[:oldest]
+        past = before_observation(entries)
+        # Below half of the bound even a whole observation in the place of changes does not exceed it.
+        if self.max_tokens is None or self._tokens_of(past) <= self.max_tokens // _LARGEST_OBSERVATION:
+            return 0
+        n_gone = self._n_beyond(past, self.max_tokens)
+        return self._n_beyond(past, int(self.max_tokens * _LEFT_WHEN_SHORTENED)) if n_gone else 0
 
-    def _drop_steps_before_last(self, n: int) -> None:
-        """Drop all but the last `n` steps in which something happened; an observation just made is no step yet."""
-        if self._kept[-1].step - self._kept[0].step < n:
-            return
-        first = first_of_last_steps(before_observation(self._kept), n)
-        if self._kept[0].step < first:
-            self._kept_tokens -= sum(map(self._tokens_of, [entry for entry in self._kept if entry.step < first]))
-            self._kept = [entry for entry in self._kept if entry.step >= first]
+    def _n_beyond(self, entries: Sequence[MemoryEntry], room: int | None) -> int:
+        """How many of the entries, given oldest first, must go so that the rest fits; the last one always stays."""
+        n_gone = 0
+        if room is not None:
+            tokens = self._tokens_of(entries)
+            while n_gone < len(entries) - 1 and tokens + self._tokens_of_whole(entries[n_gone:]) > room:
+                tokens -= entries[n_gone].tokens
+                if entries[n_gone].step != entries[n_gone + 1].step:
+                    tokens -= HEADING_TOKENS
+                n_gone += 1
+        return n_gone
+
+    def _tokens_of(self, entries: Sequence[MemoryEntry]) -> int:
+        """How many tokens entries take, with headings, each told as it was when it was made."""
+        return sum([entry.tokens for entry in entries]) + HEADING_TOKENS * len({entry.step for entry in entries})
+
+    def _tokens_of_whole(self, entries: Sequence[MemoryEntry]) -> int:
+        """How many tokens more the first observation takes if it is told whole."""
+        first = next((entry for entry in entries if entry._number), None)
+        return tokens_of_line(self._whole(first)) - first.tokens if first is not None and first._after else 0
 
     def _forget(self, entries: Iterable[MemoryEntry]) -> None:
         """Drop exactly these entries, and none that arrived since they were read."""
@@ -158,41 +176,52 @@ class Memory(ABC):
     def _hold(self, entries: Iterable[MemoryEntry]) -> None:
         """Keep these entries and no others."""
         self._kept = list(entries)
-        self._kept_tokens = sum(map(self._tokens_of, self._kept))
 
-    def _tokens_of(self, entry: MemoryEntry) -> int:
-        """How many tokens an entry takes, the line break included."""
-        tokens = entry.tokens
-        if self._most_of_one is None or tokens <= self._most_of_one:
-            return tokens + 1
-        return tokens_of_line(self._line(entry))
+    def _whole(self, entry: MemoryEntry) -> str:
+        """An observation told whole."""
+        seen = observation_in(entry.step, entry.content)
+        return self._cut(entry.type, f"Saw: {self._described(seen) or 'nothing'}" if seen is not None else entry.text)
 
-    def _line(self, entry: MemoryEntry) -> str:
-        """An entry as a line of a prompt, shortened if it is too long."""
-        if self._most_of_one is None or entry.tokens <= self._most_of_one:
-            return entry._line
-        return shortened(entry._line, self._most_of_one, keeps_end=entry.type in _DECISIONS)
+    def _described(self, seen: Observation, before: Observation | None = None) -> str:
+        describe = getattr(self.agent, "describe_observation", None)
+        text: str = seen.as_text(before) if describe is None else describe(seen, before)
+        return text
 
-    def _lines(self, entries: Iterable[MemoryEntry], beside: str = "") -> str:
-        """The newest of the entries (given oldest first) that fit, one a line, into a prompt that also has `beside`."""
-        shown: Sequence[MemoryEntry] = list(entries)
+    def _cut(self, type: str, text: str) -> str:  # noqa: A002
+        """A text, shortened if it is too long."""
+        most = self._most_of_one
+        if most is not None and type == "observation":
+            most = most * _LARGEST_SHARE // _LARGEST_OBSERVATION
+        return shortened(text, most, keeps_end=type in _DECISIONS)
+
+    def _entry(self, type: str, content: Mapping[str, Any]) -> MemoryEntry:  # noqa: A002
+        """An entry, told as it will stand in all prompts: an observation by what has changed since the one before."""
+        entry = MemoryEntry(step_of(self.agent.model), type, content)
+        seen = observation_in(entry.step, content) if type == "observation" else None
+        if seen is None:
+            text = text_of(entry.step, type, content, owner=getattr(self.agent, "unique_id", None))
+            return entry._tell(self._cut(type, text))
+        newest_first = chain(reversed(self._staged_now()), reversed(self._kept))
+        last = next((other for other in newest_first if other._number), None) if self._remembers_changes else None
+        before = None if last is None else observation_in(last.step, last.content)
+        if last is None or before is None:
+            return entry._tell(self._whole(entry), is_seen=True)
+        changes = self._described(seen, before)
+        text = f"Changed: {changes}" if changes else "Nothing changed."
+        return entry._tell(self._cut(type, text), is_seen=True, after=last._number)
+
+    def _lines(self, entries: Sequence[MemoryEntry], beside: str = "") -> str:
+        """The newest of the entries (given oldest first) that fit into a prompt that also has `beside`."""
         room = None if self.max_tokens is None else self.max_tokens - tokens_of_line(beside)
-        if room is not None and sum([entry.tokens for entry in shown]) + len(shown) > room:
-            shown = newest_that_fit(shown, room, self._tokens_of)
-        return "\n".join(map(self._line, shown)) or NOTHING_YET
+        return "\n".join(told(entries[self._n_beyond(entries, room) :], self._whole)) or NOTHING_YET
 
-    def _past(self) -> tuple[MemoryEntry, ...]:
-        """All entries but the observation just made, which has a place of its own in prompts."""
-        past = before_observation(self.entries)
-        if (n := self._most_steps) is None:
-            return tuple(past)
-        first = first_of_last_steps(past, n)
-        return tuple([entry for entry in past if entry.step >= first])
-
-    @property
-    def _most_steps(self) -> int | None:
-        """How many steps a prompt shows; `None` if that depends on the room alone."""
-        return None
+    def _past(self) -> Sequence[MemoryEntry]:
+        """What prompts tell: all entries but the observation just made, which has a place of its own there."""
+        entries = list(self._stored())
+        for entry in self._staged_now():  # as if each had been kept at once
+            entries.append(entry)
+            del entries[: self._n_gone(entries)]
+        return before_observation(entries)
 
     @abstractmethod
     def get_prompt_ready(self) -> str:
@@ -219,7 +248,7 @@ class Memory(ABC):
         """
         if not isinstance(content, dict | Mapping):
             raise TypeError(f"content must be a mapping such as {{'text': …}}, got {content!r}.")
-        entry = MemoryEntry(step_of(self.agent.model), type, content)
+        entry = self._entry(type, content)
         turn = current_turn()
         if turn is None or turn.acting or turn.agent is not self.agent:
             self._remember(entry)

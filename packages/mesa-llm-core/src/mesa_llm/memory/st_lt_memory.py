@@ -67,16 +67,16 @@ class STLTMemory(StepMemory, LongTermMemory):
         self.capacity = short_term_capacity
         self.consolidation_capacity = max(consolidation_capacity, 0)
 
-    @property
-    def _most_steps(self) -> int | None:
-        return None if self.consolidation_capacity else self.capacity
-
     def _store(self, entry: MemoryEntry) -> None:
         if self.consolidation_capacity:
             super()._store(entry)
-            return
-        Memory._store(self, entry)
-        self._drop_steps_before_last(self.capacity)
+        else:
+            Memory._store(self, entry)
+
+    def _n_gone(self, entries: Sequence[MemoryEntry]) -> int:
+        if self.consolidation_capacity:
+            return super()._n_gone(entries)
+        return max(Memory._n_gone(self, entries), self._n_before_last(entries, self.capacity))
 
     def _pending(self) -> Sequence[MemoryEntry]:
         if not self.consolidation_capacity:
@@ -94,11 +94,6 @@ class STLTMemory(StepMemory, LongTermMemory):
     def _beyond_the_room(self) -> int:
         """How many entries must go until a quarter of the room is free; 0 while they fit."""
         room = self._room
-        if room is None or self._kept_tokens <= room:
+        if room is None or not self._n_beyond(self._kept, room):
             return 0
-        excess = self._kept_tokens - room * 3 // 4
-        for position, entry in enumerate(self._kept[:-1]):
-            if excess <= 0:
-                return position
-            excess -= self._tokens_of(entry)
-        return len(self._kept) - 1
+        return self._n_beyond(self._kept, room * 3 // 4)

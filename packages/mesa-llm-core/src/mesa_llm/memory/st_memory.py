@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.entries import Group, GroupedEntries, MemoryEntry, events_of
+from mesa_llm.memory.entries import Group, GroupedEntries, MemoryEntry, before_observation, events_of
 from mesa_llm.memory.memory import MAX_TOKENS, Memory
 
 if TYPE_CHECKING:
@@ -37,16 +37,31 @@ class StepMemory(Memory):
             yield self._as_one(events), events
 
     def format_short_term(self) -> str:
-        """The entries that are kept word for word, one a line, oldest first."""
+        """The entries that are kept word for word, oldest first, with a heading for each step."""
         return self._lines(self.entries)
+
+    def _n_before_last(self, entries: Sequence[MemoryEntry], n: int) -> int:
+        """How many entries are older than the last `n` steps if there are twice as many steps; 0 otherwise.
+
+        So `n` to `2 n - 1` steps are kept: prompts begin alike for `n` steps, and can be cached. An observation just
+        made is no step yet.
+        """
+        past = before_observation(entries)
+        if not past or past[-1].step - past[0].step < 2 * n - 1:
+            return 0
+        steps = sorted({entry.step for entry in past})
+        return sum(entry.step < steps[-n] for entry in past) if len(steps) >= 2 * n else 0
 
 
 class ShortTermMemory(StepMemory):
-    """Remembers the last `n` steps in which something happened, as far as there is room, and nothing older.
+    """Remembers the last `n` to `2 n - 1` steps in which something happened, as far as there is room.
+
+    When there are `2 n` of them, all but the last `n` are dropped at once. Between, prompts begin alike, so that
+    servers can cache them.
 
     Args:
         agent: the agent that remembers.
-        n: how many steps are kept, at least 1.
+        n: how many steps are kept at the least, at least 1.
         display: without effect, see `Memory`.
         additive_event_types: see `Memory`.
         max_tokens: how many tokens of a prompt it takes at most, see `Memory`.
@@ -69,13 +84,8 @@ class ShortTermMemory(StepMemory):
         super().__init__(agent, display=display, additive_event_types=additive_event_types, max_tokens=max_tokens)
         self.n = n
 
-    @property
-    def _most_steps(self) -> int | None:
-        return self.n
-
-    def _store(self, entry: MemoryEntry) -> None:
-        super()._store(entry)
-        self._drop_steps_before_last(self.n)
+    def _n_gone(self, entries: Sequence[MemoryEntry]) -> int:
+        return max(super()._n_gone(entries), self._n_before_last(entries, self.n))
 
     def get_prompt_ready(self) -> str:
         """The memory as text for a prompt, without the observation just made, which the prompt has elsewhere."""

@@ -4,10 +4,11 @@ import mesa_llm.errors  # first: refuses a foreign mesa_llm
 import mesa_llm.memory  # noqa: F401 - its instructions, for question_of
 from mesa_llm.clients.questions import Question as Question
 from mesa_llm.clients.questions import question_of, register_question
+from mesa_llm.memory.observation import Observation
 from mesa_llm.module_llm.dialogue import ask_structured, read_structured
 from mesa_llm.reasoning.cot import CoTReasoning
 from mesa_llm.reasoning.one_call import OneCallReasoning
-from mesa_llm.reasoning.plan import Observation, Plan, read_observation
+from mesa_llm.reasoning.plan import Plan, read_observation
 from mesa_llm.reasoning.plan import Thinking as Thinking
 from mesa_llm.reasoning.react import ReActReasoning
 from mesa_llm.reasoning.reasoning import Reasoning

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mesa_llm.clients.questions import register_question
+from mesa_llm.memory.observation import Observation
 from mesa_llm.reasoning.plan import (
-    Observation,
     Thinking,
     decision_in_words,
     own_prompt,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from mesa_llm.clients.questions import register_question
 from mesa_llm.memory.memory import remember
-from mesa_llm.reasoning.plan import Observation, Plan, Thinking, first_request, step_decided
+from mesa_llm.memory.observation import Observation
+from mesa_llm.reasoning.plan import Plan, Thinking, first_request, step_decided
 from mesa_llm.reasoning.reasoning import Reasoning
 
 if TYPE_CHECKING:

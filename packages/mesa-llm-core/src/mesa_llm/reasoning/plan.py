@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import step_of
 from mesa_llm.activation.method_pairs import own_method
-from mesa_llm.activation.values import plain, to_json, to_text, without_addresses
+from mesa_llm.activation.values import plain, to_text
 from mesa_llm.clients.questions import register_question
 from mesa_llm.errors import DecisionError
 from mesa_llm.memory.memory import remember
+from mesa_llm.memory.observation import Observation
 from mesa_llm.module_llm.dialogue import Dialogue
 from mesa_llm.module_llm.request_fields import AnyTool
 from mesa_llm.spaces import legend_for
@@ -31,56 +32,11 @@ if TYPE_CHECKING:
     from mesa_llm.llm_agent import LLMAgent
 
 _OBSERVATION = "# Observation"
-_as_line = json.JSONEncoder(default=plain, ensure_ascii=False, allow_nan=False).encode
 _EXECUTION = (
     "You carry out the decision of an agent in a simulation by calling tools. Call exactly the tools that the decision "
     "asks for, in its order. If it asks for no action, call none."
 )
 register_question("call tools", _EXECUTION)
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What an agent sees at one moment. A copy: it does not change when the world does.
-
-    Attributes:
-        step: the model's step.
-        self_state: about the agent itself: `agent_unique_id`, `location`, `internal_state`, and `attributes` where its
-            class declares `visible_attributes`.
-        local_state: about each agent in its vision, by class name and id (`"Citizen 3"`): `position`,
-            `internal_state`, and `attributes` likewise.
-        environment: about its own cell and those in its vision, by position: the values of property layers, and
-            `room`, how many more agents the cell takes. In JSON, positions become text such as `"[3, 4]"`, and an
-            empty environment is left out.
-    """
-
-    step: int
-    self_state: dict[str, Any]
-    local_state: dict[str, Any]
-    environment: dict[Hashable, dict[str, Any]] = field(default_factory=dict)
-
-    def as_json(self) -> str:
-        """The observation as one line of JSON, every value in its canonical form."""
-        fields = {"step": self.step, "self_state": self.self_state, "local_state": self.local_state}
-        if self.environment:
-            fields["environment"] = {
-                to_json(place) if isinstance(place, tuple) else to_text(place): facts
-                for place, facts in self.environment.items()
-            }
-        try:  # to_json would copy everything, and few values of an observation need it
-            text = _as_line(fields)
-        except (TypeError, ValueError, RecursionError):  # keys that JSON does not have, numbers that are not finite
-            return to_json(fields)
-        return without_addresses(text)
-
-    def __str__(self) -> str:
-        """The observation as it stands in a prompt."""
-        return self.as_json()
-
-
-def text_of(obs: Any) -> str:
-    """An observation as it stands in a prompt: an `Observation`, a text, or anything else in its canonical form."""
-    return str(obs if isinstance(obs, Observation | str) else plain(obs))
 
 
 def sight_of(obs: Any) -> Any:
@@ -217,7 +173,7 @@ def tool_calls_for(
         prompt=decision,
         tool_schema=_tools_for(agent, selected_tools, obs),
         tool_choice=tool_calls,
-        system_prompt=system_prompt_of(agent, _EXECUTION),
+        system_prompt=system_prompt_of(agent, _EXECUTION, with_persona=False),
     )
     plan = Plan(
         step=step_decided(agent, obs),
@@ -261,11 +217,11 @@ def read_observation(request: LLMRequest) -> dict[str, Any]:
     Raises:
         DecisionError: if the request holds no observation.
     """
-    texts = [] if request.observation is None else [text_of(request.observation)]
+    texts = [] if request.observation is None else [_json_of(request.observation)]
     for message in reversed(request.messages):
         _, found, rest = message.content.partition(f"{_OBSERVATION}\n")
         if found:
-            texts.append(rest.split("\n", 1)[0])
+            texts += rest.partition("\n\n")[0].splitlines()
     for text in texts:
         with contextlib.suppress(ValueError):  # an observation of the user's own
             observation = json.loads(text)
@@ -274,11 +230,13 @@ def read_observation(request: LLMRequest) -> dict[str, Any]:
     raise DecisionError(f"No observation in the request: none of its {len(request.messages)} messages has one.")
 
 
-def system_prompt_of(agent: LLMAgent, instructions: str, obs: Observation | None = None) -> str:
+def system_prompt_of(
+    agent: LLMAgent, instructions: str, obs: Observation | None = None, *, with_persona: bool = True
+) -> str:
     """Instructions and who the agent is; with an observation, also what it remembers and sees, as in mesa-llm 0.3."""
     legend = legend_for(agent) if agent.explains_positions else None
     parts = [instructions] if instructions else []
-    for heading, text in (("Positions", legend), ("Who you are", agent.system_prompt)):
+    for heading, text in (("Positions", legend), ("Who you are", agent.system_prompt if with_persona else None)):
         if text and (text := text.strip()):
             parts.append(f"# {heading}\n{text}")
     if obs is not None:
@@ -286,9 +244,21 @@ def system_prompt_of(agent: LLMAgent, instructions: str, obs: Observation | None
     return "\n\n".join(parts)
 
 
-def remembered_and_seen(agent: LLMAgent, obs: Observation) -> list[str]:
+def remembered_and_seen(agent: LLMAgent, obs: Any) -> list[str]:
     """What an agent remembers, and what it sees: two parts of a prompt."""
-    return [f"# Memory\n{agent.memory.get_prompt_ready()}", f"{_OBSERVATION}\n{text_of(obs)}"]
+    return [f"# Memory\n{agent.memory.get_prompt_ready()}", f"{_OBSERVATION}\n{_seen(agent, obs)}"]
+
+
+def _seen(agent: LLMAgent, obs: Any) -> str:
+    """What an agent sees, as it stands in a prompt: an `Observation`, a text, or anything in its canonical form."""
+    if isinstance(obs, Observation):
+        seen = agent.describe_observation(obs) or "nothing"
+        return f"Step {obs.step}. You are agent {agent.unique_id}. You see:\n{seen}"
+    return str(obs if isinstance(obs, str) else plain(obs))
+
+
+def _json_of(obs: Any) -> str:
+    return obs.as_json() if isinstance(obs, Observation) else str(obs if isinstance(obs, str) else plain(obs))
 
 
 def own_prompt[T](build: Callable[..., T], base: Callable[..., T], *args: Any) -> T | None:

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mesa_llm.clients.questions import register_question
 from mesa_llm.memory.memory import remember
+from mesa_llm.memory.observation import Observation
 from mesa_llm.module_llm.dialogue import ask_structured
 from mesa_llm.reasoning.plan import (
-    Observation,
     Thinking,
     first_request,
     own_prompt,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from mesa_llm.activation import stage, step_of
 from mesa_llm.clients import Message
 from mesa_llm.clients.questions import register_question
+from mesa_llm.memory.observation import Observation
 from mesa_llm.reasoning.plan import (
-    Observation,
     Plan,
     Thinking,
     decision_in_words,

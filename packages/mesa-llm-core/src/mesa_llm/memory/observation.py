@@ -1,0 +1,240 @@
+"""What an agent sees at one moment: as data, and as text for prompts.
+
+The text has a line for the agent itself and one for each group of agents that show the same:
+
+    you (8, 8): state: quiet; _hardship: 0.918
+    Citizen 1 (8, 0), 29 (7, 0): state: quiet
+    Cop 65 (8, 9)
+
+Nothing empty is in it. A memory has the first observation whole, and of later ones what has changed: new values, facts
+that an agent no longer has (`no state`), and agents that are out of sight. Texts that could be mistaken for something
+else are quoted as in JSON, so everything can be read back.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from mesa_llm.activation.values import plain, to_json, to_text, without_addresses
+
+_as_line = json.JSONEncoder(default=plain, ensure_ascii=False, allow_nan=False).encode
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
+
+_WORDS = {None: "none", True: "yes", False: "no"}
+_MISTAKABLE = re.compile(r"none|yes|no|nowhere|-?\d[\d.]*(e[+-]?\d+)?|(?:no|not|at) .*", re.IGNORECASE)
+_PLAIN_VALUE = re.compile(r"""[^\s;"'\[{(]([^\n\r;"]*[^\s;"])?""")
+_PLAIN_ITEM = re.compile(r"""[^\s,;:"'()\[\]{}]([^\n\r,;:"()\[\]{}]*[^\s,;:"()\[\]{}])?""")
+_FEWEST_THAT_SHARE = 3
+"""From how many agents of a class on a line of its own tells what all of them show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What an agent sees at one moment. A copy: it does not change when the world does.
+
+    Attributes:
+        step: the model's step.
+        self_state: about the agent itself: `agent_unique_id`, `location`, `internal_state`, and `attributes` where its
+            class declares `visible_attributes`.
+        local_state: about each agent in its vision, by class name and id (`"Citizen 3"`): `position`,
+            `internal_state`, and `attributes` likewise.
+        environment: about its own cell and those in its vision, by position: the values of property layers, and
+            `room`, how many more agents the cell takes. In JSON, positions become text such as `"[3, 4]"`, and an
+            empty environment is left out.
+    """
+
+    step: int
+    self_state: dict[str, Any]
+    local_state: dict[str, Any]
+    environment: dict[Hashable, dict[str, Any]] = field(default_factory=dict)
+
+    def as_json(self) -> str:
+        """The observation as one line of JSON, every value in its canonical form."""
+        fields = {"step": self.step, "self_state": self.self_state, "local_state": self.local_state}
+        if self.environment:
+            fields["environment"] = {
+                to_json(place) if isinstance(place, tuple) else to_text(place): facts
+                for place, facts in self.environment.items()
+            }
+        try:  # to_json would copy everything, and few values of an observation need it
+            text = _as_line(fields)
+        except (TypeError, ValueError, RecursionError):  # keys that JSON does not have, numbers that are not finite
+            return to_json(fields)
+        return without_addresses(text)
+
+    def as_text(self, before: Observation | None = None) -> str:
+        """The observation as text, see above; after another one, what has changed, which may be nothing.
+
+        Args:
+            before: an observation that the reader has.
+        """
+        lines = _whole(self) if before is None else _changes(_seen_by(before), _seen_by(self))
+        return without_addresses("\n".join(lines))
+
+    def __str__(self) -> str:
+        """The observation as text."""
+        return self.as_text()
+
+
+def observation_in(step: int, content: Mapping[str, Any]) -> Observation | None:
+    """The observation in the content of a memory's entry; `None` if it has another form."""
+    own, others = content.get("self_state"), content.get("local_state")
+    return Observation(step, own, others) if isinstance(own, dict) and isinstance(others, dict) else None
+
+
+class _Seen(NamedTuple):
+    """What an agent shows: its place, and its facts by their keys. The key of a fact without one begins with `=`."""
+
+    place: str
+    facts: Mapping[str, str]
+
+
+def written(value: Any, *, inside: bool = True) -> str:
+    """A value as it stands in a prompt.
+
+    Args:
+        value: a value in its canonical form; anything else is brought into it.
+        inside: whether it stands in a list, where commas and colons have a meaning.
+    """
+    kind = type(value)
+    if kind is str:
+        return _text(value, inside)
+    if kind is float or kind is int:
+        return repr(value)
+    if kind is bool or value is None:
+        return _WORDS[value]
+    if kind is tuple:
+        return f"({', '.join(map(written, value))})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(written, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{written(str(key))}: {written(item)}' for key, item in value.items())}}}"
+    return written(plain(value), inside=inside)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _text(text: str, inside: bool) -> str:
+    is_plain = (_PLAIN_ITEM if inside else _PLAIN_VALUE).fullmatch(text) and not _MISTAKABLE.fullmatch(text)
+    return text if is_plain else _quoted(text)
+
+
+def _seen_by(obs: Observation) -> dict[str, _Seen]:
+    """What an agent sees, by name: itself as `you`."""
+    own = {name: value for name, value in obs.self_state.items() if name != "agent_unique_id"}
+    return {"you": _shown(own, "location")} | {name: _shown(state) for name, state in obs.local_state.items()}
+
+
+def _shown(state: Any, place_name: str = "position") -> _Seen:
+    if not isinstance(state, dict):
+        return _Seen("", _facts_of({"": state}))
+    place = state.get(place_name)
+    where = (
+        "" if place is None else written(tuple(place)) if isinstance(place, tuple | list) else f"at {written(place)}"
+    )
+    return _Seen(where, _facts_of({name: value for name, value in state.items() if name != place_name}))
+
+
+def _facts_of(state: Mapping[str, Any]) -> dict[str, str]:
+    """Facts, nothing that is empty, and nothing twice. The names `internal_state` and `attributes` are not shown."""
+    facts: dict[str, str] = {}
+    for section, content in state.items():
+        value = content if section in {"internal_state", "attributes", ""} else {section: content}
+        if isinstance(value, dict):
+            for name, item in value.items():
+                if not _is_empty(item):
+                    key, text = written(str(name)), written(item, inside=False)
+                    if facts.get(key, text) != text:
+                        key = f"{section}.{key}"
+                    facts[key] = f"{key}: {text}"
+        else:
+            for item in value if isinstance(value, list) else [value]:
+                if not _is_empty(item):
+                    text = written(item)
+                    facts[f"={text}"] = text
+    return facts
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, str | dict | list | tuple) and not value
+
+
+def _whole(obs: Observation) -> list[str]:
+    seen = _seen_by(obs)
+    me = seen.pop("you")
+    lines = [*([_line("you", me.place, me.facts.values())] if any(me) else []), *_agents(seen)]
+    cells: dict[str, list[str]] = {}
+    for place, facts in obs.environment.items():
+        values = "; ".join(f"{written(str(name))}: {written(value, inside=False)}" for name, value in facts.items())
+        cells.setdefault(values, []).append(written(place))
+    return lines + [f"cells {', '.join(places)}: {values}" for values, places in cells.items()]
+
+
+def _changes(before: Mapping[str, _Seen], now: Mapping[str, _Seen]) -> list[str]:
+    news = {name: _news(before.get(name), seen) for name, seen in now.items() if before.get(name) != seen}
+    me = news.pop("you", None)
+    lines = [*([] if me is None else [_line("you", me.place, me.facts.values())]), *_agents(news)]
+    gone: dict[str, list[str]] = {}
+    for name in before:
+        if name not in now:
+            kind, number = _kind_of(name)
+            gone.setdefault(kind, []).append(number)
+    if gone:
+        out = (f"{kind} {', '.join(numbers)}".lstrip() for kind, numbers in gone.items())
+        lines.append(f"out of sight: {'; '.join(out)}")
+    return lines
+
+
+def _news(known: _Seen | None, seen: _Seen) -> _Seen:
+    """What is new about an agent."""
+    if known is None:
+        return seen
+    facts = {key: fact for key, fact in seen.facts.items() if known.facts.get(key) != fact}
+    for key, fact in known.facts.items():
+        if key not in seen.facts:
+            facts[key] = f"not {fact}" if key.startswith("=") else f"no {key}"
+    if known.place and not seen.place:
+        facts["=nowhere"] = "nowhere"
+    return _Seen(seen.place if seen.place != known.place else "", facts)
+
+
+def _agents(seen: Mapping[str, _Seen]) -> Iterator[str]:
+    """Lines on agents, by class: what all of a class show, then those that show the same together."""
+    by_kind: dict[str, list[tuple[str, _Seen]]] = {}
+    for name, shown in seen.items():
+        kind, number = _kind_of(name)
+        by_kind.setdefault(kind, []).append((number, shown))
+    for kind, members in by_kind.items():
+        shared: list[str] = []
+        if kind and len(members) >= _FEWEST_THAT_SHARE:
+            others = [set(shown.facts.values()) for _, shown in members[1:]]
+            shared = [fact for fact in members[0][1].facts.values() if all(fact in facts for facts in others)]
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for number, (place, facts) in members:
+            own = tuple([fact for fact in facts.values() if fact not in shared] if shared else facts.values())
+            groups.setdefault(own, []).append(f"{number} {place}" if place else number)
+        if shared and len(groups) > 1:
+            yield f"{kind}, each: {'; '.join(shared)}"
+        elif shared:
+            groups = {tuple(shared): names for names in groups.values()}
+        for own, names in groups.items():
+            for who in [", ".join(names)] if kind else names:
+                yield _line(" ".join(filter(None, (kind, who))), "", own)
+
+
+def _line(who: str, place: str, facts: Iterable[str]) -> str:
+    told = "; ".join(facts)
+    named = f"{who} {place}" if place else who
+    return f"{named}: {told}" if told else named
+
+
+def _kind_of(name: str) -> tuple[str, str]:
+    """Class and id in a name such as `Citizen 3`; for any other name no class, and the whole name."""
+    kind, _, number = name.rpartition(" ")
+    if number.isdecimal() and kind.isidentifier():
+        return kind, number
+    return "", name if name.isidentifier() and name not in {"you", "cells"} else _quoted(name)
