@@ -232,8 +232,8 @@ class LLMAgent(Acting, Agent):
         """Create agents. As always in Mesa, a list of length `n` is dealt out to them, one item each.
 
         `tools`, `actions` and `stop` are exceptions: each agent gets the whole list, also one of length `n`. A list of
-        such lists is dealt out. `internal_state` follows Mesa's rule: for two agents, `["calm", "angry"]` makes one calm
-        and one angry.
+        such lists is dealt out. `internal_state` follows Mesa's rule: for two agents, `["calm", "angry"]` makes one
+        calm and one angry.
 
         Args:
             model: the Mesa model that the agents belong to.
