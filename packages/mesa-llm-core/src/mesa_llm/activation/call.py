@@ -159,7 +159,10 @@ class AgentStep:
 
     @property
     def tally(self) -> Tally:
-        """What the answers were worth in this step; without a runner, in all such steps within the model's."""
+        """What the answers were worth in this step; without a runner, in all such steps within the model's.
+
+        A turn keeps the calls of its step itself.
+        """
         return self._tallies[0]
 
     def count(self, name: str) -> None:
@@ -436,9 +439,9 @@ class model_call:  # noqa: N801 - used as `contextlib.suppress` is
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         call = self._call
         call.error = error
-        if self._agent_step is not None:
-            self._agent_step.add(call)
         if self._turn is not None:
             self._turn.call_ended(call)
+        elif self._agent_step is not None:
+            self._agent_step.add(call)
         call.cancel = nothing_to_cancel
         call.response = None  # a client may keep requests, and with them their calls

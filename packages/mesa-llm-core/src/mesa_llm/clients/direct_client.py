@@ -153,13 +153,14 @@ class DirectClient(AsyncClient):
             allow_redirects=False,
         )
         most = self.max_response_bytes if _succeeded(answer) else min(self.max_response_bytes, _MOST_OF_AN_ERROR)
+        read = bytearray()
         try:
-            read = await answer.content.readexactly(most + 1)
-        except asyncio.IncompleteReadError as end:
-            read = end.partial
+            while len(read) <= most and (more := await answer.content.readany()):
+                read += more
         finally:
-            answer.release()  # closes the connection if the rest is still to come
-        return answer, read, time.perf_counter() - answer.sent
+            if not answer.content.is_eof():  # at its end, the connection was given back
+                answer.release()  # closes the connection: the rest is still to come
+        return answer, bytes(read[: most + 1]), time.perf_counter() - answer.sent
 
     def _open_route(self, settings: DirectSettings) -> _Route:
         import aiohttp  # noqa: PLC0415 - slow to import; here it has been

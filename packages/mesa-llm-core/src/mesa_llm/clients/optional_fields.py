@@ -104,8 +104,10 @@ class OptionalFields:
                 made |= dict.fromkeys(refused, error)
                 sent_again += 1
             else:
+                if not sent_again:
+                    return response
                 self._remember(request.model, made)
-                return replace(response, retries=response.retries + sent_again) if sent_again else response
+                return replace(response, retries=response.retries + sent_again)
 
     def _remember(self, model: str, made: Mapping[_Change, ModelCallError | None]) -> None:
         known = self._changes.get(model, ())

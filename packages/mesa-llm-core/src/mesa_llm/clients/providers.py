@@ -136,8 +136,8 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
             model=llm_model,
             endpoint=api_base,
         )
-    base, usual_key = api_base or _first_of(provider.base_variables), _first_of(provider.key_variables)
-    return _settings(llm_model, provider, base, api_key, usual_key)
+    base = api_base or _first_of(provider.base_variables)
+    return _settings(llm_model, provider, base, api_key, None if api_key else _first_of(provider.key_variables))
 
 
 @functools.lru_cache

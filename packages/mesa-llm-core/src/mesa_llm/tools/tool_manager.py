@@ -155,7 +155,7 @@ class ToolManager:
         """
         chosen = self.tools.items() if selected_tools is None else self._selected(selected_tools)
         definitions = [(definition_of(function, name), name) for name, function in chosen]
-        if agent is not None and (self._available or any(known.available for known, _ in definitions)):
+        if agent is not None and (self._available or [known for known, _ in definitions if known.available]):
             definitions = [(known, name) for known, name in definitions if self._is_available(known, name, agent)]
         if seen is None:
             return tuple([definition.spec_as(name) for definition, name in definitions])

@@ -57,7 +57,9 @@ def publish(report: StepReport, model: Any, on_report: Callable[[StepReport], ob
     """
     kept = [other for other in getattr(model, "parallel_reports", ()) if other.step == report.step]
     model.parallel_reports = [*kept[1 - MOST_KEPT :], report]
-    _logger.debug("Step %d: %d agents, %d calls, %.3f s.", report.step, len(report.agents), report.calls, report.wall_s)
+    if _logger.isEnabledFor(logging.DEBUG):  # counting takes time
+        n_agents, n_calls = len(report.agents), report.calls
+        _logger.debug("Step %d: %d agents, %d calls, %.3f s.", report.step, n_agents, n_calls, report.wall_s)
     if on_report is not None:
         try:
             on_report(report)

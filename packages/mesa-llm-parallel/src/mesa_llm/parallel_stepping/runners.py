@@ -106,21 +106,26 @@ class TaskRunner(Runner):
     def start(self, turn: AgentTurn) -> None:
         # An eager task runs at once, up to the first place where it waits: so agents start one after the other.
         try:
-            task = eager_task(self._function, turn.board.loop, entered(turn), turn.agent)
+            task = eager_task(functools.partial(self._run, turn), turn.board.loop, entered(turn), turn.agent)
         except BaseException as interrupt:
             turn.ended(interrupt)
             raise
         if task.done():
-            turn.ended(outcome(task))
+            self._ended(turn, task)
         else:
             self._task = task
             if not turn.starts_in_thread:
                 turn.reached()
             task.add_done_callback(functools.partial(self._ended, turn))
 
+    async def _run(self, turn: AgentTurn) -> None:
+        await self._function()
+        turn.ended(None)  # here, as the event loop would call back after one more pass
+
     def _ended(self, turn: AgentTurn, task: asyncio.Task[Any]) -> None:
         self._task = None  # its context holds the turn
-        turn.ended(outcome(task))
+        if not turn.finished:
+            turn.ended(outcome(task))
 
     @override
     async def until_started(self, turn: AgentTurn) -> None:
