@@ -29,7 +29,7 @@ docs: ## build the documentation, strictly
 serve: ## show the documentation at http://127.0.0.1:8000
 	uv run mkdocs serve
 
-figures: ## draw the documentation's pictures anew, from real runs
+figures: ## draw the documentation's pictures from new, real runs
 	uv run python docs/figures/step.py
 	uv run python docs/figures/speedup.py
 

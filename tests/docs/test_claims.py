@@ -228,3 +228,52 @@ def test_the_parameters_of_an_example_are_those_of_its_readme(package, name):
         if value_of(text) != parameters[parameter].default
     }
     assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "constant", "value", "page", "words"),
+    [
+        ("core/clients/masking.py", "_SHOWN", 500, "how-to/handle-failures.md", "up to 500 characters"),
+        ("core/clients/masking.py", "_SHORTEST", 8, "how-to/handle-failures.md", "less than eight characters"),
+        ("core/concurrency/calling_loop.py", "GRACE", 1.0, "how-to/handle-failures.md", "left behind after\na second"),
+        ("core/module_llm/calls_schema.py", "MOST_CALLS", 5, "how-to/tools-without-tool-calling.md", "five calls"),
+        (
+            "core/module_llm/calls_schema.py",
+            "LONGEST_TEXT",
+            500,
+            "how-to/tools-without-tool-calling.md",
+            "500 characters for a text",
+        ),
+        (
+            "core/tools/visible.py",
+            "_MOST_CHOICES",
+            500,
+            "how-to/tools-without-tool-calling.md",
+            "more than 500 choices",
+        ),
+        (
+            "parallel/parallel_stepping/relaxed_gc.py",
+            "IN_FLIGHT",
+            200,
+            "explanation/architecture.md",
+            "200 new objects for each agent",
+        ),
+        (
+            "parallel/parallel_stepping/runners.py",
+            "MAX_LOOP_THREADS",
+            32,
+            "how-to/choose-a-mode.md",
+            "up to 32 threads",
+        ),
+        ("examples/apps/page.py", "NARROW", 960, "how-to/watch-a-model.md", "narrower than 960 pixels"),
+        ("examples/apps/serving.py", "PORT", 8765, "how-to/watch-a-model.md", "`--port 8765`"),
+        ("examples/apps/serving.py", "GRACE", 1.5, "how-to/watch-a-model.md", "within two seconds"),
+        ("examples/setting.py", "LATENCY", 0.05, "how-to/run-the-examples.md", "simulated, 0.05 s each"),
+    ],
+)
+def test_a_number_in_prose_is_that_of_the_code(file, constant, value, page, words):
+    distribution, _, path = file.partition("/")
+    package = "mesa_llm_examples" if distribution == "examples" else "mesa_llm"
+    source = (ROOT / f"packages/mesa-llm-{distribution}/src/{package}" / path).read_text()
+    assert re.findall(rf"^{constant} = (\S+)", source, re.MULTILINE) == [str(value)]
+    assert words in (ROOT / "docs" / page).read_text()
