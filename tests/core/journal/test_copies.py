@@ -116,6 +116,18 @@ def test_a_copy_without_a_run_of_its_own_replays_the_first_one(path):
     assert twin.log == log
 
 
+def test_without_a_name_no_run_of_a_copy_is_meant(path):
+    with JournaledClient(RuleBasedClient(digest), path) as client:
+        client.generate(REQUEST)
+        with copy.deepcopy(client) as twin:
+            twin.generate(REQUEST)
+    assert [recorded.name for recorded in Journal(path).runs()] == ["1", "1.1"]
+    assert Journal(path).run().name == "1"
+    for mode in ("replay", "resume"):
+        with JournaledClient(ScriptedLLM([]), path, mode=mode) as client:
+            assert client.run == "1"
+
+
 def test_a_copy_whose_run_is_taken_gets_the_next(path):
     """A pickle can be read more than once."""
     with JournaledClient(RuleBasedClient(digest), path) as client:

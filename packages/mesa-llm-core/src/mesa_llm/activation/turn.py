@@ -132,8 +132,8 @@ class Turn(ABC):
 def claim(agent: Agent, place: Hashable) -> None:
     """Say that the agent has taken something that only one agent, or a limited number of them, can have.
 
-    For tools: an agent that wants it later in the same parallel step can be refused as second. Does nothing if nobody
-    runs agents in parallel.
+    For tools, which can then refuse an agent that wants it later in the same parallel step. Does nothing if nobody runs
+    agents in parallel.
 
     Args:
         agent: who has taken it.

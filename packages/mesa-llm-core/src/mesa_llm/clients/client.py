@@ -19,7 +19,7 @@ from mesa_llm.errors import TurnError
 
 @runtime_checkable
 class LLMClient(Protocol):
-    """A way to a model, shared by all agents that use it."""
+    """Asks language models. All agents that use a client share it."""
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Answer a request. Runs on the transport loop, and must not block it; cancelling it cancels the call.

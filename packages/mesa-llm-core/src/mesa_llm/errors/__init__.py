@@ -147,7 +147,7 @@ class ModelTimeoutError(ModelCallError, TimeoutError):
 
 
 class BudgetExhaustedError(MesaLLMError):
-    """A call would exceed the budget, so it was not made. A parallel step raises it whatever its `on_error` says.
+    """A call would exceed the budget, so it was not made. It ends a parallel step whatever `on_error` is.
 
     Args:
         message: the text of the error.
@@ -164,7 +164,7 @@ class BudgetExhaustedError(MesaLLMError):
 
 
 class JournalError(MesaLLMError):
-    """The journal cannot be used: the file is not a journal, is in use, or holds no such run."""
+    """The journal cannot be used: the file is not a journal, is damaged or in use, or holds no such run."""
 
 
 class JournalMissError(JournalError):

@@ -83,7 +83,7 @@ class JournaledClient(AsyncClient):
             `replay`.
         path: the file; created in mode `record` if it does not exist.
         mode: see above.
-        run: the run's name. By default a new number in mode `record`, and the newest run otherwise.
+        run: its name. By default a new number in mode `record`; otherwise the newest run that no copy has recorded.
         metadata: kept with a new run, as JSON: what is needed to build the model again, such as its seed.
 
     Raises:

@@ -29,8 +29,8 @@ class AdaptiveConcurrency:
         decrease_factor: what one refusal leaves of the limit, above 0 and below 1.
         growth: the share by which the limit grows in one round after the first refusal; by 1 at least.
         cooldown: seconds after a refusal in which the limit does not grow.
-        longest_pause: seconds that sending pauses at most. A server that asks for a longer pause (`Retry-After`) gets
-            none: the calls are better off with its error.
+        longest_pause: seconds that sending pauses at most. If a server asks for a longer pause (`Retry-After`), sending
+            does not pause, so that calls get its error and not a long wait.
 
     Raises:
         ConfigurationError: if a value cannot work.

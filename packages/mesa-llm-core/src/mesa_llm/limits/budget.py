@@ -26,8 +26,8 @@ class Budget:
     Each call reserves what it will probably take before it is sent, and settles what it has taken. So calls in flight
     at the same time overrun the budget at most by what they take beyond the estimate; `max_tokens` bounds that.
 
-    A copy of a model spends from the same budget. A forked or spawned process goes on with one of its own, from what
-    was spent when it began.
+    A copy of a model spends from the same budget. A forked or spawned process has a budget of its own, of which the
+    same amount is spent when it begins.
 
     Args:
         tokens: tokens of prompts and completions together, at least 1; `None` for no limit.

@@ -155,7 +155,7 @@ class FallbackClient(AsyncClient):
             names.
 
     Raises:
-        ConfigurationError: if there are no two of them.
+        ConfigurationError: if there are fewer than two.
     """
 
     def __init__(self, *clients: tuple[LLMClient, str | None]) -> None:
@@ -171,7 +171,7 @@ class FallbackClient(AsyncClient):
         """Have the first client answer that can. Runs on the transport loop.
 
         Raises:
-            ModelCallError: that of the last client; its text tells those of the others too, and its cause holds them.
+            ModelCallError: that of the last client; its text includes those of the others, and its cause holds them.
         """
         failures: list[ModelCallError] = []
         for client, model in self.clients:

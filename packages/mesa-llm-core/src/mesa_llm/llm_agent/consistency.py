@@ -34,7 +34,7 @@ def consistency(agent: LLMAgent, k: int = 10, *, prompt: str | None = None, **ho
     """Ask an agent the same question several times, off the record, and count what it decides.
 
     The agent decides by its own reasoning, on what it sees and remembers now, and through its own client: limits and
-    budgets count the calls. Nothing else comes of it. No tool is called. Memory, held plans, recorder, journal, counts
+    budgets count the calls. They have no other effect. No tool is called. Memory, held plans, recorder, journal, counts
     of the agent's steps, and the model's random generators are as before. Plans that hold, or are not finished, are not
     looked at. A reasoning of your own has to keep the promise of `Reasoning.decide`: to change nothing but the agent's
     memory. All `k` questions are asked at once. Answers that are equal because `temperature` is 0 or a `seed` is given

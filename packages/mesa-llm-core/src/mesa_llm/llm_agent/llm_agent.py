@@ -231,9 +231,9 @@ class LLMAgent(Acting, Agent):
     def create_agents(cls, model: Model[Any, Any], n: int, *args: Any, **kwargs: Any) -> AgentSet[Self]:
         """Create agents. As always in Mesa, a list of length `n` is dealt out to them, one item each.
 
-        Not so `tools`, `actions` and `stop`: each agent gets the whole list, also one of length `n`. A list of such
-        lists is dealt out. `internal_state` goes by Mesa's rule: `["calm", "angry"]` makes one calm agent and one angry
-        agent of two.
+        `tools`, `actions` and `stop` are exceptions: each agent gets the whole list, also one of length `n`. A list of
+        such lists is dealt out. `internal_state` follows Mesa's rule: for two agents, `["calm", "angry"]` makes one calm and
+        one angry.
 
         Args:
             model: the Mesa model that the agents belong to.

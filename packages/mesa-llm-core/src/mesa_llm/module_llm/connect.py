@@ -81,7 +81,7 @@ def connect(
     budget: Budget | None = None,
     single_flight: bool = False,
 ) -> LLMClient:
-    """A way to models at one endpoint. Give it to all agents that are to share its limits.
+    """A client for one endpoint, with limits, retries and a budget. Give it to all agents that share these limits.
 
     Agents that are given no client share one with these defaults, for each `api_base`, `api_key` and `transport`.
 
@@ -99,11 +99,11 @@ def connect(
         api_base: the base URL of the server; `None` for the provider's own.
         api_key: the key; `None` for the provider's environment variable.
         transport: `direct` over HTTP, `litellm`, or `auto`: directly where an `api_base` is given and the provider
-            speaks OpenAI's API, otherwise by litellm. Or a client of your own, which has address, key and timeout
-            itself.
-        timeout: seconds after which one attempt fails.
+            is known to speak OpenAI's API, otherwise through litellm. Or a client of your own, which has its own
+            address, key and timeout.
+        timeout: seconds after which one attempt fails; through litellm, seconds without a sign of the server.
         max_concurrency: how many calls may be in flight at once: a number; `adaptive`, beginning with 20; settings of
-            one's own; `None` for no limit. By default calls are unlimited until the endpoint refuses one (429); from
+            your own; `None` for no limit. By default calls are unlimited until the endpoint refuses one (429); from
             then on, as many as it takes.
         requests_per_minute: how many requests may be sent in a minute.
         tokens_per_minute: how many tokens they may take in a minute, estimated before a request is sent.

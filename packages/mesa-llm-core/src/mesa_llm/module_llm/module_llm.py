@@ -46,7 +46,7 @@ class ModuleLLM:
         llm_model: the model, as `provider/model`. With your own client any name will do.
         api_base: the base URL of the server; `None` for the provider's own, which for Ollama is this machine.
         system_prompt: goes before every prompt.
-        client: the way to the model, see `connect`. By default one for each `api_base`, `api_key` and `transport`,
+        client: the client that answers, see `connect`. By default one for each `api_base`, `api_key` and `transport`,
             shared by all agents: it retries, and limits how many calls are in flight once the endpoint has refused one.
         api_key: the key; `None` leaves it to the provider's environment variable.
         transport: how the shared client reaches the model: `direct`, for servers that speak OpenAI's API; `litellm`,
@@ -127,11 +127,11 @@ class ModuleLLM:
 
     @property
     def client(self) -> LLMClient:
-        """The way to the model: the client that was given, or the shared one for this address, key and transport."""
+        """The client that was given, or the shared one for this address, key and transport."""
         return self._client if self._client is not None else shared_client(self.api_base, self.api_key, self.transport)
 
     def for_model(self, llm_model: str, api_base: str | None = None) -> ModuleLLM:
-        """A handle on a model, perhaps another one, by the same way: the same limits and journal count its calls.
+        """A handle on a model, perhaps another one, with the same client: the same limits and journal count its calls.
 
         Of the same model it has the same settings, but no system prompt. To another it sends no sampling arguments,
         and to another address or provider not the key of this one.
@@ -139,7 +139,7 @@ class ModuleLLM:
         Args:
             llm_model: the model, as `provider/model`.
             api_base: the base URL of its server. By default that of this handle for the same model, and the provider's
-                own for another. Without a say where a client was given: that one goes where it goes.
+                own for another. It has no effect if a client was given, which has its own address.
 
         Raises:
             ConfigurationError: if `llm_model` names no provider and no client is given.

@@ -22,8 +22,9 @@ type OnReport = Callable[[StepReport], object]
 class ParallelStepping:
     """How agents step in parallel.
 
-    With the default activation, and as long as nothing fails, none of the other settings changes what a run computes,
-    but for `plain_steps` where plain agents look at each other.
+    `methods` and `step_members` say which steps run in parallel, `activation` what agents see in them. With the default
+    activation, and as long as nothing fails, no other setting changes what a run computes, except `plain_steps` if
+    plain agents look at each other.
 
     ```python
     from mesa import Model
@@ -47,28 +48,28 @@ class ParallelStepping:
         mode: `asyncio` runs the agents' `astep` as tasks of one event loop; `threading` runs their `step` on threads.
         activation: `simultaneous` lets all agents decide on the same world, and then act one by one in seeded order.
             `eager` lets each agent act as soon as it has decided, still one at a time: what later agents see, and so
-            the run, depends on how fast the model answers. `sequential` is plain Mesa's own loop, and gives its
-            results: each agent sees what those before it did. Models are asked ahead, by way of throw-away copies.
+            the run, depends on how fast the model answers. `sequential` is plain Mesa's own loop, with
+            its results: each agent sees what those before it did. Throw-away copies find out what to ask ahead.
         on_error: what to do about agents that could not decide. `raise`: nobody acts, and `ParallelStepError` names
-            them. `skip`: they do nothing in this step, and the others go on; what cannot pass (a missing key, say) is
-            raised all the same. A function `(agent, error) -> None` is called in the place of the agent's act; it may
-            ask a model, but not plan. A spent budget and a `JournalError` are raised in any case.
+            them. `skip`: they do nothing in this step, and the others go on; errors that would come again, such as a
+            missing key, are still raised. A function `(agent, error) -> None` replaces the agent's act; it may ask a
+            model, but not plan. A spent budget and a `JournalError` are raised in any case.
         max_failures: how many agents of a step may be skipped or fall back; more raise. A whole number counts agents,
             a fraction below 1.0 is a share of those that step; `None` for no limit.
-        decide_timeout: seconds that an agent may take to decide, counted from its start; more is a failed decision.
-            `None` for no limit.
+        decide_timeout: seconds that an agent may take to decide, counted from its start; after that its decision has
+            failed. Time in queues of limits, and that of others, does not count. `None` for no limit.
         max_workers: how many threads may run at the same time, at least 1; `None` for no limit. A thread that waits
             for a model or for its turn does not count.
-        plain_steps: in threading mode, when agents step that have nothing to decide. `together`: on threads, all at
+        plain_steps: when agents that have nothing to decide step in threading mode. `together`: on threads, all at
             once, after the decisions and before the acts; the run is reproducible if each touches only itself.
             `ordered`: in their places among the acts, as always in asyncio mode and under `eager`.
         methods: the methods that run in parallel when an agent set does them: `("observe", "decide", "act")` for staged
             activation. Each of them is a parallel step of its own; of a method and its async twin (`decide`, `adecide`)
-            the nearer one runs, as of `step` and `astep`. Hooks and the upkeep of memories belong to `step` alone.
+            the nearer one runs, as of `step` and `astep`. Hooks and memory consolidation belong to `step` alone.
         step_members: whether members of a `MetaAgent` step when they are in one agent set with it. `False` leaves them
             to their group, whose `step` steps them.
-        max_waste: with `sequential`, how many calls asked ahead may be wasted for each call that an agent needs, beside
-            the first 8. 0 asks ahead only for agents that see nobody whose decision is open; `None` for all.
+        max_waste: with `sequential`, how many calls asked ahead may be wasted for each call that an agent needs, and
+            the first 8 beyond that. 0 asks ahead only for agents that see nobody undecided; `None` for all.
         on_report: called with the `StepReport` of every parallel step, also of one that fails.
 
     Raises:

@@ -39,11 +39,11 @@ async def step_agents_parallel(agents: Iterable[Agent[Any]]) -> None:
 def step_agents_parallel_sync(agents: Iterable[Agent[Any]]) -> None:
     """Step agents in parallel, whether or not their model sets `parallel_stepping`.
 
-    Goes by the model's own `ParallelStepping`, if it has one, or else by what `enable_automatic_parallel_stepping` has
-    set (asyncio by default).
+    The settings are those of the model's own `ParallelStepping`, if it has one, or else those of
+    `enable_automatic_parallel_stepping` (asyncio by default).
 
-    Returns when all have acted. Agents act in the calling thread where they can; where it runs an event loop, as in
-    Jupyter, a helper thread does.
+    Returns when all have acted. In asyncio mode agents act in the calling thread; if that runs an event loop already,
+    as in Jupyter, they act in a helper thread.
 
     ```python
     from mesa import Model
@@ -71,7 +71,11 @@ def step_agents_parallel_sync(agents: Iterable[Agent[Any]]) -> None:
 
 
 def step_agents_multithreaded(agents: Iterable[Agent[Any]]) -> None:
-    """Like `step_agents_parallel_sync`, always on threads."""
+    """Like `step_agents_parallel_sync`, always on threads.
+
+    Raises:
+        ConfigurationError: if their settings have the activation `sequential`, which has no threads.
+    """
     _step(agents, mode="threading").run_here()
 
 

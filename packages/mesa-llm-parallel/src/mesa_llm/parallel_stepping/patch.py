@@ -47,8 +47,8 @@ def enable_automatic_parallel_stepping(
 
     From then on `shuffle_do("step")` and `do("step")` of all agent sets do so: `model.agents`, `agents_by_type[...]`,
     what `select()` returns, sets of your own. The order of the agents and the random numbers drawn stay Mesa's own.
-    Models that do not set the flag, and methods that are not in `methods`, run as ever. Enabling again changes the
-    settings only. A model that sets `parallel_stepping = ParallelStepping(…)` goes by its own settings.
+    Models that do not set the flag, and methods that are not in `methods`, run as in plain Mesa. Enabling again only
+    changes the settings. A model that sets `parallel_stepping = ParallelStepping(…)` has its own settings.
 
     ```python
     from mesa import Model
@@ -72,7 +72,7 @@ def enable_automatic_parallel_stepping(
         mode: `asyncio` or `threading`. All settings are described at `ParallelStepping`.
         activation: `simultaneous`, `eager` or `sequential`.
         on_error: `raise`, `skip`, or a function of the agent and its error.
-        max_failures: how many agents may fail to decide, as number or share, before `on_error` raises all the same.
+        max_failures: how many agents may fail to decide, as number or share, before the step raises nevertheless.
         decide_timeout: seconds that an agent may take to decide.
         max_workers: how many threads may run at the same time.
         plain_steps: in threading mode, whether agents without a decision step `together` or `ordered`.
@@ -105,7 +105,7 @@ def enable_automatic_parallel_stepping(
 
 
 def disable_automatic_parallel_stepping() -> None:
-    """Give Mesa's agent sets their own methods back, and forget the settings."""
+    """Restore the methods of Mesa's agent sets, and forget the settings."""
     global _config  # noqa: PLW0603
     _config = ParallelStepping()
     for (cls, name), original in _originals.items():

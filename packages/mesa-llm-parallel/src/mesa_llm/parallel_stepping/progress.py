@@ -35,10 +35,10 @@ class StepProgress:
 
 
 def progress_of(model: Any) -> StepProgress | None:
-    """How far the parallel step of a model has come that runs right now; `None` if none does.
+    """How far the running parallel step of a model has come; `None` if no step runs.
 
-    May be called from any thread, which is the way to show it: the one that steps the model is busy. What it reads may
-    change while it does, so numbers may be of neighbouring moments. Of a step within a step, it shows the inner one.
+    Call it from another thread, since the one that steps the model is busy. The step goes on meanwhile, so the numbers
+    may be of slightly different moments. Of a step within a step, it shows the inner one.
 
     Args:
         model: a Mesa model.

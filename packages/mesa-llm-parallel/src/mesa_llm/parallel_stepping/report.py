@@ -415,7 +415,7 @@ class StepReport(_Totals):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The report of which `as_dict` made this, also by way of JSON. Totals are added up again.
+        """The report that `as_dict` has written, also as JSON. Totals are added up again.
 
         Args:
             data: the dictionary.

@@ -25,7 +25,7 @@ type _Asked = tuple[str, str]
 
 
 class VerificationError(MesaLLMError):
-    """A model runs in another way in sequential activation than in plain Mesa; the message names where they part."""
+    """A model runs differently in sequential activation than in plain Mesa; the message names the first difference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Verification:
     Attributes:
         steps: how many steps of the model; fewer than asked for if both runs ended with the same error.
         calls: how many calls of agents.
-        asked_ahead: how many of them had been asked ahead and were used: without any, little was put to the test.
+        asked_ahead: how many of them had been asked ahead and were used; if it is 0, the run has tested little.
         wasted_calls: how many calls were asked ahead and not used.
     """
 
