@@ -218,7 +218,6 @@ class ListedModel:
     calls_tools: bool | None
 
 
-@functools.lru_cache
 def listed_model(llm_model: str) -> ListedModel | None:
     """Look a model up; `None` if the list does not have it, or there is no list.
 
