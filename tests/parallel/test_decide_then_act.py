@@ -1,6 +1,7 @@
 """What a parallel step means: all decide on the same world, then one after the other acts."""
 
 import asyncio
+import itertools
 import threading
 
 import mesa
@@ -70,6 +71,31 @@ def test_they_act_in_the_seeded_order_whoever_is_answered_first(mode):
     model.step()
     reference.step()
     assert model.log == reference.log
+
+
+def test_the_next_agent_acts_two_passes_of_the_event_loop_later():
+    enable_automatic_parallel_stepping("asyncio")
+    passes, acted_in = 0, []
+
+    def count():
+        nonlocal passes
+        passes += 1
+        if len(acted_in) < N:
+            asyncio.get_running_loop().call_soon(count)
+
+    class Waits(mesa.Agent):
+        async def astep(self):
+            if not passes:
+                count()
+            await asyncio.sleep(0)
+            await my_turn()
+            acted_in.append(passes)
+
+    model = mesa.Model(rng=1)
+    model.parallel_stepping = True
+    Waits.create_agents(model, N)
+    model.agents.shuffle_do("step")
+    assert [later - earlier for earlier, later in itertools.pairwise(acted_in)] == [2] * (N - 1)
 
 
 def test_acts_never_overlap(mode):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
@@ -70,24 +70,22 @@ def stepping_on(agents: Iterable[Agent] = (), *, models: Iterable[Any] = ()) -> 
 
 def steps_on[**P, T](method: Callable[P, T]) -> Callable[P, T]:
     """A method of an agent, sync or async, whose failure lets the model step on. Runners see to that themselves."""
-    if inspect.iscoroutinefunction(method):
+    is_async = inspect.iscoroutinefunction(method)
 
-        async def awaited(*args: Any, **kwargs: Any) -> Any:
-            if current_turn() is not None:
-                return await method(*args, **kwargs)
-            with stepping_on(args[:1]):
-                return await method(*args, **kwargs)
-
-        return cast("Callable[P, T]", functools.wraps(method)(awaited))
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        with stepping_on(args[:1]):
+            return await cast("Awaitable[Any]", method(*args, **kwargs))
 
     @functools.wraps(method)
-    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+    def called(*args: Any, **kwargs: Any) -> Any:
         if current_turn() is not None:
             return method(*args, **kwargs)
-        with stepping_on(cast("tuple[Agent, ...]", args[:1])):
+        if is_async:
+            return awaited(*args, **kwargs)
+        with stepping_on(args[:1]):
             return method(*args, **kwargs)
 
-    return called
+    return cast("Callable[P, T]", inspect.markcoroutinefunction(called) if is_async else called)
 
 
 def step_on_after_failure(model: Any) -> None:

@@ -261,7 +261,7 @@ class LoopThread:
 
     def is_running_here(self) -> bool:
         """Whether the calling code runs on this loop's thread."""
-        return threading.get_ident() == self._thread.ident
+        return asyncio._get_running_loop() is self.loop  # the public function raises instead of answering
 
     def submit[T](
         self,

@@ -221,6 +221,8 @@ _LEGACY: list[tuple[str, Adapter]] = [
 
 def space_of(agent: Agent) -> Space | None:
     """The space that the agent is in; `None` if none is found."""
+    if position_of(agent) is None:  # looking through the model takes longer
+        return None
     return next((space for space in _spaces_around(agent) if space.holds(agent)), None)
 
 

@@ -7,7 +7,7 @@ import contextvars
 import functools
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, override
 
@@ -106,7 +106,7 @@ class TaskRunner(Runner):
     def start(self, turn: AgentTurn) -> None:
         # An eager task runs at once, up to the first place where it waits: so agents start one after the other.
         try:
-            task = eager_task(functools.partial(self._run, turn), turn.board.loop, entered(turn), turn.agent)
+            task = eager_task(self._run(turn), turn.board.loop, entered(turn), turn.agent)
         except BaseException as interrupt:
             turn.ended(interrupt)
             raise
@@ -124,8 +124,8 @@ class TaskRunner(Runner):
 
     def _ended(self, turn: AgentTurn, task: asyncio.Task[Any]) -> None:
         self._task = None  # its context holds the turn
-        if not turn.finished:
-            turn.ended(outcome(task))
+        if (error := outcome(task)) is not None:
+            turn.ended(error)
 
     @override
     async def until_started(self, turn: AgentTurn) -> None:
@@ -250,7 +250,7 @@ class LoopThreadRunner(Runner):
         running.add_done_callback(lambda running: turn.board.call(turn.ended, outcome(running)))
 
     async def _run(self, turn: AgentTurn) -> Any:
-        self._task = eager_task(self._function, self._loop_thread.loop, entered(turn), turn.agent)
+        self._task = eager_task(_awaited(self._function), self._loop_thread.loop, entered(turn), turn.agent)
         if not self._task.done() and not turn.starts_in_thread:
             turn.reached()
         return await self._task
@@ -351,19 +351,17 @@ def has_decision(agent: Agent, *, in_threads: bool) -> bool:
 
 
 def eager_task(
-    function: Callable[[], Awaitable[Any]],
+    coroutine: Coroutine[Any, Any, Any],
     loop: asyncio.AbstractEventLoop,
     context: contextvars.Context,
     agent: Agent,
 ) -> asyncio.Task[Any]:
     """A task that has already run up to the first place where it waits."""
-    # A plain function that returns an awaitable runs its code within the task too.
-    coroutine = function() if inspect.iscoroutinefunction(function) else _awaited(function)
     return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True, name=name_of(agent))
 
 
-async def _awaited(function: Callable[[], Awaitable[Any]]) -> Any:
-    return await function()
+async def _awaited(function: _StepFunction) -> Any:
+    return await function()  # called here: a plain function that returns an awaitable runs its code within the task too
 
 
 def outcome(ended: asyncio.Future[Any] | Future[Any]) -> BaseException | None:
