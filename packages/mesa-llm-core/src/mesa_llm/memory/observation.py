@@ -88,7 +88,7 @@ def observation_in(step: int, content: Mapping[str, Any]) -> Observation | None:
 
 
 class _Seen(NamedTuple):
-    """What an agent shows: its place, and its facts by their keys. That of a fact without a name begins with a line break."""
+    """What an agent shows: its place, and its facts by name. The key of one without a name begins with a line break."""
 
     place: str
     facts: Mapping[str, str]
