@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse
-from mesa_llm.errors import JournalError, JournalMissError
+from mesa_llm.errors import JournalMissError
 from mesa_llm.journal import store
 from mesa_llm.journal.recording import CallIndex, Recording
 from mesa_llm.journal.schema import connect, sqlite_errors
@@ -105,15 +105,10 @@ class Resumption(Replay):
     depends on them.
 
     Raises:
-        JournalError: if another client writes the run, or an earlier version recorded it.
+        JournalError: if another client writes the run.
     """
 
     def __init__(self, path: Path, run: Run) -> None:
-        if run.is_old:
-            raise JournalError(
-                f"The {run} was recorded by an earlier version, which counted steps in another way, so it cannot be "
-                "resumed. Replay it (mode='replay'), or record a new run."
-            )
         with contextlib.ExitStack() as on_error:
             self._recording = Recording(path, run)
             on_error.callback(self._recording.close)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple
 
 from mesa_llm.clients import LLMResponse
 from mesa_llm.errors import ConfigurationError, JournalError
@@ -38,7 +38,7 @@ class Run:
     started: float
     metadata: str
     is_old: bool = False
-    """Whether version 1 recorded it, which counts the steps of a set of agents."""
+    """Whether version 1 recorded it: without digests, and with the steps of agent sets."""
 
     def __str__(self) -> str:
         return f"run {self.name!r} of {self.path}"
@@ -119,13 +119,9 @@ def all_runs(connection: sqlite3.Connection, path: Path) -> list[Run]:
 
 def _checked_run(path: Path, stored: tuple[Any, ...]) -> Run:
     number, *row, digest = stored
-    name, copy_of, started, metadata = row
-    run = Run(path, number, name, copy_of, started, metadata, is_old=digest is None)
-    if digest is not None and digest != row_digest(*row):
+    run = Run(path, number, *row, digest is None)
+    if not run.is_old and digest != row_digest(*row):
         raise damaged(f"The {run}", f"row {number} of the table runs does not match its digest")
-    for value, type_ in zip(row, (str, str | None, float, str), strict=True):
-        if not isinstance(value, type_):
-            raise damaged(f"The {run}", f"row {number} of the table runs holds {value!r}")
     return run
 
 
@@ -224,7 +220,6 @@ class StoredCall:
 _KEY = CallKey._fields[:-1]
 _FIELDS = ("run", *_KEY, "request", "state", "started", "duration", "outcome")
 """The columns that the digest covers."""
-_TYPES = get_type_hints(StoredCall) | get_type_hints(CallKey) | {"run": int, "state": str}
 _CALL = ", ".join(_FIELDS)
 _VALUES = ", ".join(f":{name}" for name in _FIELDS)
 _FINISHED = ", ".join(f":{name}" if name in {"state", "duration", "outcome"} else name for name in _FIELDS)
@@ -280,24 +275,9 @@ def forget(run: Run, key: CallKey) -> Write:
 def _checked_call(run: Run, stored: tuple[Any, ...]) -> StoredCall:
     number, *row, digest = stored
     key, rest = CallKey(*row[1 : 1 + len(_KEY)]), row[1 + len(_KEY) :]
-    if (why := _damage_of(row, digest)) is not None:
-        raise damaged(f"Call {key.label} in {run}", f"row {number} of the table calls {why}")
+    if not run.is_old and digest != row_digest(*row):
+        raise damaged(f"Call {key.label} in {run}", f"row {number} of the table calls does not match its digest")
     return StoredCall(number, key, *rest)
-
-
-def _damage_of(row: list[Any], digest: bytes | None) -> str | None:
-    """What shows that a row is damaged; in a row of version 1, as far as it shows without a digest."""
-    if digest is not None:
-        return "does not match its digest" if digest != row_digest(*row) else None
-    values = dict(zip(_FIELDS, row, strict=True))
-    if values["state"] not in get_args(State.__value__):
-        return f"has the state {values['state']!r}"
-    if values["state"] in {"answered", "failed"} and values["outcome"] is None:
-        return "has no outcome"
-    for name, value in values.items():
-        if not isinstance(value, _TYPES[name]):
-            return f"has the {name} {value!r}"
-    return None
 
 
 def find_call(connection: sqlite3.Connection, run: Run, key: CallKey, nth: int) -> StoredCall | None:
