@@ -119,7 +119,8 @@ def all_runs(connection: sqlite3.Connection, path: Path) -> list[Run]:
 
 def _checked_run(path: Path, stored: tuple[Any, ...]) -> Run:
     number, *row, digest = stored
-    run = Run(path, number, *row, digest is None)
+    name, copy_of, started, metadata = row
+    run = Run(path, number, name, copy_of, started, metadata, is_old=digest is None)
     if not run.is_old and digest != row_digest(*row):
         raise damaged(f"The {run}", f"row {number} of the table runs does not match its digest")
     return run

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +10,7 @@ from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import EndpointUnreachableError, ModelCallError, ModelTimeoutError, RateLimitedError
 from mesa_llm.errors.checks import check_whole
 from mesa_llm.limits.adaptive import AdaptiveConcurrency, AdaptiveLimit, Outcome
-from mesa_llm.limits.fair_queue import FairQueue, PerLoop
+from mesa_llm.limits.fair_queue import FairQueue, PerLoop, loop_time
 
 _logger = logging.getLogger(__name__)
 
@@ -20,10 +18,10 @@ _logger = logging.getLogger(__name__)
 class LimitedClient(AsyncClient):
     """Limits how many calls to another client are in flight; the others wait in order of arrival.
 
-    It cannot change results, only when they come. Time that a call waits here does not count for `decide_timeout`.
+    It changes when results come, not what they are. Time in the queue does not count toward `decide_timeout`.
 
-    With a limit that adapts, it finds the level by itself: see `AdaptiveLimit`. Each attempt is a call of its own here
-    as long as retries are made further out, where they belong; a client that retries further in hides refusals.
+    An adaptive limit finds its level by itself: see `AdaptiveLimit`. Retries belong further out, so that each attempt
+    is a call of its own here; a client that retries further in hides refusals.
 
     Args:
         inner: the client that answers.
@@ -76,7 +74,9 @@ class LimitedClient(AsyncClient):
 
     def _make_places(self) -> _Places:
         settings = self.max_concurrency
-        return _Places(AdaptiveLimit(settings) if isinstance(settings, AdaptiveConcurrency) else _FixedLimit(settings))
+        if not isinstance(settings, AdaptiveConcurrency):
+            settings = AdaptiveConcurrency(start=settings, floor=settings, ceiling=settings, longest_pause=0)
+        return _Places(AdaptiveLimit(settings))
 
     def _current(self) -> _Places:
         return self._places.latest or self._make_places()
@@ -91,24 +91,6 @@ def _outcome_of(error: ModelCallError) -> Outcome:
     return "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class _FixedLimit:
-    """A limit that learns nothing."""
-
-    limit: int
-
-    def seconds_until_free(self, in_flight: int, now: float) -> float:
-        return 0.0 if in_flight < self.limit else math.inf
-
-    def sent(self, in_flight: int, now: float) -> int:
-        return 0
-
-    def ended(
-        self, call: int, outcome: Outcome, *, in_flight: int, now: float, retry_after: float | None = None
-    ) -> None:
-        pass
-
-
 @dataclass(slots=True)
 class _Place:
     """One call's place among those in flight."""
@@ -119,13 +101,13 @@ class _Place:
 class _Places:
     """The places of one event loop, and the queue for them."""
 
-    def __init__(self, limit: AdaptiveLimit | _FixedLimit) -> None:
+    def __init__(self, limit: AdaptiveLimit) -> None:
         self.limit = limit
         self.in_flight = 0
         self.queue: FairQueue[_Place] = FairQueue(self._take, self._give_back)
 
     def _take(self, place: _Place) -> float:
-        now = _now()
+        now = loop_time()
         seconds = self.limit.seconds_until_free(self.in_flight, now)
         if seconds <= 0:
             self.in_flight += 1
@@ -134,16 +116,12 @@ class _Places:
 
     def leave(self, place: _Place, outcome: Outcome, retry_after: float | None) -> None:
         before = self.limit.limit
-        self.limit.ended(place.call, outcome, in_flight=self.in_flight, now=_now(), retry_after=retry_after)
+        self.limit.ended(place.call, outcome, in_flight=self.in_flight, now=loop_time(), retry_after=retry_after)
         self.in_flight -= 1
         if self.limit.limit != before:
             _logger.debug("max_concurrency: from %d to %d (the call was %s)", before, self.limit.limit, outcome)
         self.queue.move()
 
     def _give_back(self, place: _Place) -> None:
-        self.limit.ended(place.call, "unknown", in_flight=self.in_flight, now=_now())
+        self.limit.ended(place.call, "unknown", in_flight=self.in_flight, now=loop_time())
         self.in_flight -= 1
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, ModelCallError
 from mesa_llm.errors.checks import check_number
-from mesa_llm.limits.fair_queue import FairQueue, PerLoop
+from mesa_llm.limits.fair_queue import FairQueue, PerLoop, loop_time
 from mesa_llm.limits.token_estimate import TokenEstimator
 
 _ROUNDING = 1e-6  # of a bucket
@@ -19,11 +17,11 @@ class RateLimitedClient(AsyncClient):
     Each rate is a token bucket (see `TokenBucket`), which is also how providers describe theirs: after a rest, what
     `burst_seconds` bring may go at once. So within one minute at most that much more goes than the rate says.
 
-    Tokens are estimated before a request is sent, and settled when its answer tells what it took: the difference is
-    given back, or is a debt that the next calls wait for. An answer that does not tell, and a call that fails, took
-    what was estimated. A request that is larger than the whole bucket waits until that is full, and leaves a debt.
+    Tokens are estimated before a request is sent, and settled when its answer reports them: the difference is given
+    back, or is a debt that the next calls wait for. Without a report the estimate counts. A request that is larger than
+    the whole bucket waits until that is full, and leaves a debt.
 
-    It cannot change results, only when they come. Time that a call waits here does not count for `decide_timeout`.
+    It changes when results come, not what they are. Time in the queue does not count toward `decide_timeout`.
 
     Args:
         inner: the client that answers.
@@ -83,7 +81,7 @@ class RateLimitedClient(AsyncClient):
         if per_minute is None:
             return None
         per_second = per_minute / 60
-        return TokenBucket(per_second=per_second, capacity=max(least, per_second * self.burst_seconds), now=_now())
+        return TokenBucket(per_second=per_second, capacity=max(least, per_second * self.burst_seconds), now=loop_time())
 
 
 class _Meters:
@@ -95,7 +93,7 @@ class _Meters:
         self.queue: FairQueue[int] = FairQueue(self._take, self._give_back)
 
     def _take(self, tokens: int) -> float:
-        now = _now()
+        now = loop_time()
         seconds = max(bucket.seconds_until(amount, now) for bucket, amount in self._amounts(tokens))
         if seconds <= 0:
             for bucket, amount in self._amounts(tokens):
@@ -104,16 +102,16 @@ class _Meters:
 
     def _give_back(self, tokens: int) -> None:
         for bucket, amount in self._amounts(tokens):
-            bucket.take(-amount, _now())
+            bucket.take(-amount, loop_time())
 
     def sent_again(self, times: int) -> None:
-        """The transport has repeated a request, without a field that the server refused."""
+        """Count the requests that the transport has repeated, without a field that the server refused."""
         if self.requests is not None and times:
-            self.requests.take(times, _now())
+            self.requests.take(times, loop_time())
 
     def settle(self, tokens: int, used: int) -> None:
         if self.tokens is not None:
-            self.tokens.take(used - tokens, _now())
+            self.tokens.take(used - tokens, loop_time())
             self.queue.move()
 
     def _amounts(self, tokens: int) -> list[tuple[TokenBucket, int]]:
@@ -121,16 +119,11 @@ class _Meters:
         return [(bucket, amount) for bucket, amount in amounts if bucket is not None]
 
 
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
 class TokenBucket:
     """Lets through `per_second` of something on average, and `capacity` of it at once after a rest.
 
-    The algorithm is the leaky bucket as a meter (Turner, *New Directions in Communications*, 1986; ITU-T I.371, of
-    which GCRA is the other form), here with a level that may fall below zero: a call that takes more than is left
-    leaves a debt, which the next call waits for. The caller passes the time; no clock is read.
+    The leaky bucket as a meter (Turner, *New Directions in Communications*, 1986; ITU-T I.371, of which GCRA is the
+    other form), here with a level that may fall below zero: a debt, which the next call waits for.
     """
 
     def __init__(self, *, per_second: float, capacity: float, now: float) -> None:
