@@ -109,19 +109,12 @@ def decoded[Value](decode: Callable[[Any], Value], stored: object, what: Callabl
 
 
 def row_digest(*values: int | float | str | bytes | None) -> bytes:
-    """The digest of a row's columns but its id, in their order. The row carries it. Also a function in SQL.
-
-    It detects damage. It does not detect a row that was changed together with its digest.
-    """
+    """The digest of a row's columns but its id, in their order. The row carries it. Also a function in SQL."""
     return hashlib.blake2b(ascii(values).encode(), digest_size=DIGEST_SIZE).digest()
 
 
 def connect(path: Path, *, create: bool = False, read_only: bool = False) -> sqlite3.Connection:
-    """Open a journal. Any thread may use the connection, one at a time.
-
-    Raises:
-        JournalError: if it does not exist, is not a journal, comes from a later version, or cannot be opened.
-    """
+    """Open a journal, or raise a `JournalError`. Any thread may use the connection, one at a time."""
     _check_place(path, create=create)
     with contextlib.ExitStack() as on_error, sqlite_errors(f"{path} cannot be used as a journal"):
         connection = sqlite3.connect(

@@ -12,10 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from mesa_llm.clients import LLMResponse
 from mesa_llm.errors import ConfigurationError, JournalError
 from mesa_llm.journal.schema import damaged, decoded, row_digest
-from mesa_llm.journal.serialization import RecordedError, request_from, response_from_json, text_digest
+from mesa_llm.journal.serialization import request_from, text_digest
 
 type Write = Callable[[sqlite3.Connection], object]
 """Writes something, on the writer's thread and within a transaction."""
@@ -52,12 +51,7 @@ def create_run(
     copy_of: str | None = None,
     metadata: Mapping[str, Any],
 ) -> Run:
-    """Create a run, with the first of some names that is free; by default with the next number.
-
-    Raises:
-        ConfigurationError: if the metadata cannot be written as JSON.
-        JournalError: if all names are taken.
-    """
+    """Create a run, with the first of some names that is free (a `JournalError` if none is), or the next number."""
     try:
         text = json.dumps(dict(metadata), ensure_ascii=False)
     except (TypeError, ValueError) as error:
@@ -85,11 +79,7 @@ def create_run(
 
 
 def find_run(connection: sqlite3.Connection, path: Path, name: str | None) -> Run:
-    """A run by its name; by default the newest that is not a copy.
-
-    Raises:
-        JournalError: if the file does not hold it, or it is damaged.
-    """
+    """A run by its name; by default the newest that is not a copy. A `JournalError` if it is missing or damaged."""
     condition, parameters = ("copy_of IS NULL", ()) if name is None else ("name = ?", (name,))
     stored = connection.execute(f"{_SELECT_RUNS} WHERE {condition} ORDER BY id DESC LIMIT 1", parameters).fetchone()
     if stored is None:
@@ -107,11 +97,7 @@ def find_run(connection: sqlite3.Connection, path: Path, name: str | None) -> Ru
 
 
 def all_runs(connection: sqlite3.Connection, path: Path) -> list[Run]:
-    """All runs, oldest first.
-
-    Raises:
-        JournalError: if one of them is damaged, or its row is lost.
-    """
+    """All runs, oldest first. A `JournalError` if one of them is damaged, or its row is lost."""
     runs = [_checked_run(path, stored) for stored in connection.execute(f"{_SELECT_RUNS} ORDER BY id")]
     _check_runs_of_calls(connection, path, "true")
     return runs
@@ -152,16 +138,9 @@ OUTSIDE = 0
 class CallKey(NamedTuple):
     """What identifies a call in its run: `step`, `agent_id`, `request_key` and `repeat`; the rest is for people.
 
-    Attributes:
-        step: which of the agent's own steps it is, see `CallOrigin`; 0 before the first, and without an agent.
-        agent_id: the agent's `unique_id`; 0 without an agent.
-        request_key: the request's digest, `request_key` in bytes.
-        repeat: its number among equal requests of the agent in this step; from 1.
-        call: its number among all calls of the agent in this step; from 1. Concurrent calls are numbered as they come,
-            so the number does not identify a call.
-        model_step: the model's step.
-        agent_class: the name of the agent's class.
-        texts: the request as it is stored, see `texts_of`; of a stored call they are not read.
+    `step` is the agent's own (see `CallOrigin`), 0 before the first; `agent_id` is 0 without an agent. `repeat` counts
+    equal requests of the agent in this step from 1, `call` all of its calls, which concurrent ones make arbitrary.
+    `texts` are those of `texts_of`; of a stored call they are not read.
     """
 
     step: int
@@ -202,20 +181,10 @@ class StoredCall:
     duration: float | None
     outcome: str | None
 
-    def response(self, run: Run) -> LLMResponse:
-        """The response of an answered call. Raises a `JournalError` if it cannot be decoded, as the others do."""
-        return decoded(response_from_json, self.outcome, lambda: f"The answer to call {self.key.label} in {run}")
-
-    def error(self, run: Run) -> RecordedError:
-        """The error of a failed call."""
-        return self._decoded_error(RecordedError.from_json, run)
-
-    def exception(self, run: Run) -> Exception:
-        """The error of a failed call, to be raised again."""
-        return self._decoded_error(lambda text: RecordedError.from_json(text).exception(), run)
-
-    def _decoded_error[T](self, decode: Callable[[str], T], run: Run) -> T:
-        return decoded(decode, self.outcome, lambda: f"The error of call {self.key.label} in {run}")
+    def read[T](self, decode: Callable[[str], T], run: Run) -> T:
+        """The outcome, decoded. Raises a `JournalError` that names the call if that cannot be done."""
+        what = "answer to" if self.state == "answered" else "error of"
+        return decoded(decode, self.outcome, lambda: f"The {what} call {self.key.label} in {run}")
 
 
 _KEY = CallKey._fields[:-1]
@@ -282,11 +251,7 @@ def _checked_call(run: Run, stored: tuple[Any, ...]) -> StoredCall:
 
 
 def find_call(connection: sqlite3.Connection, run: Run, key: CallKey, nth: int) -> StoredCall | None:
-    """The call that is recorded under a key. In a run of version 1, the `nth` of the agent's equal requests, from 1.
-
-    Raises:
-        JournalError: if the call is damaged.
-    """
+    """The call that is recorded under a key. In a run of version 1, the `nth` of the agent's equal requests, from 1."""
     which = f"{_SAME_REQUEST} ORDER BY step, repeat LIMIT 1 OFFSET :nth - 1" if run.is_old else _BY_KEY
     values = key._asdict() | {"run": run.number, "nth": nth}
     found = connection.execute(f"{_SELECT_CALLS} WHERE {which}", values).fetchone()
@@ -294,11 +259,7 @@ def find_call(connection: sqlite3.Connection, run: Run, key: CallKey, nth: int) 
 
 
 def all_calls(connection: sqlite3.Connection, run: Run) -> Iterator[StoredCall]:
-    """All calls of a run, in the order in which they began; holds one at a time in memory.
-
-    Raises:
-        JournalError: if one of them is damaged, or the index of the table knows of more or fewer.
-    """
+    """All calls of a run, in the order in which they began, one at a time. A `JournalError` if they are damaged."""
     connection.execute("BEGIN")  # both queries see the same calls
     with connection:
         (indexed,) = connection.execute("SELECT count(*) FROM calls WHERE run = ?", (run.number,)).fetchone()
