@@ -28,14 +28,7 @@ def check_transport(transport: Transport) -> Transport:
 
 
 class TransportClient(AsyncClient):
-    """Asks each model by the transport that fits it.
-
-    `direct` is for servers that speak OpenAI's API (see `DirectClient`), `litellm` for any provider; `auto` goes
-    directly where an `api_base` is given and the provider is known to be such a server.
-
-    Raises:
-        ConfigurationError: if a value cannot work.
-    """
+    """Asks each model by the transport that fits it, see `connect`."""
 
     def __init__(
         self,
