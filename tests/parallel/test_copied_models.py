@@ -15,7 +15,6 @@ from mesa_llm.limits import (
     BudgetClient,
     FallbackClient,
     LimitedClient,
-    RateLimitedClient,
     RetryingClient,
     SingleFlightClient,
 )
@@ -29,7 +28,7 @@ WITHOUT_SERVER = {
     "rules": lambda path: rules(),
     "LimitedClient": lambda path: LimitedClient(rules(), max_concurrency=2),
     "adaptive": lambda path: LimitedClient(rules(), max_concurrency="adaptive"),
-    "RateLimitedClient": lambda path: RateLimitedClient(rules(), requests_per_minute=1e6, tokens_per_minute=1e9),
+    "rates": lambda path: LimitedClient(rules(), requests_per_minute=1e6, tokens_per_minute=1e9),
     "RetryingClient": lambda path: RetryingClient(rules()),
     "BudgetClient": lambda path: BudgetClient(rules(), Budget(tokens=10**9)),
     "SingleFlightClient": lambda path: SingleFlightClient(rules()),
@@ -38,9 +37,7 @@ WITHOUT_SERVER = {
     "TracedClient": lambda path: TracedClient(rules()),
     "all": lambda path: JournaledClient(
         BudgetClient(
-            RetryingClient(
-                RateLimitedClient(LimitedClient(TracedClient(rules()), max_concurrency=3), requests_per_minute=1e6)
-            ),
+            RetryingClient(LimitedClient(TracedClient(rules()), max_concurrency=3, requests_per_minute=1e6)),
             Budget(tokens=10**9),
         ),
         path,

@@ -23,7 +23,6 @@ from mesa_llm.limits import (
     BudgetClient,
     FallbackClient,
     LimitedClient,
-    RateLimitedClient,
     RetryingClient,
     SingleFlightClient,
 )
@@ -77,7 +76,7 @@ CLIENTS: list[LLMClient] = [
     LimitedClient(Echo(), max_concurrency=5),
     LimitedClient(Echo(), max_concurrency="adaptive"),
     LimitedClient(Echo(), max_concurrency=AdaptiveConcurrency(start=5)),
-    RateLimitedClient(Echo(), requests_per_minute=60),
+    LimitedClient(Echo(), requests_per_minute=60),
     RetryingClient(Echo(), max_attempts=3),
     BudgetClient(Echo(), Budget(tokens=1000)),
     SingleFlightClient(Echo()),

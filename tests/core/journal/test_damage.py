@@ -244,7 +244,11 @@ DAMAGES = {
     ),
     "later version": (sql("PRAGMA user_version = 3"), FILE, "was written by a later .* Upgrade mesa-llm-core"),
     "no version": (sql("PRAGMA user_version = 0"), FILE, "is damaged: its tables have version 0"),
-    "earlier version than it is": (sql("PRAGMA user_version = 1"), FILE, "calls has no column outermost_step"),
+    "earlier version than it is": (
+        sql("PRAGMA user_version = 1"),
+        FILE,
+        "no such column: outermost_step|recorded by an earlier version",
+    ),
     "page of calls all zeros": (zeros_in("calls"), (record, *ANSWERS), rf"database disk image is malformed\. {AWAY}"),
     "page of runs all zeros": (
         zeros_in("runs"),

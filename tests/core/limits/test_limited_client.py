@@ -23,9 +23,11 @@ def mode(request):
     return request.param
 
 
-@pytest.mark.parametrize("n", [0, -1, 1.5, True, "2", None])
+@pytest.mark.parametrize("n", [0, -1, 1.5, True, "2"])
 def test_a_limit_that_is_none_is_refused(n):
-    with pytest.raises(ConfigurationError, match=r"max_concurrency must be an integer >= 1, got .*inner client"):
+    with pytest.raises(
+        ConfigurationError, match=r"max_concurrency must be an integer >= 1, got .*or None for no limit"
+    ):
         LimitedClient(ScriptedLLM("hello"), max_concurrency=n)
 
 

@@ -19,7 +19,6 @@ from mesa_llm.limits import (
     BudgetClient,
     FallbackClient,
     LimitedClient,
-    RateLimitedClient,
     RetryingClient,
     SingleFlightClient,
 )
@@ -28,9 +27,8 @@ from mesa_llm.testing import ScriptedLLM
 
 
 def full_stack(client):
-    limited = LimitedClient(client, max_concurrency="adaptive")
-    rated = RateLimitedClient(limited, requests_per_minute=10**6, tokens_per_minute=10**9)
-    retrying = RetryingClient(rated, initial=0.001)
+    limits = {"max_concurrency": "adaptive", "requests_per_minute": 10**6, "tokens_per_minute": 10**9}
+    retrying = RetryingClient(LimitedClient(client, **limits), initial=0.001)
     fallen = FallbackClient((retrying, None), (RuleBasedClient(digest), "rules/v1"))
     return SingleFlightClient(BudgetClient(fallen, Budget(tokens=10**9)))
 
@@ -42,8 +40,8 @@ def five_cents(*asked):
 LAYERS = {
     "limited": lambda client: LimitedClient(client, max_concurrency=2),
     "adaptive": lambda client: LimitedClient(client, max_concurrency=AdaptiveConcurrency(start=1)),
-    "requests a minute": lambda client: RateLimitedClient(client, requests_per_minute=60_000, burst_seconds=0.001),
-    "tokens a minute": lambda client: RateLimitedClient(client, tokens_per_minute=6e7, burst_seconds=0.001),
+    "requests a minute": lambda client: LimitedClient(client, requests_per_minute=60_000, burst_seconds=0.001),
+    "tokens a minute": lambda client: LimitedClient(client, tokens_per_minute=6e7, burst_seconds=0.001),
     "budget": lambda client: BudgetClient(client, Budget(tokens=10**6)),
     "budget of money": lambda client: BudgetClient(client, Budget(cost=1.0), price=five_cents),
     "retries": RetryingClient,
@@ -97,7 +95,7 @@ def stack_with(place, client):
     limited = LimitedClient(client, max_concurrency=2)
     layers = [
         lambda inner: limited,
-        lambda inner: RateLimitedClient(inner, requests_per_minute=60, burst_seconds=2),
+        lambda inner: LimitedClient(inner, requests_per_minute=60, burst_seconds=2),
         lambda inner: RetryingClient(inner, jitter=lambda ceiling: ceiling),
         lambda inner: FallbackClient((inner, None), (RuleBasedClient(digest), "rules/v1")),
         lambda inner: BudgetClient(inner, budget),
@@ -130,7 +128,7 @@ def test_each_layer_copies_and_pickles_and_works_from_any_thread(layer):
     for twin in (client, copy.deepcopy(client), pickle.loads(pickle.dumps(client))):
         with ThreadPoolExecutor() as threads:
             assert threads.submit(twin.generate, request(seed=1)).result(30).message.content == "hello"
-        unlike = {"_places", "_meters", "_flights", "_estimator", "inner", "clients", "budget"}
+        unlike = {"_gates", "_flights", "_estimator", "inner", "clients", "budget"}
         kept = {name: value for name, value in vars(client).items() if name not in unlike}
         assert kept == {name: value for name, value in vars(twin).items() if name not in unlike}
 

@@ -9,7 +9,6 @@ from mesa_llm.limits import (
     Budget,
     BudgetClient,
     LimitedClient,
-    RateLimitedClient,
     RetryingClient,
     SingleFlightClient,
 )
@@ -39,7 +38,6 @@ def test_everything_that_is_asked_for_stands_in_its_place():
         SingleFlightClient,
         BudgetClient,
         RetryingClient,
-        RateLimitedClient,
         LimitedClient,
         TransportClient,
     ]

@@ -76,17 +76,11 @@ class ActionMetadata:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ActionDefinition:
-    """A function as an action.
-
-    Attributes:
-        spec: how it is described to a model.
-        agent_parameter: the parameter that gets the agent; `None` if the function takes no agent.
-        returns: what it returns, in words.
-        available: the condition under which it is on offer.
-    """
+    """A function as an action: how and when it is offered to a model, and how it is called."""
 
     spec: ToolSpec
     agent_parameter: str | None
+    """The parameter that gets the agent, if the function takes it."""
     returns: str
     available: Condition | None
     _arguments: Arguments
@@ -97,11 +91,9 @@ class ActionDefinition:
         return self._arguments.marked is not None
 
     def accept(self, arguments: Mapping[str, Any], sight: Sight | None = None) -> dict[str, Any]:
-        """The arguments, converted to the types of the annotations. Defaults are not filled in.
+        """The arguments, converted to the types of the annotations; defaults are not filled in.
 
-        Raises:
-            ActionError: if arguments are missing, unknown or of a wrong type, or, with `sight`, not available now. The
-                text names them.
+        An `ActionError` names those that are missing, unknown, of a wrong type or, with `sight`, not available now.
         """
         try:
             return self._arguments.adapter.validate_python(dict(arguments), context=sight)
@@ -119,11 +111,7 @@ class ActionDefinition:
         return dict(arguments) if self.agent_parameter is None else {**arguments, self.agent_parameter: agent}
 
     def is_available(self, agent: Any) -> bool:
-        """Whether it is on offer to an agent at the moment.
-
-        Raises:
-            Exception: what the condition raises, with a note that names the action.
-        """
+        """Whether it is on offer to an agent at the moment. What the condition raises gets a note with its name."""
         return self.available is None or holds(self.available, self.spec.name, agent)
 
     def spec_for(self, agent: Any, seen: Seen) -> ToolSpec | None:
@@ -141,11 +129,7 @@ def schema_of(spec: ToolSpec, returns: str) -> dict[str, Any]:
 
 
 def definition_of(function: Any) -> ActionDefinition:
-    """The definition of an action.
-
-    Raises:
-        ActionAnnotationContractError: if it was not declared with `@action`.
-    """
+    """The definition of a function that was declared with `@action`."""
     try:
         return _definitions[function]
     except (KeyError, TypeError):
@@ -239,10 +223,9 @@ def _declare(
 
 
 def add_to(table: dict[str, Function], added: Mapping[str, Function]) -> None:
-    """Add actions to a table, all or none. The same function again, or a redefinition of it, is not a conflict.
+    """Add actions to a table, all or none; a `ConfigurationError` if another function has the name of one.
 
-    Raises:
-        ConfigurationError: if another function has the name of one.
+    The same function again, or a redefinition of it, is not a conflict.
     """
     for name, function in added.items():
         known = table.get(name)

@@ -121,11 +121,7 @@ class _Offer:
         return ResponseFormat("action", choice_schema({name: spec.parameters for name, spec in self._specs.items()}))
 
     def read(self, text: str) -> ActionChoice:
-        """The choice in an answer's text: in the form asked for, or flat, as mesa-llm asks for it.
-
-        Raises:
-            UnreadableAnswerError: if it holds none that can be carried out.
-        """
+        """The choice in an answer's text: in the form asked for, or flat, as mesa-llm asks for it."""
         return read_object(text, self._accept, [{"name", "action"}, {"rationale"}])
 
     def _accept(self, value: Mapping[str, Any]) -> ActionChoice:
@@ -141,11 +137,7 @@ class _Offer:
             raise UnreadableAnswerError(str(error)) from error
 
     def choice(self, name: str, arguments: str | Mapping[str, Any] | None, rationale: str = "") -> ActionChoice:
-        """A choice as a model has written it, checked.
-
-        Raises:
-            ToolError: if no such action is on offer, or the arguments do not fit.
-        """
+        """A choice as a model has written it; a `ToolError` if it is not on offer, or its arguments do not fit."""
         meant = matching_name(name, self._specs)
         if meant is None:
             raise ToolError(f"there is no action {name[:100]!r}; on offer: {', '.join(self._specs)}")

@@ -15,10 +15,9 @@ _OPENING = {list: "[", tuple: "[", set: "[", frozenset: "[", dict: "{"}
 def readable(annotation: Any, *, reads_text: bool = True) -> Any:
     """An annotation with the rules by which arguments are read, at every depth.
 
-    Numbers are read from text, and whole numbers from floats. A list, a tuple or a dict is read from JSON text. A truth
-    value is never a number, and a text is never made of something else. A union takes the first member that fits
-    without conversion, else the first that can be converted to. Other types are read as pydantic does. With
-    `reads_text`, a list, a tuple or a dict may come as text, which could not be meant as a text.
+    Numbers are read from text, and whole numbers from floats. With `reads_text`, a list, a tuple or a dict is read from
+    JSON text. A truth value is never a number, and nothing else becomes a text. A union takes the first member that
+    fits without conversion, else the first that can be converted to. Other types are read as pydantic does.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if isinstance(annotation, type) and annotation in _LEAVES:

@@ -58,8 +58,8 @@ class JournaledClient(AsyncClient):
 
     The file holds any number of runs, also from several processes at once; a run has one writer at a time. It is an
     SQLite database in WAL mode: recorded calls survive the end of the process, however it ends. Each row carries a
-    digest; a row that does not match it raises a `JournalError`, and so does a file that cannot be read. Rows written
-    by versions without digests are read without this check.
+    digest; a row that does not match it raises a `JournalError`, and so does a file that cannot be read. Journals of
+    versions without digests are read and replayed without this check.
 
     ```python
     from pathlib import Path

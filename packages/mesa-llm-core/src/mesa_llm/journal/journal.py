@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.clients import LLMResponse, ToolCall
 from mesa_llm.journal import store
 from mesa_llm.journal.schema import connect, decoded, sqlite_errors
-from mesa_llm.journal.serialization import RecordedError
+from mesa_llm.journal.serialization import RecordedError, response_from_json
 from mesa_llm.journal.store import OUTSIDE, Run, State
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class RecordedRun:
     Attributes:
         name: its name.
         started: when it began, in seconds since the epoch.
-        metadata: what was given as such when it began.
+        metadata: as given when it began.
         copy_of: the run whose model was copied or pickled, if this is the run of a copy.
         calls: how many calls are recorded, with or without an outcome.
         steps: the last step of the model that has a call; 0 if none has.
@@ -141,8 +141,8 @@ class Journal:
                     request_key=key.request_key.hex(),
                     request=request_of(call.request, key.label),
                     state=call.state,
-                    response=call.response(found) if call.state == "answered" else None,
-                    error=call.error(found) if call.state == "failed" else None,
+                    response=call.read(response_from_json, found) if call.state == "answered" else None,
+                    error=call.read(RecordedError.from_json, found) if call.state == "failed" else None,
                     started=call.started,
                     duration=call.duration,
                 )

@@ -39,12 +39,7 @@ class CallIndex:
         """How often an agent has made each request, by agent and step."""
 
     def next(self, request: LLMRequest) -> CallKey:
-        """The key of the call that is being made.
-
-        Raises:
-            ConfigurationError: if the request cannot be written as JSON.
-            JournalError: if the call comes from a second model.
-        """
+        """The key of the call that is being made. A `JournalError` if the call comes from a second model."""
         request_key, texts = texts_of(request)
         origin = request.call.origin
         if origin is None:
@@ -85,11 +80,7 @@ class _CallsOfStep:
 
 
 class Recording:
-    """A run that is recorded.
-
-    Raises:
-        JournalError: if another client writes the run.
-    """
+    """A run that is recorded. A `JournalError` if another client writes it."""
 
     replayed = 0
 
@@ -112,9 +103,8 @@ class Recording:
     async def ask(self, key: CallKey, request: LLMRequest, inner: LLMClient) -> LLMResponse:
         """Have the call with a key answered, and record it.
 
-        Writes that the call begins, without waiting for the file, and its outcome, which is on disk before it returns
-        or raises. If the timeout of the decision cancels the call, the timeout is its outcome; if the whole step is
-        called off, the call has none.
+        The outcome is on disk before this returns or raises. If the timeout of the decision cancels the call, the
+        timeout is its outcome; if the whole step is called off, the call has none.
         """
         turn = request.call.turn
         self._writer.put(begin(self.run, key, self._known_texts))
@@ -167,9 +157,8 @@ class Recording:
     def _calls_of_step(self, call: ModelCall) -> _CallsOfStep:
         """The calls of a call's agent in its step, which from now on is watched for a late timeout.
 
-        Most timeouts find an agent that waits for its model, and cancel its call. A timeout that comes a moment later
-        finds an answer that is recorded and has not reached the agent, or an agent at work between two calls. Then the
-        timeout replaces that answer: otherwise a replay would let the agent decide.
+        Most timeouts cancel the call for which the agent waits. One that finds no call in flight comes after an answer
+        that is recorded already, and replaces it: otherwise a replay would let the agent decide.
         """
         agent_step = call.agent_step
         if agent_step is None:
@@ -184,10 +173,7 @@ class Recording:
             self._timed_out(calls.answered, error)
 
     def close(self) -> None:
-        """Write what is left to write, and release the run. A second time does nothing. Raises as `Writer.close`.
-
-        Happens by itself when nothing refers to the recording any more, and when the process ends.
-        """
+        """Write what is left to write, and release the run. A second time does nothing. Raises as `Writer.close`."""
         if os.getpid() != self._process:  # a fork has neither the thread nor the lock
             return
         if self._end.detach() is not None and not transport_loop.is_running_here():

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse
-from mesa_llm.errors import JournalError, JournalMissError
+from mesa_llm.errors import JournalMissError
 from mesa_llm.journal import store
 from mesa_llm.journal.recording import CallIndex, Recording
 from mesa_llm.journal.schema import connect, sqlite_errors
+from mesa_llm.journal.serialization import RecordedError, response_from_json
 from mesa_llm.journal.store import OUTSIDE, CallKey, Run, State, StoredCall, call_label
 
 GRACE = 5.0
@@ -71,11 +72,11 @@ class Replay:
     async def _again(self, key: CallKey, request: LLMRequest, call: StoredCall) -> LLMResponse:
         """Return or raise the recorded outcome again."""
         if call.state == "answered":
-            response = call.response(self.run)
+            response = call.read(response_from_json, self.run)
             self.replayed += 1
             return response
         if call.state == "failed":
-            error = call.exception(self.run)
+            error = call.read(lambda text: RecordedError.from_json(text).exception(), self.run)
             self.replayed += 1
             raise error
         if call.state == "cancelled":  # the agent had a deadline of its own, or took another answer
@@ -101,19 +102,10 @@ def _close(connection: sqlite3.Connection, using: threading.Lock, process: int) 
 class Resumption(Replay):
     """A run that goes on where it was interrupted; `JournaledClient` says which calls are asked.
 
-    In a step that the run had left behind, the model must make the recorded calls again: what follows in the journal
-    depends on them.
-
-    Raises:
-        JournalError: if another client writes the run, or an earlier version recorded it.
+    In a step that the run had left behind, the model must make the recorded calls again: what follows depends on them.
     """
 
     def __init__(self, path: Path, run: Run) -> None:
-        if run.is_old:
-            raise JournalError(
-                f"The {run} was recorded by an earlier version, which counted steps in another way, so it cannot be "
-                "resumed. Replay it (mode='replay'), or record a new run."
-            )
         with contextlib.ExitStack() as on_error:
             self._recording = Recording(path, run)
             on_error.callback(self._recording.close)

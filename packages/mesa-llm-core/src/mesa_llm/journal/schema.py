@@ -1,4 +1,4 @@
-"""The file: an SQLite database, marked as a journal. How it is opened, checked and upgraded; what its errors mean."""
+"""The file: an SQLite database, marked as a journal. How it is opened and checked; what its errors mean."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mesa_llm.errors import JournalError
 APPLICATION_ID = int.from_bytes(b"MLJ\x01")
 """Marks a database as a journal, in its header, where `file` and SQLite's own tools show it."""
 VERSION = 2
-"""The version of the tables below. Version 1 has no digests, and counts the steps of a set of agents."""
+"""The version of the tables below. Version 1, which is only read, has no digests and counts the steps of agent sets."""
 PATIENCE = 30.0
 """Seconds that a write waits for the writes of another process to the same file."""
 DIGEST_SIZE = 16
@@ -29,7 +29,7 @@ _TABLES = (
         copy_of TEXT,             -- the run whose model was copied or pickled to begin this one
         started REAL NOT NULL,    -- seconds since the epoch
         metadata TEXT NOT NULL,   -- JSON, from the caller
-        digest BLOB               -- of the row, see row_digest; NULL in rows written by version 1
+        digest BLOB               -- of the row, see row_digest
     )""",
     # Each prompt, system prompt and set of tools once: agents and steps share most of them.
     """CREATE TABLE texts (
@@ -40,7 +40,7 @@ _TABLES = (
     """CREATE TABLE calls (
         id INTEGER PRIMARY KEY,   -- grows in the order in which calls begin
         run INTEGER NOT NULL REFERENCES runs (id),
-        step INTEGER NOT NULL,    -- which of the agent's own steps; in rows written by version 1, of its set
+        step INTEGER NOT NULL,    -- which of the agent's own steps
         agent_id INTEGER NOT NULL, -- 0 for calls that no agent makes
         request_key BLOB NOT NULL,
         repeat INTEGER NOT NULL,  -- of equal requests of this agent in this step, which one; from 1
@@ -52,21 +52,16 @@ _TABLES = (
         started REAL NOT NULL,    -- seconds since the epoch
         duration REAL,            -- seconds
         outcome TEXT,             -- JSON: the response, or the error
-        digest BLOB,              -- of the row, see row_digest; NULL in rows written by version 1
+        digest BLOB,              -- of the row, see row_digest
         UNIQUE (run, step, agent_id, request_key, repeat)
     )""",
 )
-_UPGRADE = (
-    "ALTER TABLE runs ADD COLUMN digest BLOB",
-    "ALTER TABLE calls ADD COLUMN digest BLOB",
-    "ALTER TABLE calls RENAME COLUMN outermost_step TO model_step",
-)
-"""Turns tables of version 1 into tables of version 2."""
-_UPGRADED_VIEWS = (
+_VERSION_1_AS_2 = (
+    "PRAGMA temp_store = MEMORY",
     "CREATE TEMP VIEW IF NOT EXISTS runs AS SELECT *, NULL AS digest FROM main.runs",
     "CREATE TEMP VIEW IF NOT EXISTS calls AS SELECT *, outermost_step AS model_step, NULL AS digest FROM main.calls",
 )
-"""Shows tables of version 1 as tables of version 2, and leaves the file unchanged."""
+"""Shows tables of version 1 as those of version 2, and leaves the file unchanged."""
 
 _DAMAGED = "Restore the file from a copy, or record the run again."
 _HINTS = {
@@ -114,19 +109,12 @@ def decoded[Value](decode: Callable[[Any], Value], stored: object, what: Callabl
 
 
 def row_digest(*values: int | float | str | bytes | None) -> bytes:
-    """The digest of a row's columns but its id, in their order. The row carries it. Also a function in SQL.
-
-    It detects damage. It does not detect a row that was changed together with its digest.
-    """
+    """The digest of a row's columns but its id, in their order. The row carries it. Also a function in SQL."""
     return hashlib.blake2b(ascii(values).encode(), digest_size=DIGEST_SIZE).digest()
 
 
 def connect(path: Path, *, create: bool = False, read_only: bool = False) -> sqlite3.Connection:
-    """Open a journal. Any thread may use the connection, one at a time.
-
-    Raises:
-        JournalError: if it does not exist, is not a journal, comes from a later version, or cannot be opened.
-    """
+    """Open a journal, or raise a `JournalError`. Any thread may use the connection, one at a time."""
     _check_place(path, create=create)
     with contextlib.ExitStack() as on_error, sqlite_errors(f"{path} cannot be used as a journal"):
         connection = sqlite3.connect(
@@ -195,11 +183,17 @@ def _check_contents(connection: sqlite3.Connection, path: Path, *, create: bool,
         )
     if version < 1:
         raise damaged(str(path), f"its tables have version {version}, which does not exist")
-    there = _columns(connection)
-    for table, column, *_ in sorted(_columns_of(version) - there):
-        raise damaged(str(path), f"its table {table} has no column {column}, or one of another type")
     if version < VERSION:
-        _upgrade(connection, read_only=read_only)
+        if not read_only:
+            raise JournalError(
+                f"{path} was recorded by an earlier version, which counted steps in another way: it can be read and "
+                "replayed (mode='replay'), and not written. Record into another file."
+            )
+        for statement in _VERSION_1_AS_2:
+            connection.execute(statement)
+        return
+    for table, column, *_ in sorted(_expected_columns() - _columns(connection)):
+        raise damaged(str(path), f"its table {table} has no column {column}, or one of another type")
 
 
 def _columns(connection: sqlite3.Connection) -> set[tuple[str, str, str, int]]:
@@ -212,38 +206,21 @@ def _columns(connection: sqlite3.Connection) -> set[tuple[str, str, str, int]]:
 
 
 @functools.cache
-def _columns_of(version: int) -> set[tuple[str, str, str, int]]:
-    """The columns of a journal of a version."""
+def _expected_columns() -> set[tuple[str, str, str, int]]:
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         for table in _TABLES:
             connection.execute(table)
-        columns = _columns(connection)
-    if version == VERSION:
-        return columns
-    new = {("runs", "digest"), ("calls", "digest"), ("calls", "model_step")}
-    return {column for column in columns if column[:2] not in new} | {("calls", "outermost_step", "INTEGER", 0)}
-
-
-def _upgrade(connection: sqlite3.Connection, *, read_only: bool) -> None:
-    if read_only:
-        connection.execute("PRAGMA temp_store = MEMORY")
-        for view in _UPGRADED_VIEWS:
-            connection.execute(view)
-    else:
-        _change(connection, lambda: _number(connection, "user_version") < VERSION, *_UPGRADE)
+        return _columns(connection)
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables, unless another process was faster."""
     connection.execute("PRAGMA journal_mode = WAL")
-    _change(connection, lambda: _is_empty(connection), *_TABLES, f"PRAGMA application_id = {APPLICATION_ID}")
-
-
-def _change(connection: sqlite3.Connection, is_due: Callable[[], bool], *statements: str) -> None:
-    """Make tables those of this version, unless another process was faster."""
     connection.execute("BEGIN IMMEDIATE")
     with connection:  # commits, or rolls back
-        if is_due():
-            for statement in (*statements, f"PRAGMA user_version = {VERSION}"):
+        if _is_empty(connection):
+            marks = f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {VERSION}"
+            for statement in (*_TABLES, *marks):
                 connection.execute(statement)
 
 

@@ -24,12 +24,8 @@ _tool_sets: dict[tuple[int, ...], tuple[tuple[ToolSpec, ...], str]] = {}  # used
 def texts_of(request: LLMRequest) -> tuple[bytes, tuple[str, ...]]:
     """A request's digest, and its texts: the request without its messages, then each message, as JSON.
 
-    The journal stores each text once. An agent's system prompt and tools are the same in every step, and often the same
-    for all agents; a conversation repeats its messages with every further one. Each text is encoded once: the canonical
-    form, which gives the digest, is composed of them.
-
-    Raises:
-        ConfigurationError: if an option or a schema cannot be written as JSON.
+    The journal stores each text once, since agents, steps and conversations repeat most of them. Each is encoded once
+    here: the canonical form, which gives the digest, is composed of them.
     """
     body = request.as_dict()
     messages = [canonical_json(message) for message in body.pop("messages")]

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple
 
-from mesa_llm.clients import LLMResponse
 from mesa_llm.errors import ConfigurationError, JournalError
 from mesa_llm.journal.schema import damaged, decoded, row_digest
-from mesa_llm.journal.serialization import RecordedError, request_from, response_from_json, text_digest
+from mesa_llm.journal.serialization import request_from, text_digest
 
 type Write = Callable[[sqlite3.Connection], object]
 """Writes something, on the writer's thread and within a transaction."""
@@ -38,7 +37,7 @@ class Run:
     started: float
     metadata: str
     is_old: bool = False
-    """Whether version 1 recorded it, which counts the steps of a set of agents."""
+    """Whether version 1 recorded it: without digests, and with the steps of agent sets."""
 
     def __str__(self) -> str:
         return f"run {self.name!r} of {self.path}"
@@ -52,12 +51,7 @@ def create_run(
     copy_of: str | None = None,
     metadata: Mapping[str, Any],
 ) -> Run:
-    """Create a run, with the first of some names that is free; by default with the next number.
-
-    Raises:
-        ConfigurationError: if the metadata cannot be written as JSON.
-        JournalError: if all names are taken.
-    """
+    """Create a run, with the first of some names that is free (a `JournalError` if none is), or the next number."""
     try:
         text = json.dumps(dict(metadata), ensure_ascii=False)
     except (TypeError, ValueError) as error:
@@ -85,11 +79,7 @@ def create_run(
 
 
 def find_run(connection: sqlite3.Connection, path: Path, name: str | None) -> Run:
-    """A run by its name; by default the newest that is not a copy.
-
-    Raises:
-        JournalError: if the file does not hold it, or it is damaged.
-    """
+    """A run by its name; by default the newest that is not a copy. A `JournalError` if it is missing or damaged."""
     condition, parameters = ("copy_of IS NULL", ()) if name is None else ("name = ?", (name,))
     stored = connection.execute(f"{_SELECT_RUNS} WHERE {condition} ORDER BY id DESC LIMIT 1", parameters).fetchone()
     if stored is None:
@@ -107,11 +97,7 @@ def find_run(connection: sqlite3.Connection, path: Path, name: str | None) -> Ru
 
 
 def all_runs(connection: sqlite3.Connection, path: Path) -> list[Run]:
-    """All runs, oldest first.
-
-    Raises:
-        JournalError: if one of them is damaged, or its row is lost.
-    """
+    """All runs, oldest first. A `JournalError` if one of them is damaged, or its row is lost."""
     runs = [_checked_run(path, stored) for stored in connection.execute(f"{_SELECT_RUNS} ORDER BY id")]
     _check_runs_of_calls(connection, path, "true")
     return runs
@@ -121,11 +107,8 @@ def _checked_run(path: Path, stored: tuple[Any, ...]) -> Run:
     number, *row, digest = stored
     name, copy_of, started, metadata = row
     run = Run(path, number, name, copy_of, started, metadata, is_old=digest is None)
-    if digest is not None and digest != row_digest(*row):
+    if not run.is_old and digest != row_digest(*row):
         raise damaged(f"The {run}", f"row {number} of the table runs does not match its digest")
-    for value, type_ in zip(row, (str, str | None, float, str), strict=True):
-        if not isinstance(value, type_):
-            raise damaged(f"The {run}", f"row {number} of the table runs holds {value!r}")
     return run
 
 
@@ -155,16 +138,9 @@ OUTSIDE = 0
 class CallKey(NamedTuple):
     """What identifies a call in its run: `step`, `agent_id`, `request_key` and `repeat`; the rest is for people.
 
-    Attributes:
-        step: which of the agent's own steps it is, see `CallOrigin`; 0 before the first, and without an agent.
-        agent_id: the agent's `unique_id`; 0 without an agent.
-        request_key: the request's digest, `request_key` in bytes.
-        repeat: its number among equal requests of the agent in this step; from 1.
-        call: its number among all calls of the agent in this step; from 1. Concurrent calls are numbered as they come,
-            so the number does not identify a call.
-        model_step: the model's step.
-        agent_class: the name of the agent's class.
-        texts: the request as it is stored, see `texts_of`; of a stored call they are not read.
+    `step` is the agent's own (see `CallOrigin`), 0 before the first; `agent_id` is 0 without an agent. `repeat` counts
+    equal requests of the agent in this step from 1, `call` all of its calls, which concurrent ones make arbitrary.
+    `texts` are those of `texts_of`; of a stored call they are not read.
     """
 
     step: int
@@ -205,26 +181,15 @@ class StoredCall:
     duration: float | None
     outcome: str | None
 
-    def response(self, run: Run) -> LLMResponse:
-        """The response of an answered call. Raises a `JournalError` if it cannot be decoded, as the others do."""
-        return decoded(response_from_json, self.outcome, lambda: f"The answer to call {self.key.label} in {run}")
-
-    def error(self, run: Run) -> RecordedError:
-        """The error of a failed call."""
-        return self._decoded_error(RecordedError.from_json, run)
-
-    def exception(self, run: Run) -> Exception:
-        """The error of a failed call, to be raised again."""
-        return self._decoded_error(lambda text: RecordedError.from_json(text).exception(), run)
-
-    def _decoded_error[T](self, decode: Callable[[str], T], run: Run) -> T:
-        return decoded(decode, self.outcome, lambda: f"The error of call {self.key.label} in {run}")
+    def read[T](self, decode: Callable[[str], T], run: Run) -> T:
+        """The outcome, decoded. Raises a `JournalError` that names the call if that cannot be done."""
+        what = "answer to" if self.state == "answered" else "error of"
+        return decoded(decode, self.outcome, lambda: f"The {what} call {self.key.label} in {run}")
 
 
 _KEY = CallKey._fields[:-1]
 _FIELDS = ("run", *_KEY, "request", "state", "started", "duration", "outcome")
 """The columns that the digest covers."""
-_TYPES = get_type_hints(StoredCall) | get_type_hints(CallKey) | {"run": int, "state": str}
 _CALL = ", ".join(_FIELDS)
 _VALUES = ", ".join(f":{name}" for name in _FIELDS)
 _FINISHED = ", ".join(f":{name}" if name in {"state", "duration", "outcome"} else name for name in _FIELDS)
@@ -280,32 +245,13 @@ def forget(run: Run, key: CallKey) -> Write:
 def _checked_call(run: Run, stored: tuple[Any, ...]) -> StoredCall:
     number, *row, digest = stored
     key, rest = CallKey(*row[1 : 1 + len(_KEY)]), row[1 + len(_KEY) :]
-    if (why := _damage_of(row, digest)) is not None:
-        raise damaged(f"Call {key.label} in {run}", f"row {number} of the table calls {why}")
+    if not run.is_old and digest != row_digest(*row):
+        raise damaged(f"Call {key.label} in {run}", f"row {number} of the table calls does not match its digest")
     return StoredCall(number, key, *rest)
 
 
-def _damage_of(row: list[Any], digest: bytes | None) -> str | None:
-    """What shows that a row is damaged; in a row of version 1, as far as it shows without a digest."""
-    if digest is not None:
-        return "does not match its digest" if digest != row_digest(*row) else None
-    values = dict(zip(_FIELDS, row, strict=True))
-    if values["state"] not in get_args(State.__value__):
-        return f"has the state {values['state']!r}"
-    if values["state"] in {"answered", "failed"} and values["outcome"] is None:
-        return "has no outcome"
-    for name, value in values.items():
-        if not isinstance(value, _TYPES[name]):
-            return f"has the {name} {value!r}"
-    return None
-
-
 def find_call(connection: sqlite3.Connection, run: Run, key: CallKey, nth: int) -> StoredCall | None:
-    """The call that is recorded under a key. In a run of version 1, the `nth` of the agent's equal requests, from 1.
-
-    Raises:
-        JournalError: if the call is damaged.
-    """
+    """The call that is recorded under a key. In a run of version 1, the `nth` of the agent's equal requests, from 1."""
     which = f"{_SAME_REQUEST} ORDER BY step, repeat LIMIT 1 OFFSET :nth - 1" if run.is_old else _BY_KEY
     values = key._asdict() | {"run": run.number, "nth": nth}
     found = connection.execute(f"{_SELECT_CALLS} WHERE {which}", values).fetchone()
@@ -313,11 +259,7 @@ def find_call(connection: sqlite3.Connection, run: Run, key: CallKey, nth: int) 
 
 
 def all_calls(connection: sqlite3.Connection, run: Run) -> Iterator[StoredCall]:
-    """All calls of a run, in the order in which they began; holds one at a time in memory.
-
-    Raises:
-        JournalError: if one of them is damaged, or the index of the table knows of more or fewer.
-    """
+    """All calls of a run, in the order in which they began, one at a time. A `JournalError` if they are damaged."""
     connection.execute("BEGIN")  # both queries see the same calls
     with connection:
         (indexed,) = connection.execute("SELECT count(*) FROM calls WHERE run = ?", (run.number,)).fetchone()

@@ -29,11 +29,7 @@ _PATIENCE = 0.5
 class Writer:
     """Holds a run's lock, and commits writes in the order in which they come, all that are waiting at once.
 
-    While one batch is being committed the next one gathers, so the more calls there are at the same time, the more of
-    them share a commit.
-
-    Raises:
-        JournalError: if another client writes the run, or the file cannot be opened.
+    While one batch is being committed, the next one gathers.
     """
 
     def __init__(self, path: Path, run: Run) -> None:
@@ -55,11 +51,7 @@ class Writer:
         self._thread.start()
 
     def put(self, write: Write, done: asyncio.Future[None] | None = None) -> None:
-        """Write something soon, after all that was put before it; `done` is resolved after the commit.
-
-        Raises:
-            JournalError: if an earlier write has failed, or the writer is closed.
-        """
+        """Write something soon, in order; `done` is resolved after the commit. A `JournalError` if it cannot be."""
         with self._putting:
             if self._failure is not None:
                 self._is_raised = True
@@ -84,8 +76,7 @@ class Writer:
     def close(self) -> None:
         """Wait until all is written and the run is released. A second time does nothing.
 
-        Raises:
-            JournalError: if something could not be written, and no call has raised that.
+        A `JournalError` if something could not be written, and no call has raised that.
         """
         with self._putting:
             self.end()

@@ -6,8 +6,7 @@
     BudgetClient          stops before a budget is overrun
     FallbackClient        asks another model when one has failed
     RetryingClient        asks again after a failure that can pass; while it waits, it holds no place further in
-    RateLimitedClient     limits requests and tokens per minute
-    LimitedClient         limits calls in flight: to a fixed number, or to what the endpoint takes
+    LimitedClient         limits calls in flight (to what the endpoint takes), requests and tokens per minute
 
 They count calls, not agents, and change when answers come, not what they are.
 """
@@ -17,8 +16,7 @@ from mesa_llm.limits.adaptive import AdaptiveConcurrency
 from mesa_llm.limits.adaptive import AdaptiveLimit as AdaptiveLimit
 from mesa_llm.limits.budget import Budget
 from mesa_llm.limits.budget import BudgetClient as BudgetClient
-from mesa_llm.limits.concurrency import LimitedClient as LimitedClient
-from mesa_llm.limits.rates import RateLimitedClient as RateLimitedClient
+from mesa_llm.limits.limited_client import LimitedClient as LimitedClient
 from mesa_llm.limits.retries import FallbackClient, RetryingClient
 from mesa_llm.limits.single_flight import SingleFlightClient as SingleFlightClient
 

@@ -69,24 +69,19 @@ class AdaptiveLimit:
 
     **Growth.** A round is over when as many calls as the limit allows have been answered, counting those sent since it
     began. If the limit was reached meanwhile, it grows: it doubles until the first refusal ever (slow start), then
-    grows by a few per cent. A limit that nobody has reached has not been tried, so it stays (RFC 7661). A call that
-    failed otherwise (5xx, timeout, reset) says that something is wrong, not that there is too much: a new
-    round begins. For `cooldown` seconds after a refusal there is no growth.
+    grows by a few per cent. A limit that was not reached has not been tried, so it stays (RFC 7661). Other failures
+    (5xx, timeout, reset) begin a new round. For `cooldown` seconds after a refusal there is no growth.
 
-    **Refusal.** The first refusal opens an episode. Further refusals of calls that had been sent before it belong to
-    the same episode, however late they come: they describe the old limit, not the new one. This goes by the order of
-    sending, as in RFC 6582, not by a timer. What an episode says is how many of the calls in flight were *not*
-    refused, and to that number the limit falls: a step of agents sends all its calls at once, and one episode is enough
-    to know. Two bounds keep it from believing too much. It leaves a margin: it falls at least to `decrease_factor` of
-    what was in flight, once in `cooldown` seconds. And each refusal is worth one factor at most, so that a lone refusal
-    among few calls does not undo what was learnt with many.
+    **Refusal.** The first refusal opens an episode. Later refusals of calls that had been sent before it belong to the
+    same episode: they describe the old limit. This goes by the order of sending, as in RFC 6582, not by a timer. The
+    limit falls to the number of calls in flight that the episode has *not* refused, since a step sends all its calls at
+    once. Two bounds: it falls at least to `decrease_factor` of what was in flight, once in `cooldown` seconds; and by
+    one factor at most for each refusal, so that a lone one among few calls does not undo what was learnt with many.
 
-    **Everything refused.** If an episode refuses every call in flight that was sent since the last one, then how many
-    they are is not the matter: a quota is used up. Limit and slow start are left as they were, and calls go one at a
-    time, with pauses that double, until one is answered.
+    **Everything refused.** If an episode refuses every call in flight that was sent since the last one, a quota is used
+    up. Limit and slow start stay, and calls go one at a time, with pauses that double, until one is answered.
 
-    **Retry-After.** Nothing is sent for as long as the server asks, with whatever error it does so, up to
-    `longest_pause`.
+    **Retry-After.** Nothing is sent for as long as the server asks, up to `longest_pause`.
 
     Attributes:
         limit: how many calls may be in flight.
@@ -108,9 +103,7 @@ class AdaptiveLimit:
     def seconds_until_free(self, in_flight: int, now: float) -> float:
         """How long to wait before a call is sent: 0.0 if it may go now, `math.inf` until another one has ended.
 
-        Args:
-            in_flight: how many calls are in flight.
-            now: the time in seconds, on a clock that never goes back.
+        `now` is the time in seconds, here and below, on a clock that never goes back.
         """
         if in_flight >= self.limit:
             return math.inf
@@ -118,15 +111,7 @@ class AdaptiveLimit:
         return pause if pause > _ROUNDING else 0.0
 
     def sent(self, in_flight: int, now: float) -> int:
-        """A call is sent.
-
-        Args:
-            in_flight: how many are in flight now, this one included.
-            now: the time in seconds.
-
-        Returns:
-            The call's number, for `ended`.
-        """
+        """A call is sent; `in_flight` includes it. Returns its number, for `ended`."""
         self._n_sent += 1
         self._n_young += 1
         if in_flight >= self.limit:
@@ -138,15 +123,10 @@ class AdaptiveLimit:
     def ended(
         self, call: int, outcome: Outcome, *, in_flight: int, now: float, retry_after: float | None = None
     ) -> None:
-        """A call has ended.
+        """The call with a number has ended; `in_flight` still includes it.
 
-        Args:
-            call: its number.
-            outcome: `answered`; `refused` for want of capacity (429); `failed` in a way that can pass; or `unknown`:
-                it says nothing about the endpoint (cancelled, a wrong request).
-            in_flight: how many were in flight, this one included.
-            now: the time in seconds.
-            retry_after: seconds after which the server allows another request.
+        It was `answered`; `refused` for want of capacity (429); it `failed` in a way that can pass; or the outcome is
+        `unknown` and says nothing about the endpoint (cancelled, a wrong request). `retry_after` is in seconds.
         """
         is_young = call > self._episode.last
         self._n_young -= is_young
@@ -236,10 +216,9 @@ class _Round:
 
 @dataclass(slots=True, kw_only=True)
 class _Episode:
-    """Refusals that describe one level: those of calls sent after the one numbered `after`, up to `last`.
+    """Refusals that describe one level: of calls numbered after `after`, up to `last`.
 
-    `limit`, `is_slow_start` and `in_flight` are those at its first refusal; then `n_suspects` calls were young and in
-    flight.
+    The rest is as of its first refusal, when `n_suspects` calls were young and in flight.
     """
 
     after: int = 0

@@ -77,12 +77,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a call will probably take.
-
-    Attributes:
-        tokens: tokens read and written.
-        cost: US dollars; `None` if it cannot be guessed.
-    """
+    """The tokens and US dollars that a call will probably take; a cost of `None` cannot be guessed."""
 
     tokens: int
     cost: float | None
@@ -107,13 +102,10 @@ class _Account:
         self._n_reserved = 0
 
     async def reserve(self, make_estimate: Callable[[], Estimate], call: ModelCall) -> Reservation:
-        """Reserve what a call will probably take, before it is sent; the estimate is repeated while the call waits.
+        """Reserve what a call will probably take; the estimate is repeated while the call waits.
 
-        It waits, in order of arrival, while calls in flight may leave enough or not; a call whose price is unknown
-        waits until none is in flight.
-
-        Raises:
-            BudgetExhaustedError: if the call would overrun the budget even if those in flight took nothing.
+        It waits as long as it depends on the calls in flight whether enough is left; a call of unknown price waits
+        until none is in flight. A call that would overrun the budget in any case raises a `BudgetExhaustedError`.
         """
         reservation = Reservation(make_estimate)
         await self.queue.enter(reservation, call)
@@ -178,8 +170,8 @@ class BudgetClient(AsyncClient):
     """Lets another client answer as long as a budget lasts.
 
     A call that would overrun it is not sent, and raises `BudgetExhaustedError`; a parallel step raises that whatever
-    its `on_error` says. Where it is open whether the calls in flight leave enough, a call waits for them; this time
-    does not count for `decide_timeout`.
+    its `on_error` says. A call waits while it depends on the calls in flight whether enough is left; this time does not
+    count toward `decide_timeout`.
 
     A failed call costs nothing. An answer that does not report its tokens counts as estimated. The price of an answer
     is what it says itself (`LLMResponse.cost`), or what `price` says. Before a call it is estimated by `price`, or by
@@ -204,9 +196,7 @@ class BudgetClient(AsyncClient):
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Reserve, have the inner client answer, and settle. Runs on the transport loop.
 
-        Raises:
-            BudgetExhaustedError: if the call would overrun the budget; it was not sent.
-            ConfigurationError: if the budget is one of money and the model's answers have no price.
+        A `ConfigurationError` if the budget is one of money and the model's answers have no price.
         """
         account = self.budget._account()
         reservation = await account.reserve(lambda: self._estimate(request), request.call)

@@ -13,14 +13,12 @@ from mesa_llm.activation.call import ModelCall
 
 
 class FairQueue[T]:
-    """A queue of calls on one event loop, in order of arrival. A call that leaves early takes nothing along.
-
-    Calls of a lower lane (see `ModelCall.lane`) go first: those for which an agent waits before those asked ahead.
+    """A queue of calls on one event loop, in order of arrival; those of a lower `ModelCall.lane` go first.
 
     Args:
-        take: takes what a call needs, or takes nothing and gives the seconds after which to try again (`math.inf`:
-            when `move` is called); 0.0 if it has taken. Only the first in the queue is tried. If it raises, so does
-            the call.
+        take: takes what a call needs, and returns 0.0; or takes nothing, and returns the seconds after which to try
+            again (`math.inf`: when `move` is called). Only the first call in the queue is tried, and gets what it
+            raises.
         give_back: gives back what a call has taken that fails or is cancelled before it goes on.
     """
 
@@ -50,7 +48,7 @@ class FairQueue[T]:
             raise
 
     def move(self) -> None:
-        """Let those calls go for which there is a place now. To be called whenever something has been given back."""
+        """Let those calls go for which there is a place now. Call it whenever something has been given back."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -74,11 +72,15 @@ class FairQueue[T]:
         self._has_lanes = False
 
 
-class PerLoop[T]:
-    """One value for each event loop that asks for it.
+def loop_time() -> float:
+    """The running loop's time in seconds."""
+    return asyncio.get_running_loop().time()
 
-    Futures belong to one loop, and so does what is in flight. A process has one transport loop, and a forked child one
-    of its own, where nothing of the parent's is in flight. A copy starts without values.
+
+class PerLoop[T]:
+    """One value for each event loop: of a forked child's own, none of the parent's calls are in flight.
+
+    A copy starts without values.
     """
 
     def __init__(self) -> None:

@@ -25,8 +25,7 @@ _random = random.SystemRandom()
 def full_jitter(ceiling: float) -> float:
     """Seconds to wait, uniformly distributed from zero to a ceiling.
 
-    "Full jitter" of Brooker, *Exponential Backoff And Jitter* (AWS Architecture Blog, 2015): of the ways to spread
-    calls that failed together, it needs the fewest calls.
+    "Full jitter" of Brooker, *Exponential Backoff And Jitter* (AWS Architecture Blog, 2015).
     """
     return _random.uniform(0.0, ceiling)
 
@@ -214,10 +213,7 @@ def _all_failed(failures: Sequence[ModelCallError]) -> ModelCallError:
 
 
 def with_context[E: Exception](error: E, *, more: str = "") -> E:
-    """A copy of an error: its type, attributes, traceback and cause, and more text.
-
-    A copy, as an error may be raised to several callers, each of which adds to it: notes, and a traceback.
-    """
+    """A copy of an error with more text, for one of several callers: each adds notes and a traceback to its own."""
     try:
         twin = copy.copy(error)
     except TypeError:  # its class takes other arguments than it keeps

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 from mesa_llm.activation.call import ModelCall
@@ -17,13 +15,13 @@ from mesa_llm.limits.retries import with_context
 class SingleFlightClient(AsyncClient):
     """Lets identical requests to another client share a call while it is in flight.
 
-    Only requests that want the same answer each time are shared: those with `temperature` 0 or a `seed`. They must be
-    identical in everything (see `request_key`). Questions asked off the record (see `consistency`) are not shared. This
-    is no cache: when the answer has come, the next request makes a call of its own.
+    Only requests that want the same answer each time are shared: those with `temperature` 0 or a `seed`, identical in
+    everything (see `request_key`). Questions asked off the record (see `consistency`) are not shared. This is not a
+    cache: when the answer has come, the next request makes a call of its own.
 
-    One of those who share has the answer as it came. The others have it with `source="shared"`, and without tokens,
-    cost, retries and latency, so that sums over calls are right. A failure goes to all of them. A
-    caller that is cancelled leaves the call to the others; when all are, it is cancelled.
+    One caller gets the answer as it came. The others get it with `source="shared"`, and without tokens, cost, retries
+    and latency, so that sums over calls are right. All get a failure. A caller that is cancelled leaves the call to the
+    others; when all are, it is cancelled.
 
     Args:
         inner: the client that answers.
@@ -35,24 +33,19 @@ class SingleFlightClient(AsyncClient):
     def __init__(self, inner: LLMClient) -> None:
         self.inner = inner
         self.shared = 0
-        self._flights: PerLoop[dict[str, _Flight]] = PerLoop()
+        self._flights: PerLoop[dict[str, _SharedCall]] = PerLoop()
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
-        """Join the call that is in flight, or have the inner client answer. Runs on the transport loop.
-
-        Raises:
-            ConfigurationError: if the request can be shared, but holds what JSON cannot.
-        """
+        """Join the call that is in flight, or have the inner client answer. Runs on the transport loop."""
         if request.call.off_record or not _wants_the_same_answer(request):
             return await self.inner.complete(request)
         flights = self._flights.get(dict)
         key = request_key(request)
         flight = flights.get(key)
         if flight is None or flight.is_over:
-            flight = flights[key] = _Flight(self.inner, request)
+            flight = flights[key] = _SharedCall(self.inner, request)
         try:
-            with flight.boarded(request.call):
-                response = await flight.answer()
+            response = await flight.answer(request.call)
         except Exception as error:
             if flight.take_original():
                 raise
@@ -76,68 +69,50 @@ def _wants_the_same_answer(request: LLMRequest) -> bool:
 class _SharedCall(ModelCall):
     """The one call of several agents: while it waits in a queue, so does the call of each of them."""
 
-    __slots__ = ("aboard",)
+    __slots__ = ("_aboard", "_original_is_taken", "_task")
 
-    def __init__(self, first: ModelCall) -> None:
+    def __init__(self, client: LLMClient, request: LLMRequest) -> None:
         super().__init__()
-        self.agent_step, self.origin = first.agent_step, first.origin
-        self.aboard: list[ModelCall] = []
+        self.agent_step, self.origin = request.call.agent_step, request.call.origin
+        self._aboard: list[ModelCall] = []
+        self._original_is_taken = False
+        self._task = asyncio.get_running_loop().create_task(client.complete(replace(request, call=self)))
 
     def seconds_left(self) -> float:
-        return max((call.seconds_left() for call in self.aboard), default=0.0)
+        return max((call.seconds_left() for call in self._aboard), default=0.0)
 
     def begin_waiting(self) -> None:
         super().begin_waiting()
         if self._waits == 1:
-            for call in self.aboard:
+            for call in self._aboard:
                 call.begin_waiting()
 
     def end_waiting(self) -> None:
         super().end_waiting()
         if not self._waits:
-            for call in self.aboard:
+            for call in self._aboard:
                 call.end_waiting()
-
-    @contextmanager
-    def boarded(self, call: ModelCall) -> Iterator[None]:
-        self.aboard.append(call)
-        if self._waits:
-            call.begin_waiting()
-        try:
-            yield
-        finally:
-            self.aboard.remove(call)
-            if self._waits:
-                call.end_waiting()
-
-
-class _Flight:
-    """One call, and those aboard who wait for it."""
-
-    def __init__(self, client: LLMClient, request: LLMRequest) -> None:
-        self._original_is_taken = False
-        self._shared = _SharedCall(request.call)
-        self._call = asyncio.get_running_loop().create_task(client.complete(replace(request, call=self._shared)))
 
     @property
     def is_over(self) -> bool:
         """Whether nobody can board any more."""
-        return self._call.done() or self._call.cancelling() > 0
+        return self._task.done() or self._task.cancelling() > 0
 
-    async def answer(self) -> LLMResponse:
-        return await asyncio.shield(self._call)
+    async def answer(self, call: ModelCall) -> LLMResponse:
+        """The answer, for one of the calls that share it. When all of them are cancelled, so is this one."""
+        self._aboard.append(call)
+        if self._waits:
+            call.begin_waiting()
+        try:
+            return await asyncio.shield(self._task)
+        finally:
+            self._aboard.remove(call)
+            if self._waits:
+                call.end_waiting()
+            if not self._aboard:
+                self._task.cancel()
 
     def take_original(self) -> bool:
         """Whether the caller, being the first one, gets the answer unchanged."""
         taken, self._original_is_taken = self._original_is_taken, True
         return not taken
-
-    @contextmanager
-    def boarded(self, call: ModelCall) -> Iterator[None]:
-        """The time that one caller is aboard. The flight ends with the last of them."""
-        try:
-            with self._shared.boarded(call):
-                yield
-        finally:
-            if not self._shared.aboard:
-                self._call.cancel()

@@ -196,7 +196,7 @@ class LLMAgent(Acting, Agent):
             self.memory: Memory = (STLTMemory if memory is None else memory)(self)
             self._set("vision", vision)
             self._set("step_prompt", step_prompt)
-            self._set("tool_calls", None if tool_calls is None else check_tool_choice(tool_calls))
+            self._set("tool_calls", check_tool_choice(tool_calls))
             self._set("max_tool_calls", check_most_calls(max_tool_calls))
             self.reasoning = reasoning(agent=self)
             defined = inspect.getattr_static(type(self), "internal_state")

@@ -31,11 +31,11 @@ _string_decoder = json.JSONDecoder(strict=False)
 
 
 def read_arguments(text: str | Mapping[str, Any] | None) -> dict[str, Any]:
-    """The arguments of a call.
+    """The arguments of a call: one JSON object.
 
-    They are one JSON object. It may be fenced, have stray brackets, end tags or words around it, be as sloppy as JSON5
-    or Python's notation allow, stand alone in a list, follow empty objects, or be JSON in a JSON string. Nothing,
-    `null` and `[]` mean no arguments. Lone surrogates become U+FFFD, since they could be neither stored nor sent.
+    It may be fenced, have stray brackets, end tags or words around it, be as sloppy as JSON5 or Python's notation
+    allow, stand alone in a list, follow empty objects, or be JSON in a JSON string. Nothing, `null` and `[]` mean no
+    arguments. Lone surrogates become U+FFFD, since they could be neither stored nor sent.
 
     Raises:
         ToolError: if it is no object, breaks off, holds several different objects or a number that is not finite.
@@ -136,13 +136,10 @@ _SEPARATORS = re.compile(r"[-_\s]+")
 
 
 def matching_name(name: str, offered: Iterable[str]) -> str | None:
-    """The one tool on offer that a name means.
+    """The one tool on offer that a name means; `None` if no tool or several fit.
 
     Case, separators, quotes and space, a trailing `()`, a namespace (`functions.move`, `mcp__move`) and channel tags
-    (`move<|channel|>commentary`) do not count. A call without a name means the only tool, if there is but one.
-
-    Returns:
-        The name of the tool; `None` if no tool or several fit.
+    (`move<|channel|>commentary`) do not count. A call without a name means the only tool.
     """
     names = list(offered)
     if name in names:
@@ -206,15 +203,12 @@ class _NoCallsError(Exception):
 
 
 def calls_in_text(text: str, offered: Collection[str]) -> tuple[ToolCall, ...] | None:
-    """The tool calls that a text consists of and nothing else, in the notations that models are trained on.
+    """The tool calls that a text consists of, in the notations that models are trained on.
 
     They are JSON (`{"name": …, "arguments": …}` and its relatives, one or a list, bare, fenced or in tags), a name
     followed by JSON, elements with parameters, harmony messages, or Python calls with named arguments. Values inside of
-    tags stay texts, since tags do not say their type.
-
-    Returns:
-        The calls, with arguments as JSON and ids that follow from name and arguments; `None` if the text holds anything
-        else, or a call that cannot be read, or of a tool that is not on offer.
+    tags stay texts, since tags do not say their type. `None` if the text holds anything else, or a call that cannot be
+    read, or of a tool that is not on offer.
     """
     answer = without_thoughts(text)[0].strip()
     try:

@@ -56,9 +56,6 @@ def request_with_schema(request: LLMRequest) -> LLMRequest:
 
     Tools that have nothing to choose from are in the prompt, which so stays the same for all agents, and not in the
     schema. If there is no other tool, or no tool may be called, the request asks for words.
-
-    Raises:
-        ConfigurationError: if it asks for tool calls and for a form of the answer, which would be two forms.
     """
     arguments = {} if request.tool_choice == "none" else _arguments(request.tools)
     asked_for = request
@@ -75,15 +72,7 @@ def request_with_schema(request: LLMRequest) -> LLMRequest:
 
 
 def read_calls(text: str, model: str) -> tuple[ToolCall, ...]:
-    """The tool calls in an answer's text. Their ids follow from name and arguments.
-
-    Args:
-        text: the answer to what `request_with_schema` asks.
-        model: the model that was asked.
-
-    Raises:
-        UnreadableAnswerError: if the JSON asked for is not in it.
-    """
+    """The tool calls in an answer's text; an `UnreadableAnswerError` if the JSON asked for is not in it."""
 
     def accept(value: dict[str, Any]) -> tuple[ToolCall, ...]:
         try:

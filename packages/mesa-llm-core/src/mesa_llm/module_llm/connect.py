@@ -13,7 +13,6 @@ from mesa_llm.limits import (
     Budget,
     BudgetClient,
     LimitedClient,
-    RateLimitedClient,
     RetryingClient,
     SingleFlightClient,
 )
@@ -28,14 +27,7 @@ def check_transport(transport: Transport) -> Transport:
 
 
 class TransportClient(AsyncClient):
-    """Asks each model by the transport that fits it.
-
-    `direct` is for servers that speak OpenAI's API (see `DirectClient`), `litellm` for any provider; `auto` goes
-    directly where an `api_base` is given and the provider is known to be such a server.
-
-    Raises:
-        ConfigurationError: if a value cannot work.
-    """
+    """Asks each model by the transport that fits it, see `connect`."""
 
     def __init__(
         self,
@@ -124,10 +116,14 @@ def connect(
         raise ConfigurationError(
             f"api_base and api_key are not for a transport of your own, {type(transport).__name__}: give them to that."
         )
-    if max_concurrency is not None:
-        client = LimitedClient(client, max_concurrency=max_concurrency)
-    if requests_per_minute is not None or tokens_per_minute is not None:
-        client = RateLimitedClient(client, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute)
+    limits = (max_concurrency, requests_per_minute, tokens_per_minute)
+    if any(limit is not None for limit in limits):
+        client = LimitedClient(
+            client,
+            max_concurrency=max_concurrency,
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+        )
     if max_attempts != 1:
         client = RetryingClient(client, max_attempts=max_attempts, max_elapsed=max_elapsed)
     if budget is not None:

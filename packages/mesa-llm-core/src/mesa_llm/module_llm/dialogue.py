@@ -39,10 +39,9 @@ async def aconverse[T](
     max_tool_calls: int | None = None,
     writes: AwaitedWrites | None = None,
 ) -> T:
-    """Have a dialogue with a model, and return what comes of it. Errors of `ask` are raised in the dialogue.
+    """Have a dialogue with a model, and return its result. Errors of `ask` are raised in the dialogue.
 
-    `max_tool_calls` bounds the tool calls of each answer that may hold some; `None` leaves the requests as they are.
-    `writes` are flushed before each request and at the end.
+    `max_tool_calls` bounds the tool calls of each answer; `writes` are flushed before each request and at the end.
     """
     try:
         request = next(dialogue)
@@ -139,15 +138,9 @@ def ask_structured(request: LLMRequest, form: Form, *, asker: object) -> Any:
 
 
 def ask_read[T](request: LLMRequest, read: Callable[[str], T], *, asker: object) -> Dialogue[T]:
-    """Ask for JSON, and ask again once, with what is wrong, if it cannot be read.
+    """Ask for JSON, and ask again once, with what is wrong, if `read` raises an `UnreadableAnswerError`.
 
-    Args:
-        request: the question.
-        read: makes what is wanted of the answer's text; raises `UnreadableAnswerError` if it cannot.
-        asker: who asks, for the error.
-
-    Raises:
-        DecisionError: if the second answer cannot be read either.
+    A `DecisionError`, which names the `asker`, if the second answer cannot be read either.
     """
     response = yield request
     try:
@@ -202,15 +195,9 @@ def _called(response: LLMResponse) -> str | None:
 
 
 def read_object[T](text: str, accept: Callable[[Any], T], expected: Collection[Collection[str]]) -> T:
-    """The first JSON object in a text that is accepted.
+    """The first JSON object in a text that `accept` takes; else an `UnreadableAnswerError`, as `accept` raises it.
 
-    Args:
-        text: the text.
-        accept: turns an object into what is wanted; raises `UnreadableAnswerError` if it cannot.
-        expected: the names of each entry of the form; of an object that breaks off, each must be there under one.
-
-    Raises:
-        UnreadableAnswerError: if the text holds no such object.
+    `expected` has the names of each entry of the form; of an object that breaks off, each must be there under one.
     """
     problem: UnreadableAnswerError | None = None
     for found in found_in(text):
@@ -258,11 +245,7 @@ def _refuse_other_than_object(schema: Mapping[str, Any]) -> None:
 
 
 def as_model[M: BaseModel](value: dict[str, Any], form: type[M]) -> M:
-    """The object as an instance of a pydantic model.
-
-    Raises:
-        UnreadableAnswerError: if it is none.
-    """
+    """The object as an instance of a pydantic model; else an `UnreadableAnswerError`."""
     try:
         # As JSON, for there a model in strict mode too takes a text for a date, and a list for a tuple.
         return form.model_validate_json(json.dumps(value))

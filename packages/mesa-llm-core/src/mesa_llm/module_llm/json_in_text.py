@@ -36,19 +36,13 @@ _decoder = json.JSONDecoder(strict=False)
 
 @dataclass(frozen=True, slots=True)
 class FoundJSON:
-    """A JSON value in a text.
-
-    Attributes:
-        value: an object or an array.
-        start: where it begins in the text.
-        end: where it ends.
-        is_complete: whether it does end. If not, `value` holds the entries that are complete (of an array none).
-    """
+    """A JSON object or array in a text, and where it begins and ends."""
 
     value: Any
     start: int
     end: int
     is_complete: bool = True
+    """Whether it does end. If not, `value` holds the entries that are complete (of an array none)."""
 
 
 def found_in(text: str) -> list[FoundJSON]:

@@ -190,7 +190,7 @@ class ModuleLLM:
             ConfigurationError: if tools, tool choice or response format cannot be understood, or an option cannot work.
             TypeError: if the prompt is not a text.
         """
-        choice = None if tool_choice is None else check_tool_choice(tool_choice)
+        choice = check_tool_choice(tool_choice)
         tools = tool_specs(tool_schema)
         fields = response_format_fields(response_format)
         system = system_prompt if system_prompt is not None else self._own_system_prompt()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, get_args
 from mesa_llm.clients import LLMRequest, ResponseFormat, ToolChoice, ToolSpec
 from mesa_llm.clients.messages import JSONSchema
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.errors.checks import check_whole
+from mesa_llm.errors.checks import check_whole, check_word
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -20,15 +20,10 @@ type AnyFormat = ResponseFormat | type[BaseModel] | Mapping[str, Any]
 
 _NAMED_SCHEMAS = {"$defs", "properties"}
 _DATA = {"const", "default", "enum", "examples", "required"}
-_TOOL_CHOICES: tuple[ToolChoice, ...] = get_args(ToolChoice.__value__)
 
 
 def tool_specs(tools: Iterable[AnyTool] | None) -> tuple[ToolSpec, ...]:
-    """Tools as typed data.
-
-    Raises:
-        ConfigurationError: if one is neither.
-    """
+    """Tools as typed data."""
     return tuple([tool if isinstance(tool, ToolSpec) else _tool_spec(tool) for tool in tools or ()])
 
 
@@ -54,10 +49,9 @@ class OfferedTool(ToolSpec):
     """A tool as it is offered to one agent at one moment: arguments may depend on what the agent sees.
 
     Attributes:
-        plain: the tool as it is sent, the same for all agents and at any time, so that the prompt stays the same too.
-        narrow: gives the schema of its arguments with what can be chosen now as enums; `None` if there is nothing to
-            choose from. Only called where a schema constrains the answer, since looking around costs time. `None` in
-            its place if the arguments depend on nothing.
+        plain: the tool as it is sent, always the same, so that the prompt stays the same too.
+        narrow: gives the schema of its arguments with what can be chosen now as enums, or `None` if there is nothing to
+            choose from. Called only where a schema constrains the answer, since looking around costs time.
         check: takes the arguments of a call as they are read, and raises a `ToolError` that says what is wrong.
     """
 
@@ -76,16 +70,10 @@ class OfferedTool(ToolSpec):
         return cls(plain.name, plain.description, plain.parameters, plain, narrow, check)
 
 
-def check_tool_choice(tool_choice: str) -> ToolChoice:
-    """Return the tool choice if there is such a one.
-
-    Raises:
-        ConfigurationError: otherwise.
-    """
-    for known in _TOOL_CHOICES:
-        if tool_choice == known:
-            return known
-    raise ConfigurationError(f"tool_choice must be 'auto', 'none', 'required' or None, got {tool_choice!r}.")
+def check_tool_choice(tool_choice: Any) -> ToolChoice | None:
+    """The tool choice; raises a `ConfigurationError` if it is neither one nor `None`."""
+    choice: ToolChoice | None = check_word("tool_choice", tool_choice, (*get_args(ToolChoice.__value__), None))
+    return choice
 
 
 def check_most_calls(max_tool_calls: int | None) -> int | None:
@@ -110,13 +98,9 @@ def narrowed_parameters(tool: ToolSpec) -> JSONSchema | None:
 
 
 def response_format_fields(response_format: AnyFormat | None) -> dict[str, Any]:
-    """The fields of an `LLMRequest` that ask for a response format.
+    """The field of an `LLMRequest` that asks for a response format.
 
-    Returns:
-        `response_format`; or, for what a `ResponseFormat` cannot say (`json_object`, `strict`), `options`.
-
-    Raises:
-        ConfigurationError: if it is none of these.
+    It is `response_format`; or, for what a `ResponseFormat` cannot say (`json_object`, `strict`), `options`.
     """
     if response_format is None or isinstance(response_format, ResponseFormat):
         return {"response_format": response_format}
@@ -184,32 +168,24 @@ class SamplingOptions(TypedDict, total=False):
 
 
 def sampling_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that are sent: those that are not `None`.
-
-    Raises:
-        ConfigurationError: if one cannot work.
-    """
+    """The options that are sent: those that are not `None`. Raises a `ConfigurationError` if one cannot work."""
     given = {name: value for name, value in options.items() if value is not None}
     for name, value in given.items():
         if name not in _RULES:
             continue
         kinds, works, wanted, hint = _RULES[name]
-        if not (_is_a(value, kinds) and works(value)):
+        if not isinstance(value, kinds) or isinstance(value, bool) or not works(value):
             raise ConfigurationError(f"{name} must be {wanted}, got {value!r}. {hint}")
     return given
 
 
-_RULES: dict[str, tuple[tuple[type, ...], Callable[[Any], bool], str, str]] = {
+type _Rule = tuple[tuple[type, ...], Callable[[Any], bool], str, str]
+
+_LENGTH: _Rule = ((int,), lambda value: value >= 1, "a whole number >= 1", "Use None for the provider's own limit.")
+_RULES: dict[str, _Rule] = {
     "temperature": ((int, float), lambda value: 0 <= value < math.inf, "a number >= 0", "Use 0 for no chance."),
     "top_p": ((int, float), lambda value: 0 < value <= 1, "above 0 and at most 1", "Use 1 for all tokens."),
-    "max_tokens": ((int,), lambda value: value >= 1, "a whole number >= 1", "Use None for the provider's own limit."),
-    "max_completion_tokens": (
-        *((int,), lambda value: value >= 1),
-        *("a whole number >= 1", "Use None for the provider's own limit."),
-    ),
+    "max_tokens": _LENGTH,
+    "max_completion_tokens": _LENGTH,
     "seed": ((int,), lambda value: True, "a whole number", "Use None for another answer each time."),
 }
-
-
-def _is_a(value: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)

@@ -58,16 +58,10 @@ def ask_in_mode(request: LLMRequest, mode: ToolMode, *, asker: object = None) ->
     calls, calls a tool that is not on offer, gives arguments that do not fit, or calls none or too many although the
     request says how many. So is a bad generation that the server refused itself (`ModelCallError.bad_answer`).
 
-    Returns:
-        The response, with tool calls as if they had been made natively, under the tools' names, and with arguments as
-        JSON objects. Calls that the model makes although the request forbids them (`tool_choice="none"`) are left out.
-        Calls that do not fit in the second answer either stay, as long as no call is required: they are refused when
-        they are carried out.
-
-    Raises:
-        ModelCallError: if the model could not be asked.
-        DecisionError: if the second answer cannot be used either, or was cut off, or stopped by a content filter.
-        ConfigurationError: if calls as JSON are to go with a response format.
+    In the response, tool calls are as if they had been made natively, under the tools' names, with arguments as JSON
+    objects. Calls that the request forbids (`tool_choice="none"`) are left out. Calls that do not fit in the second
+    answer either stay, as long as no call is required: they are refused when they are carried out. Otherwise, and for
+    an answer that was cut off or filtered, it raises a `DecisionError`.
     """
     as_json = bool(request.tools) and (mode == "json_schema" or (mode == "auto" and calls_no_tools(request.model)))
     asked = request_with_schema(request) if as_json else _natively(request)
@@ -139,11 +133,7 @@ def calls_no_tools(model: str) -> bool:
 
 
 def refuses_tools(error: ModelCallError) -> bool:
-    """Whether a call failed because the server, or the model, takes no tools.
-
-    What the model's name says does not count; nor do a prompt that is too long, with its tools, and a call that the
-    model has written badly.
-    """
+    """Whether a call failed because the server, or the model, takes no tools; not because a prompt is too long."""
     if error.status not in _REFUSALS or not is_about_request(error):
         return False
     words = words_of(error)
@@ -153,8 +143,7 @@ def refuses_tools(error: ModelCallError) -> bool:
 class UnusableAnswerError(UnreadableAnswerError):
     """An answer cannot be used; the text says why, as the end of a sentence.
 
-    Args:
-        text: why.
+    Attributes:
         best: what can be used of it after all, if a second answer is no better; `None` for nothing.
         can_be_mended: whether asking again can help.
         calls_none: whether all that is wrong is that it calls no tool.
@@ -178,11 +167,7 @@ class UnusableAnswerError(UnreadableAnswerError):
 
 
 def usable_answer(request: LLMRequest, response: LLMResponse, *, as_json: bool = False) -> LLMResponse:
-    """The response with its tool calls read, if it can be used.
-
-    Raises:
-        UnusableAnswerError: if it cannot.
-    """
+    """The response with its tool calls read; an `UnusableAnswerError` if it cannot be used."""
     if not request.tools or request.tool_choice == "none":
         return _usable_words(request, response)
     read = _with_calls(request, response, as_json=as_json)

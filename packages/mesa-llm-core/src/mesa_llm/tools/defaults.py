@@ -8,34 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-type Tools = tuple[Callable[..., Any], ...]
 
-
-def default_tools() -> Tools:
-    """The tools of any agent: none."""
+def default_tools() -> tuple[Callable[..., Any], ...]:
+    """No tools."""
     return ()
 
 
-def environment_tools() -> Tools:
-    """The tools for looking at the environment: none."""
-    return ()
-
-
-def external_tools() -> Tools:
-    """The tools that reach outside of the model: none."""
-    return ()
-
-
-def math_tools() -> Tools:
-    """The tools for calculating: none."""
-    return ()
-
-
-def social_query_tools() -> Tools:
-    """The tools for asking about other agents: none."""
-    return ()
-
-
-def spatial_tools() -> Tools:
-    """The tools for looking at the space: none."""
-    return ()
+environment_tools = external_tools = math_tools = social_query_tools = spatial_tools = default_tools

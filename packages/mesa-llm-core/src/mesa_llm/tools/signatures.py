@@ -31,9 +31,9 @@ type Condition = Callable[[Any], object]
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """The arguments that a model writes: how they are checked, their schema, and their schema with marks, if any.
+    """The arguments that a model writes: how they are checked, and their schema.
 
-    A mark stands for values that depend on what the agent sees.
+    If values depend on what the agent sees, `marked` is the schema with marks that stand for them.
     """
 
     adapter: TypeAdapter[dict[str, Any]]
@@ -103,10 +103,7 @@ def check_condition(name: str, condition: Any) -> None:
 
 
 def read_docstring(function: Callable[..., Any]) -> tuple[str, str, dict[str, str]]:
-    """What a function's docstring says of it, of what it returns and of its parameters, in any style that is known.
-
-    A text that cannot be parsed is all description.
-    """
+    """What a function's docstring says of it, of what it returns and of its parameters, in any known style."""
     import docstring_parser  # noqa: PLC0415 - slow to import, and a program without own tools does not need it
 
     text = inspect.cleandoc(function.__doc__ or "") if inspect.isroutine(function) else ""
@@ -129,7 +126,7 @@ class _RecursiveTypeError(Exception):
 def parameters_schema(arguments: TypeAdapter[Any]) -> dict[str, Any]:
     """The JSON schema of a tool's arguments, without titles, which cost tokens, and without what servers refuse.
 
-    Some servers do not follow references. A type that contains itself keeps them.
+    References are resolved, since some servers do not follow them; a type that contains itself keeps them.
     """
     schema = arguments.json_schema()
     definitions = schema.get("$defs", {})

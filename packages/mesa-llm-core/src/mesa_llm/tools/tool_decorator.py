@@ -108,9 +108,8 @@ def _declare(
 class ToolTable(MutableMapping[str, Callable[..., Any]]):
     """A mapping from names to functions: the global tools, if they are part of it, and the manager's own.
 
-    Global tools are looked up, not copied, so later ones are there too, and a table costs no more than its own tools.
-    They come first, in the order of their definition; an own tool replaces a global one of the same name. Deleting a
-    global tool hides it here only.
+    Global tools are looked up, not copied, so later ones are there too. They come first; an own tool replaces a global
+    one of the same name. Deleting a global tool hides it here only.
     """
 
     __slots__ = ("_hidden", "_own", "_with_global")
@@ -193,9 +192,6 @@ def names_of(
     """The names of the tools on offer, among those that an agent has; `None` for all of them.
 
     `selected_tools` is the older name of `tools`: there, `None` means all.
-
-    Raises:
-        ConfigurationError: if both are given, or a function is none of the agent's tools.
     """
     older = INHERIT if selected_tools is None else selected_tools
     if not isinstance(tools, Inherit) and not isinstance(older, Inherit):

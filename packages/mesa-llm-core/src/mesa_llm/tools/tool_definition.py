@@ -75,10 +75,8 @@ class ToolDefinition:
         """The arguments for the function, and the names of those that are left out because no parameter has them.
 
         Lists, objects and `null` that the model sent as text are read; `null` for a parameter that cannot be `None`
-        means its default. Without `sight`, it is not checked whether agents are in sight.
-
-        Raises:
-            ToolError: if arguments are missing, of a wrong type, or name an agent out of sight. The text names them.
+        means its default. A `ToolError` names the arguments that are missing, of a wrong type or, with `sight`, those
+        that name an agent out of sight.
         """
         parameters: Mapping[str, Any] = self.spec.parameters["properties"]
         given = {name: value for name, value in arguments.items() if not (self.injects_agent and name == "agent")}
@@ -117,11 +115,7 @@ _definitions = weakref.WeakKeyDictionary()
 
 
 def definition_of(function: Callable[..., Any], name: str | None = None) -> ToolDefinition:
-    """A function's definition as a tool, made once; for all bound methods of one function, whatever they are bound to.
-
-    Raises:
-        ConfigurationError: if the function cannot be a tool, or has no name and is given none.
-    """
+    """A function's definition as a tool, made once; all bound methods of one function share it."""
     lasting, how = (function, None) if type(function) is types.FunctionType else _made_from(function)
     definition = _definitions.get(lasting, {}).get(how)
     if definition is None:
@@ -148,13 +142,9 @@ def define(
     available: Condition | None = None,
     local_names: Mapping[str, Any] | None = None,
 ) -> ToolDefinition:
-    """Make a function's definition as a tool; it replaces an earlier one.
+    """Make a function's definition as a tool, which replaces an earlier one.
 
-    Warns about missing descriptions and types. `local_names` are names besides the function's globals that annotations
-    given as text may use.
-
-    Raises:
-        ConfigurationError: if the function cannot be a tool.
+    `local_names` are names besides the function's globals that annotations given as text may use.
     """
     name = check_name(getattr(function, "__name__", None) if name is None else name, function)
     if is_generator(function) or is_generator(getattr(function, "__call__", None)):  # noqa: B004 - an object's method

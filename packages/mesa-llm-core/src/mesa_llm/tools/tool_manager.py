@@ -140,9 +140,8 @@ class ToolManager:
         """The tools as they are offered to a model; without an agent, for each tool always the same object.
 
         With an agent, tools whose condition does not hold (`@tool(available=…)`) are left out. With what it sees as
-        well, each is an `OfferedTool`, which checks the arguments of a call; and a tool that takes agents or cells in
-        sight (`VisibleAgentId`, `VisibleCell`) lists them, for schemas that constrain the answer. The description of
-        the tool stays the same.
+        well, each tool checks the arguments of a call, and one that takes agents or cells in sight (`VisibleAgentId`,
+        `VisibleCell`) lists them for schemas that constrain the answer.
 
         Args:
             selected_tools: the names of the tools, in order; `None` for all, `[]` for none.

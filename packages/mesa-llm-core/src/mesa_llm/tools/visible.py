@@ -34,17 +34,12 @@ class Seen(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What the arguments of a call are checked against: the agent, and what it saw as it decided.
-
-    Attributes:
-        agent: the agent.
-        seen: what it saw.
-        steps: the steps that it could take then; `None` for those that it can take now.
-    """
+    """What the arguments of a call are checked against: the agent, and what it saw as it decided."""
 
     agent: Any
     seen: Seen
     steps: Mapping[str, Any] | None = None
+    """The steps that it could take then; `None` for those that it can take now."""
 
 
 class _Marking(ABC):
