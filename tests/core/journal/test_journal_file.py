@@ -266,7 +266,12 @@ def test_the_frame_has_the_whole_question_and_the_decision(path):
     assert decision["arguments"] == [{"tokens": 7}]
     assert "You are generous." in decision["system_prompt"]
     assert decision["options"] == {"temperature": 0.5, "max_tokens": 9}
-    assert [question[name] for name in ("tools", "called", "arguments", "system_prompt")] == [[], [], [], "You are brief."]
+    assert [question[name] for name in ("tools", "called", "arguments", "system_prompt")] == [
+        [],
+        [],
+        [],
+        "You are brief.",
+    ]
 
 
 class SpeakersAnswers:
