@@ -166,7 +166,7 @@ ROWS: dict[str, Row] = {
     **{
         f"{title}, {'stable' if stable else 'hash'}": _civil(*size, stable=stable, **of_row)
         for title, size, of_row in (
-            ("civil 72, vision 2", (72, 2), {"seeds": 1, "rounds": 37, "sent": 1.55}),
+            ("civil 72, vision 2", (72, 2), {"seeds": 1, "rounds": 42, "sent": 1.55}),
             ("civil 72, vision 7", (72, 7), {"seeds": 1, "is_large": True}),
             ("civil 400, vision 1, density .1", (400, 1, 0.1), {"seeds": 1, "steps": 1, "rounds": 10, "sent": 1.2}),
             ("civil 400, vision 2, density .2", (400, 2, 0.2), {"seeds": 1, "steps": 1, "is_large": True}),

@@ -111,6 +111,20 @@ def test_sets_of_one_step_are_drawn_one_after_the_other(changed, lines, axes):
         assert rights[half:] == pytest.approx([right + 10 for right in rights[:half]])
 
 
+def test_looks_ahead_are_drawn_behind_the_lanes_and_said_in_words(changed, lines, axes):
+    sets = lines[2]["reports"]
+    sets[0]["look_ahead"] = {"looks": [[0.0, 0.1], [0.5, 0.7]]}
+    sets.append(sets[0] | {"started": sets[0]["started"] + 10, "wall_s": 2.0})
+    run = read_run(changed(lines))
+    plots.draw_timeline(axes, run.steps[1])
+    (looks,) = [collection for collection in axes.collections if collection.get_label() == "look"]
+    edges = [edge for path in looks.get_paths() for edge in (path.vertices[:, 0].min(), path.vertices[:, 0].max())]
+    assert edges == pytest.approx([0, 0.1, 0.5, 0.7, 10, 10.1, 10.5, 10.7])
+    assert looks.zorder < min(other.zorder for other in axes.collections if other is not looks)
+    assert "looking ahead" in legend_of(axes)
+    assert "The step looked ahead 4 times, for 0.6 s in all." in report.timeline(run, run.steps[1])
+
+
 def test_many_agents_are_not_named_but_counted(crowded, axes):
     line = read_run(crowded).steps[1]
     plots.draw_timeline(axes, line)

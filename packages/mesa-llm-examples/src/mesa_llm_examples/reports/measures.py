@@ -119,6 +119,17 @@ def lanes_of(line: StepLine) -> list[tuple[float, AgentReport]]:
     return [(report.started - began, agent) for report in line.reports for agent in report.agents]
 
 
+def looks_of(line: StepLine) -> list[tuple[float, float]]:
+    """Begin and end of each look ahead of a step, in seconds since the step began."""
+    began = min(report.started for report in line.reports)
+    return [
+        (report.started - began + start, report.started - began + end)
+        for report in line.reports
+        if report.look_ahead is not None
+        for start, end in report.look_ahead.looks
+    ]
+
+
 def duration_of(line: StepLine) -> float:
     """The seconds between the start of a step's first set and the end of its last one."""
     began = min(report.started for report in line.reports)

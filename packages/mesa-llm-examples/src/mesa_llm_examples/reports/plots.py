@@ -30,6 +30,7 @@ from mesa_llm_examples.reports.measures import (
     is_simulated,
     lanes_of,
     latencies,
+    looks_of,
     spread,
 )
 
@@ -128,6 +129,7 @@ def as_svg(figure: Figure, name: str) -> str:
 
 PHASES = {"decide": "#56B4E9", "wait": "#9a9a9a", "act": "#D55E00", "settle": "#009E73"}
 CALL = "#0072B2"
+LOOK = "#F0E442"
 FAILED = "#CC79A7"
 CONFLICT = "#E69F00"
 _STATES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -315,6 +317,10 @@ def draw_timeline(axes: Axes, line: StepLine, *, in_flight_above: Axes | None = 
         for phase, label in _LABELS.items()
         if parts[phase]
     ]
+    if looks := looks_of(line):  # the step's own, so behind all lanes
+        spans = [(start, end - start) for start, end in looks]
+        axes.broken_barh(spans, (-0.5, len(lanes)), facecolors=LOOK, alpha=0.5, zorder=0, label="look")
+        handles.append(Line2D([], [], color=LOOK, alpha=0.5, linewidth=5, label="looking ahead"))
     handles += _draw_marks(axes, lanes)
     axes.set_xlim(0, end * 1.03)
     axes.set_ylim(len(lanes) - 0.5, -0.5)

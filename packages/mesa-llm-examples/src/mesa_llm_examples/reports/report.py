@@ -178,6 +178,9 @@ def timeline(run: RecordedRun, line: StepLine) -> str:
         f" A lane for each of its {len(agents):,} agents, in the order of the step. Above, the number of model calls "
     )
     text += f"in flight, with those that waited in limits: up to {peak:,}."
+    if looks := measures.looks_of(line):
+        seconds = sum(end - start for start, end in looks)
+        text += f" The step looked ahead {counted(len(looks), 'time')}, for {seconds:.2g} s in all."
     if conflicts := sum(len(agent.conflicts) for agent in agents):
         text += f" {counted(conflicts, 'refusal')}, each marked at the act in which the agent was refused something."
     if idle := sum(agent.outcome == "ended" for agent in agents):

@@ -13,7 +13,7 @@ from mesa_llm.activation.ahead import Answers, LookEnded
 from mesa_llm.activation.call import ModelCall, model_call
 from mesa_llm.activation.context import detached
 from mesa_llm.concurrency import calling_loop, transport_loop
-from mesa_llm.parallel_stepping.memo import LATER, NOW, SOON, Asked, Bet, Key, Memo
+from mesa_llm.parallel_stepping.memo import LATER, NOW, SOON, Asked, Key, Memo
 from mesa_llm.parallel_stepping.report import CallSpan
 
 if TYPE_CHECKING:
@@ -159,11 +159,10 @@ class AnswersInLook(Answers):
         memo: the answers asked ahead.
         model: the model itself, which the copy was made of.
         counts: `Memo.counts` as they were then.
-        window: for how many agents, from the next one on, bets of unknown odds are made.
+        window: for how many agents, from the next one on, bets are made.
 
     Attributes:
         undecided: ids of the agents of which it is not known what they will do.
-        left_out: ids of those among them that did not act at all; the others acted on guesses.
         is_near: whether the agent's turn comes soon.
         is_exact: whether all before the agent have done on the copy what they will do.
         missed: whether an answer was not known. If the agent has been answered such a call before, it goes on with that
@@ -180,7 +179,6 @@ class AnswersInLook(Answers):
         self._window = window
         self._bettors: set[int] = set()
         self.undecided: set[int] = set()
-        self.left_out: set[int] = set()
         self.is_exact = True
         self.begin(0, is_near=True)
 
@@ -204,16 +202,17 @@ class AnswersInLook(Answers):
         self._nth += 1
         key = memo.key(self._agent_id, call.origin, client, request, self._counts)
         asked = memo.find(key, request)
-        bet = self._bet()
-        if bet is not None:
+        sees_undecided = self._seen is None or not self._seen.isdisjoint(self.undecided)
+        is_bet = self.missed or (sees_undecided and not self.is_exact)
+        if is_bet:
             self._bettors.add(self._agent_id)
         elif asked is not None:
             memo.won(asked)
         if asked is not None and asked.response is not None:
-            self.is_doubtful |= bet is not None
+            self.is_doubtful |= is_bet
             return asked.response
         self.missed = True
-        if asked is None and (bet is None or len(self._bettors) <= self._window or memo.pays(bet)):
+        if asked is None and (not is_bet or len(self._bettors) <= self._window):
             origin = None if call.origin is None else replace(call.origin, model=self._model)
             memo.ask_ahead(
                 key,
@@ -223,21 +222,12 @@ class AnswersInLook(Answers):
                 origin,
                 nth=self._nth,
                 lane=SOON if self.is_near else LATER,
-                bet=bet,
+                is_bet=is_bet,
             )
         guess = memo.last_answer(self._agent_id, self._nth)
         if guess is None:
             raise LookEnded("a call whose answer is not known")
         return guess
-
-    def _bet(self) -> Bet | None:
-        """On what the agent's call is a bet; `None` if nothing that it sees can change the call."""
-        undecided, left_out = self.undecided, self.left_out
-        if self._seen is not None:
-            undecided, left_out = self._seen & undecided, self._seen & left_out
-        if not self.missed and (self.is_exact or not undecided):
-            return None
-        return Bet(self.missed, min(len(left_out), 3), bool(undecided) and not left_out)
 
     @override
     async def aask(self, client: LLMClient, request: LLMRequest) -> LLMResponse:

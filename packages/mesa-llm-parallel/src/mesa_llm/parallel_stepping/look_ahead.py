@@ -107,8 +107,7 @@ class LookAhead:
         """Run the rest of the step.
 
         Args:
-            window: for how many agents calls are asked ahead although somebody whom they see is undecided, beside calls
-                that are likely to be used.
+            window: for how many agents calls are asked ahead although somebody whom they see is undecided.
 
         Returns:
             How many agents, from the first one on, have done on the copy exactly what they will do.
@@ -135,18 +134,16 @@ class LookAhead:
         return n_exact
 
     def _step(self, agent: Agent, answers: AnswersInLook, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        failed = has_stopped = False
+        failed = False
         try:
             step_agent(agent, own_step_of(agent, self._method), self._method, args, kwargs)
         except LookEnded:
-            answers.missed = has_stopped = True
+            answers.missed = True
         except Exception:
             self.errors += not answers.missed  # a guess may lead anywhere
-            failed = has_stopped = True
+            failed = True
         if answers.missed or answers.is_doubtful or failed:
             answers.undecided.add(agent.unique_id)
-        if has_stopped:
-            answers.left_out.add(agent.unique_id)
         if answers.missed or failed:
             answers.is_exact = False
 

@@ -11,10 +11,10 @@ import asyncio
 import threading
 import time
 import weakref
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from mesa_llm.activation.call import ModelCall
 from mesa_llm.activation.context import detached
@@ -32,37 +32,14 @@ type Key = Hashable
 
 NOW, SOON, LATER = 0, 1, 2
 """The lanes of a call, see `ModelCall.lane`."""
-FIRST_WINDOW = 8
-"""How many calls that may be wasted are asked before anything is known about the model."""
-_MOST_LOST = 3
-"""Where more than so many bets of a kind are lost for each that is won, no more of them are made,"""
-_FIRST_BETS = 4
-"""beyond so many losses, which show what bets of that kind are worth."""
-_KEPT = 0.75
-"""Which share of what was learned about bets counts in the next step."""
+_FIRST_WASTE = 8
+"""How many calls may be wasted before any is used."""
 _ENDS_LOOKING = (BudgetExhaustedError, JournalError)
 """What ends asking ahead for the rest of a step: a budget that is spent, a journal that is replayed."""
 
 
 _past_record: weakref.WeakSet[JournaledClient] = weakref.WeakSet()
 """Journals of which a resumed run has come to the end."""
-
-
-class Bet(NamedTuple):
-    """What kind of bet a call is that is asked although its agent may ask something else at its turn.
-
-    How likely such a bet is won depends on the model, and is learned: in some models an agent that is left out on the
-    copy changes all that others see, in others hardly anything.
-
-    Attributes:
-        own_guess: whether the agent itself has acted on a guess before it asks this.
-        left_out: how many of those in sight are left out on the copy; 3 for more, too.
-        on_guesses: whether undecided agents are in sight, and all of them have acted on guesses.
-    """
-
-    own_guess: bool
-    left_out: int
-    on_guesses: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -82,7 +59,7 @@ class Asked:
         error: what it has failed with.
         is_used: whether the agent has got the answer.
         is_replaced: whether the agent has been found to ask something else in its place.
-        bet: on what it is a bet; `None` while nobody undecided whom the agent sees can change it.
+        is_bet: whether somebody undecided whom the agent sees may still change what it asks.
         nth: which call of its turn it is, if it was asked ahead.
     """
 
@@ -98,7 +75,7 @@ class Asked:
     error: BaseException | None = None
     is_used: bool = False
     is_replaced: bool = False
-    bet: Bet | None = None
+    is_bet: bool = False
     nth: int = 0
 
     def has_arrived(self) -> bool:
@@ -129,51 +106,16 @@ class Waste:
 
 
 @dataclass(slots=True)
-class Record:
-    """What has become of calls of one kind that were asked ahead.
-
-    Attributes:
-        used: how many were used.
-        lost: how many were not, or will not be.
-        open: how many may still be used.
-    """
-
-    used: float = 0
-    lost: float = 0
-    open: int = 0
-
-    @property
-    def share_lost(self) -> float:
-        """Which share of the calls is lost, by Laplace's rule of succession."""
-        return (self.lost + 1) / (self.lost + self.used + 2)
-
-    def use(self, *, was_replaced: bool) -> None:
-        """A call was used, perhaps one that had seemed lost."""
-        self.used += 1
-        if was_replaced:
-            self.lost -= 1
-        else:
-            self.open -= 1
-
-    def lose(self) -> None:
-        """A call was not used, or will not be."""
-        self.lost += 1
-        self.open -= 1
-
-
-@dataclass(slots=True)
 class Experience:
     """What earlier steps of a model have shown.
 
     Attributes:
         used: how many calls agents made at their turns.
         wasted: how many calls were asked ahead and not used.
-        bets: what became of bets, by their kinds. A step counts less with each that follows it.
     """
 
     used: int = 0
     wasted: int = 0
-    bets: defaultdict[Bet, Record] = field(default_factory=lambda: defaultdict(Record))
 
 
 class Memo:
@@ -210,9 +152,8 @@ class Memo:
         self._latest: dict[tuple[int, int], Asked] = {}  # by agent and number of the call in its turn
         self._answered: dict[tuple[int, int], LLMResponse] = {}  # likewise, the last answer
         self._repeats: Counter[Key] = Counter()
-        self._safe = Record()
+        self._n_safe = self._n_safe_lost = 0  # calls that are no bets: that may still be used, and that cannot
         self._before = Experience() if experience is None else experience
-        self._bets = self._before.bets
         self._known_round = 0
         self._arrivals: deque[Asked] = deque()
         self._bells: list[Future[None]] = []
@@ -337,7 +278,7 @@ class Memo:
         *,
         nth: int,
         lane: int,
-        bet: Bet | None,
+        is_bet: bool,
     ) -> None:
         """Send a call before its agent's turn, unless too much is being wasted.
 
@@ -349,21 +290,21 @@ class Memo:
             origin: who asks, in the model itself.
             nth: which call of the turn it is; another request in its place replaces it.
             lane: how soon it is needed.
-            bet: why the request may still change; `None` if nobody undecided whom the agent sees can change it.
+            is_bet: whether somebody undecided whom the agent sees may still change the request.
         """
         before = self._latest.get((agent_id, nth))
         if before is not None and not before.is_used and not before.is_replaced:
+            self._lose(before)
             before.is_replaced = True
-            self._record_of(before).lose()
-        if self._is_replayed(client) or not self.may_ask_ahead or not self._has_room(bet):
+        if self._is_replayed(client) or not self.may_ask_ahead or not self._has_room(is_bet=is_bet):
             return
         call = ModelCall()
         call.off_record = call.asked_ahead = True
         call.lane, call.origin = lane, origin
         asked = self._latest[agent_id, nth] = self.send(key, agent_id, client, request, call, is_ahead=True)
-        asked.bet, asked.nth = bet, nth
+        asked.is_bet, asked.nth = is_bet, nth
         self.asked_ahead += 1
-        self._record_of(asked).open += 1
+        self._n_safe += not is_bet
 
     def _is_replayed(self, client: LLMClient) -> bool:
         """Whether a journal may hold the answer: until it has once been asked of a model, nothing is asked ahead."""
@@ -380,34 +321,26 @@ class Memo:
             _past_record.add(journal)
             self.is_replaying = False
 
-    def _record_of(self, asked: Asked) -> Record:
-        return self._safe if asked.bet is None else self._bets[asked.bet]
-
-    def _has_room(self, bet: Bet | None) -> bool:
+    def _has_room(self, *, is_bet: bool) -> bool:
         if self._max_waste is None:
             return True
-        if bet is None:
-            safe = self._safe
-            return safe.lost < self._max_waste * (self.used + safe.open) + FIRST_WINDOW
-        bets = self._bets[bet]
-        may_be_wasted = self._before.wasted + self.asked_ahead - self.used_ahead - self._safe.open
-        in_all = may_be_wasted < self._max_waste * (self._before.used + self.used) + FIRST_WINDOW
-        by_experience = bets.lost + bets.open * bets.share_lost < _MOST_LOST * bets.used + _FIRST_BETS
-        return self._max_waste > 0 and in_all and by_experience
-
-    def pays(self, bet: Bet) -> bool:
-        """Whether bets of a kind have been won so often that they allow for those that are lost."""
-        return self._max_waste is None or self._bets[bet].share_lost * (1 + self._max_waste) <= self._max_waste
+        if not is_bet:
+            return self._n_safe_lost < self._max_waste * (self.used + self._n_safe) + _FIRST_WASTE
+        may_be_wasted = self._before.wasted + self.asked_ahead - self.used_ahead - self._n_safe
+        allowed = self._max_waste * (self._before.used + self.used) + _FIRST_WASTE
+        return self._max_waste > 0 and may_be_wasted < allowed
 
     def won(self, asked: Asked) -> None:
-        """A look has met a call again, and nobody undecided can change it any more."""
-        if asked.bet is None or asked.is_used or asked.is_replaced:
-            return
-        bets = self._bets[asked.bet]
-        bets.used += 1
-        bets.open -= 1
-        asked.bet = None
-        self._safe.open += 1
+        """A look has met a call again, and nobody undecided can change it any more: its stake is free again."""
+        if asked.is_bet and not asked.is_used and not asked.is_replaced:
+            asked.is_bet = False
+            self._n_safe += 1
+
+    def _lose(self, asked: Asked) -> None:
+        """A call will not be used."""
+        if not asked.is_bet and not asked.is_replaced:
+            self._n_safe -= 1
+            self._n_safe_lost += 1
 
     # Using.
 
@@ -418,7 +351,10 @@ class Memo:
         self.rounds = max(self.rounds, asked.round)
         if asked.is_ahead:
             self.used_ahead += 1
-            self._record_of(asked).use(was_replaced=asked.is_replaced)
+            if not asked.is_bet and asked.is_replaced:  # it had seemed lost
+                self._n_safe_lost -= 1
+            elif not asked.is_bet:
+                self._n_safe -= 1
 
     def forget(self, key: Key) -> None:
         """A failed call is asked again at the turn."""
@@ -443,8 +379,6 @@ class Memo:
             self.turn_ended(agent_id)
         self._before.used += self.used
         self._before.wasted += self.waste.calls
-        for bets in self._bets.values():
-            bets.used, bets.lost, bets.open = bets.used * _KEPT, bets.lost * _KEPT, 0
         self._latest.clear()
         self._answered.clear()
         self._repeats.clear()
@@ -452,8 +386,7 @@ class Memo:
     def _waste(self, asked: Asked) -> None:
         if asked.is_ahead:
             self.waste.add(asked)
-            if not asked.is_replaced:
-                self._record_of(asked).lose()
+            self._lose(asked)
         asked.future.cancel()
 
 
