@@ -312,8 +312,8 @@ def test_an_entry_on_a_copy_reads_like_its_original():
     entries.append(MemoryEntry(2, "message", fresh))
     copied, (copies,) = WorldCopy(model, entries).make()
     fresh["text"] = "changed"
-    assert str(entries[-1]) == "[step 2] message: text: changed"
-    assert [str(entry) for entry in copies] == [*texts, "[step 2] message: text: not read yet"]
+    assert str(entries[-1]) == "Step 2. message: changed"
+    assert [str(entry) for entry in copies] == [*texts, "Step 2. message: not read yet"]
     assert copies[0].content == entries[0].content
     assert copies[0].content is not entries[0].content
     assert copies[1].content["of"] is copied.agents[0]

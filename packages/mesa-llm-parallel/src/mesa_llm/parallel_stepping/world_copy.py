@@ -197,12 +197,8 @@ _RECORDED = ("_agent_records", "_agenttype_records")
 
 
 def _is_over(entry: MemoryEntry) -> bool:
-    """Whether nothing changes an entry any more: its line is made, and no object is in it."""
-    try:
-        object.__getattribute__(entry, "_line")
-    except AttributeError:
-        return False
-    return entry.agent is None and _is_plain(entry.content)
+    """Whether nothing changes an entry any more: its text is made, and no object is in it."""
+    return entry._text is not None and entry.agent is None and _is_plain(entry.content)
 
 
 def _is_plain(value: Any) -> bool:
@@ -224,7 +220,7 @@ class _Entry(MemoryEntry):
 
     def __getattr__(self, name: str) -> Any:
         if name != "content":
-            return super().__getattr__(name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
         content = copy.deepcopy(self._original.content)
         object.__setattr__(self, "content", content)
         return content
@@ -300,7 +296,7 @@ def _shared(number: int) -> Any:
 def _entry(number: int) -> MemoryEntry:
     original = _reading.shared[number]
     entry = object.__new__(_Entry)
-    for name in ("step", "type", "agent", "tokens", "_line"):
+    for name in ("step", "type", "agent", "_text", "_tokens", "_number", "_after"):
         _set(entry, name, getattr(original, name))
     _set(entry, "_original", original)
     return entry
