@@ -155,8 +155,8 @@ def _geometric(n: int, **of_row: Any) -> Row:
 
 
 ROWS: dict[str, Row] = {
-    "negotiation 20": Row(make=negotiation.Negotiation, rule=negotiation.policy, steps=3, rounds=4.3, sent=1.4),
-    "opinion 40": Row(make=opinion.Opinion, rule=opinion.policy, steps=3, rounds=4.5, sent=1.24),
+    "negotiation 20": Row(make=negotiation.Negotiation, rule=negotiation.policy, steps=3, rounds=4.1, sent=1.4),
+    "opinion 40": Row(make=opinion.Opinion, rule=opinion.policy, steps=3, rounds=4, sent=1.3),
     "sugarscape 40": Row(make=sugarscape.Sugarscape, rule=sugarscape.policy, seeds=6, steps=3, rounds=11, sent=1.5),
     "geometric 10": _geometric(10, seeds=4, rounds=6, sent=1.8),
     "geometric 30": _geometric(30, seeds=4, rounds=8.5, sent=1.6),

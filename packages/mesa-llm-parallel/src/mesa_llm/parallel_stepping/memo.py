@@ -112,10 +112,14 @@ class Experience:
     Attributes:
         used: how many calls agents made at their turns.
         wasted: how many calls were asked ahead and not used.
+        won: how many bets were won. Each step counts half of the next one.
+        lost: how many bets were lost, likewise.
     """
 
     used: int = 0
     wasted: int = 0
+    won: float = 0
+    lost: float = 0
 
 
 class Memo:
@@ -335,12 +339,32 @@ class Memo:
         if asked.is_bet and not asked.is_used and not asked.is_replaced:
             asked.is_bet = False
             self._n_safe += 1
+            self._before.won += 1
+
+    def _win(self, asked: Asked) -> None:
+        """A call asked ahead is used, perhaps one that had seemed lost."""
+        if asked.is_bet:
+            self._before.won += 1
+            self._before.lost -= asked.is_replaced
+        elif asked.is_replaced:
+            self._n_safe_lost -= 1
+        else:
+            self._n_safe -= 1
 
     def _lose(self, asked: Asked) -> None:
         """A call will not be used."""
-        if not asked.is_bet and not asked.is_replaced:
+        if asked.is_replaced:  # counted already
+            return
+        if asked.is_bet:
+            self._before.lost += 1
+        else:
             self._n_safe -= 1
             self._n_safe_lost += 1
+
+    @property
+    def bets_pay(self) -> bool:
+        """Whether at least two of three bets are won, by Laplace's rule of succession."""
+        return self._max_waste is None or self._before.won + 1 >= 2 * (self._before.lost + 1)
 
     # Using.
 
@@ -351,10 +375,7 @@ class Memo:
         self.rounds = max(self.rounds, asked.round)
         if asked.is_ahead:
             self.used_ahead += 1
-            if not asked.is_bet and asked.is_replaced:  # it had seemed lost
-                self._n_safe_lost -= 1
-            elif not asked.is_bet:
-                self._n_safe -= 1
+            self._win(asked)
 
     def forget(self, key: Key) -> None:
         """A failed call is asked again at the turn."""
@@ -379,6 +400,7 @@ class Memo:
             self.turn_ended(agent_id)
         self._before.used += self.used
         self._before.wasted += self.waste.calls
+        self._before.won, self._before.lost = self._before.won / 2, self._before.lost / 2
         self._latest.clear()
         self._answered.clear()
         self._repeats.clear()

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _WINDOW = 12
-"""For how many agents a look bets on what they will ask."""
+"""For how many agents a look bets on what they will ask, where bets are lost too often to bet on all."""
 
 
 class SequentialStep:
@@ -86,7 +86,6 @@ class SequentialStep:
         self._answers = AnswersAtTurn(self._memo, self._look_again)
         self._place = 0  # of the agent whose turn it is
         self._n_exact = 0  # up to which place the answers to come are known
-        self._window: float = math.inf if config.max_waste is None else _WINDOW
         self._looks = all(agent.model is self._model for agent in agents)
         self._asks = any(map(_asks, agents))
         self._has_looked = False
@@ -274,7 +273,8 @@ class SequentialStep:
 
     def _look(self) -> None:
         self._has_looked = True
-        self._n_exact = self._place + self._look_ahead.look(self._window)
+        window = math.inf if self._memo.bets_pay else _WINDOW
+        self._n_exact = self._place + self._look_ahead.look(window)
 
 
 def _asks(agent: Agent) -> bool:
