@@ -84,11 +84,7 @@ class OptionalFields:
         self._changes: dict[str, tuple[_Change, ...]] = {}  # by model; touched on the transport loop only
 
     async def ask(self, request: LLMRequest, send: Callable[[LLMRequest], Awaitable[LLMResponse]]) -> LLMResponse:
-        """Have a request answered, without the fields that are refused. Runs on the transport loop.
-
-        Raises:
-            ModelCallError: what `send` raises.
-        """
+        """Have a request answered, without the fields that are refused. Runs on the transport loop."""
         known = self._changes.get(request.model, ())
         made: dict[_Change, ModelCallError | None] = dict.fromkeys(known)
         sent_again = 0

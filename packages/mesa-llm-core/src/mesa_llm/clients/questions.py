@@ -22,16 +22,11 @@ QUESTIONS: tuple[Question, ...] = get_args(Question.__value__)
 
 @dataclass(frozen=True, slots=True)
 class Instructions:
-    """What is known of a request by the instructions in its system message.
-
-    Attributes:
-        question: what they ask for.
-        in_words: whether the decision is to be in words, for which a second request asks the tool calls. `None` if the
-            instructions are unknown.
-    """
+    """What is known of a request by the instructions in its system message."""
 
     question: Question
     in_words: bool | None
+    """Whether a second request asks the tool calls for this decision in words; `None` for unknown instructions."""
 
 
 _known: dict[str, Instructions] = {}

@@ -175,11 +175,7 @@ def calls_in_words(text: str) -> list[ToolCall] | None:
 
 
 def fitted(response: LLMResponse, request: LLMRequest, asked: Instructions) -> LLMResponse:
-    """A rule's answer in the form that a request asks for: tool calls as words where it takes words only.
-
-    Raises:
-        DecisionError: if the answer does not fit into that form.
-    """
+    """A rule's answer in the form that a request asks for: tool calls as words where it takes words only."""
     message = response.message
     text = message.content
     if response.finish_reason not in {"stop", "tool_calls"}:  # a model's failure, shown on purpose

@@ -27,14 +27,11 @@ _BARE_CHANNELS = re.compile(r"\s*analysis(?=[A-Z\n])(.*?)assistantfinal(.*)", re
 
 
 def without_thoughts(text: str) -> tuple[str, str]:
-    """The answer in a text, and the thoughts in it.
+    """The answer in a text, and the thoughts in it, or an empty text.
 
     Thoughts are the text in `<think>…</think>` and tags like it, before an end tag that nothing has opened, after a
     start tag that nothing closes, and in the channels of the harmony format other than `final`. A call of a tool in
     such a channel stays in the answer. A text without thoughts, or one that is JSON as a whole, is the answer as it is.
-
-    Returns:
-        The answer, without the space around it if there were thoughts; and the thoughts, or an empty text.
     """
     if (_MARK.search(text) is None and "assistantfinal" not in text) or _is_json(text):
         return text, ""

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from mesa_llm.activation.call import ModelCall
-from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
+from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Usage
 from mesa_llm.errors import BudgetExhaustedError, ConfigurationError
 from mesa_llm.errors.checks import check_number, check_whole
 from mesa_llm.limits.fair_queue import FairQueue, PerLoop
 from mesa_llm.limits.token_estimate import TokenEstimator
 
-type Price = Callable[[LLMRequest, int, int], float | None]
+type Price = Callable[[str, Usage], float | None]
 
 _TOOK_NOTHING = frozenset({"journal", "shared"})
 """Sources of answers that were paid for elsewhere."""
@@ -181,7 +181,7 @@ class BudgetClient(AsyncClient):
     Args:
         inner: the client that answers.
         budget: what is spent from. Share it between the clients that spend from it.
-        price: gives the price in US dollars of a request with so many tokens read and written, or `None` if it does not
+        price: gives the price in US dollars of a call to a model that takes so many tokens, or `None` if it does not
             know: for models at their provider's own address, `mesa_llm.clients.price_of`.
     """
 
@@ -217,7 +217,7 @@ class BudgetClient(AsyncClient):
             raise _has_no_price(request.model)
         estimate = self._estimator.estimate(request)
         tokens = estimate.total_tokens
-        cost = self.price(request, estimate.prompt_tokens, estimate.completion_tokens) if self.price else None
+        cost = self.price(request.model, estimate) if self.price else None
         known_cost, known_tokens = self._costs.get(request.model, (0.0, 0))
         if cost is None and known_tokens:
             cost = known_cost / known_tokens * tokens
@@ -229,7 +229,7 @@ class BudgetClient(AsyncClient):
         if response.source in _TOOK_NOTHING:
             return 0.0
         usage = response.usage if response.usage.total_tokens else self._estimator.estimate(request)
-        return self.price(request, usage.prompt_tokens, usage.completion_tokens) if self.price else None
+        return self.price(request.model, usage) if self.price else None
 
     def _learn(self, request: LLMRequest, response: LLMResponse, tokens: int, cost: float | None) -> None:
         self._estimator.learn(request, response.usage)
