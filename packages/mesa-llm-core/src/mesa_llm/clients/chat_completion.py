@@ -191,7 +191,10 @@ def _is_part(part: Any) -> bool:
     return set(part) == {"text"} or str(part.get("type", "")).startswith(_PARTS)
 
 
-_PARTS = tuple("text output_text input_text refusal thinking redacted reasoning summary tool_ image".split())
+_PARTS = (
+    *("text", "output_text", "input_text", "refusal", "thinking", "redacted", "reasoning", "summary"),
+    *("tool_", "image"),
+)
 _WORDS = ("text", "thinking", "reasoning", "content", "summary", "value")
 
 
