@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from mesa_llm.activation.call import ModelCall
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Usage
 from mesa_llm.errors import BudgetExhaustedError, ConfigurationError
 from mesa_llm.errors.checks import check_number, check_whole
@@ -68,9 +67,6 @@ class Budget:
         account = self._accounts.latest
         return account.reserved_cost if account else 0.0
 
-    def _account(self) -> _Account:
-        return self._accounts.get(lambda: _Account(self))
-
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # the money is the same
 
@@ -101,16 +97,6 @@ class _Account:
         self.queue: FairQueue[Reservation] = FairQueue(self._take, self.give_back)
         self._n_reserved = 0
 
-    async def reserve(self, make_estimate: Callable[[], Estimate], call: ModelCall) -> Reservation:
-        """Reserve what a call will probably take; the estimate is repeated while the call waits.
-
-        It waits as long as it depends on the calls in flight whether enough is left; a call of unknown price waits
-        until none is in flight. A call that would overrun the budget in any case raises a `BudgetExhaustedError`.
-        """
-        reservation = Reservation(make_estimate)
-        await self.queue.enter(reservation, call)
-        return reservation
-
     def settle(self, reservation: Reservation, *, tokens: int, cost: float) -> None:
         """End a reservation with what the call has taken."""
         self.budget.spent_tokens += tokens
@@ -119,6 +105,11 @@ class _Account:
         self.queue.move()
 
     def _take(self, reservation: Reservation) -> float:
+        """Reserve what a call will probably take, if that fits; the estimate is repeated while the call waits.
+
+        It waits as long as it depends on the calls in flight whether enough is left; a call of unknown price waits
+        until none is in flight. A call that would overrun the budget in any case raises a `BudgetExhaustedError`.
+        """
         estimate = reservation.make_estimate()
         if not self._fits(estimate, reserved_tokens=0, reserved_cost=0.0):
             raise self._exhausted(estimate)
@@ -198,8 +189,9 @@ class BudgetClient(AsyncClient):
 
         A `ConfigurationError` if the budget is one of money and the model's answers have no price.
         """
-        account = self.budget._account()
-        reservation = await account.reserve(lambda: self._estimate(request), request.call)
+        account = self.budget._accounts.get(lambda: _Account(self.budget))
+        reservation = Reservation(lambda: self._estimate(request))
+        await account.queue.enter(reservation, request.call)
         tokens, cost = 0, None
         try:
             response = await self.inner.complete(request)
