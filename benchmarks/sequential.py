@@ -155,20 +155,20 @@ def _geometric(n: int, **of_row: Any) -> Row:
 
 
 ROWS: dict[str, Row] = {
-    "negotiation 20": Row(make=negotiation.Negotiation, rule=negotiation.policy, steps=3, rounds=5.5, sent=1.5),
-    "opinion 40": Row(make=opinion.Opinion, rule=opinion.policy, steps=3, rounds=6, sent=1.3),
-    "sugarscape 40": Row(make=sugarscape.Sugarscape, rule=sugarscape.policy, steps=3, rounds=13, sent=1.6),
+    "negotiation 20": Row(make=negotiation.Negotiation, rule=negotiation.policy, steps=3, rounds=4.2, sent=1.4),
+    "opinion 40": Row(make=opinion.Opinion, rule=opinion.policy, steps=3, rounds=4.5, sent=1.24),
+    "sugarscape 40": Row(make=sugarscape.Sugarscape, rule=sugarscape.policy, seeds=6, steps=3, rounds=11, sent=1.5),
     "geometric 10": _geometric(10, seeds=4, rounds=6, sent=1.8),
-    "geometric 30": _geometric(30, seeds=4, rounds=10, sent=1.6),
-    "geometric 100": _geometric(100, rounds=12, sent=1.4),
+    "geometric 30": _geometric(30, seeds=4, rounds=8.5, sent=1.55),
+    "geometric 100": _geometric(100, rounds=11, sent=1.4),
     "geometric 300": _geometric(300, steps=1),
     "geometric 1000": _geometric(1000, seeds=1, steps=1, is_large=True),
     **{
         f"{title}, {'stable' if stable else 'hash'}": _civil(*size, stable=stable, **of_row)
         for title, size, of_row in (
-            ("civil 72, vision 2", (72, 2), {"seeds": 1, "rounds": 45, "sent": 1.6}),
+            ("civil 72, vision 2", (72, 2), {"seeds": 1, "rounds": 37, "sent": 1.55}),
             ("civil 72, vision 7", (72, 7), {"seeds": 1, "is_large": True}),
-            ("civil 400, vision 1, density .1", (400, 1, 0.1), {"seeds": 1, "steps": 1, "is_large": True}),
+            ("civil 400, vision 1, density .1", (400, 1, 0.1), {"seeds": 1, "steps": 1, "rounds": 10, "sent": 1.2}),
             ("civil 400, vision 2, density .2", (400, 2, 0.2), {"seeds": 1, "steps": 1, "is_large": True}),
             ("civil 1000, vision 2, density .2", (1000, 2, 0.2), {"seeds": 1, "steps": 1, "is_large": True}),
         )

@@ -22,6 +22,7 @@ from mesa_llm.reasoning import (
     ReWOOReasoning,
     read_observation,
 )
+from mesa_llm.recording import state_hash
 from mesa_llm.testing import ScriptedLLM
 
 THINK_FIRST = [CoTReasoning, ReActReasoning, ReWOOReasoning]
@@ -128,6 +129,21 @@ def test_nothing_to_decide(reasoning):
     agent = agent_with(reasoning, thinks_then_calls, step_prompt=None)
     with pytest.raises(ConfigurationError, match="LLMAgent 1 has nothing to decide"):
         agent.reasoning.plan()
+
+
+@pytest.mark.parametrize("reasoning", ALL)
+def test_a_preview_is_the_first_request_asks_nobody_and_leaves_nothing(reasoning):
+    agent = agent_with(reasoning, thinks_then_calls)
+    agent.memory.add_to_memory("message", {"message": "ahoy", "sender": 9})
+    before = state_hash(agent.model)
+    previews = [agent.preview_prompt(), agent.preview_prompt("Dive?")]
+    assert (state_hash(agent.model), agent.llm.client.requests) == (before, [])
+    agent.reasoning.plan()
+    assert agent.llm.client.requests[0].as_dict() == previews[0].as_dict()
+    assert "# Task\nDive?" in previews[1].messages[-1].content
+    agent.step_prompt = None
+    with pytest.raises(ConfigurationError, match="nothing to decide"):
+        agent.preview_prompt()
 
 
 def test_prompts():

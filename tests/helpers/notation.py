@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 
-def tokens(text, stops):
-    """Split at any of the stops outside of quotes and brackets."""
+def tokens(text, stops, *, brackets=True):
+    """Split at any of the stops outside of quotes and brackets. Without brackets, their characters mean nothing."""
     parts, part, depth, place = [], "", 0, 0
     while place < len(text):
         if text[place] == '"':
@@ -14,7 +14,7 @@ def tokens(text, stops):
             part += text[place:end]
             place = end
             continue
-        depth += (text[place] in "([{") - (text[place] in ")]}")
+        depth += brackets * ((text[place] in "([{") - (text[place] in ")]}"))
         stop = next((stop for stop in stops if not depth and text.startswith(stop, place)), None)
         if stop is None:
             part += text[place]
@@ -52,7 +52,7 @@ def name_of(text):
 def facts_of(text):
     """Facts by name; those without a name under themselves. `GONE` for those that an agent no longer has."""
     facts = {}
-    for fact in tokens(text, ["; "]) if text else []:
+    for fact in tokens(text, ["; "], brackets=False) if text else []:
         name, *rest = tokens(fact, [": "])
         if rest:
             facts["named", name_of(name)] = value_of(": ".join(rest))

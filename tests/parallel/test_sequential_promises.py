@@ -10,19 +10,21 @@ import networkx as nx
 import pytest
 from helpers.virtual_latency import VirtualTimeClient, on_virtual_time
 from helpers.zoo import chance
-from mesa import Model
+from mesa import DataCollector, Model
 from mesa.discrete_space import CellAgent, Network
 
 from mesa_llm.activation import looking_ahead
 from mesa_llm.clients import LLMRequest, Message, RuleBasedClient
 from mesa_llm.errors import NotParallelWarning
 from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.memory import MemoryEntry
 from mesa_llm.parallel_stepping import (
     ParallelStepping,
     VerificationError,
     enable_automatic_parallel_stepping,
     verify_sequential,
 )
+from mesa_llm.parallel_stepping.world_copy import WorldCopy
 from mesa_llm.reasoning import OneCallReasoning
 from mesa_llm.recording import state_hash
 
@@ -259,6 +261,75 @@ def test_a_model_that_cannot_be_copied_says_so_once():
         stepped(model, 3)
     assert len([warning for warning in caught if warning.category is NotParallelWarning]) == 1
     assert model.parallel_reports[-1].look_ahead.asked_ahead == 0
+
+
+class Revising(Person):
+    """Writes into what it remembers."""
+
+    def act(self, answer):
+        self.memory.add_to_memory("message", {"message": answer, "said": []})
+        said = next(entry.content["said"] for entry in self.memory.entries if "said" in entry.content)
+        said.append(answer)
+        self.internal_state = {"mark": len(said)}
+
+
+class Gossiping(Person):
+    """Remembers another agent itself, and changes it when it remembers it."""
+
+    def act(self, answer):
+        super().act(answer)
+        self.memory.add_to_memory("message", {"message": answer, "of": self.model.agents[0]})
+        other = next(entry.content["of"] for entry in self.memory.entries if "of" in entry.content)
+        other.internal_state = {"mark": answer}
+
+
+class Overwriting(Person):
+    """Collects data in its turn, and spoils what was collected."""
+
+    def act(self, answer):
+        super().act(answer)
+        collector = self.model.__dict__.setdefault("collector", DataCollector(agent_reporters={"it": "unique_id"}))
+        for records in collector._agent_records.values():
+            records.append(answer)
+        collector._agent_records.setdefault(0, [])
+        self.internal_state = {**self.internal_state, "collected": len(collector._agent_records[0])}
+
+
+@pytest.mark.parametrize("person", [Revising, Gossiping, Overwriting])
+def test_looks_leave_the_past_alone(person):
+    assert verify_sequential(lambda client: Friends(client, person=person), 3, rule(), max_waste=None).calls == 36
+
+
+def test_an_entry_on_a_copy_reads_like_its_original():
+    model = Friends(rule())
+    fresh = {"text": "not read yet"}
+    entries = [
+        MemoryEntry(1, "message", {"text": "hello", "to": [1, 2]}),
+        MemoryEntry(1, "message", {"of": model.agents[0]}),
+        MemoryEntry({"message": {"text": "old"}}, 1, None),
+    ]
+    texts = [str(entry) for entry in entries]
+    entries.append(MemoryEntry(2, "message", fresh))
+    copied, (copies,) = WorldCopy(model, entries).make()
+    fresh["text"] = "changed"
+    assert str(entries[-1]) == "Step 2. message: changed"
+    assert [str(entry) for entry in copies] == [*texts, "Step 2. message: not read yet"]
+    assert copies[0].content == entries[0].content
+    assert copies[0].content is not entries[0].content
+    assert copies[1].content["of"] is copied.agents[0]
+
+
+def test_a_copy_does_not_grow_with_what_agents_remember_and_collectors_record():
+    sizes = []
+    for many in (1, 100):
+        model = Friends(rule())
+        model.collector = DataCollector(agent_reporters={"it": "unique_id"})
+        for agent in model.agents:
+            for _ in range(many):
+                agent.memory.add_to_memory("message", {"message": "word " * 20})
+        model.collector._agent_records = {time: [(time, 1, "value")] * 50 for time in range(many)}
+        sizes.append(len(WorldCopy(model)._bytes))
+    assert sizes[1] < 4 * sizes[0]
 
 
 OUTSIDE = {}

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mesa.agent import AgentSet
     from pandas import DataFrame
 
-    from mesa_llm.clients import LLMClient, ToolChoice
+    from mesa_llm.clients import LLMClient, LLMRequest, ToolChoice
     from mesa_llm.llm_agent.messages import Recipients
     from mesa_llm.module_llm.connect import Transport
     from mesa_llm.tools import ToolResult
@@ -305,16 +305,39 @@ class LLMAgent(Acting, Agent):
             ConfigurationError: if a class names a missing attribute in `visible_attributes`, or a missing layer in
                 `observed_layers`.
         """
-        observation = observe(self)
-        if own := own_method(self._build_observation, LLMAgent._build_observation):
-            self_state, local_state = own()
-            observation = replace(observation, self_state=self_state, local_state=local_state)
+        observation = self._look()
         remember(
             self.memory,
             "observation",
             {"self_state": observation.self_state, "local_state": observation.local_state},
         )
         return observation
+
+    def _look(self) -> Observation:
+        observation = observe(self)
+        if own := own_method(self._build_observation, LLMAgent._build_observation):
+            self_state, local_state = own()
+            observation = replace(observation, self_state=self_state, local_state=local_state)
+        return observation
+
+    def preview_prompt(self, prompt: str | None = None) -> LLMRequest:
+        """The first request that `plan` would make now. Nothing is asked and nothing is remembered.
+
+        Args:
+            prompt: what to decide; the agent's `step_prompt` by default.
+
+        Returns:
+            The request, with its `messages` and `tools`, as the strategy makes it: `tool_mode` is not applied.
+
+        Raises:
+            ConfigurationError: if there is nothing to decide.
+            NotImplementedError: if the strategy has no `decide`.
+        """
+        thinking = self.reasoning.begin(prompt, self._look())
+        try:
+            return next(thinking)
+        finally:
+            thinking.close()
 
     def describe_observation(self, obs: Observation, before: Observation | None = None) -> str:
         """What the agent sees as text, for the present and for its memory. A class may describe it in its own way.

@@ -42,6 +42,7 @@ class MemoryEntry:
     content: Mapping[str, Any]
     agent: Any = field(repr=False, compare=False)
     _text: str | None = field(repr=False, compare=False)
+    _tokens: int = field(repr=False, compare=False)
     _number: int = field(repr=False, compare=False)
     """By which an observation is known to the one after it; 0 for anything else."""
     _after: int = field(repr=False, compare=False)
@@ -63,6 +64,7 @@ class MemoryEntry:
     def _tell(self, text: str | None, *, is_seen: bool = False, after: int = 0) -> Self:
         """Fix how prompts tell it; `None` for the usual text, made when it is first read."""
         object.__setattr__(self, "_text", text)
+        object.__setattr__(self, "_tokens", 0 if text is None else tokens_in(text) + 1)
         # Not a count: an observation that is dropped again must leave nothing behind.
         object.__setattr__(self, "_number", hash((self.step, text, after)) | 1 if is_seen else 0)
         object.__setattr__(self, "_after", after)
@@ -90,7 +92,9 @@ class MemoryEntry:
     @property
     def tokens(self) -> int:
         """How many tokens its text takes in a prompt, estimated from its length, the line break included."""
-        return tokens_in(self.text) + 1
+        if not self._tokens:
+            object.__setattr__(self, "_tokens", tokens_in(self.text) + 1)
+        return self._tokens
 
     def __str__(self) -> str:
         """The entry by itself, with its step."""

@@ -26,7 +26,7 @@ _as_line = json.JSONEncoder(default=plain, ensure_ascii=False, allow_nan=False).
 _quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 _WORDS = {None: "none", True: "yes", False: "no"}
-_MISTAKABLE = re.compile(r"none|yes|no|nowhere|-?\d[\d.]*(e[+-]?\d+)?|(?:no|not|at) .*", re.IGNORECASE)
+_MISTAKABLE = re.compile(r"none|null|true|false|yes|no|nowhere|-?\d[\d.]*(e[+-]?\d+)?|(?:no|not|at) .*", re.IGNORECASE)
 _PLAIN_VALUE = re.compile(r"""[^\s;"'\[{(]([^\n\r;"]*[^\s;"])?""")
 _PLAIN_ITEM = re.compile(r"""[^\s,;:"'()\[\]{}]([^\n\r,;:"()\[\]{}]*[^\s,;:"()\[\]{}])?""")
 _FEWEST_THAT_SHARE = 3
@@ -88,7 +88,7 @@ def observation_in(step: int, content: Mapping[str, Any]) -> Observation | None:
 
 
 class _Seen(NamedTuple):
-    """What an agent shows: its place, and its facts by their keys. The key of a fact without one begins with `=`."""
+    """What an agent shows: its place, and its facts by name. The key of one without a name begins with a line break."""
 
     place: str
     facts: Mapping[str, str]
@@ -148,14 +148,14 @@ def _facts_of(state: Mapping[str, Any]) -> dict[str, str]:
             for name, item in value.items():
                 if not _is_empty(item):
                     key, text = written(str(name)), written(item, inside=False)
-                    if facts.get(key, text) != text:
+                    if facts.get(key, f"{key}: {text}") != f"{key}: {text}":
                         key = f"{section}.{key}"
                     facts[key] = f"{key}: {text}"
         else:
             for item in value if isinstance(value, list) else [value]:
                 if not _is_empty(item):
                     text = written(item)
-                    facts[f"={text}"] = text
+                    facts[f"\n{text}"] = text  # no name has a line break
     return facts
 
 
@@ -196,9 +196,9 @@ def _news(known: _Seen | None, seen: _Seen) -> _Seen:
     facts = {key: fact for key, fact in seen.facts.items() if known.facts.get(key) != fact}
     for key, fact in known.facts.items():
         if key not in seen.facts:
-            facts[key] = f"not {fact}" if key.startswith("=") else f"no {key}"
+            facts[key] = f"not {fact}" if key.startswith("\n") else f"no {key}"
     if known.place and not seen.place:
-        facts["=nowhere"] = "nowhere"
+        facts["\nnowhere"] = "nowhere"
     return _Seen(seen.place if seen.place != known.place else "", facts)
 
 

@@ -270,16 +270,31 @@ class Reasoning:
         asks_anyway = is_off_record()
         if not asks_anyway and tool_calls != "none" and (unfinished := self.unfinished_plan(ttl)) is not None:
             return unfinished
-        if prompt is None:
-            prompt = self.agent.step_prompt
+        names = None if selected_tools is None else tuple(selected_tools)
+        question = Question(self._prompt(prompt), names, tool_calls, max_tool_calls)
+        return question if asks_anyway else self._held.find(question, step_of(self.agent.model)) or question
+
+    def _prompt(self, given: str | None) -> str:
+        prompt = self.agent.step_prompt if given is None else given
         if prompt is None:
             raise ConfigurationError(
                 f"{type(self.agent).__name__} {self.agent.unique_id} has nothing to decide: give plan() a prompt, or "
                 "the agent a step_prompt."
             )
-        names = None if selected_tools is None else tuple(selected_tools)
-        question = Question(prompt, names, tool_calls, max_tool_calls)
-        return question if asks_anyway else self._held.find(question, step_of(self.agent.model)) or question
+        return prompt
+
+    def begin(self, prompt: str | None, obs: Observation) -> Thinking:
+        """A decision that has asked nothing yet; see `LLMAgent.preview_prompt`.
+
+        Args:
+            prompt: what to decide; the agent's `step_prompt` by default.
+            obs: what the agent sees.
+
+        Raises:
+            ConfigurationError: if there is nothing to decide.
+        """
+        question = Question(self._prompt(prompt), None, self.agent.tool_calls)
+        return self._thinking(question, obs, 1, None)
 
     def _made(self, question: Question, plan: Plan, seen: Observation) -> Plan:
         """Complete a new plan, and keep it if it holds for longer than this step."""

@@ -13,7 +13,7 @@ from mesa_llm.activation.ahead import Answers, LookEnded
 from mesa_llm.activation.call import ModelCall, model_call
 from mesa_llm.activation.context import detached
 from mesa_llm.concurrency import calling_loop, transport_loop
-from mesa_llm.parallel_stepping.memo import LATER, NOW, SOON, Asked, Key, Memo
+from mesa_llm.parallel_stepping.memo import LATER, NOW, SOON, Asked, Bet, Key, Memo
 from mesa_llm.parallel_stepping.report import CallSpan
 
 if TYPE_CHECKING:
@@ -159,9 +159,11 @@ class AnswersInLook(Answers):
         memo: the answers asked ahead.
         model: the model itself, which the copy was made of.
         counts: `Memo.counts` as they were then.
+        window: for how many agents, from the next one on, bets of unknown odds are made.
 
     Attributes:
-        undecided: ids of the agents before whom one does not know what they will do.
+        undecided: ids of the agents of which it is not known what they will do.
+        left_out: ids of those among them that did not act at all; the others acted on guesses.
         is_near: whether the agent's turn comes soon.
         is_exact: whether all before the agent have done on the copy what they will do.
         missed: whether an answer was not known. If the agent has been answered such a call before, it goes on with that
@@ -171,11 +173,14 @@ class AnswersInLook(Answers):
 
     looking_ahead = True
 
-    def __init__(self, memo: Memo, model: Any, counts: Counter[Key]) -> None:
+    def __init__(self, memo: Memo, model: Any, counts: Counter[Key], window: float) -> None:
         self._memo = memo
         self._model = model
         self._counts = counts.copy()
+        self._window = window
+        self._bettors: set[int] = set()
         self.undecided: set[int] = set()
+        self.left_out: set[int] = set()
         self.is_exact = True
         self.begin(0, is_near=True)
 
@@ -199,13 +204,16 @@ class AnswersInLook(Answers):
         self._nth += 1
         key = memo.key(self._agent_id, call.origin, client, request, self._counts)
         asked = memo.find(key, request)
-        sees_undecided = self._seen is None or not self._seen.isdisjoint(self.undecided)
-        depends = self.missed or (sees_undecided and not self.is_exact)
+        bet = self._bet()
+        if bet is not None:
+            self._bettors.add(self._agent_id)
+        elif asked is not None:
+            memo.won(asked)
         if asked is not None and asked.response is not None:
-            self.is_doubtful |= depends
+            self.is_doubtful |= bet is not None
             return asked.response
         self.missed = True
-        if asked is None and (self.is_near or not depends):
+        if asked is None and (bet is None or len(self._bettors) <= self._window or memo.pays(bet)):
             origin = None if call.origin is None else replace(call.origin, model=self._model)
             memo.ask_ahead(
                 key,
@@ -215,12 +223,21 @@ class AnswersInLook(Answers):
                 origin,
                 nth=self._nth,
                 lane=SOON if self.is_near else LATER,
-                is_risky=depends,
+                bet=bet,
             )
         guess = memo.last_answer(self._agent_id, self._nth)
         if guess is None:
             raise LookEnded("a call whose answer is not known")
         return guess
+
+    def _bet(self) -> Bet | None:
+        """On what the agent's call is a bet; `None` if nothing that it sees can change the call."""
+        undecided, left_out = self.undecided, self.left_out
+        if self._seen is not None:
+            undecided, left_out = self._seen & undecided, self._seen & left_out
+        if not self.missed and (self.is_exact or not undecided):
+            return None
+        return Bet(self.missed, min(len(left_out), 3), bool(undecided) and not left_out)
 
     @override
     async def aask(self, client: LLMClient, request: LLMRequest) -> LLMResponse:

@@ -107,7 +107,8 @@ class LookAhead:
         """Run the rest of the step.
 
         Args:
-            window: for how many agents calls are asked ahead although somebody whom they see is undecided.
+            window: for how many agents calls are asked ahead although somebody whom they see is undecided, beside calls
+                that are likely to be used.
 
         Returns:
             How many agents, from the first one on, have done on the copy exactly what they will do.
@@ -116,7 +117,7 @@ class LookAhead:
         began = self._memo.now()
         with self._timed():
             _, (agent_set, agents, args, kwargs) = self._world.make()
-        answers = AnswersInLook(self._memo, self._model, self._counts)
+        answers = AnswersInLook(self._memo, self._model, self._counts, window)
         references = [_gone if agent is None else weakref.ref(agent) for agent in agents]
         del agents  # Mesa keeps those that have left alive no longer than others do
         n_exact = 0
@@ -134,16 +135,18 @@ class LookAhead:
         return n_exact
 
     def _step(self, agent: Agent, answers: AnswersInLook, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        failed = False
+        failed = has_stopped = False
         try:
             step_agent(agent, own_step_of(agent, self._method), self._method, args, kwargs)
         except LookEnded:
-            answers.missed = True
+            answers.missed = has_stopped = True
         except Exception:
             self.errors += not answers.missed  # a guess may lead anywhere
-            failed = True
+            failed = has_stopped = True
         if answers.missed or answers.is_doubtful or failed:
             answers.undecided.add(agent.unique_id)
+        if has_stopped:
+            answers.left_out.add(agent.unique_id)
         if answers.missed or failed:
             answers.is_exact = False
 

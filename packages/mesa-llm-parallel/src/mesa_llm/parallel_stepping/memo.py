@@ -11,10 +11,10 @@ import asyncio
 import threading
 import time
 import weakref
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mesa_llm.activation.call import ModelCall
 from mesa_llm.activation.context import detached
@@ -34,14 +34,35 @@ NOW, SOON, LATER = 0, 1, 2
 """The lanes of a call, see `ModelCall.lane`."""
 FIRST_WINDOW = 8
 """How many calls that may be wasted are asked before anything is known about the model."""
-_MOST_LOST = 9
-"""Where more than so many risky calls are lost for each that is used, they save hardly any time."""
+_MOST_LOST = 3
+"""Where more than so many bets of a kind are lost for each that is won, no more of them are made,"""
+_FIRST_BETS = 4
+"""beyond so many losses, which show what bets of that kind are worth."""
+_KEPT = 0.75
+"""Which share of what was learned about bets counts in the next step."""
 _ENDS_LOOKING = (BudgetExhaustedError, JournalError)
 """What ends asking ahead for the rest of a step: a budget that is spent, a journal that is replayed."""
 
 
 _past_record: weakref.WeakSet[JournaledClient] = weakref.WeakSet()
 """Journals of which a resumed run has come to the end."""
+
+
+class Bet(NamedTuple):
+    """What kind of bet a call is that is asked although its agent may ask something else at its turn.
+
+    How likely such a bet is won depends on the model, and is learned: in some models an agent that is left out on the
+    copy changes all that others see, in others hardly anything.
+
+    Attributes:
+        own_guess: whether the agent itself has acted on a guess before it asks this.
+        left_out: how many of those in sight are left out on the copy; 3 for more, too.
+        on_guesses: whether undecided agents are in sight, and all of them have acted on guesses.
+    """
+
+    own_guess: bool
+    left_out: int
+    on_guesses: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +82,7 @@ class Asked:
         error: what it has failed with.
         is_used: whether the agent has got the answer.
         is_replaced: whether the agent has been found to ask something else in its place.
-        is_risky: whether it was asked although somebody whom the agent sees was undecided.
+        bet: on what it is a bet; `None` while nobody undecided whom the agent sees can change it.
         nth: which call of its turn it is, if it was asked ahead.
     """
 
@@ -77,7 +98,7 @@ class Asked:
     error: BaseException | None = None
     is_used: bool = False
     is_replaced: bool = False
-    is_risky: bool = False
+    bet: Bet | None = None
     nth: int = 0
 
     def has_arrived(self) -> bool:
@@ -147,13 +168,12 @@ class Experience:
     Attributes:
         used: how many calls agents made at their turns.
         wasted: how many calls were asked ahead and not used.
-        risky: what became of calls that were asked although somebody whom the agent sees was undecided. Each step
-            counts half of the next one.
+        bets: what became of bets, by their kinds. A step counts less with each that follows it.
     """
 
     used: int = 0
     wasted: int = 0
-    risky: Record = field(default_factory=Record)
+    bets: defaultdict[Bet, Record] = field(default_factory=lambda: defaultdict(Record))
 
 
 class Memo:
@@ -192,7 +212,7 @@ class Memo:
         self._repeats: Counter[Key] = Counter()
         self._safe = Record()
         self._before = Experience() if experience is None else experience
-        self._risky = self._before.risky
+        self._bets = self._before.bets
         self._known_round = 0
         self._arrivals: deque[Asked] = deque()
         self._bells: list[Future[None]] = []
@@ -317,7 +337,7 @@ class Memo:
         *,
         nth: int,
         lane: int,
-        is_risky: bool,
+        bet: Bet | None,
     ) -> None:
         """Send a call before its agent's turn, unless too much is being wasted.
 
@@ -329,19 +349,19 @@ class Memo:
             origin: who asks, in the model itself.
             nth: which call of the turn it is; another request in its place replaces it.
             lane: how soon it is needed.
-            is_risky: whether somebody whom the agent sees has not decided, so that the request may still change.
+            bet: why the request may still change; `None` if nobody undecided whom the agent sees can change it.
         """
         before = self._latest.get((agent_id, nth))
         if before is not None and not before.is_used and not before.is_replaced:
             before.is_replaced = True
             self._record_of(before).lose()
-        if self._is_replayed(client) or not self.may_ask_ahead or not self._has_room(is_risky=is_risky):
+        if self._is_replayed(client) or not self.may_ask_ahead or not self._has_room(bet):
             return
         call = ModelCall()
         call.off_record = call.asked_ahead = True
         call.lane, call.origin = lane, origin
         asked = self._latest[agent_id, nth] = self.send(key, agent_id, client, request, call, is_ahead=True)
-        asked.is_risky, asked.nth = is_risky, nth
+        asked.bet, asked.nth = bet, nth
         self.asked_ahead += 1
         self._record_of(asked).open += 1
 
@@ -361,28 +381,35 @@ class Memo:
             self.is_replaying = False
 
     def _record_of(self, asked: Asked) -> Record:
-        return self._risky if asked.is_risky else self._safe
+        return self._safe if asked.bet is None else self._bets[asked.bet]
 
-    def _has_room(self, *, is_risky: bool) -> bool:
+    def _has_room(self, bet: Bet | None) -> bool:
         if self._max_waste is None:
             return True
-        if is_risky and self._max_waste == 0:
-            return False
-        if not is_risky:
-            likely = self.used + self._safe.open * (1 - self._safe.share_lost)
-            return self._safe.lost < self._max_waste * likely + FIRST_WINDOW
-        risky = self._risky
+        if bet is None:
+            safe = self._safe
+            return safe.lost < self._max_waste * (self.used + safe.open) + FIRST_WINDOW
+        bets = self._bets[bet]
         may_be_wasted = self._before.wasted + self.asked_ahead - self.used_ahead - self._safe.open
         in_all = may_be_wasted < self._max_waste * (self._before.used + self.used) + FIRST_WINDOW
-        by_experience = risky.lost + risky.open * risky.share_lost
-        return in_all and by_experience < _MOST_LOST * risky.used + FIRST_WINDOW
+        by_experience = bets.lost + bets.open * bets.share_lost < _MOST_LOST * bets.used + _FIRST_BETS
+        return self._max_waste > 0 and in_all and by_experience
+
+    def pays(self, bet: Bet) -> bool:
+        """Whether bets of a kind have been won so often that they allow for those that are lost."""
+        return self._max_waste is None or self._bets[bet].share_lost * (1 + self._max_waste) <= self._max_waste
+
+    def won(self, asked: Asked) -> None:
+        """A look has met a call again, and nobody undecided can change it any more."""
+        if asked.bet is None or asked.is_used or asked.is_replaced:
+            return
+        bets = self._bets[asked.bet]
+        bets.used += 1
+        bets.open -= 1
+        asked.bet = None
+        self._safe.open += 1
 
     # Using.
-
-    @property
-    def share_lost(self) -> float:
-        """Which share of the risky calls is lost, as far as is known."""
-        return self._risky.share_lost
 
     def use(self, asked: Asked) -> None:
         """An agent gets the answer at its turn."""
@@ -416,7 +443,8 @@ class Memo:
             self.turn_ended(agent_id)
         self._before.used += self.used
         self._before.wasted += self.waste.calls
-        self._risky.used, self._risky.lost, self._risky.open = self._risky.used / 2, self._risky.lost / 2, 0
+        for bets in self._bets.values():
+            bets.used, bets.lost, bets.open = bets.used * _KEPT, bets.lost * _KEPT, 0
         self._latest.clear()
         self._answered.clear()
         self._repeats.clear()

@@ -8,11 +8,16 @@ specifications) is shared with the original.
 Cells get a class of their own in each copy. Mesa gives each grid a class of cells that reads and writes the grid's
 property layers, and keeps the neighborhoods of all cells in caches at the class: a shared class would let a copy write
 into the original, and keep every copy alive.
+
+Most of a model is its past. A memory entry on a copy takes its texts from the original, and copies its content when an
+agent reads it. What a `DataCollector` has recorded of agents is left out: a copy needs it for nothing but its data
+frames.
 """
 
 from __future__ import annotations
 
 import ast
+import copy
 import copyreg
 import functools
 import inspect
@@ -25,12 +30,14 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from mesa import Agent
+from mesa import Agent, DataCollector
 from mesa.discrete_space import Cell
 
 from mesa_llm.activation.ahead import LookEnded
+from mesa_llm.activation.values import Canonical
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec
 from mesa_llm.errors import MesaLLMError
+from mesa_llm.memory import MemoryEntry
 from mesa_llm.parallel_stepping.config import ParallelStepping
 from mesa_llm.parallel_stepping.failures import name_of
 from mesa_llm.parallel_stepping.report import StepReport
@@ -39,7 +46,9 @@ from mesa_llm.recording import SimulationRecorder
 if TYPE_CHECKING:
     from mesa import Model
 
-type _How = Literal["agent", "cell", "shared", "class", "function", "iterator", "weak", "by state"]
+type _How = Literal[
+    "agent", "cell", "shared", "class", "function", "iterator", "weak", "entry", "collector", "by state"
+]
 
 _SHARED = (
     types.ModuleType,
@@ -129,7 +138,7 @@ class _Pickler(pickle.Pickler):
         how = _hows.get(kind)
         if how is None:
             how = _hows[kind] = _how(kind)
-        if how == "by state":
+        if how == "by state" or (how == "entry" and not _is_over(value)):
             return NotImplemented
         if how == "agent":  # once: pickle remembers what it has written
             self.agents.append(value)
@@ -141,6 +150,8 @@ class _Pickler(pickle.Pickler):
             return (_dead_reference, ()) if target is None else (kind, (target,))
         if how == "iterator":
             return _iterator(value)
+        if how == "collector":
+            return copyreg.__newobj__, (kind,), {**vars(value), **{name: {} for name in _RECORDED}}  # type: ignore[attr-defined]
         if how == "class" and issubclass(value, Cell):
             return _cell_class, (self._number_of(value),)
         if how == "function":
@@ -148,7 +159,7 @@ class _Pickler(pickle.Pickler):
                 return NotImplemented
             _check_closure(value)
         self.shared.append(value)
-        return _shared, (len(self.shared) - 1,)
+        return _entry if how == "entry" else _shared, (len(self.shared) - 1,)
 
     def _number_of(self, cell_class: type[Cell]) -> int:
         if cell_class not in self.cell_classes:
@@ -170,11 +181,49 @@ def _how(kind: type) -> _How:
         return "function"
     if kind in (weakref.ref, weakref.WeakMethod):
         return "weak"
+    if kind is MemoryEntry:
+        return "entry"
+    if kind is DataCollector:
+        return "collector"
     if issubclass(kind, types.GeneratorType) or kind.__module__ == "itertools":
         return "iterator"
     if issubclass(kind, _SHARED) or inspect.iscoroutinefunction(getattr(kind, "complete", None)):  # a client
         return "shared"
     return "by state"
+
+
+_ATOMS = frozenset({str, int, float, bool, type(None)})
+_RECORDED = ("_agent_records", "_agenttype_records")
+
+
+def _is_over(entry: MemoryEntry) -> bool:
+    """Whether nothing changes an entry any more: its text is made, and no object is in it."""
+    return entry._text is not None and entry.agent is None and _is_plain(entry.content)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value consists of texts and numbers."""
+    kind = type(value)
+    if kind in _ATOMS or kind is Canonical:
+        return True
+    if kind is dict:
+        return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
+    return kind in (list, tuple) and all(map(_is_plain, value))
+
+
+class _Entry(MemoryEntry):
+    """A memory entry on a copy. Its content is copied when it is read: what agents change there stays on the copy."""
+
+    __slots__ = ("_original",)
+
+    _original: MemoryEntry
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "content":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        content = copy.deepcopy(self._original.content)
+        object.__setattr__(self, "content", content)
+        return content
 
 
 class _Unread(Iterator[Any]):
@@ -244,6 +293,18 @@ def _shared(number: int) -> Any:
     return _reading.shared[number]
 
 
+def _entry(number: int) -> MemoryEntry:
+    original = _reading.shared[number]
+    entry = object.__new__(_Entry)
+    for name in ("step", "type", "agent", "_text", "_tokens", "_number", "_after"):
+        _set(entry, name, getattr(original, name))
+    _set(entry, "_original", original)
+    return entry
+
+
+_set = object.__setattr__  # entries are frozen
+
+
 def _cell(number: int) -> Cell:
     cell_class = _reading.cell_classes[number]
     return object.__new__(cell_class)
@@ -280,7 +341,7 @@ def _dead_reference() -> weakref.ref[Any]:
     return weakref.ref(io.BytesIO())
 
 
-_OURS = frozenset({_agent, _cell, _cell_class, _set_cell_state, _shared, _dead_reference})
+_OURS = frozenset({_agent, _cell, _cell_class, _entry, _set_cell_state, _shared, _dead_reference})
 
 
 def _obstacle(model: Model[Any, Any], error: Exception) -> str:

@@ -30,7 +30,7 @@ from mesa_llm.parallel_stepping import progress, relaxed_gc
 from mesa_llm.parallel_stepping.answers import AnswersAtTurn
 from mesa_llm.parallel_stepping.failures import ALWAYS_RAISED, described, name_of
 from mesa_llm.parallel_stepping.look_ahead import LookAhead, own_step_of, step_agent
-from mesa_llm.parallel_stepping.memo import FIRST_WINDOW, Experience, Memo
+from mesa_llm.parallel_stepping.memo import Experience, Memo
 from mesa_llm.parallel_stepping.report import AgentReport, LookAheadReport, Outcome, Span, StepReport
 from mesa_llm.parallel_stepping.reporting import publish, worth
 from mesa_llm.parallel_stepping.runners import has_decision
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _GROWTH = 4
-"""By how many agents the window grows with each look, as long as little is wasted."""
+"""By how many agents the window grows with each look."""
 
 
 class SequentialStep:
@@ -86,7 +86,7 @@ class SequentialStep:
         self._answers = AnswersAtTurn(self._memo, self._look_again)
         self._place = 0  # of the agent whose turn it is
         self._n_exact = 0  # up to which place the answers to come are known
-        self._window: float = math.inf if config.max_waste is None else FIRST_WINDOW if config.max_waste else 0
+        self._window: float = math.inf if config.max_waste is None else 0
         self._looks = all(agent.model is self._model for agent in agents)
         self._asks = any(map(_asks, agents))
         self._has_looked = False
@@ -274,10 +274,9 @@ class SequentialStep:
 
     def _look(self) -> None:
         self._has_looked = True
-        if self._window < math.inf:
+        if self._config.max_waste:
             self._window += _GROWTH
-        expected = FIRST_WINDOW / self._memo.share_lost
-        self._n_exact = self._place + self._look_ahead.look(max(self._window, expected) if self._window else 0)
+        self._n_exact = self._place + self._look_ahead.look(self._window)
 
 
 def _asks(agent: Agent) -> bool:
