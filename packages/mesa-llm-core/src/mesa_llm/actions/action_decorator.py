@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 type Function = Callable[..., Any]
 
 _GLOBAL_ACTION_REGISTRY: dict[str, Function] = {}
-"""Actions without a manager of their own, by name: what a name in `LLMAgent(actions=[…])` means. Offered to nobody."""
+"""Actions without a manager of their own, by name: what names in `LLMAgent(actions=[…])` mean."""
 
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 _definitions: weakref.WeakKeyDictionary[Function, ActionDefinition] = weakref.WeakKeyDictionary()

@@ -250,7 +250,7 @@ def _as_choice(given: Any) -> ActionChoice:
         return ActionChoice.model_validate(dict(given))
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise ActionError(f"{short_repr(given)} is no choice of an action: {problems}.") from error
+        raise ActionError(f"{short_repr(given)} is not a choice of an action: {problems}.") from error
 
 
 def _one_value(name: str, returned: Any) -> Any:

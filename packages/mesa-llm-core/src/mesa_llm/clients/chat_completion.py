@@ -164,7 +164,7 @@ def _tool_calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
 
 
 def _parts(content: Any) -> tuple[str, str, str]:
-    """The text of a message's content, in whatever form; and the thoughts and the refusal among its parts."""
+    """The text of a message's content, in any form; and the thoughts and the refusal among its parts."""
     if content is None or isinstance(content, str):
         return content or "", "", ""
     if isinstance(content, dict) and _is_part(content):
@@ -313,7 +313,7 @@ def to_message(answer: Message | str | ToolCall | Sequence[ToolCall]) -> Message
     if isinstance(answer, Sequence) and all(isinstance(call, ToolCall) for call in answer):
         return Message("assistant", tool_calls=_with_distinct_ids(cast("Sequence[ToolCall]", answer)))
     raise TypeError(
-        f"{answer!r} ({type(answer).__name__}) is no answer. Answer with a str, a ToolCall, a list of ToolCalls, "
+        f"{answer!r} ({type(answer).__name__}) is not an answer. Answer with a str, a ToolCall, a list of ToolCalls, "
         "a Message or an LLMResponse."
     )
 

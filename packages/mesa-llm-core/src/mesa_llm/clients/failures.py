@@ -205,7 +205,7 @@ class FailedCall:
             return self.unusable(f"sent an error in place of a completion: {error_message(error)}")
         if isinstance(body, dict) and "choices" in body:
             return self.unusable(f"sent a completion without choices: {shown}", is_transient=True)
-        return self.unusable(f"sent JSON that is no completion: {shown}")
+        return self.unusable(f"sent JSON that is not a completion: {shown}")
 
     def _said(self, text: str) -> str:
         """The words of a server, clean, with a full stop."""

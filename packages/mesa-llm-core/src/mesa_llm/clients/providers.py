@@ -126,7 +126,7 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
     provider = PROVIDERS.get(name)
     if provider is None or not model:
         raise UnknownModelError(
-            f"{llm_model}: {name!r} is no provider that speaks OpenAI's API. Write 'provider/model' with one of "
+            f"{llm_model}: {name!r} is not a provider that speaks OpenAI's API. Write 'provider/model' with one of "
             f"{', '.join(PROVIDERS)}; or ask it through litellm.",
             model=llm_model,
             endpoint=api_base,

@@ -58,7 +58,7 @@ class RuleBasedClient(AsyncClient):
     request: it has no agent and no Mesa model to look at, so it knows what a language model would know, and the same
     request gets the same answer in any order. It runs on the transport loop, so it must be quick. Its answers cost
     nothing (`LLMResponse.cost` is 0.0), except a full `LLMResponse`, which keeps its own cost. All have
-    `source="rule"`, so that nobody takes their simulated latency (`LLMResponse.latency_s`) for a measured one.
+    `source="rule"`, so that their simulated latency (`LLMResponse.latency_s`) is not taken for a measured one.
 
     ```python
     from mesa_llm.clients import LLMRequest, Message, RuleBasedClient

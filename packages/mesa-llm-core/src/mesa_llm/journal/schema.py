@@ -101,7 +101,7 @@ def sqlite_errors(message: str) -> Iterator[None]:
 
 
 def decoded[Value](decode: Callable[[Any], Value], stored: object, what: Callable[[], str]) -> Value:
-    """Decode a value as it is stored; whatever `decode` raises becomes a `JournalError` that names the value."""
+    """Decode a value as it is stored; an error becomes a `JournalError` that names the value."""
     try:
         return decode(stored)
     except Exception as error:

@@ -92,7 +92,7 @@ class _SharedCall(ModelCall):
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody can board any more."""
+        """Whether it can no longer be joined."""
         return self._task.done() or self._task.cancelling() > 0
 
     async def answer(self, call: ModelCall) -> LLMResponse:

@@ -112,7 +112,7 @@ def _strictly(text: str, start: int) -> FoundJSON | None:
 
 
 def _problem(text: str, start: int) -> str:
-    """Why the text from here on is no JSON, in the words of a strict reader."""
+    """Why a strict reader cannot read the text from here on."""
     try:
         from_json(_NOT_IN_JSON.sub(" ", text[start:]))
     except ValueError as error:
