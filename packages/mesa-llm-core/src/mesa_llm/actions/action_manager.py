@@ -9,13 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mesa_llm.actions.action_decorator import (
-    _GLOBAL_ACTION_REGISTRY,
-    Function,
-    add_to,
-    definition_of,
-    schema_of,
-)
+from mesa_llm.actions.action_decorator import _GLOBAL_ACTION_REGISTRY, Function, add_to, definition_of, schema_of
 from mesa_llm.actions.action_result import ActionChoice
 from mesa_llm.errors import ActionError, ConfigurationError
 from mesa_llm.errors.shown_text import short_repr
@@ -182,20 +176,10 @@ class ActionManager:
     def execute(
         self, agent: Any, action_choice: ActionChoice | Mapping[str, Any], actions: ActionSelection = INHERIT
     ) -> Any:
-        """Check a choice and carry it out. Nothing is remembered: see `LLMAgent.execute_action`.
-
-        Args:
-            agent: the agent that acts.
-            action_choice: what to do.
-            actions: the actions on offer, as for `available_actions`.
+        """Check a choice, as for `validate`, and carry it out, as `call` does.
 
         Returns:
-            What the action returns.
-
-        Raises:
-            ActionError: if the choice does not fit, see `validate`.
-            TypeError: if the action is async, or returns a generator or something that is to be awaited.
-            Exception: what the action raises.
+            What the action returns. Nothing is remembered: see `LLMAgent.execute_action`.
         """
         return self.call(agent, self.validate(agent, action_choice, actions))
 
@@ -216,7 +200,7 @@ class ActionManager:
             What the action returns.
 
         Raises:
-            TypeError: if the action is async, or returns a generator or something that is to be awaited.
+            TypeError: if the action is async, or returns a generator or an awaitable.
             Exception: what the action raises.
         """
         function = self.actions[choice.name]

@@ -120,26 +120,9 @@ class AsyncClient(ABC):
         """
 
     def generate(self, request: LLMRequest) -> LLMResponse:
-        """Answer a request; blocks the calling thread. See `ask`.
-
-        Args:
-            request: what is asked, and of whom.
-
-        Returns:
-            The model's answer.
-
-        Raises:
-            TurnError: on the transport loop's own thread, which would wait for itself.
-        """
+        """Like `complete`, for any thread but the transport loop's own, which would wait for itself; blocks it."""
         return ask(self, request)
 
     async def agenerate(self, request: LLMRequest) -> LLMResponse:
-        """Answer a request. Cancelling the caller cancels the call.
-
-        Args:
-            request: what is asked, and of whom.
-
-        Returns:
-            The model's answer.
-        """
+        """Like `complete`, on any loop. Cancelling the caller cancels the call."""
         return await aask(self, request)

@@ -66,8 +66,7 @@ _VERSION_1_AS_2 = (
 _DAMAGED = "Restore the file from a copy, or record the run again."
 _HINTS = {
     **dict.fromkeys(
-        (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
-        "Another process holds it: try again when that one has ended.",
+        (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED), "Another process holds it: try again when that one has ended."
     ),
     **dict.fromkeys(
         (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY),

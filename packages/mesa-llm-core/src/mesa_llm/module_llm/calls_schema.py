@@ -172,12 +172,7 @@ def _is_understood(pattern: str) -> bool:
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 def _fitted(schema: JSONSchema, tool: str) -> dict[str, Any]:

@@ -21,14 +21,7 @@ from mesa_llm.concurrency import in_forked_child
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.recording.events import SCHEMA_VERSION, SimulationEvent
 from mesa_llm.recording.state import StateChanges
-from mesa_llm.recording.writer import (
-    AgentSummary,
-    EventWriter,
-    Format,
-    RecordedEvents,
-    model_event,
-    save_recording,
-)
+from mesa_llm.recording.writer import AgentSummary, EventWriter, Format, RecordedEvents, model_event, save_recording
 
 if TYPE_CHECKING:
     from mesa import Model
