@@ -176,7 +176,7 @@ class ActionManager:
     def execute(
         self, agent: Any, action_choice: ActionChoice | Mapping[str, Any], actions: ActionSelection = INHERIT
     ) -> Any:
-        """Check a choice, as for `validate`, and carry it out, as `call` does.
+        """Check a choice and carry it out. The arguments are those of `validate`.
 
         Returns:
             What the action returns. Nothing is remembered: see `LLMAgent.execute_action`.
@@ -186,7 +186,7 @@ class ActionManager:
     async def aexecute(
         self, agent: Any, action_choice: ActionChoice | Mapping[str, Any], actions: ActionSelection = INHERIT
     ) -> Any:
-        """Like `execute`; an async action is awaited, a plain one runs on the loop's thread."""
+        """Await a choice being carried out. Arguments as for `validate`; a plain action runs on the loop's thread."""
         return await self.acall(agent, self.validate(agent, action_choice, actions))
 
     def call(self, agent: Any, choice: ActionChoice) -> Any:
