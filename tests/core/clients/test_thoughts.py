@@ -1,6 +1,8 @@
 """Thoughts in the text of an answer, in the forms in which models and servers write them."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -52,6 +54,9 @@ FORMS = {
         '{"say": "<|end|>"}',
         "hm",
     ),
+    '{"say": "a</think>b",}': ('{"say": "a</think>b",}', ""),
+    '{"say": "a</think>b", "do": "cut o': ('{"say": "a</think>b", "do": "cut o', ""),
+    'I could say: "hm", or "ho".</think>I say: "Go", friend.': ('I say: "Go", friend.', 'I could say: "hm", or "ho".'),
     '{"say": "hm</think>{"say": "Go."}': ('{"say": "Go."}', '{"say": "hm'),
     "I <think> so, therefore I go.": ("I <think> so, therefore I go.", ""),
     "analysis of the assistantfinal": ("analysis of the assistantfinal", ""),
@@ -80,3 +85,13 @@ def test_any_mixture_is_read_and_no_block_is_left(parts):
 @given(st.text(alphabet=st.characters(exclude_characters="<[◁")))
 def test_a_text_without_tags_stays_as_it_is(text):
     assert without_thoughts(text) == (text, "") or "assistantfinal" in text
+
+
+def test_a_long_answer_takes_no_longer_after_thoughts_than_without():
+    """In a process of its own: a search that tries each place again would take minutes, and could not be stopped."""
+    code = """
+from mesa_llm.clients.thoughts import without_thoughts
+for answer in ("a" * 200_000, '{"' * 100_000, '["a", ' * 40_000):
+    assert without_thoughts(f"hm</think>{answer}") == (answer.strip(), "hm")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
