@@ -50,7 +50,7 @@ def test_tools_as_dicts_and_specs():
 
 @pytest.mark.parametrize("tool", [{"name": "go"}, {"function": {}}, "go", None])
 def test_what_is_no_tool(tool):
-    with pytest.raises(ConfigurationError, match=r"is no tool\. Give a ToolSpec"):
+    with pytest.raises(ConfigurationError, match=r"is not a tool\. Give a ToolSpec"):
         handle().request("hi", [tool])
 
 
@@ -78,7 +78,7 @@ def test_response_formats():
     for kept in ({"type": "json_object"}, strict):
         assert of(kept).as_dict()["response_format"] == kept
     for wrong in ("json", {"a": 1}, int):
-        with pytest.raises(ConfigurationError, match="is no response format"):
+        with pytest.raises(ConfigurationError, match="is not a response format"):
             of(wrong)
 
 

@@ -426,7 +426,7 @@ def broken(request):
     ("rule", "reasoning", "kind", "errors"),
     [
         (broken, OneCallReasoning, KeyError, [r"asked to 'decide' \(broken\)\."]),
-        (lambda request: None, CoTReasoning, TypeError, [r"None.*is no answer", r"asked to 'decide' \(<lambda>\)"]),
+        (lambda request: None, CoTReasoning, TypeError, [r"None.*is not an answer", r"asked to 'decide' \(<lambda>\)"]),
         (
             lambda request: read_observation(request) and "I rest.",
             CoTReasoning,

@@ -8,7 +8,7 @@ import pytest
 from helpers.environment import without_keys_and_proxies
 
 from mesa_llm.clients import DirectClient, LLMRequest, Message, Usage, providers
-from mesa_llm.clients.providers import PROVIDERS, Provider, cost_of
+from mesa_llm.clients.providers import PROVIDERS, Provider, price_of
 from mesa_llm.testing import FakeOpenAIServer
 
 USAGE = Usage(1_000_000, 1_000_000)
@@ -35,9 +35,9 @@ def completion(**usage):
     ],
 )
 def test_models_that_the_list_has(model, prompt, completion):
-    assert cost_of(model, Usage(1_000_000, 0)) == pytest.approx(prompt)
-    assert cost_of(model, Usage(0, 1_000_000)) == pytest.approx(completion)
-    assert cost_of(model, Usage(1000, 10)) == pytest.approx((1000 * prompt + 10 * completion) / 1e6)
+    assert price_of(model, Usage(1_000_000, 0)) == pytest.approx(prompt)
+    assert price_of(model, Usage(0, 1_000_000)) == pytest.approx(completion)
+    assert price_of(model, Usage(1000, 10)) == pytest.approx((1000 * prompt + 10 * completion) / 1e6)
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def test_models_that_the_list_has(model, prompt, completion):
     ],
 )
 def test_others_have_no_price(model):
-    assert cost_of(model, USAGE) is None
+    assert price_of(model, USAGE) is None
 
 
 def test_what_took_no_tokens_that_are_known_has_no_price():
-    assert cost_of("openai/gpt-4o-mini", Usage()) is None
+    assert price_of("openai/gpt-4o-mini", Usage()) is None
 
 
 # Another list, or none
@@ -85,13 +85,13 @@ def use_list(monkeypatch, tmp_path):
 @pytest.mark.parametrize("text", [None, "", "{", "[1]", '{"gpt-4o-mini": null}', '{"gpt-4o-mini": {}}'])
 def test_without_a_list_that_can_be_read_nothing_has_a_price(use_list, text):
     use_list(text)
-    assert cost_of("openai/gpt-4o-mini", USAGE) is None
+    assert price_of("openai/gpt-4o-mini", USAGE) is None
 
 
 def test_a_list_without_its_file(use_list, tmp_path):
     use_list("{}")
     (tmp_path / providers._LIST).unlink()
-    assert cost_of("openai/gpt-4o-mini", USAGE) is None
+    assert price_of("openai/gpt-4o-mini", USAGE) is None
 
 
 def test_the_full_name_counts_before_the_short_one(use_list):
@@ -99,21 +99,21 @@ def test_the_full_name_counts_before_the_short_one(use_list):
         return {"litellm_provider": "a", "input_cost_per_token": price, "output_cost_per_token": price}
 
     use_list(json.dumps({"b": entry(1), "a/b": entry(2), "c": entry(3)}))
-    assert [cost_of(model, Usage(1, 0)) for model in ("a/b", "b", "a/c", "x/c")] == [2, 1, 3, None]
+    assert [price_of(model, Usage(1, 0)) for model in ("a/b", "b", "a/c", "x/c")] == [2, 1, 3, None]
 
 
 @pytest.mark.parametrize("price", [0, None, "1", -1])
 def test_half_a_price_is_none(use_list, price):
     entry = {"litellm_provider": "a", "input_cost_per_token": 1, "output_cost_per_token": price}
     use_list(json.dumps({"a/b": entry}))
-    assert cost_of("a/b", USAGE) is None
+    assert price_of("a/b", USAGE) is None
 
 
 def test_the_list_is_read_once_and_litellm_is_not_imported(use_list, monkeypatch):
     monkeypatch.delitem(sys.modules, "litellm", raising=False)
     providers._models.cache_clear()
-    assert cost_of("openai/gpt-4o-mini", USAGE) is not None
-    assert cost_of("openai/gpt-4o", USAGE) is not None
+    assert price_of("openai/gpt-4o-mini", USAGE) is not None
+    assert price_of("openai/gpt-4o", USAGE) is not None
     assert providers._models.cache_info().misses == 1
     assert "litellm" not in sys.modules
 
@@ -137,7 +137,7 @@ def ask(monkeypatch):
 
 
 def test_a_provider_is_paid_its_list_price(ask):
-    assert ask("openai/gpt-4o-mini", completion()) == cost_of("openai/gpt-4o-mini", Usage(1000, 100))
+    assert ask("openai/gpt-4o-mini", completion()) == price_of("openai/gpt-4o-mini", Usage(1000, 100))
 
 
 def test_an_own_server_is_not(ask):
@@ -157,7 +157,7 @@ def test_what_the_provider_says_counts_first(ask):
 
 @pytest.mark.parametrize("cost", [None, True, "0.5", -1, {"total_cost": 1}])
 def test_what_is_no_cost_does_not_count(ask, cost):
-    assert ask("openai/gpt-4o-mini", completion(cost=cost)) == cost_of("openai/gpt-4o-mini", Usage(1000, 100))
+    assert ask("openai/gpt-4o-mini", completion(cost=cost)) == price_of("openai/gpt-4o-mini", Usage(1000, 100))
 
 
 def test_the_address_of_the_provider_may_be_given_too(monkeypatch):
@@ -166,4 +166,4 @@ def test_the_address_of_the_provider_may_be_given_too(monkeypatch):
         monkeypatch.setitem(PROVIDERS, "openai", Provider(server.url, ()))
         client = DirectClient(api_base=f"{server.url}/")
         response = client.generate(LLMRequest(model="openai/gpt-4o-mini", messages=(Message("user", "hi"),)))
-    assert response.cost == cost_of("openai/gpt-4o-mini", Usage(1000, 100))
+    assert response.cost == price_of("openai/gpt-4o-mini", Usage(1000, 100))

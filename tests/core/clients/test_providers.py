@@ -121,7 +121,7 @@ def test_a_password_in_the_address_goes_before_a_key_of_the_environment(monkeypa
 
 @pytest.mark.parametrize("model", ["anthropic/claude", "gpt-4o", "openai/", "meta-llama/Llama-3"])
 def test_a_name_without_such_a_provider(model):
-    with pytest.raises(UnknownModelError, match=r"is no provider that speaks OpenAI's API\. Write .*openrouter"):
+    with pytest.raises(UnknownModelError, match=r"is not a provider that speaks OpenAI's API\. Write .*openrouter"):
         direct_settings(model, "http://localhost/v1")
 
 

@@ -58,7 +58,7 @@ def test_an_answer_that_others_gave_stays_theirs(source):
 
 @pytest.mark.parametrize("answer", [None, 3, ["text"], {"content": "x"}])
 def test_other_answers_are_refused(answer):
-    with pytest.raises(TypeError, match=r"is no answer\. Answer with a str"):
+    with pytest.raises(TypeError, match=r"is not an answer\. Answer with a str"):
         answer_of(answer)
 
 

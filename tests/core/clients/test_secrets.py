@@ -5,6 +5,8 @@ import io
 import json
 import logging
 import pickle
+import subprocess
+import sys
 import traceback
 from contextlib import ExitStack
 
@@ -432,3 +434,14 @@ def test_a_text_is_printable(text, shown):
 )
 def test_what_looks_like_a_secret_is_masked(text, shown):
     assert for_people(text) == shown
+
+
+def test_a_long_text_is_masked_in_time_that_grows_with_its_length():
+    """In a process of its own: where each `%26` began a search through all that follows, it took minutes."""
+    code = """
+from mesa_llm.errors.shown_text import for_people, masked_address
+text = "%26" * 60_000
+assert for_people(text) == masked_address(text) == text
+assert for_people(f"{text}api_key=abc def") == f"{text}api_key=*** def"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

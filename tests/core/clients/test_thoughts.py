@@ -1,6 +1,8 @@
 """Thoughts in the text of an answer, in the forms in which models and servers write them."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -45,6 +47,17 @@ FORMS = {
     f"<|channel|>analysis<|message|>hm<|end|>{A_CALL}": (A_CALL, "hm"),
     f"<|channel|>analysis<|message|>hm<|end|>{A_LATER_CALL}": (A_LATER_CALL, "hm"),
     "analysisI wonder.assistantfinalGo.": ("Go.", "I wonder."),
+    '```json\n{"say": "a</think>b"}\n```': ('```json\n{"say": "a</think>b"}\n```', ""),
+    'I say {"say": "<think>a</think>"}.': ('I say {"say": "<think>a</think>"}.', ""),
+    '<think>hm {"say": "</think>"}?</think>Go: ["</think>"]': ('Go: ["</think>"]', 'hm {"say": "</think>"}?'),
+    '<|channel|>analysis<|message|>hm<|end|><|channel|>final<|message|>{"say": "<|end|>"}': (
+        '{"say": "<|end|>"}',
+        "hm",
+    ),
+    '{"say": "a</think>b",}': ('{"say": "a</think>b",}', ""),
+    '{"say": "a</think>b", "do": "cut o': ('{"say": "a</think>b", "do": "cut o', ""),
+    'I could say: "hm", or "ho".</think>I say: "Go", friend.': ('I say: "Go", friend.', 'I could say: "hm", or "ho".'),
+    '{"say": "hm</think>{"say": "Go."}': ('{"say": "Go."}', '{"say": "hm'),
     "I <think> so, therefore I go.": ("I <think> so, therefore I go.", ""),
     "analysis of the assistantfinal": ("analysis of the assistantfinal", ""),
     "Go.": ("Go.", ""),
@@ -72,3 +85,13 @@ def test_any_mixture_is_read_and_no_block_is_left(parts):
 @given(st.text(alphabet=st.characters(exclude_characters="<[◁")))
 def test_a_text_without_tags_stays_as_it_is(text):
     assert without_thoughts(text) == (text, "") or "assistantfinal" in text
+
+
+def test_a_long_answer_takes_no_longer_after_thoughts_than_without():
+    """In a process of its own: a search that tries each place again would take minutes, and could not be stopped."""
+    code = """
+from mesa_llm.clients.thoughts import without_thoughts
+for answer in ("a" * 200_000, '{"' * 100_000, '["a", ' * 40_000):
+    assert without_thoughts(f"hm</think>{answer}") == (answer.strip(), "hm")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

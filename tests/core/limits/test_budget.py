@@ -155,9 +155,9 @@ def test_the_estimate_is_the_models_mean_price_of_a_token():
 def test_a_price_function_estimates_and_prices_what_has_no_price():
     asked_for = []
 
-    def price(asked, prompt_tokens, completion_tokens):
-        asked_for.append((asked.model, prompt_tokens, completion_tokens))
-        return (prompt_tokens + 4 * completion_tokens) / 1000
+    def price(model, usage):
+        asked_for.append((model, usage.prompt_tokens, usage.completion_tokens))
+        return (usage.prompt_tokens + 4 * usage.completion_tokens) / 1000
 
     async def main():
         budget = Budget(cost=1.1)
@@ -174,14 +174,14 @@ def test_a_price_function_estimates_and_prices_what_has_no_price():
 
 def test_an_answer_that_tells_no_tokens_is_priced_as_estimated():
     budget = Budget(cost=1.0)
-    client = BudgetClient(ScriptedLLM("hello"), budget, price=lambda asked, read, written: written / 1000)
+    client = BudgetClient(ScriptedLLM("hello"), budget, price=lambda model, usage: usage.completion_tokens / 1000)
     run_in_virtual_time(ask(client, wants(104)))
     assert budget.spent_cost == pytest.approx(0.1)
 
 
 def test_the_price_that_an_answer_tells_counts_before_the_function():
     budget = Budget(cost=1.0)
-    client = BudgetClient(ScriptedLLM(answer(10, cost=0.25)), budget, price=lambda asked, read, written: 0.5)
+    client = BudgetClient(ScriptedLLM(answer(10, cost=0.25)), budget, price=lambda model, usage: 0.5)
     run_in_virtual_time(ask(client, wants(104)))
     assert budget.spent_cost == 0.25
 
@@ -189,7 +189,7 @@ def test_the_price_that_an_answer_tells_counts_before_the_function():
 def test_without_a_price_a_budget_of_money_says_so_once_it_knows():
     budget = Budget(cost=1.0)
     inner = ScriptedLLM(answer(10), latency=1.0)
-    client = BudgetClient(inner, budget, price=lambda asked, read, written: None)
+    client = BudgetClient(inner, budget, price=lambda model, usage: None)
     results = run_in_virtual_time(ask(client, *[wants(100)] * 3))
     assert outcomes(results) == [ConfigurationError] * 3
     assert "a/b answers without a price" in str(results[0])
@@ -246,7 +246,7 @@ def test_the_list_price_keeps_a_budget_of_money():
     client = BudgetClient(ScriptedLLM(answer(100)), budget, price=price_of)
     results = run_in_virtual_time(ask(client, *[wants(100, model=model, text="")] * 3))
     assert outcomes(results)[-1] is BudgetExhaustedError
-    assert 0 < budget.spent_cost <= 2 * 100 * price_of(request(model=model), 0, 1)
+    assert 0 < budget.spent_cost <= 2 * 100 * price_of(model, Usage(0, 1))
 
 
 def test_both_limits_hold():

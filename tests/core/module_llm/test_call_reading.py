@@ -355,6 +355,7 @@ def test_arguments_of_calls_as_text(text, arguments):
         *("move(1)", "move(x=y)", "move(**{})", "x = move(x=1)", "move(x=1).y", "import os", "move(x=move(x=1))"),
         *('{"name": "move", "tool": "rest", "arguments": {}}', '{"tool_calls": [], "name": "move", "arguments": {}}'),
         *("word " * 1000, " " * 100_000 + "x", "[" * 100_000, "move" * 50_000 + "{", "`" * 50_000, "move(" * 2000),
+        *("move" + "`" * 50_000 + "x", "move" + "```" * 20_000 + "x"),  # each backtick can be read in two ways
     ],
 )
 def test_what_is_more_or_less_than_calls_stays_a_text(text):

@@ -205,7 +205,7 @@ def test_quick_view(path, arguments, expected):
 def test_a_quick_view_that_is_not_there_is_an_error(path):
     with pytest.raises(RecordingError, match=r"no events of an agent 9. Agents in it: 1, 2."):
         quick_agent_view(path, 9)
-    with pytest.raises(ConfigurationError, match=r"view_type must be one of \['info', .*, got 'film'"):
+    with pytest.raises(ConfigurationError, match=r"view_type must be 'summary', .* or 'info', got 'film'"):
         quick_agent_view(path, 1, "film")
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 type Function = Callable[..., Any]
 
 _GLOBAL_ACTION_REGISTRY: dict[str, Function] = {}
-"""Actions without a manager of their own, by name: what a name in `LLMAgent(actions=[…])` means. Offered to nobody."""
+"""Actions without a manager of their own, by name: what names in `LLMAgent(actions=[…])` mean."""
 
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 _definitions: weakref.WeakKeyDictionary[Function, ActionDefinition] = weakref.WeakKeyDictionary()
@@ -140,11 +140,7 @@ def definition_of(function: Any) -> ActionDefinition:
 
 @overload
 def action[F: Callable[..., Any]](
-    fn: F,
-    *,
-    action_manager: ActionManager | None = None,
-    ignore_agent: bool = True,
-    available: Condition | None = None,
+    fn: F, *, action_manager: ActionManager | None = None, ignore_agent: bool = True, available: Condition | None = None
 ) -> F: ...
 
 
@@ -272,11 +268,7 @@ def _define(function: Any, available: Condition | None, local_names: Mapping[str
 
 
 def _field(
-    name: str,
-    function: Function,
-    parameter: inspect.Parameter,
-    local_names: Mapping[str, Any],
-    description: str | None,
+    name: str, function: Function, parameter: inspect.Parameter, local_names: Mapping[str, Any], description: str | None
 ) -> Any:
     annotation = readable(_annotation(name, function, parameter, local_names))
     where = f"Action {name!r}: the annotation {parameter.annotation!r} of {parameter.name!r}"

@@ -9,13 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mesa_llm.actions.action_decorator import (
-    _GLOBAL_ACTION_REGISTRY,
-    Function,
-    add_to,
-    definition_of,
-    schema_of,
-)
+from mesa_llm.actions.action_decorator import _GLOBAL_ACTION_REGISTRY, Function, add_to, definition_of, schema_of
 from mesa_llm.actions.action_result import ActionChoice
 from mesa_llm.errors import ActionError, ConfigurationError
 from mesa_llm.errors.shown_text import short_repr
@@ -182,27 +176,17 @@ class ActionManager:
     def execute(
         self, agent: Any, action_choice: ActionChoice | Mapping[str, Any], actions: ActionSelection = INHERIT
     ) -> Any:
-        """Check a choice and carry it out. Nothing is remembered: see `LLMAgent.execute_action`.
-
-        Args:
-            agent: the agent that acts.
-            action_choice: what to do.
-            actions: the actions on offer, as for `available_actions`.
+        """Check a choice and carry it out. The arguments are those of `validate`.
 
         Returns:
-            What the action returns.
-
-        Raises:
-            ActionError: if the choice does not fit, see `validate`.
-            TypeError: if the action is async, or returns a generator or something that is to be awaited.
-            Exception: what the action raises.
+            What the action returns. Nothing is remembered: see `LLMAgent.execute_action`.
         """
         return self.call(agent, self.validate(agent, action_choice, actions))
 
     async def aexecute(
         self, agent: Any, action_choice: ActionChoice | Mapping[str, Any], actions: ActionSelection = INHERIT
     ) -> Any:
-        """Like `execute`; an async action is awaited, a plain one runs on the loop's thread."""
+        """Await a choice being carried out. Arguments as for `validate`; a plain action runs on the loop's thread."""
         return await self.acall(agent, self.validate(agent, action_choice, actions))
 
     def call(self, agent: Any, choice: ActionChoice) -> Any:
@@ -216,7 +200,7 @@ class ActionManager:
             What the action returns.
 
         Raises:
-            TypeError: if the action is async, or returns a generator or something that is to be awaited.
+            TypeError: if the action is async, or returns a generator or an awaitable.
             Exception: what the action raises.
         """
         function = self.actions[choice.name]
@@ -250,7 +234,7 @@ def _as_choice(given: Any) -> ActionChoice:
         return ActionChoice.model_validate(dict(given))
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise ActionError(f"{short_repr(given)} is no choice of an action: {problems}.") from error
+        raise ActionError(f"{short_repr(given)} is not a choice of an action: {problems}.") from error
 
 
 def _one_value(name: str, returned: Any) -> Any:

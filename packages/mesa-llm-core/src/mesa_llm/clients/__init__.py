@@ -7,14 +7,7 @@ from mesa_llm.clients.client import AsyncClient, LLMClient
 from mesa_llm.clients.direct_client import DirectClient
 from mesa_llm.clients.embedding_client import Embedder, EmbeddingClient
 from mesa_llm.clients.litellm_client import LiteLLMClient
-from mesa_llm.clients.messages import (
-    LLMRequest,
-    LLMResponse,
-    Message,
-    ToolCall,
-    ToolSpec,
-    Usage,
-)
+from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec, Usage
 from mesa_llm.clients.messages import ResponseFormat as ResponseFormat
 from mesa_llm.clients.messages import ToolChoice as ToolChoice
 from mesa_llm.clients.providers import price_of as price_of

@@ -28,10 +28,6 @@ def write_request(request: LLMRequest, model: str) -> bytes:
     """The body to send to a server that knows the model as `model`.
 
     Options that are `None` are left out. Those in the option `extra_body`, a mapping, replace others of the same name.
-
-    Raises:
-        ConfigurationError: if `extra_body` is not a mapping, or the answer would be a stream.
-        TypeError: if something in the request cannot be written as JSON.
     """
     body = request.as_dict()
     body["model"] = model
@@ -52,10 +48,8 @@ def write_request(request: LLMRequest, model: str) -> bytes:
 def read_json(body: bytes) -> Any:
     """The JSON in an answer's body; `None` if it is not JSON.
 
-    Comments of an event stream before it and anything after it are ignored, bytes that are not UTF-8 are replaced,
-    and a stream of completion chunks is put together (see `mesa_llm.clients.event_stream`).
-
-    A lone surrogate, where a model broke off, is replaced by U+FFFD: it could be neither stored nor sent again.
+    Comments of an event stream before it and anything after it are ignored, and a stream of completion chunks is put
+    together. Bytes that are not UTF-8, and lone surrogates where a model broke off, are replaced by U+FFFD.
     """
     try:
         return from_json(body)
@@ -123,26 +117,15 @@ def _first_choice(choices: Any) -> Mapping[str, Any]:
 
 
 _FINISH_REASONS = {
-    "stop": ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "end", "complete", "completed", "done"),
-    "length": (
-        "length",
-        "max_tokens",
-        "max_output_tokens",
-        "model_length",
-        "max_length",
-        "model_context_window_exceeded",
-    ),
-    "content_filter": (
-        *("content_filter", "content_filtered", "safety", "sensitive", "refusal", "recitation", "blocklist"),
-        *("prohibited_content", "spii", "guardrail_intervened", "language"),
-    ),
-    "tool_calls": ("tool_calls", "tool_call", "tool_use", "function_call", "function_calls"),
-    "error": (
-        *("error", "abort", "aborted", "cancelled", "network_error", "insufficient_system_resource"),
-        *("malformed_function_call", "unexpected_tool_call", "error_finish"),
-    ),
+    "stop": "stop eos eos_token end_turn stop_sequence end complete completed done",
+    "length": "length max_tokens max_output_tokens model_length max_length model_context_window_exceeded",
+    "content_filter": "content_filter content_filtered safety sensitive refusal recitation blocklist spii language "
+    "prohibited_content guardrail_intervened",
+    "tool_calls": "tool_calls tool_call tool_use function_call function_calls",
+    "error": "error abort aborted cancelled network_error insufficient_system_resource malformed_function_call "
+    "unexpected_tool_call error_finish",
 }
-_IN_THE_APIS_WORDS = {word: reason for reason, words in _FINISH_REASONS.items() for word in words}
+_IN_THE_APIS_WORDS = {word: reason for reason, words in _FINISH_REASONS.items() for word in words.split()}
 
 
 def _finish_reason(said: Any, *, has_calls: bool) -> str:
@@ -173,22 +156,15 @@ def _tool_calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
         arguments = next((function[name] for name in names if function.get(name) is not None), None)
         given_id = entry.get("id")
         wanted = str(given_id) if type(given_id) in {str, int} and given_id != "" else f"call_{number}"
-        calls.append(
-            ToolCall(
-                id=wanted,
-                name=_text(function.get("name")) or _text(entry.get("function")),
-                arguments=arguments
-                if isinstance(arguments, str)
-                else "{}"
-                if arguments is None
-                else _as_json(arguments),
-            )
-        )
+        name = _text(function.get("name")) or _text(entry.get("function"))
+        if not isinstance(arguments, str):
+            arguments = "{}" if arguments is None else _as_json(arguments)
+        calls.append(ToolCall(wanted, name, arguments))
     return _with_distinct_ids(calls)
 
 
 def _parts(content: Any) -> tuple[str, str, str]:
-    """The text of a message's content, in whatever form; and the thoughts and the refusal among its parts."""
+    """The text of a message's content, in any form; and the thoughts and the refusal among its parts."""
     if content is None or isinstance(content, str):
         return content or "", "", ""
     if isinstance(content, dict) and _is_part(content):
@@ -216,16 +192,8 @@ def _is_part(part: Any) -> bool:
 
 
 _PARTS = (
-    "text",
-    "output_text",
-    "input_text",
-    "refusal",
-    "thinking",
-    "redacted",
-    "reasoning",
-    "summary",
-    "tool_",
-    "image",
+    *("text", "output_text", "input_text", "refusal", "thinking", "redacted", "reasoning", "summary"),
+    *("tool_", "image"),
 )
 _WORDS = ("text", "thinking", "reasoning", "content", "summary", "value")
 
@@ -318,9 +286,6 @@ def to_response(
     """The full response for an answer in short form. A full one is kept, except that a missing latency is filled in.
 
     Thoughts in the text of an answer (see `without_thoughts`) become its `reasoning`, as in answers over the network.
-
-    Raises:
-        TypeError: if the answer has none of the forms of `Answer`.
     """
     if isinstance(answer, LLMResponse):
         is_timed = answer.latency_s is not None or answer.source != "model"
@@ -338,11 +303,7 @@ def to_response(
 
 
 def to_message(answer: Message | str | ToolCall | Sequence[ToolCall]) -> Message:
-    """The message for an answer in short form, with its text as it is.
-
-    Raises:
-        TypeError: if the answer has none of the forms of `Answer`.
-    """
+    """The message for an answer in short form, with its text as it is."""
     if isinstance(answer, Message):
         return answer
     if isinstance(answer, str):
@@ -352,7 +313,7 @@ def to_message(answer: Message | str | ToolCall | Sequence[ToolCall]) -> Message
     if isinstance(answer, Sequence) and all(isinstance(call, ToolCall) for call in answer):
         return Message("assistant", tool_calls=_with_distinct_ids(cast("Sequence[ToolCall]", answer)))
     raise TypeError(
-        f"{answer!r} ({type(answer).__name__}) is no answer. Answer with a str, a ToolCall, a list of ToolCalls, "
+        f"{answer!r} ({type(answer).__name__}) is not an answer. Answer with a str, a ToolCall, a list of ToolCalls, "
         "a Message or an LLMResponse."
     )
 

@@ -40,11 +40,8 @@ def ask(client: LLMClient, request: LLMRequest) -> LLMResponse:
     """Send a request to a client; blocks the calling thread.
 
     The client answers on the transport loop, one for the whole process with a thread of its own. Connections belong to
-    that loop and live across steps, and nothing that an agent blocks can stop a request.
-
-    Raises:
-        TurnError: on the transport loop's own thread, which would wait for itself.
-        Exception: what the client raises.
+    that loop and live across steps, and nothing that an agent blocks can stop a request. On that loop's own thread,
+    which would wait for itself, this raises a `TurnError`.
     """
     if transport_loop.is_running_here():
         raise TurnError(
@@ -123,26 +120,9 @@ class AsyncClient(ABC):
         """
 
     def generate(self, request: LLMRequest) -> LLMResponse:
-        """Answer a request; blocks the calling thread. See `ask`.
-
-        Args:
-            request: what is asked, and of whom.
-
-        Returns:
-            The model's answer.
-
-        Raises:
-            TurnError: on the transport loop's own thread, which would wait for itself.
-        """
+        """Like `complete`, for any thread but the transport loop's own, which would wait for itself; blocks it."""
         return ask(self, request)
 
     async def agenerate(self, request: LLMRequest) -> LLMResponse:
-        """Answer a request. Cancelling the caller cancels the call.
-
-        Args:
-            request: what is asked, and of whom.
-
-        Returns:
-            The model's answer.
-        """
+        """Like `complete`, on any loop. Cancelling the caller cancels the call."""
         return await aask(self, request)

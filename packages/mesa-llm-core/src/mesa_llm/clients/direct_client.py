@@ -28,7 +28,7 @@ from mesa_llm.clients.failures import FailedCall
 from mesa_llm.clients.masking import Secrets
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
 from mesa_llm.clients.optional_fields import OptionalFields
-from mesa_llm.clients.providers import DirectSettings, cost_of, direct_settings, http_parts
+from mesa_llm.clients.providers import DirectSettings, direct_settings, http_parts, price_of
 from mesa_llm.concurrency import in_forked_child, transport_loop
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.errors.checks import check_number
@@ -190,7 +190,7 @@ class DirectClient(AsyncClient):
             raise call.refused(answer.status, answer.reason, headers, body, completion, missing_keys)
         if response.cost is not None or not settings.is_at_provider:
             return response
-        return replace(response, cost=cost_of(request.model, response.usage))
+        return replace(response, cost=price_of(request.model, response.usage))
 
     def _call(self, request: LLMRequest, settings: DirectSettings) -> FailedCall:
         return FailedCall(

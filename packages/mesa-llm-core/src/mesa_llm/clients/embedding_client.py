@@ -85,12 +85,7 @@ class Embedder:
         self.dimensions = dimensions
 
     async def __call__(self, texts: Sequence[str]) -> list[tuple[float, ...]]:
-        """One vector for each text.
-
-        Raises:
-            ModelCallError: if the model could not be asked.
-            DecisionError: if the client has not answered with vectors.
-        """
+        """One vector for each text. Raises a `DecisionError` if the client has not answered with vectors."""
         messages = tuple(Message("user", text) for text in texts)
         options = {} if self.dimensions is None else {"dimensions": self.dimensions}
         response = await aask(self.client, LLMRequest(model=self.model, messages=messages, options=options))

@@ -17,11 +17,7 @@ def is_event_stream(text: str) -> bool:
 
 
 def read_event_stream(text: str) -> Any:
-    """The completion in an event stream: the message as a whole, with what the last chunks say about it.
-
-    Returns:
-        The completion's JSON; the event that reports an error; or `None` if the stream ends before the answer does.
-    """
+    """The completion in an event stream, put together; the event that reports an error; `None` if it breaks off."""
     whole: dict[str, Any] = {}
     message: dict[str, Any] = {"role": "assistant", "content": None}
     choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": None}

@@ -63,10 +63,7 @@ class FailedCall:
     def error(
         self, kind: type[ModelCallError], text: str, *, cause: BaseException | None = None, **fields: Any
     ) -> ModelCallError:
-        """An error with a text of its own, in which the server's words are clean already.
-
-        The cause is left out if a traceback of it would show a secret.
-        """
+        """An error with a text of its own. The cause is left out if a traceback of it would show a secret."""
         text = self.secrets.masked(printable(text))
         made = kind(text, model=self.model, endpoint=self.endpoint, **fields)
         if cause is not None:
@@ -114,10 +111,8 @@ class FailedCall:
                 kind = RateLimitedError
                 hint = f"Ask less often{'' if wait is None else f', next in {wait:g} s'}."
             case _ if bad_answer:
-                hint, is_transient = (
-                    "The model's answer was unusable; it may be better when it is asked again.",
-                    False,
-                )
+                hint = "The model's answer was unusable; it may be better when it is asked again."
+                is_transient = False
             case _ if is_too_long(body):
                 hint, is_transient = _SHORTEN, False
             case _ if status < 500 and is_out_of_credit(body):
@@ -210,7 +205,7 @@ class FailedCall:
             return self.unusable(f"sent an error in place of a completion: {error_message(error)}")
         if isinstance(body, dict) and "choices" in body:
             return self.unusable(f"sent a completion without choices: {shown}", is_transient=True)
-        return self.unusable(f"sent JSON that is no completion: {shown}")
+        return self.unusable(f"sent JSON that is not a completion: {shown}")
 
     def _said(self, text: str) -> str:
         """The words of a server, clean, with a full stop."""

@@ -17,7 +17,7 @@ from mesa_llm.clients.litellm_module import WatchedExchange, load_litellm
 from mesa_llm.clients.masking import Secrets, is_secret_variable, secrets_in_options
 from mesa_llm.clients.messages import LLMRequest, LLMResponse, Message, Usage
 from mesa_llm.clients.optional_fields import OptionalFields
-from mesa_llm.clients.providers import checked_base, cost_of
+from mesa_llm.clients.providers import checked_base, price_of
 from mesa_llm.clients.server_errors import error_in, only_object
 from mesa_llm.errors import MissingAPIKeyError, ModelCallError, UnknownModelError
 from mesa_llm.errors.checks import check_number
@@ -202,7 +202,7 @@ def _cost(response: LLMResponse, answer: Any, request: LLMRequest) -> float | No
     counted = Usage(getattr(usage, "prompt_tokens", None) or 0, getattr(usage, "completion_tokens", None) or 0)
     if answer is not None and counted == response.usage:
         return getattr(answer, "_hidden_params", {}).get("response_cost")
-    return cost_of(request.model, response.usage)
+    return price_of(request.model, response.usage)
 
 
 def _stripped(error: Exception) -> str:

@@ -37,11 +37,7 @@ async def load_litellm(secrets: Secrets) -> Any:
 
 
 async def _prepare() -> Any:
-    """Import litellm in a thread, and complete one request without a network.
-
-    litellm sets itself up within its first request. The first real ones run together on this loop, where that would
-    count as latency of the others.
-    """
+    """Import litellm in a thread, and complete one request without a network, within which litellm sets itself up."""
     litellm = await asyncio.wrap_future(worker_thread.start(_import, name="mesa-llm-import-litellm"))
     httpx: Any = importlib.import_module("httpx")
     openai: Any = importlib.import_module("openai")
@@ -105,10 +101,8 @@ _log_filter = _LogFilter()
 def _patch_clients() -> None:
     """Make litellm treat a redirection as an error, as the direct client does, and show what the server has answered.
 
-    Its httpx would follow one to another host without `Authorization`, but with the headers in which other providers
-    want their key: `api-key`, `x-api-key`, `x-goog-api-key`.
-
-    litellm loses some of an answer, such as an error in a completion, and fails on forms of it that can be read.
+    Its httpx would follow one to another host with the headers in which some providers want their key (`api-key`,
+    `x-api-key`). And litellm loses some of an answer, such as an error in a completion, or fails on it.
     """
     handlers: Any = importlib.import_module("litellm.llms.custom_httpx.http_handler")
     httpx: Any = importlib.import_module("httpx")
@@ -143,14 +137,12 @@ class WatchedExchange:
     """Times the exchange with a server in the one call of litellm inside its `with` block, and keeps its answer.
 
     Where the exchange is not seen, it is the whole block, with litellm's own work before and after.
-
-    Attributes:
-        response: the last answer of the server, of httpx; `None` if there was none, or it was not seen.
     """
 
     sent: float
     answered: float | None
     response: Any = None
+    """The last answer of the server, of httpx; `None` if there was none, or it was not seen."""
 
     @property
     def seconds(self) -> float:
@@ -207,10 +199,9 @@ def _time_exchanges() -> None:
 
 
 def _settle_at_exit(owner: int) -> None:
-    """Finish litellm's background work on the loop that it runs on.
+    """Finish litellm's background work on the loop that it runs on, before litellm's own exit handlers.
 
-    Registered after litellm's own exit handlers, so it runs before them. Those would finish it on another loop, while
-    ours still runs it, and write the resulting errors to stderr.
+    Those would finish it on another loop, while ours still runs it, and write the resulting errors to stderr.
     """
     if os.getpid() == owner:  # a forked child has neither that loop nor its connections
         with suppress(Exception):

@@ -39,14 +39,12 @@ def is_secret_variable(name: str) -> bool:
 
 
 class Secrets:
-    """Masks the secrets of a client: keys, passwords in addresses, values of headers; and those in the environment.
+    """Masks the secrets of a client (keys, passwords in addresses, values of headers) and those in the environment.
 
-    All texts that leave a transport go through it. Environment variables are read whenever a text is cleaned: values of
-    those that are named like keys, and passwords in addresses, are secret.
-
-    Secrets are recognised as they are, decoded from an address, in the base64 of Basic authentication, with characters
-    escaped, and with white space or control codes in between. Those of less than 8 characters are masked in addresses,
-    but not in other texts, where they may be ordinary words.
+    All texts that leave a transport go through it. In the environment, values of variables that are named like keys and
+    passwords in addresses are secret. Secrets are recognised as they are, decoded from an address, in the base64 of
+    Basic authentication, escaped, and with white space or control codes in between. Those of less than 8 characters are
+    masked in addresses only: elsewhere they may be ordinary words.
     """
 
     def __init__(

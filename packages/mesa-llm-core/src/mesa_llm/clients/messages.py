@@ -2,7 +2,7 @@
 
 Field names and meanings follow the OpenAI chat completions API, which every supported server speaks.
 
-Agents and clients share them, so what is to be different is made by `dataclasses.replace`. Those that a step makes
+Agents and clients share them, so changed copies are made by `dataclasses.replace`. Those that a step makes
 many of are not frozen: that would make each of them three times as slow to construct.
 """
 

@@ -84,11 +84,7 @@ class OptionalFields:
         self._changes: dict[str, tuple[_Change, ...]] = {}  # by model; touched on the transport loop only
 
     async def ask(self, request: LLMRequest, send: Callable[[LLMRequest], Awaitable[LLMResponse]]) -> LLMResponse:
-        """Have a request answered, without the fields that are refused. Runs on the transport loop.
-
-        Raises:
-            ModelCallError: what `send` raises.
-        """
+        """Have a request answered, without the fields that are refused. Runs on the transport loop."""
         known = self._changes.get(request.model, ())
         made: dict[_Change, ModelCallError | None] = dict.fromkeys(known)
         sent_again = 0
@@ -138,16 +134,13 @@ def _refused(error: ModelCallError, request: LLMRequest, made: Mapping[_Change, 
         yield _Change("response_format")
     if request.tools and request.tool_choice and not names_tools and re.search(r"tool[_ ]?choice", words, re.I):
         yield _Change("tool_choice", value=request.tool_choice)
-    named = [name for name in _option_names(request) if name not in _NEVER and _names(words, name)]
+    extra = request.options.get("extra_body")
+    options = {**request.options, **(extra if isinstance(extra, Mapping) else {})}
+    named = [name for name in options if name not in _NEVER and _names(words, name)]
     for name in named[1:] if _ONE_OF_THEM.search(words) else named:
         other = _OTHER_NAME.get(name)
         was_renamed = _Change(str(other), instead=name) in made
         yield _Change(name, instead=None if was_renamed else other)
-
-
-def _option_names(request: LLMRequest) -> list[str]:
-    extra = request.options.get("extra_body")
-    return list({**request.options, **(extra if isinstance(extra, Mapping) else {})})
 
 
 def _names(words: str, name: str) -> bool:

@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic_core import from_json
 
 from mesa_llm.clients.failures import set_key
-from mesa_llm.clients.messages import LLMRequest, Usage
+from mesa_llm.clients.messages import Usage
 from mesa_llm.errors import ConfigurationError, MissingAPIKeyError, UnknownModelError
 from mesa_llm.errors.shown_text import masked_address
 
@@ -121,17 +121,12 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
 
     By default, address and key are those in the provider's usual variables, or else its own address. A provider's own
     address needs a key; a self-hosted server and an address that is given do not.
-
-    Raises:
-        UnknownModelError: if the name has no provider in it, or one that does not speak OpenAI's API.
-        MissingAPIKeyError: if a key is needed and missing.
-        ConfigurationError: if the address is missing, or it or the key cannot be used.
     """
     name, _, model = llm_model.partition("/")
     provider = PROVIDERS.get(name)
     if provider is None or not model:
         raise UnknownModelError(
-            f"{llm_model}: {name!r} is no provider that speaks OpenAI's API. Write 'provider/model' with one of "
+            f"{llm_model}: {name!r} is not a provider that speaks OpenAI's API. Write 'provider/model' with one of "
             f"{', '.join(PROVIDERS)}; or ask it through litellm.",
             model=llm_model,
             endpoint=api_base,
@@ -176,11 +171,7 @@ def _settings(
 
 @functools.lru_cache
 def checked_base(api_base: str) -> tuple[str, SplitResult]:
-    """A base URL as requests need it, without space around it and without the path of one request; and its parts.
-
-    Raises:
-        ConfigurationError: if it is not a URL that can be used.
-    """
+    """A base URL as requests need it, without space around it and without the path of one request; and its parts."""
     given = api_base.strip()
     advice = " In a password, write / as %2F, ? as %3F, # as %23 and @ as %40." * ("@" in given)
     base = given.rstrip("/").removesuffix("/chat/completions").rstrip("/")
@@ -188,11 +179,7 @@ def checked_base(api_base: str) -> tuple[str, SplitResult]:
 
 
 def http_parts(address: str, requirement: str, advice: str = "") -> SplitResult:
-    """The parts of an http or https URL. An error of the library's would show its password.
-
-    Raises:
-        ConfigurationError: with the requirement and the advice, if it is not a URL that can be used.
-    """
+    """The parts of an http or https URL; else a `ConfigurationError` with requirement and advice, and no password."""
     with suppress(ValueError):
         parts = urlsplit(address)
         _ = parts.port  # raises if it is not a number
@@ -237,28 +224,16 @@ def listed_model(llm_model: str) -> ListedModel | None:
     return listed if listed.provider == provider or listed.provider.startswith(parts) else None
 
 
-def price_of(request: LLMRequest, prompt_tokens: int, completion_tokens: int) -> float | None:
-    """The price of a request that takes so many tokens, in US dollars, at the list price of its model's provider.
+def price_of(llm_model: str, usage: Usage) -> float | None:
+    """The price of a call that takes so many tokens, in US dollars, at the list price of the model's provider.
 
-    For the argument `price` of `mesa_llm.limits.BudgetClient`, which estimates by it before a call. It goes by the
-    model's name alone, so it is meant for models at their provider's own address. All tokens have the same price:
-    discounts (for cached prompts, or in batches) and extra charges (for very long prompts, or for searches) are left
-    out. The list is as old as the litellm that is installed; without litellm there are no prices.
+    It goes by the model's name alone, so it is meant for models at their provider's own address. All tokens have the
+    same price: discounts (for cached prompts, or in batches) and extra charges (for very long prompts, or for searches)
+    are left out. The list is as old as the litellm that is installed; without litellm there are no prices.
 
-    Args:
-        request: the request.
-        prompt_tokens: tokens read.
-        completion_tokens: tokens written.
-
-    Returns:
-        The price; `None` if the list does not have it, or there are no tokens. A price of zero counts as unknown: the
-        list uses it for free models, for self-hosted servers, and for prices that are missing.
+    `None` if the list does not have it, or there are no tokens. A price of zero counts as unknown: the list uses it for
+    free models, for self-hosted servers, and for prices that are missing.
     """
-    return cost_of(request.model, Usage(prompt_tokens, completion_tokens))
-
-
-def cost_of(llm_model: str, usage: Usage) -> float | None:
-    """The price of a call in US dollars, as `price_of` gives it."""
     listed = listed_model(llm_model)
     if listed is None or listed.prompt_price is None or listed.completion_price is None:
         return None

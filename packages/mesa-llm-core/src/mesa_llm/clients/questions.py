@@ -22,16 +22,11 @@ QUESTIONS: tuple[Question, ...] = get_args(Question.__value__)
 
 @dataclass(frozen=True, slots=True)
 class Instructions:
-    """What is known of a request by the instructions in its system message.
-
-    Attributes:
-        question: what they ask for.
-        in_words: whether the decision is to be in words, for which a second request asks the tool calls. `None` if the
-            instructions are unknown.
-    """
+    """What is known of a request by the instructions in its system message."""
 
     question: Question
     in_words: bool | None
+    """Whether a second request asks the tool calls for this decision in words; `None` for unknown instructions."""
 
 
 _known: dict[str, Instructions] = {}
@@ -89,13 +84,7 @@ def instructions_of(request: LLMRequest) -> Instructions:
     """What is known of a request by its instructions."""
     # The first message, whatever its role: some servers take no system message, and get its text in the user's.
     text = request.messages[0].content if request.messages else ""
-    found = [(start, -len(opening), opening) for opening in _known if (start := _start_of(opening, text)) >= 0]
+    # They begin the message, or a paragraph of it, behind the tools that it lists.
+    places = {opening: f"\n\n{text}".find(f"\n\n{opening}") for opening in _known}
+    found = [(place, -len(opening), opening) for opening, place in places.items() if place >= 0]
     return _known[min(found)[-1]] if found else _UNKNOWN
-
-
-def _start_of(opening: str, text: str) -> int:
-    """Where instructions begin: with the message, or as a paragraph behind the tools that it lists; -1 for nowhere."""
-    if text.startswith(opening):
-        return 0
-    place = text.find(f"\n\n{opening}")
-    return place if place < 0 else place + 2

@@ -58,7 +58,7 @@ class RuleBasedClient(AsyncClient):
     request: it has no agent and no Mesa model to look at, so it knows what a language model would know, and the same
     request gets the same answer in any order. It runs on the transport loop, so it must be quick. Its answers cost
     nothing (`LLMResponse.cost` is 0.0), except a full `LLMResponse`, which keeps its own cost. All have
-    `source="rule"`, so that nobody takes their simulated latency (`LLMResponse.latency_s`) for a measured one.
+    `source="rule"`, so that their simulated latency (`LLMResponse.latency_s`) is not taken for a measured one.
 
     ```python
     from mesa_llm.clients import LLMRequest, Message, RuleBasedClient
@@ -160,7 +160,9 @@ def answer_instead(question: Question, request: LLMRequest, answers: frozenset[Q
         return None if calls is None and question in answers else calls or _NO_TOOL
     if question in answers:
         return None
-    return _summary(_prompt(request)) if question == "sum up" else _grades(request)
+    if question == "sum up":
+        return _summary(_prompt(request))
+    return json.dumps(dict.fromkeys(_form(request) or (), MIDDLE_GRADE))
 
 
 def calls_in_words(text: str) -> list[ToolCall] | None:
@@ -175,11 +177,7 @@ def calls_in_words(text: str) -> list[ToolCall] | None:
 
 
 def fitted(response: LLMResponse, request: LLMRequest, asked: Instructions) -> LLMResponse:
-    """A rule's answer in the form that a request asks for: tool calls as words where it takes words only.
-
-    Raises:
-        DecisionError: if the answer does not fit into that form.
-    """
+    """A rule's answer in the form that a request asks for: tool calls as words where it takes words only."""
     message = response.message
     text = message.content
     if response.finish_reason not in {"stop", "tool_calls"}:  # a model's failure, shown on purpose
@@ -205,7 +203,8 @@ def fitted(response: LLMResponse, request: LLMRequest, asked: Instructions) -> L
             return replace(response, message=replace(message, content=text))
     elif not text and asked.question == "decide" and asked.in_words is not None:
         text = f"{_NO_TOOL}\n{_in_words(())}" if asked.in_words else _NO_TOOL
-    if form == _REACT and (message.tool_calls or not _may_be_react(text)):
+    may_be_react = "{" in text and re.search("[\"'](reasoning|action)[\"']", text) is not None
+    if form == _REACT and (message.tool_calls or not may_be_react):
         text = _dumped({"reasoning": message.content or "A rule has decided.", "action": text})
     elif form is not None and (message.tool_calls or "{" not in text):
         raise DecisionError(
@@ -213,10 +212,6 @@ def fitted(response: LLMResponse, request: LLMRequest, asked: Instructions) -> L
             f"{text[:_SHOWN]!r}. Let it answer with that JSON as a text."
         )
     return response if text == message.content else _with_text(response, text)
-
-
-def _may_be_react(text: str) -> bool:
-    return "{" in text and re.search("[\"'](reasoning|action)[\"']", text) is not None
 
 
 def _form(request: LLMRequest) -> tuple[str, ...] | None:
@@ -278,7 +273,3 @@ def _summary(prompt: str) -> str:
             break
         lines.insert(0, line)
     return "\n".join(lines) or text[-LONGEST_SUMMARY:] or "Nothing has happened."
-
-
-def _grades(request: LLMRequest) -> str:
-    return json.dumps(dict.fromkeys(_form(request) or (), MIDDLE_GRADE))

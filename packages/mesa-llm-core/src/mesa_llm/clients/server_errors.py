@@ -21,14 +21,7 @@ from mesa_llm.errors import (
 )
 
 _WORDS = (
-    "message",
-    "msg",
-    "detail",
-    "status_msg",
-    "error_msg",
-    "error_message",
-    "errorMessage",
-    "error_description",
+    *("message", "msg", "detail", "status_msg", "error_msg", "error_message", "errorMessage", "error_description"),
     "title",
 )
 _CODES = ("code", "type", "status", "status_code", "error_code", "errorCode", "param")
@@ -238,16 +231,12 @@ def retry_after(
 ) -> float | None:
     """Seconds from now after which the server allows another request; `None` if it does not say.
 
-    Reads `Retry-After-Ms` (milliseconds, as OpenAI and Azure send it) and `Retry-After`: in both forms of
-    [RFC 9110, section 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3), seconds and a date, and in those
-    that servers make up: fractions, `1m30s`, ISO dates, a time since 1970, and several, of which the longest counts. A
-    date that has passed means now. Else it reads when a rate limit is reset, if that is clear: of several limits (of
-    requests, of tokens), the one that has nothing remaining counts.
+    Reads `Retry-After-Ms` (milliseconds, as OpenAI and Azure send it) and `Retry-After`: in both forms of RFC 9110,
+    section 10.2.3, seconds and a date, and in those that servers make up: fractions, `1m30s`, ISO dates, a time since
+    1970, and several, of which the longest counts. A date that has passed means now. Else, with `with_resets`, it reads
+    when a rate limit is reset, if that is clear: of several limits, the one that has nothing remaining counts.
 
-    Args:
-        headers: those of the answer; the mapping has to ignore the case of names.
-        with_resets: whether the server has refused the call for a rate limit. The limits stand in other answers too.
-        now: gives the time in seconds since 1970.
+    The mapping of headers has to ignore the case of names. `now` gives seconds since 1970.
     """
     with suppress(ValueError):
         milliseconds = float(headers.get("Retry-After-Ms", ""))

@@ -232,8 +232,7 @@ def ends_run(error: BaseException) -> bool:
 def refuse_foreign_package() -> None:
     """Raise a `DistributionConflictError` if `mesa_llm/__init__.py` is not ours, or files of `mesa-llm` are beside it.
 
-    `mesa-llm` and core both own `mesa_llm/__init__.py` and other files of the same names. The distribution installed
-    last has overwritten those of the other, and uninstalling either removes them.
+    The distribution installed last has overwritten files of the other, and uninstalling either removes them.
     """
     package = sys.modules["mesa_llm"]
     modules = [Path(folder) / "llm_agent.py" for folder in package.__path__]  # ours is a package

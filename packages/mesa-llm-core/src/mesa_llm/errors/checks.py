@@ -5,10 +5,10 @@ from __future__ import annotations
 from mesa_llm.errors import ConfigurationError
 
 
-def check_whole(name: str, value: object, *, least: int = 1, hint: str = "") -> None:
-    """Raise a `ConfigurationError` unless the value is an integer of at least `least`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigurationError(f"{name} must be an integer >= {least}, got {value!r}. {hint}".rstrip())
+def check_whole(name: str, value: object, *, hint: str = "") -> None:
+    """Raise a `ConfigurationError` unless the value is an integer of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigurationError(f"{name} must be an integer >= 1, got {value!r}. {hint}".rstrip())
 
 
 def check_number(name: str, value: object, *, unit: str = "", zero: bool = False, hint: str = "") -> None:

@@ -20,7 +20,7 @@ ESCAPE_SEQUENCE = re.compile(
 )
 
 _SECRET_PARAMETER = (
-    r"(?:[?&;#]|\\u0026|%26)[\w.~%-]*?(?:key|token|secret|passw(?:or)?d|passphrase|pwd|sig|sign|signature|sas|auth|"
+    r"(?:[?&;#]|\\u0026|%26)[\w.~%-]{0,100}?(?:key|token|secret|passw(?:or)?d|passphrase|pwd|sig|sign|signature|sas|auth|"
     r"authorization|credentials?|jwt|session|code)(?:=|\\u003d|%3d)"
 )
 _repr = reprlib.Repr(maxstring=100, maxlong=40, maxother=100, maxlevel=4)

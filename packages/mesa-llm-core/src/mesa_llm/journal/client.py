@@ -103,7 +103,7 @@ class JournaledClient(AsyncClient):
     ) -> None:
         check_word("mode", mode, get_args(JournalMode.__value__))
         if inner is None and mode != "replay":
-            raise ConfigurationError(f"mode={mode!r} needs a client to ask, got None. Only mode='replay' asks nobody.")
+            raise ConfigurationError(f"mode={mode!r} needs a client to ask, got None. Only mode='replay' needs none.")
         if run is not None and (not isinstance(run, str) or not run.strip()):
             raise ConfigurationError(f"run must be a name, got {run!r}. Use None for a new number, or the newest run.")
         self.inner = inner

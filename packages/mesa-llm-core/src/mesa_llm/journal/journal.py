@@ -178,18 +178,11 @@ def _recorded(run: Run, totals: Mapping[int, tuple[int, int]]) -> RecordedRun:
     return RecordedRun(
         name=run.name,
         started=run.started,
-        metadata=decoded(_metadata_from, run.metadata, lambda: f"The metadata of {run}"),
+        metadata=decoded(json.loads, run.metadata, lambda: f"The metadata of {run}"),
         copy_of=run.copy_of,
         calls=calls,
         steps=steps,
     )
-
-
-def _metadata_from(text: str) -> dict[str, Any]:
-    metadata = json.loads(text)
-    if not isinstance(metadata, dict):
-        raise TypeError(f"expected a JSON object, got {metadata!r}")
-    return metadata
 
 
 def _retries(call: RecordedCall) -> int:

@@ -66,8 +66,7 @@ _VERSION_1_AS_2 = (
 _DAMAGED = "Restore the file from a copy, or record the run again."
 _HINTS = {
     **dict.fromkeys(
-        (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
-        "Another process holds it: try again when that one has ended.",
+        (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED), "Another process holds it: try again when that one has ended."
     ),
     **dict.fromkeys(
         (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY),
@@ -101,7 +100,7 @@ def sqlite_errors(message: str) -> Iterator[None]:
 
 
 def decoded[Value](decode: Callable[[Any], Value], stored: object, what: Callable[[], str]) -> Value:
-    """Decode a value as it is stored; whatever `decode` raises becomes a `JournalError` that names the value."""
+    """Decode a value as it is stored; an error becomes a `JournalError` that names the value."""
     try:
         return decode(stored)
     except Exception as error:

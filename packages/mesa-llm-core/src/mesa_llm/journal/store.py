@@ -274,7 +274,7 @@ def all_calls(connection: sqlite3.Connection, run: Run) -> Iterator[StoredCall]:
 
 def totals(connection: sqlite3.Connection, run: Run | None = None) -> dict[int, tuple[int, int]]:
     """By each run's number, or by that of one run: how many calls it has, and the last step of the model among them."""
-    # Counts the rows themselves, whatever an index says.
+    # Counts the rows themselves: an index may be damaged.
     query = "SELECT run, count(*), max(model_step) FROM calls NOT INDEXED WHERE :run IS NULL OR run = :run GROUP BY run"
     rows = connection.execute(query, {"run": None if run is None else run.number})
     return {number: (calls, last_model_step) for number, calls, last_model_step in rows}

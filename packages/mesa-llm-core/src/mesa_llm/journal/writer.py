@@ -106,7 +106,7 @@ class Writer:
                     for write, _ in writes:
                         write(self._connection)
             except Exception as error:
-                # No write may follow one that is missing: the run would have a gap that nobody sees.
+                # No write may follow one that is missing: the run would have a hidden gap.
                 why = error if isinstance(error, JournalError) else f"{error}. {hint(error)}"
                 self._failure = JournalError(f"The journal {self._path} cannot be written any more: {why}")
                 self._failure.__cause__ = error

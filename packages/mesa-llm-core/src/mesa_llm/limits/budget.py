@@ -7,14 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from mesa_llm.activation.call import ModelCall
-from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
+from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Usage
 from mesa_llm.errors import BudgetExhaustedError, ConfigurationError
 from mesa_llm.errors.checks import check_number, check_whole
 from mesa_llm.limits.fair_queue import FairQueue, PerLoop
 from mesa_llm.limits.token_estimate import TokenEstimator
 
-type Price = Callable[[LLMRequest, int, int], float | None]
+type Price = Callable[[str, Usage], float | None]
 
 _TOOK_NOTHING = frozenset({"journal", "shared"})
 """Sources of answers that were paid for elsewhere."""
@@ -68,9 +67,6 @@ class Budget:
         account = self._accounts.latest
         return account.reserved_cost if account else 0.0
 
-    def _account(self) -> _Account:
-        return self._accounts.get(lambda: _Account(self))
-
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # the money is the same
 
@@ -101,16 +97,6 @@ class _Account:
         self.queue: FairQueue[Reservation] = FairQueue(self._take, self.give_back)
         self._n_reserved = 0
 
-    async def reserve(self, make_estimate: Callable[[], Estimate], call: ModelCall) -> Reservation:
-        """Reserve what a call will probably take; the estimate is repeated while the call waits.
-
-        It waits as long as it depends on the calls in flight whether enough is left; a call of unknown price waits
-        until none is in flight. A call that would overrun the budget in any case raises a `BudgetExhaustedError`.
-        """
-        reservation = Reservation(make_estimate)
-        await self.queue.enter(reservation, call)
-        return reservation
-
     def settle(self, reservation: Reservation, *, tokens: int, cost: float) -> None:
         """End a reservation with what the call has taken."""
         self.budget.spent_tokens += tokens
@@ -119,6 +105,11 @@ class _Account:
         self.queue.move()
 
     def _take(self, reservation: Reservation) -> float:
+        """Reserve what a call will probably take, if that fits; the estimate is repeated while the call waits.
+
+        It waits as long as it depends on the calls in flight whether enough is left; a call of unknown price waits
+        until none is in flight. A call that would overrun the budget in any case raises a `BudgetExhaustedError`.
+        """
         estimate = reservation.make_estimate()
         if not self._fits(estimate, reserved_tokens=0, reserved_cost=0.0):
             raise self._exhausted(estimate)
@@ -181,7 +172,7 @@ class BudgetClient(AsyncClient):
     Args:
         inner: the client that answers.
         budget: what is spent from. Share it between the clients that spend from it.
-        price: gives the price in US dollars of a request with so many tokens read and written, or `None` if it does not
+        price: gives the price in US dollars of a call to a model that takes so many tokens, or `None` if it does not
             know: for models at their provider's own address, `mesa_llm.clients.price_of`.
     """
 
@@ -198,8 +189,9 @@ class BudgetClient(AsyncClient):
 
         A `ConfigurationError` if the budget is one of money and the model's answers have no price.
         """
-        account = self.budget._account()
-        reservation = await account.reserve(lambda: self._estimate(request), request.call)
+        account = self.budget._accounts.get(lambda: _Account(self.budget))
+        reservation = Reservation(lambda: self._estimate(request))
+        await account.queue.enter(reservation, request.call)
         tokens, cost = 0, None
         try:
             response = await self.inner.complete(request)
@@ -217,7 +209,7 @@ class BudgetClient(AsyncClient):
             raise _has_no_price(request.model)
         estimate = self._estimator.estimate(request)
         tokens = estimate.total_tokens
-        cost = self.price(request, estimate.prompt_tokens, estimate.completion_tokens) if self.price else None
+        cost = self.price(request.model, estimate) if self.price else None
         known_cost, known_tokens = self._costs.get(request.model, (0.0, 0))
         if cost is None and known_tokens:
             cost = known_cost / known_tokens * tokens
@@ -229,7 +221,7 @@ class BudgetClient(AsyncClient):
         if response.source in _TOOK_NOTHING:
             return 0.0
         usage = response.usage if response.usage.total_tokens else self._estimator.estimate(request)
-        return self.price(request, usage.prompt_tokens, usage.completion_tokens) if self.price else None
+        return self.price(request.model, usage) if self.price else None
 
     def _learn(self, request: LLMRequest, response: LLMResponse, tokens: int, cost: float | None) -> None:
         self._estimator.learn(request, response.usage)

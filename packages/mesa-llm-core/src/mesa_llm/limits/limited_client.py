@@ -104,13 +104,15 @@ class LimitedClient(AsyncClient):
             response = await self.inner.complete(request)
             retries, tokens = response.retries, response.usage.total_tokens
             outcome = "unknown" if retries else "answered"
-            self._estimator.learn(request, response.usage)
+            if gate.tokens is not None:
+                self._estimator.learn(request, response.usage)
             return response
         except ModelCallError as error:
             outcome, retry_after, retries = _outcome_of(error), error.retry_after, error.retries
             raise
         finally:
-            gate.settle(sent, retries=retries, tokens=tokens or sent.tokens)
+            if gate.has_rates:
+                gate.settle(sent, retries=retries, tokens=tokens or sent.tokens)
             gate.leave(sent, outcome, retry_after)
             gate.queue.move()
 
@@ -157,16 +159,18 @@ class _Gate:
         self.limit = limit
         self.requests = requests
         self.tokens = tokens
+        self.has_rates = requests is not None or tokens is not None
         self.in_flight = 0
         self.queue: FairQueue[_Sent] = FairQueue(self._take, self._give_back)
 
     def _take(self, sent: _Sent) -> float:
         now = loop_time()
         seconds = self.limit.seconds_until_free(self.in_flight, now)
-        for bucket, amount in self._amounts(sent):
+        amounts = self._amounts(sent) if self.has_rates else ()
+        for bucket, amount in amounts:
             seconds = max(seconds, bucket.seconds_until(amount, now))
         if seconds <= 0:
-            for bucket, amount in self._amounts(sent):
+            for bucket, amount in amounts:
                 bucket.take(amount, now)
             self.in_flight += 1
             sent.call = self.limit.sent(self.in_flight, now)

@@ -162,8 +162,11 @@ class FallbackClient(AsyncClient):
             raise ConfigurationError(
                 f"FallbackClient needs at least two clients, got {len(clients)}. Use the client itself for no fallback."
             )
-        for client in clients:
-            _check(client)
+        for pair in clients:
+            match pair:
+                case (LLMClient(), str() | None):
+                    continue
+            raise ConfigurationError(f"FallbackClient takes pairs of a client and a model (or None), got {pair!r}.")
         self.clients = clients
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
@@ -190,13 +193,6 @@ class FallbackClient(AsyncClient):
             else:
                 return replace(response, retries=response.retries + _sent(failures)) if failures else response
         raise _all_failed(failures)
-
-
-def _check(client: object) -> None:
-    match client:
-        case (LLMClient(), str() | None):
-            return
-    raise ConfigurationError(f"FallbackClient takes pairs of a client and a model (or None), got {client!r}.")
 
 
 def _sent(failures: Sequence[ModelCallError]) -> int:

@@ -37,7 +37,8 @@ class SingleFlightClient(AsyncClient):
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Join the call that is in flight, or have the inner client answer. Runs on the transport loop."""
-        if request.call.off_record or not _wants_the_same_answer(request):
+        wants_the_same_answer = request.options.get("temperature") == 0 or request.options.get("seed") is not None
+        if request.call.off_record or not wants_the_same_answer:
             return await self.inner.complete(request)
         flights = self._flights.get(dict)
         key = request_key(request)
@@ -60,10 +61,6 @@ class SingleFlightClient(AsyncClient):
                 del flights[key]
         self.shared += 1
         raise failure
-
-
-def _wants_the_same_answer(request: LLMRequest) -> bool:
-    return request.options.get("temperature") == 0 or request.options.get("seed") is not None
 
 
 class _SharedCall(ModelCall):
@@ -95,7 +92,7 @@ class _SharedCall(ModelCall):
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody can board any more."""
+        """Whether it can no longer be joined."""
         return self._task.done() or self._task.cancelling() > 0
 
     async def answer(self, call: ModelCall) -> LLMResponse:

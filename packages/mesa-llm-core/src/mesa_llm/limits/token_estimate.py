@@ -13,7 +13,7 @@ TOKENS_PER_MESSAGE = 4
 """What a message takes beside its text: its role, and the marks that set it off."""
 
 FIRST_GUESS = 250
-"""Tokens of an answer, as long as nothing is known: no `max_tokens`, and no answer yet."""
+"""Tokens of an answer, until something is known: no `max_tokens`, and no answer yet."""
 
 
 def tokens_in(text: str) -> int:

@@ -166,7 +166,7 @@ _TAG = r"tool_?calls?|function_?calls?|tools?|tool_use"
 # What stands between calls and says nothing: special tokens, tags, fences. \uff5c is DeepSeek's bar.
 _MARKUP = re.compile(
     rf"(?:[\s,;}}\]]|<[|\uff5c](?:[^<>|\uff5c\n]{{1,60}})[|\uff5c]>|</?(?:\w+:)?(?:{_TAG})>|\[/?(?:TOOL_CALLS?|ARGS)\]"
-    r"|\[CALL_ID\]\w+|```\w*|`|function(?=<\uff5c))*",
+    r"|\[CALL_ID\]\w+|```\w*|`|function(?=<\uff5c))*+",  # possessive: a run of backticks can be read in many ways
     re.IGNORECASE,
 )
 _ADDRESSEE = re.compile(

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mesa_llm.clients import LLMRequest, Message, ResponseFormat, ToolCall, ToolSpec, tool_call
+from mesa_llm.clients import LLMRequest, Message, ResponseFormat, ToolCall, tool_call
 from mesa_llm.clients.chat_completion import to_response
 from mesa_llm.clients.messages import JSONSchema
 from mesa_llm.errors import ConfigurationError
@@ -57,7 +57,8 @@ def request_with_schema(request: LLMRequest) -> LLMRequest:
     Tools that have nothing to choose from are in the prompt, which so stays the same for all agents, and not in the
     schema. If there is no other tool, or no tool may be called, the request asks for words.
     """
-    arguments = {} if request.tool_choice == "none" else _arguments(request.tools)
+    narrowed = {} if request.tool_choice == "none" else {tool.name: narrowed_parameters(tool) for tool in request.tools}
+    arguments = {name: schema for name, schema in narrowed.items() if schema is not None}
     asked_for = request
     if arguments:
         if has_form(request):
@@ -66,7 +67,9 @@ def request_with_schema(request: LLMRequest) -> LLMRequest:
                 "or ask twice."
             )
         at_least = int(request.tool_choice == "required")
-        form = ResponseFormat("tool_calls", _schema(arguments, at_least=at_least, at_most=_most_calls(request)))
+        call, definitions = _any_call(arguments, "tool")
+        calls = {"type": "array", "items": call, "minItems": at_least, "maxItems": _most_calls(request)}
+        form = ResponseFormat("tool_calls", _object({"calls": calls}) | definitions)
         asked_for = replace(request, response_format=form)
     return replace(asked_for, messages=_messages(request, bool(arguments)), tools=(), tool_choice=None)
 
@@ -142,18 +145,6 @@ def _with_calls_as_text(message: Message) -> Message:
     return Message(message.role, f"{message.content}\n{text}".strip())
 
 
-def _arguments(tools: Iterable[ToolSpec]) -> dict[str, JSONSchema]:
-    """The schema of the arguments of each tool that can be called."""
-    schemas = {tool.name: narrowed_parameters(tool) for tool in tools}
-    return {name: schema for name, schema in schemas.items() if schema is not None}
-
-
-def _schema(tools: Mapping[str, JSONSchema], *, at_least: int, at_most: int) -> dict[str, Any]:
-    call, definitions = _any_call(tools, "tool")
-    calls = {"type": "array", "items": call, "minItems": at_least, "maxItems": at_most}
-    return _object({"calls": calls}) | definitions
-
-
 def choice_schema(actions: Mapping[str, JSONSchema]) -> dict[str, Any]:
     """The schema of `{"rationale": …, "action": {"name": …, "arguments": …}}`, the choice of exactly one action.
 
@@ -181,12 +172,7 @@ def _is_understood(pattern: str) -> bool:
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 def _fitted(schema: JSONSchema, tool: str) -> dict[str, Any]:

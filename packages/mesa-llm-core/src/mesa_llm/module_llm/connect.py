@@ -8,14 +8,7 @@ from mesa_llm.clients import AsyncClient, DirectClient, LiteLLMClient, LLMClient
 from mesa_llm.clients.providers import is_openai_compatible
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.errors.checks import check_word
-from mesa_llm.limits import (
-    AdaptiveConcurrency,
-    Budget,
-    BudgetClient,
-    LimitedClient,
-    RetryingClient,
-    SingleFlightClient,
-)
+from mesa_llm.limits import AdaptiveConcurrency, Budget, BudgetClient, LimitedClient, RetryingClient, SingleFlightClient
 
 type Transport = Literal["auto", "direct", "litellm"]
 """How a model is asked: directly over HTTP, through litellm, or directly where that is possible."""

@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from mesa_llm.clients.thoughts import without_thoughts
+
 _OPENING = re.compile(r"[{\[]")
-_THOUGHT = re.compile(r"\s*<(think|thinking|thought|reasoning)>(?:.*?</\1>|.*)", re.DOTALL | re.IGNORECASE)
-_END_OF_THOUGHT = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 _SPACE = re.compile(r"\s*")
 _ESCAPE = re.compile(r"\\(?:[\"'\\/bfnrtv0\n\r]|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2})?")
 _NOT_IN_JSON = re.compile(r"[\x00-\x1f\ud800-\udfff]")  # to a strict reader
@@ -36,29 +36,17 @@ _decoder = json.JSONDecoder(strict=False)
 
 @dataclass(frozen=True, slots=True)
 class FoundJSON:
-    """A JSON object or array in a text, and where it begins and ends."""
+    """A JSON object or array in a text, and where it ends."""
 
     value: Any
-    start: int
     end: int
     is_complete: bool = True
     """Whether it does end. If not, `value` holds the entries that are complete (of an array none)."""
 
 
 def found_in(text: str) -> list[FoundJSON]:
-    """The JSON objects and arrays in a text, in their order, none of them inside of another.
-
-    Text in a `<think>` block, or before a lone `</think>`, is not part of the answer. Of a text whose thoughts have no
-    end, nothing is left. Unlike `without_thoughts`, this takes no tag in a value for one of thoughts.
-    """
-    text = with_known_escapes(_without_thoughts(text))
-    found = list(_scan(text))
-    ends_of_thought = [
-        tag.end()
-        for tag in _END_OF_THOUGHT.finditer(text)
-        if not any(value.start < tag.start() < value.end for value in found if value.is_complete)
-    ]
-    return [value for value in found if value.start >= max(ends_of_thought, default=0)]
+    """The JSON objects and arrays in a text but its thoughts, in their order, none of them inside of another."""
+    return list(_scan(with_known_escapes(without_thoughts(text)[0])))
 
 
 def json_at(text: str, start: int) -> FoundJSON | None:
@@ -71,12 +59,6 @@ def with_known_escapes(text: str) -> str:
     if "\\" not in text:
         return text
     return _ESCAPE.sub(lambda escape: escape[0] if len(escape[0]) > 1 else r"\\", text)
-
-
-def _without_thoughts(text: str) -> str:
-    while thought := _THOUGHT.match(text):
-        text = text[thought.end() :]
-    return text
 
 
 def _scan(text: str) -> Iterator[FoundJSON]:
@@ -96,7 +78,7 @@ def _scan(text: str) -> Iterator[FoundJSON]:
                     return  # a value inside of it is a part of the answer, not the answer
                 breaks_off = found is None and problem.startswith("expected `,`")
             if breaks_off:
-                yield FoundJSON(_complete_entries(text, start), start, len(text), is_complete=False)
+                yield FoundJSON(_complete_entries(text, start), len(text), is_complete=False)
                 return
         if found is not None:
             yield found
@@ -108,11 +90,11 @@ def _strictly(text: str, start: int) -> FoundJSON | None:
         value, end = _decoder.raw_decode(text, start)
     except (ValueError, RecursionError):  # ValueError: no JSON, or an integer of more digits than Python reads
         return None
-    return FoundJSON(value, start, end)
+    return FoundJSON(value, end)
 
 
 def _problem(text: str, start: int) -> str:
-    """Why the text from here on is no JSON, in the words of a strict reader."""
+    """Why a strict reader cannot read the text from here on."""
     try:
         from_json(_NOT_IN_JSON.sub(" ", text[start:]))
     except ValueError as error:
@@ -133,7 +115,7 @@ def _sloppily(text: str, start: int) -> tuple[FoundJSON | None, bool]:
             value = json.loads(json.dumps(value, ensure_ascii=False).translate(_SHOWN))
     except (ValueError, RecursionError):
         return None, False
-    return FoundJSON(value, start, start + end), False
+    return FoundJSON(value, start + end), False
 
 
 def _as_json5(part: re.Match[str]) -> str:

@@ -269,7 +269,7 @@ class ModuleLLM:
     def _known(self) -> AbstractContextManager[None]:
         """Makes calls that the agent makes outside of its steps known as its own; its model survives their failure."""
         if self.agent is None or current_agent_step() is not None or is_off_record():
-            return _KNOWN
+            return nullcontext()
         return _between_steps(self.agent)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -278,9 +278,6 @@ class ModuleLLM:
         for name, value in vars(self).items():
             setattr(twin, name, _copied_if_it_can(value, memo) if name == "_client" else copy.deepcopy(value, memo))
         return twin
-
-
-_KNOWN = nullcontext()
 
 
 @contextmanager

@@ -33,8 +33,8 @@ def _tool_spec(tool: Mapping[str, Any]) -> ToolSpec:
         name = function["name"]
     except (KeyError, TypeError) as error:
         raise ConfigurationError(
-            f"{tool!r} is no tool. Give a ToolSpec, or {{'type': 'function', 'function': {{'name': …, 'description': "
-            "…, 'parameters': …}}."
+            f"{tool!r} is not a tool. Give a ToolSpec, or {{'type': 'function', 'function': {{'name': …, "
+            "'description': …, 'parameters': …}}."
         ) from error
     empty = {"type": "object", "properties": {}}
     return ToolSpec(name, function.get("description", ""), function.get("parameters") or empty)
@@ -109,7 +109,7 @@ def response_format_fields(response_format: AnyFormat | None) -> dict[str, Any]:
     if hasattr(response_format, "model_json_schema"):
         return {"response_format": ResponseFormat(response_format.__name__, response_format.model_json_schema())}
     raise ConfigurationError(
-        f"{response_format!r} is no response format. Give a pydantic model, a JSON schema or a ResponseFormat."
+        f"{response_format!r} is not a response format. Give a pydantic model, a JSON schema or a ResponseFormat."
     )
 
 
@@ -121,7 +121,7 @@ def _fields_of_dict(given: Mapping[str, Any]) -> dict[str, Any]:
     if given.get("type") == "object":
         return {"response_format": ResponseFormat(str(given.get("title", "answer")), given)}
     raise ConfigurationError(
-        f"{given!r} is no response format. Give the JSON schema of an object, or {{'type': 'json_schema', "
+        f"{given!r} is not a response format. Give the JSON schema of an object, or {{'type': 'json_schema', "
         "'json_schema': {'name': …, 'schema': …}}."
     )
 

@@ -39,7 +39,6 @@ calls none although one must be called, this one call is made again with a schem
 call, so that what comes of a call depends on nothing but its answers.
 """
 
-_MODES: tuple[ToolMode, ...] = get_args(ToolMode.__value__)
 _ABOUT_TOOLS = re.compile(r"\btools?\b|tool_choice|tool[ -]?(use|call)|function[ -]?call", re.IGNORECASE)
 # 500: llama.cpp without its --jinja. None: refused by litellm, which knows the provider, before anything was sent.
 _REFUSALS = {None, 400, 404, 422, 500, 501}
@@ -48,7 +47,7 @@ _REFUSALS = {None, 400, 404, 422, 500, 501}
 def check_tool_mode(mode: ToolMode) -> ToolMode:
     """The mode; raises a `ConfigurationError` if it is not one."""
     hint = "Use 'json_schema' for a model that has no tool calling."
-    return check_word("tool_mode", mode, _MODES, hint=hint)
+    return check_word("tool_mode", mode, get_args(ToolMode.__value__), hint=hint)
 
 
 def ask_in_mode(request: LLMRequest, mode: ToolMode, *, asker: object = None) -> Dialogue[LLMResponse]:

@@ -11,14 +11,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from mesa_llm.errors import ConfigurationError, RecordingError
+from mesa_llm.errors import RecordingError
+from mesa_llm.errors.checks import check_word
 from mesa_llm.errors.shown_text import for_people, is_control
 from mesa_llm.recording.events import SimulationEvent, open_recording
 
@@ -255,9 +256,8 @@ def quick_agent_view(
         FileNotFoundError: if the file does not exist.
         RecordingError: if it cannot be read, or has no such agent.
     """
+    check_word("view_type", view_type, get_args(AgentView.__value__))
     viewer = AgentViewer(recording_path, console=console)
-    if view_type not in ("info", *viewer._views):
-        raise ConfigurationError(f"view_type must be one of {['info', *viewer._views]}, got {view_type!r}.")
     if agent_id is None or view_type == "info":
         viewer.show_simulation_info()
         return
@@ -269,8 +269,7 @@ def quick_agent_view(
 def _parties(event: SimulationEvent) -> Iterator[tuple[int, bool]]:
     """The sender and the recipients of a message that this event stands for, each with whether it sends.
 
-    An event that names its sender stands for one agent. An event that does not, as written by mesa-llm 0.3 and by
-    `record_event`, is the sender's and stands for all.
+    An event without a `sender`, as written by mesa-llm 0.3 and by `record_event`, is the sender's and stands for all.
     """
     sender = event.content.get("sender", event.agent_id)
     if event.agent_id is not None:
@@ -292,13 +291,11 @@ def _unknown(agent_id: int, known: Sequence[int]) -> str:
 
 def _text(shown: object, style: str = "") -> Text:
     """Text without markup. Control codes are shown by name, since they could move the cursor or hide other text."""
-    return Text("".join(map(_visible, str(shown))), style)
-
-
-def _visible(character: str) -> str:
-    if character in "\n\t" or not is_control(character):
-        return character
-    return character.encode("unicode_escape").decode()
+    visible = [
+        character if character in "\n\t" or not is_control(character) else character.encode("unicode_escape").decode()
+        for character in str(shown)
+    ]
+    return Text("".join(visible), style)
 
 
 def _in_words(value: Any, depth: int = 0) -> str:
@@ -321,8 +318,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("recording", type=Path, help="a .jsonl file, or a .json file as saved")
     parser.add_argument("--agent", type=int, help="the unique id of an agent; without it, the simulation is shown")
-    views = ["summary", "timeline", "conversations", "decisions"]
-    parser.add_argument("--view", default="summary", choices=views, help="of the agent")
+    views = get_args(AgentView.__value__)
+    parser.add_argument("--view", default="summary", choices=views, help="of the agent; info: the simulation")
     parser.add_argument("--interactive", action="store_true", help="ask what to show")
     options = parser.parse_args(arguments)
     try:

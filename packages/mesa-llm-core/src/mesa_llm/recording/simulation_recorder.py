@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import platform
 import uuid
 import weakref
@@ -18,17 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import looking_ahead, step_of
 from mesa_llm.activation.values import plain
+from mesa_llm.concurrency import in_forked_child
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.recording.events import SCHEMA_VERSION, SimulationEvent
 from mesa_llm.recording.state import StateChanges
-from mesa_llm.recording.writer import (
-    AgentSummary,
-    EventWriter,
-    Format,
-    RecordedEvents,
-    model_event,
-    save_recording,
-)
+from mesa_llm.recording.writer import AgentSummary, EventWriter, Format, RecordedEvents, model_event, save_recording
 
 if TYPE_CHECKING:
     from mesa import Model
@@ -377,10 +370,7 @@ def _versions() -> dict[str, str]:
 _recorders: weakref.WeakSet[SimulationRecorder] = weakref.WeakSet()
 
 
+@in_forked_child
 def _begin_all_after_fork() -> None:
     for recorder in list(_recorders):
         recorder._begin_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_all_after_fork)

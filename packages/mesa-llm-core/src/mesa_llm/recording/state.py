@@ -130,10 +130,7 @@ class StateChanges:
         self._last: dict[int, State] = {}
 
     def look(self, model: Model[Any, Any]) -> Iterator[tuple[int, State]]:
-        """The agents that changed since the last look, and their changes: `{name: {"before": …, "after": …}}`.
-
-        Of a new agent, every value counts as changed. Agents that have left the model are dropped.
-        """
+        """The agents that changed since the last look, or are new: `{name: {"before": …, "after": …}}`."""
         now = {
             agent.unique_id: {
                 "location": plain(_position_of(agent)),

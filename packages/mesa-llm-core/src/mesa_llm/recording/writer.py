@@ -32,20 +32,15 @@ class EventWriter:
 
     The file and its folder are made with the first event. If it cannot be written, an error is logged, and events are
     counted as lost from then on: a full disk does not end a simulation.
-
-    Attributes:
-        events: how many events the file has, the buffered ones included.
-        lost: how many could not be written, because of `error`.
-        step: the model's step, and
-        status: `completed`, `interrupted`, `failed` or `unknown`, both for the `simulation_end` that `close` writes.
     """
 
     def __init__(self, path: Path, metadata: Mapping[str, Any], *, flush_every: int | None = None) -> None:
         self.path = path
         self.metadata = metadata
-        self.events = 0
+        self.events = 0  # in the file and in the buffer
         self.lost = 0
         self.error: OSError | None = None
+        # Of the `simulation_end` that `close` writes: the model's step, and how the simulation has ended.
         self.step = 0
         self.status = "unknown"
         self._flush_every = flush_every
@@ -210,19 +205,17 @@ def save_recording(
     """Write a recording to a temporary file, then move it to `path`, so that an older file is replaced as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    lines = _json_lines if format == "jsonl" else _document
+    events = chain(events, [end])
+    if format == "json":
+        lines = _document(metadata, events)
+    else:
+        lines = map(as_line, chain([{"metadata": metadata}], (event.as_json() for event in events)))
     try:
         with unfinished.open("wb") as file:
-            file.writelines(lines(metadata, chain(events, [end])))
+            file.writelines(lines)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _json_lines(metadata: Mapping[str, Any], events: Iterable[SimulationEvent]) -> Iterable[bytes]:
-    yield as_line({"metadata": metadata})
-    for event in events:
-        yield as_line(event.as_json())
 
 
 def _document(metadata: Mapping[str, Any], events: Iterable[SimulationEvent]) -> Iterable[bytes]:

@@ -145,7 +145,7 @@ def as_position(position: object) -> Position:
 
 def numbers(position: object, axes: Sequence[str]) -> tuple[float, ...]:
     """A position, or text such as "[3, 4]", as one finite number for each of the named axes. Else a `ToolError`."""
-    value = _literal(position) if isinstance(position, str) else position
+    value = literal(position) if isinstance(position, str) else position
     if isinstance(value, np.ndarray | list | tuple) and len(value) == len(axes) and all(map(_is_finite, value)):
         return tuple(item.item() if isinstance(item, np.generic) else item for item in value)
     raise ToolError(f"{short_repr(position)} is not a position here. Give {len(axes)} numbers: [{', '.join(axes)}].")
@@ -169,7 +169,7 @@ def spellings(name: object) -> Iterator[Hashable]:
     """The names of a node that a language model may mean by `name`: it writes 7 as "7", 7.0 or [7]."""
     values = [name]
     if isinstance(name, str):
-        values.append(_literal(name))
+        values.append(literal(name))
     if isinstance(name, list | tuple) and len(name) == 1:
         values.append(name[0])
     for value in values:
@@ -208,7 +208,8 @@ def _is_finite(value: object) -> bool:
         return False
 
 
-def _literal(text: str) -> object:
+def literal(text: str) -> object:
+    """The value that a text holds in Python's notation, such as "[3, 4]" or "(3, 4)"; the text if it holds none."""
     if len(text) > _LONGEST_LITERAL:
         return text
     try:

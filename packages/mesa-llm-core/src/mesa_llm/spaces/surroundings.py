@@ -148,11 +148,8 @@ class Surroundings:
 
         `layers` are the names to read, and `room` to have it of all cells with a limit. `None` reads all layers but
         private ones (with an underscore) and those that Mesa keeps for itself, and the room of occupied cells that take
-        more than one agent. The cost follows the number of cells within the radius. The agent's own cell comes first
-        where the space knows which are near. Nothing on continuous spaces.
-
-        Raises:
-            ConfigurationError: if the space does not have one of the layers, or `layers` is a single name.
+        more than one agent. The agent's own cell comes first where the space knows which are near. Nothing on
+        continuous spaces.
         """
         space = self._space
         if space is None:

@@ -101,10 +101,9 @@ class ScriptReader[Q, A]:
 
 
 class Gate:
-    """Holds calls until `size` of them wait at once, then releases them and holds the next `size`; `None` holds none.
+    """Holds calls on one event loop until `size` of them wait at once, then the next `size`; `None` holds none.
 
-    It shows concurrency without a clock, on one event loop. `patience` seconds after its first arrival, an incomplete
-    batch fails as a whole.
+    `patience` seconds after its first arrival, an incomplete batch fails as a whole.
     """
 
     def __init__(self, size: int | None, patience: float) -> None:

@@ -13,11 +13,4 @@ from mesa_llm.tools.tool_manager import ToolManager
 from mesa_llm.tools.tool_manager import ToolResult as ToolResult
 from mesa_llm.tools.visible import FreeDirection, VisibleAgent, VisibleAgentId, VisibleCell
 
-__all__ = [
-    "FreeDirection",
-    "ToolManager",
-    "VisibleAgent",
-    "VisibleAgentId",
-    "VisibleCell",
-    "tool",
-]
+__all__ = ["FreeDirection", "ToolManager", "VisibleAgent", "VisibleAgentId", "VisibleCell", "tool"]

@@ -120,11 +120,7 @@ class ToolTable(MutableMapping[str, Callable[..., Any]]):
         self._with_global = with_global
 
     def __getitem__(self, name: str) -> Callable[..., Any]:
-        if name in self._own:
-            return self._own[name]
-        if self._shows(name):
-            return _GLOBAL_TOOL_REGISTRY[name]
-        raise KeyError(name)
+        return self._own[name] if name in self._own else self._all()[name]
 
     def __setitem__(self, name: str, function: Callable[..., Any]) -> None:
         self._own[name] = function
@@ -156,9 +152,6 @@ class ToolTable(MutableMapping[str, Callable[..., Any]]):
                 shared.pop(name, None)
         shared.update(self._own)
         return shared
-
-    def _shows(self, name: str) -> bool:
-        return self._with_global and name in _GLOBAL_TOOL_REGISTRY and name not in self._hidden
 
 
 class Inherit(Enum):

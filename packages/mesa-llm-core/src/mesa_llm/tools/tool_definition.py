@@ -212,7 +212,7 @@ def _annotation(
     except Exception as error:
         warn_at(
             function,
-            f"Tool {tool!r}: the model is not told the type of {parameter.name!r}, because its annotation "
+            f"Tool {tool!r}: the model does not see the type of {parameter.name!r}, because its annotation "
             f"{parameter.annotation!r} has no JSON schema ({type(error).__name__}: {str(error).splitlines()[0]}). "
             "Annotate it with what a model can write, e.g. int, str, list[float] or Literal['a', 'b'].",
         )

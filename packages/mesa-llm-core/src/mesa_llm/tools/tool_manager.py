@@ -340,16 +340,21 @@ class ToolManager:
 
     def _meant(self, name: str, offered: Collection[str] | None, agent: Any) -> str:
         """The name of the tool that a call means, if it is on offer."""
-        on_offer = [tool for tool in self.tools if offered is None or tool in offered]
+        on_offer = {tool: function for tool, function in self.tools.items() if offered is None or tool in offered}
         meant = matching_name(name, on_offer)
-        if meant is not None and self._is_available(definition_of(self.tools[meant], meant), meant, agent):
+        if meant is not None and self._is_available(definition_of(on_offer.pop(meant), meant), meant, agent):
             return meant
         others = [
             tool
-            for tool in on_offer
-            if tool != meant and self._is_available(definition_of(self.tools[tool], tool), tool, agent)
+            for tool, function in on_offer.items()
+            if self._is_available(definition_of(function, tool), tool, agent)
         ]
-        raise _no_such_tool(name, others) if meant is None else _not_available(meant, others)
+        on_offer_now = f"on offer: {', '.join(others)}" if others else "no tools are on offer"
+        if meant is not None:
+            raise ToolError(f"the tool {meant!r} cannot be used now; {on_offer_now}")
+        closest = difflib.get_close_matches(name[:100], others, n=1)
+        hint = f" (did you mean {closest[0]!r}?)" if closest else ""
+        raise ToolError(f"there is no tool {short_repr(name)}{hint}; {on_offer_now}")
 
     def _is_available(self, definition: ToolDefinition, name: str, agent: Any) -> bool:
         condition = None if self._available is None else self._available.get(name)
@@ -419,17 +424,3 @@ def _note_on(left_out: tuple[str, ...]) -> str:
     names = listed([short_repr(name) for name in left_out])
     are = "argument {} is unknown and was" if len(left_out) == 1 else "arguments {} are unknown and were"
     return f" (the {are.format(names)} left out)"
-
-
-def _not_available(name: str, on_offer: Collection[str]) -> ToolError:
-    return ToolError(f"the tool {name!r} cannot be used now; {_on_offer(on_offer)}")
-
-
-def _no_such_tool(name: str, on_offer: Collection[str]) -> ToolError:
-    closest = difflib.get_close_matches(name[:100], on_offer, n=1)
-    hint = f" (did you mean {closest[0]!r}?)" if closest else ""
-    return ToolError(f"there is no tool {short_repr(name)}{hint}; {_on_offer(on_offer)}")
-
-
-def _on_offer(names: Collection[str]) -> str:
-    return f"on offer: {', '.join(names)}" if names else "no tools are on offer"

@@ -10,13 +10,13 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema, from_json
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from mesa_llm.activation.values import to_json, to_text
 from mesa_llm.module_llm.call_reading import matching_name
 from mesa_llm.module_llm.request_fields import rebuilt
 from mesa_llm.spaces import directions_from, free_places_around
-from mesa_llm.spaces.space import XY, listed
+from mesa_llm.spaces.space import XY, listed, literal
 
 _MARK = "x-visible"  # the key under which a schema holds its annotation, until the schema is sent
 _MOST_CHOICES = 500  # the longest enum; an argument with more choices is left open
@@ -141,13 +141,8 @@ def _written(place: Any) -> Any:
 
 def _unwritten(place: Any) -> Any:
     """Coordinates that come as text: "[3, 4]" or "(3, 4)"."""
-    text = place.strip() if isinstance(place, str) else ""
-    if text[:1] + text[-1:] in {"[]", "()"}:
-        try:
-            return from_json(f"[{text[1:-1]}]")
-        except ValueError:
-            pass
-    return place
+    value = literal(place) if isinstance(place, str) else place
+    return list(value) if isinstance(value, list | tuple) else place
 
 
 def _hashable(place: Any) -> Any:
