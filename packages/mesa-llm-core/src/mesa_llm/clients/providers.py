@@ -131,16 +131,7 @@ def direct_settings(llm_model: str, api_base: str | None = None, api_key: str | 
             model=llm_model,
             endpoint=api_base,
         )
-    base = api_base or _first_of(provider.base_variables)
-    return _settings(llm_model, provider, base, api_key, None if api_key else _first_of(provider.key_variables))
-
-
-@functools.lru_cache
-def _settings(
-    llm_model: str, provider: Provider, given: str | None, api_key: str | None, usual_key: str | None
-) -> DirectSettings:
-    """The settings with an address that is given, a key that is given, and the one in the provider's variables."""
-    name, _, model = llm_model.partition("/")
+    given = api_base or _first_of(provider.base_variables)
     if (base := given or provider.api_base) is None:
         raise ConfigurationError(f"{llm_model} has no address of its own: give api_base.")
     base, parts = checked_base(base)
@@ -151,7 +142,7 @@ def _settings(
         raise ConfigurationError(
             "A password in api_base and an api_key cannot both be sent: there is one header for both."
         )
-    key = None if has_password else api_key or usual_key
+    key = None if has_password else api_key or _first_of(provider.key_variables)
     key = key and key.strip()  # of a newline at its end, from a file
     if key and not (key.isascii() and key.isprintable()):
         raise ConfigurationError("api_key must be printable ASCII: it goes into an HTTP header. It is not shown here.")

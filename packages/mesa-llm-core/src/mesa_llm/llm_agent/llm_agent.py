@@ -305,7 +305,7 @@ class LLMAgent(Acting, Agent):
             ConfigurationError: if a class names a missing attribute in `visible_attributes`, or a missing layer in
                 `observed_layers`.
         """
-        observation = self._look()
+        observation = self._observation()
         remember(
             self.memory,
             "observation",
@@ -313,7 +313,7 @@ class LLMAgent(Acting, Agent):
         )
         return observation
 
-    def _look(self) -> Observation:
+    def _observation(self) -> Observation:
         observation = observe(self)
         if own := own_method(self._build_observation, LLMAgent._build_observation):
             self_state, local_state = own()
@@ -333,11 +333,7 @@ class LLMAgent(Acting, Agent):
             ConfigurationError: if there is nothing to decide.
             NotImplementedError: if the strategy has no `decide`.
         """
-        thinking = self.reasoning.begin(prompt, self._look())
-        try:
-            return next(thinking)
-        finally:
-            thinking.close()
+        return self.reasoning.preview(prompt, self._observation())
 
     def describe_observation(self, obs: Observation, before: Observation | None = None) -> str:
         """What the agent sees as text, for the present and for its memory. A class may describe it in its own way.

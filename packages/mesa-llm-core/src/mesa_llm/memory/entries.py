@@ -1,4 +1,4 @@
-"""What a memory holds: single events, also in the form of mesa-llm 0.3; and how their lines fit into a prompt."""
+"""What a memory holds: single events, also in the form of mesa-llm 0.3; and how they are written into a prompt."""
 
 from __future__ import annotations
 
@@ -42,11 +42,13 @@ class MemoryEntry:
     content: Mapping[str, Any]
     agent: Any = field(repr=False, compare=False)
     _text: str | None = field(repr=False, compare=False)
+    _full: str | None = field(repr=False, compare=False)
+    """An observation in full, once a memory has needed it, where `_text` says what has changed."""
     _tokens: int = field(repr=False, compare=False)
-    _number: int = field(repr=False, compare=False)
-    """By which an observation is known to the one after it; 0 for anything else."""
-    _after: int = field(repr=False, compare=False)
-    """The number of the observation after which `_text` says what has changed; 0 if it says everything."""
+    _observation_id: int = field(repr=False, compare=False)
+    """Identifies an observation for the one after it; 0 for other events."""
+    _relative_to: int = field(repr=False, compare=False)
+    """The id of the observation since which `_text` says what has changed; 0 if it says everything."""
 
     @overload
     def __init__(self, step: int, type: str, content: Mapping[str, Any]) -> None: ...
@@ -59,15 +61,16 @@ class MemoryEntry:
             given = self._given(args, named)
         for name, value in given.items():
             object.__setattr__(self, name, value)
-        self._tell(None)
+        self._set_text(None)
 
-    def _tell(self, text: str | None, *, is_seen: bool = False, after: int = 0) -> Self:
-        """Fix how prompts tell it; `None` for the usual text, made when it is first read."""
+    def _set_text(self, text: str | None, *, is_observation: bool = False, after: int = 0) -> Self:
+        """Fix the text for prompts; `None` for the usual one, made when it is first read."""
         object.__setattr__(self, "_text", text)
+        object.__setattr__(self, "_full", None)
         object.__setattr__(self, "_tokens", 0 if text is None else tokens_in(text) + 1)
         # Not a count: an observation that is dropped again must leave nothing behind.
-        object.__setattr__(self, "_number", hash((self.step, text, after)) | 1 if is_seen else 0)
-        object.__setattr__(self, "_after", after)
+        object.__setattr__(self, "_observation_id", hash((self.step, text, after)) | 1 if is_observation else 0)
+        object.__setattr__(self, "_relative_to", after)
         return self
 
     @staticmethod
@@ -84,7 +87,7 @@ class MemoryEntry:
 
     @property
     def text(self) -> str:
-        """What happened, as prompts tell it below the heading of its step; may have several lines."""
+        """What happened, in the words of a prompt; may have several lines."""
         if self._text is None:
             object.__setattr__(self, "_text", text_of(self.step, self.type, self.content))
         return self._text  # type: ignore[return-value] # set above
@@ -111,7 +114,7 @@ _BARE = frozenset({"content", "data", "message", "result", "text"})
 
 
 def text_of(step: int, type: str, content: Mapping[str, Any], *, owner: int | None = None) -> str:  # noqa: A002
-    """An event as prompts tell it, with an observation whole.
+    """An event in the words of a prompt, an observation in full.
 
     Args:
         step: the model's step.
@@ -162,23 +165,25 @@ def _action(content: Mapping[str, Any]) -> str | None:
     return f"{to_text(why)}\n{done}" if why else done
 
 
-def told(entries: Iterable[MemoryEntry], whole: Callable[[MemoryEntry], str]) -> Iterator[str]:
-    """Entries, given oldest first, as the lines of a prompt, with a heading for each step.
+def prompt_lines(entries: Iterable[MemoryEntry], in_full: Callable[[MemoryEntry], str]) -> Iterator[str]:
+    """The lines of a prompt for some entries, given oldest first, with a heading for each step.
+
+    An observation is given by its changes only if the observation with which it was compared comes right before it, so
+    that a reader can rebuild all of them.
 
     Args:
         entries: the entries.
-        whole: tells an observation whole. One that says what has changed is told so only after the observation with
-            which it was compared; then everything can be rebuilt from the first one.
+        in_full: gives the full text of an observation.
     """
     last = 0
     for step, group in itertools.groupby(entries, attrgetter("step")):
         events = list(group)
         yield HEADING.format(step) if step is not None else HEADING.format("now")
         for place, event in enumerate(events):
-            if event._number:
-                yield event.text if event._after in (0, last) else whole(event)
-                last = event._number
-            elif not _is_told_by_others(place, events):
+            if event._observation_id:
+                yield event.text if event._relative_to in (0, last) else in_full(event)
+                last = event._observation_id
+            elif not _is_redundant(place, events):
                 yield event.text
 
 
@@ -189,8 +194,8 @@ HEADING_TOKENS = 4
 """How many tokens a heading takes at most, the line break included."""
 
 
-def _is_told_by_others(place: int, events: Sequence[MemoryEntry]) -> bool:
-    """Whether an action of the same step says it too: a plan that it carries out, a message that it sends."""
+def _is_redundant(place: int, events: Sequence[MemoryEntry]) -> bool:
+    """Whether an action of the same step says the same: it carries out the plan, or sends the message."""
     event = events[place]
     if event.type in {"plan", "plan_execution"}:
         later = next((other for other in events[place + 1 :] if other.type in _ACTS), None)

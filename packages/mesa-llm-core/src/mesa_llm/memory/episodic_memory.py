@@ -21,7 +21,7 @@ from mesa_llm.activation import step_of
 from mesa_llm.activation.values import to_text
 from mesa_llm.clients.questions import register_question
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.entries import HEADING_TOKENS, GroupedEntries, MemoryEntry, events_of, in_batches, told
+from mesa_llm.memory.entries import HEADING_TOKENS, GroupedEntries, MemoryEntry, events_of, in_batches, prompt_lines
 from mesa_llm.memory.memory import MAX_TOKENS, NOTHING_YET, Memory, memory_request
 from mesa_llm.module_llm.dialogue import aconverse, ask_structured, converse
 
@@ -109,7 +109,7 @@ class EpisodicMemory(Memory):
         ConfigurationError: if one of these cannot work.
     """
 
-    _remembers_changes = False  # any of them may come to mind without the one before
+    _records_changes = False  # any of them may come to mind without the one before
 
     def __init__(
         self,
@@ -236,7 +236,7 @@ class EpisodicMemory(Memory):
         return importance
 
     def _line_of_event(self, type: str, content: Mapping[str, Any]) -> list[str]:  # noqa: A002
-        return [str(self._entry(type, content))]
+        return [str(self._make_entry(type, content))]
 
     def retrieve_top_k_entries(self, k: int) -> list[MemoryEntry]:
         """The entries with the highest scores, highest first; of equal ones the newest first.
@@ -249,7 +249,9 @@ class EpisodicMemory(Memory):
 
     def get_prompt_ready(self) -> str:
         """The memory as text for a prompt, without the observation just made, which the prompt has elsewhere."""
-        return "\n".join(told([episode.entry for episode in self._come_to_mind()], self._whole)) or NOTHING_YET
+        return (
+            "\n".join(prompt_lines([episode.entry for episode in self._come_to_mind()], self._in_full)) or NOTHING_YET
+        )
 
     def _come_to_mind(self) -> list[_Episode]:
         """The entries of the prompt, oldest first."""

@@ -10,7 +10,7 @@ from mesa_llm.activation.repeats import log_once
 from mesa_llm.clients.questions import register_question
 from mesa_llm.clients.thoughts import without_thoughts
 from mesa_llm.errors import ConfigurationError, DecisionError
-from mesa_llm.memory.entries import MemoryEntry, in_batches, shortened, tokens_of_line, told
+from mesa_llm.memory.entries import MemoryEntry, in_batches, prompt_lines, shortened, tokens_of_line
 from mesa_llm.memory.memory import MAX_TOKENS, NOTHING_YET, Memory, memory_request
 from mesa_llm.module_llm.dialogue import aconverse
 
@@ -98,7 +98,7 @@ class LongTermMemory(Memory):
             return None
         return self.max_tokens - self.long_term_tokens - tokens_of_line(_LONG_AGO + _LATELY)
 
-    def _n_gone(self, entries: Sequence[MemoryEntry]) -> int:
+    def _n_to_drop(self, entries: Sequence[MemoryEntry]) -> int:
         return 0  # a model works them into the text first
 
     def _store(self, entry: MemoryEntry) -> None:
@@ -107,7 +107,7 @@ class LongTermMemory(Memory):
         if len(self._kept) > _MOST_ENTRIES_PENDING or (most is not None and self._tokens_of(self._kept) > most):
             # Drop a tenth at once: dropping takes time and logs a warning.
             n_lost = max(0, len(self._kept) - _MOST_ENTRIES_PENDING * 9 // 10)
-            n_lost += self._n_beyond(self._kept[n_lost:], None if most is None else most * 9 // 10)
+            n_lost += self._n_over(self._kept[n_lost:], None if most is None else most * 9 // 10)
             self._forget(self._kept[:n_lost])
             log_once(
                 _logger,
@@ -133,7 +133,7 @@ class LongTermMemory(Memory):
         pending = self._pending()
         if not pending:
             return None
-        text = await aconverse(self._consolidated(list(told(pending, self._whole))), self.llm.acomplete)
+        text = await aconverse(self._consolidated(list(prompt_lines(pending, self._in_full))), self.llm.acomplete)
 
         def keep() -> None:
             self.long_term_memory = text

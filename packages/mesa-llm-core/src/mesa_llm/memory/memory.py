@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mesa_llm.activation import Turn, current_turn, step_of
 from mesa_llm.activation.context import current_writes
@@ -19,10 +19,10 @@ from mesa_llm.memory.entries import (
     add_event,
     before_observation,
     newest_that_fit,
+    prompt_lines,
     shortened,
     text_of,
     tokens_of_line,
-    told,
 )
 from mesa_llm.memory.observation import Observation, observation_in
 from mesa_llm.module_llm import ModuleLLM
@@ -40,8 +40,10 @@ NOTHING_YET = "Nothing yet."
 _DECISIONS = frozenset({"plan", "plan_execution"})  # the decision stands at the end
 _LENGTHS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict", "n_predict"})
 _FEWEST_TOKENS = 100  # with fewer, headings and notes about what was cut would leave no room for anything else
-_LARGEST_SHARE = 4  # divisor: one entry takes at most a quarter of a memory, so that it does not push out all others
-_LARGEST_OBSERVATION = 2  # divisor: what is kept can be rebuilt only from a whole one
+# Divisors. An entry takes at most a quarter of a memory, so that it does not push out all others; an observation takes at
+# most half of it, since later ones can be rebuilt only from a complete one.
+_LARGEST_SHARE = 4
+_LARGEST_OBSERVATION = 2
 _LEFT_WHEN_SHORTENED = 5 / 8
 """What is left of a room that is exceeded: prompts then begin alike for several steps, and can be cached."""
 _ADDITIVE = frozenset({"message", "action"})
@@ -74,8 +76,8 @@ class Memory(ABC):
         ConfigurationError: if `max_tokens` is less than 100, or `llm_model` names no provider.
     """
 
-    _remembers_changes = True
-    """Whether an observation is told by what has changed since the one before."""
+    _records_changes = True
+    """Whether the text of an observation says only what has changed since the one before."""
 
     def __init__(
         self,
@@ -99,6 +101,7 @@ class Memory(ABC):
         self._step_of_content: int | None = None
         # Fixed, because the tokens of the entries that are kept are counted with it.
         self._most_of_one = None if max_tokens is None else max_tokens // _LARGEST_SHARE
+        self._most_of_observation = None if max_tokens is None else max_tokens // _LARGEST_OBSERVATION
         self._llm = _own_llm(agent, llm_model, api_base)
         # Entries written before a turn, by turn: two attempts at one decision do not see each other's entries.
         self._staged: dict[Turn, tuple[MemoryEntry, ...]] = {}
@@ -129,44 +132,44 @@ class Memory(ABC):
     def _store(self, entry: MemoryEntry) -> None:
         """Keep an entry; by default as long as there is room for it."""
         self._kept.append(entry)
-        del self._kept[: self._n_gone(self._kept)]
+        del self._kept[: self._n_to_drop(self._kept)]
 
     def _stored(self) -> Iterable[MemoryEntry]:
         """The entries that are kept, oldest first."""
         return tuple(self._kept)
 
-    def _n_gone(self, entries: Sequence[MemoryEntry]) -> int:
+    def _n_to_drop(self, entries: Sequence[MemoryEntry]) -> int:
         """How many of the entries, given oldest first, are no longer kept; by default those for which there is no room.
 
         An observation just made takes no room, since prompts have it elsewhere.
         """
         past = before_observation(entries)
-        # Below half of the bound even a whole observation in the place of changes does not exceed it.
+        # With less than half of the bound, there is room for the full text of the first observation, see `_in_full`.
         if self.max_tokens is None or self._tokens_of(past) <= self.max_tokens // _LARGEST_OBSERVATION:
             return 0
-        n_gone = self._n_beyond(past, self.max_tokens)
-        return self._n_beyond(past, int(self.max_tokens * _LEFT_WHEN_SHORTENED)) if n_gone else 0
+        n_dropped = self._n_over(past, self.max_tokens)
+        return self._n_over(past, int(self.max_tokens * _LEFT_WHEN_SHORTENED)) if n_dropped else 0
 
-    def _n_beyond(self, entries: Sequence[MemoryEntry], room: int | None) -> int:
+    def _n_over(self, entries: Sequence[MemoryEntry], room: int | None) -> int:
         """How many of the entries, given oldest first, must go so that the rest fits; the last one always stays."""
-        n_gone = 0
+        n_dropped = 0
         if room is not None:
             tokens = self._tokens_of(entries)
-            while n_gone < len(entries) - 1 and tokens + self._tokens_of_whole(entries[n_gone:]) > room:
-                tokens -= entries[n_gone].tokens
-                if entries[n_gone].step != entries[n_gone + 1].step:
+            while n_dropped < len(entries) - 1 and tokens + self._extra_tokens_in_full(entries[n_dropped:]) > room:
+                tokens -= entries[n_dropped].tokens
+                if entries[n_dropped].step != entries[n_dropped + 1].step:
                     tokens -= HEADING_TOKENS
-                n_gone += 1
-        return n_gone
+                n_dropped += 1
+        return n_dropped
 
     def _tokens_of(self, entries: Sequence[MemoryEntry]) -> int:
-        """How many tokens entries take, with headings, each told as it was when it was made."""
+        """How many tokens entries take by their own texts, headings included."""
         return sum([entry.tokens for entry in entries]) + HEADING_TOKENS * len({entry.step for entry in entries})
 
-    def _tokens_of_whole(self, entries: Sequence[MemoryEntry]) -> int:
-        """How many tokens more the first observation takes if it is told whole."""
-        first = next((entry for entry in entries if entry._number), None)
-        return tokens_of_line(self._whole(first)) - first.tokens if first is not None and first._after else 0
+    def _extra_tokens_in_full(self, entries: Sequence[MemoryEntry]) -> int:
+        """How many tokens more the full text of the first observation takes."""
+        first = next((entry for entry in entries if entry._observation_id), None)
+        return tokens_of_line(self._in_full(first)) - first.tokens if first is not None and first._relative_to else 0
 
     def _forget(self, entries: Iterable[MemoryEntry]) -> None:
         """Drop exactly these entries, and none that arrived since they were read."""
@@ -177,50 +180,53 @@ class Memory(ABC):
         """Keep these entries and no others."""
         self._kept = list(entries)
 
-    def _whole(self, entry: MemoryEntry) -> str:
-        """An observation told whole."""
-        seen = observation_in(entry.step, entry.content)
-        return self._cut(entry.type, f"Saw: {self._described(seen) or 'nothing'}" if seen is not None else entry.text)
+    def _in_full(self, entry: MemoryEntry) -> str:
+        """The full text of an observation, made once."""
+        if entry._full is None:
+            seen = observation_in(entry.step, entry.content)
+            full = (
+                entry.text if seen is None else self._shorten(entry.type, f"Saw: {self._describe(seen) or 'nothing'}")
+            )
+            object.__setattr__(entry, "_full", full)
+        return cast("str", entry._full)
 
-    def _described(self, seen: Observation, before: Observation | None = None) -> str:
+    def _describe(self, seen: Observation, before: Observation | None = None) -> str:
         describe = getattr(self.agent, "describe_observation", None)
         text: str = seen.as_text(before) if describe is None else describe(seen, before)
         return text
 
-    def _cut(self, type: str, text: str) -> str:  # noqa: A002
+    def _shorten(self, type: str, text: str) -> str:  # noqa: A002
         """A text, shortened if it is too long."""
-        most = self._most_of_one
-        if most is not None and type == "observation":
-            most = most * _LARGEST_SHARE // _LARGEST_OBSERVATION
+        most = self._most_of_observation if type == "observation" else self._most_of_one
         return shortened(text, most, keeps_end=type in _DECISIONS)
 
-    def _entry(self, type: str, content: Mapping[str, Any]) -> MemoryEntry:  # noqa: A002
-        """An entry, told as it will stand in all prompts: an observation by what has changed since the one before."""
+    def _make_entry(self, type: str, content: Mapping[str, Any]) -> MemoryEntry:  # noqa: A002
+        """An entry with its text for all prompts: of an observation, what has changed since the one before."""
         entry = MemoryEntry(step_of(self.agent.model), type, content)
         seen = observation_in(entry.step, content) if type == "observation" else None
         if seen is None:
             text = text_of(entry.step, type, content, owner=getattr(self.agent, "unique_id", None))
-            return entry._tell(self._cut(type, text))
+            return entry._set_text(self._shorten(type, text))
         newest_first = chain(reversed(self._staged_now()), reversed(self._kept))
-        last = next((other for other in newest_first if other._number), None) if self._remembers_changes else None
+        last = next((other for other in newest_first if other._observation_id), None) if self._records_changes else None
         before = None if last is None else observation_in(last.step, last.content)
         if last is None or before is None:
-            return entry._tell(self._whole(entry), is_seen=True)
-        changes = self._described(seen, before)
+            return entry._set_text(self._in_full(entry), is_observation=True)
+        changes = self._describe(seen, before)
         text = f"Changed: {changes}" if changes else "Nothing changed."
-        return entry._tell(self._cut(type, text), is_seen=True, after=last._number)
+        return entry._set_text(self._shorten(type, text), is_observation=True, after=last._observation_id)
 
     def _lines(self, entries: Sequence[MemoryEntry], beside: str = "") -> str:
         """The newest of the entries (given oldest first) that fit into a prompt that also has `beside`."""
         room = None if self.max_tokens is None else self.max_tokens - tokens_of_line(beside)
-        return "\n".join(told(entries[self._n_beyond(entries, room) :], self._whole)) or NOTHING_YET
+        return "\n".join(prompt_lines(entries[self._n_over(entries, room) :], self._in_full)) or NOTHING_YET
 
     def _past(self) -> Sequence[MemoryEntry]:
-        """What prompts tell: all entries but the observation just made, which has a place of its own there."""
+        """The entries for a prompt: all but the observation just made, which stands elsewhere in it."""
         entries = list(self._stored())
         for entry in self._staged_now():  # as if each had been kept at once
             entries.append(entry)
-            del entries[: self._n_gone(entries)]
+            del entries[: self._n_to_drop(entries)]
         return before_observation(entries)
 
     @abstractmethod
@@ -248,7 +254,7 @@ class Memory(ABC):
         """
         if not isinstance(content, dict | Mapping):
             raise TypeError(f"content must be a mapping such as {{'text': …}}, got {content!r}.")
-        entry = self._entry(type, content)
+        entry = self._make_entry(type, content)
         turn = current_turn()
         if turn is None or turn.acting or turn.agent is not self.agent:
             self._remember(entry)

@@ -30,7 +30,7 @@ _MISTAKABLE = re.compile(r"none|null|true|false|yes|no|nowhere|-?\d[\d.]*(e[+-]?
 _PLAIN_VALUE = re.compile(r"""[^\s;"'\[{(]([^\n\r;"]*[^\s;"])?""")
 _PLAIN_ITEM = re.compile(r"""[^\s,;:"'()\[\]{}]([^\n\r,;:"()\[\]{}]*[^\s,;:"()\[\]{}])?""")
 _FEWEST_THAT_SHARE = 3
-"""From how many agents of a class on a line of its own tells what all of them show."""
+"""From how many agents of a class on, a line of its own has the facts that all of them show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Observation:
         Args:
             before: an observation that the reader has.
         """
-        lines = _whole(self) if before is None else _changes(_seen_by(before), _seen_by(self))
+        lines = _in_full(self) if before is None else _changes(before, self)
         return without_addresses("\n".join(lines))
 
     def __str__(self) -> str:
@@ -123,10 +123,13 @@ def _text(text: str, inside: bool) -> str:
     return text if is_plain else _quoted(text)
 
 
-def _seen_by(obs: Observation) -> dict[str, _Seen]:
-    """What an agent sees, by name: itself as `you`."""
+def _seen_of_self(obs: Observation) -> _Seen:
     own = {name: value for name, value in obs.self_state.items() if name != "agent_unique_id"}
-    return {"you": _shown(own, "location")} | {name: _shown(state) for name, state in obs.local_state.items()}
+    return _shown(own, "location")
+
+
+def _seen_of_others(obs: Observation) -> dict[str, _Seen]:
+    return {name: _shown(state) for name, state in obs.local_state.items()}
 
 
 def _shown(state: Any, place_name: str = "position") -> _Seen:
@@ -163,10 +166,10 @@ def _is_empty(value: Any) -> bool:
     return isinstance(value, str | dict | list | tuple) and not value
 
 
-def _whole(obs: Observation) -> list[str]:
-    seen = _seen_by(obs)
-    me = seen.pop("you")
-    lines = [*([_line("you", me.place, me.facts.values())] if any(me) else []), *_agents(seen)]
+def _in_full(obs: Observation) -> list[str]:
+    me = _seen_of_self(obs)
+    lines = [_line("you", me.place, me.facts.values())] if any(me) else []
+    lines += _agents(_seen_of_others(obs))
     cells: dict[str, list[str]] = {}
     for place, facts in obs.environment.items():
         values = "; ".join(f"{written(str(name))}: {written(value, inside=False)}" for name, value in facts.items())
@@ -174,13 +177,14 @@ def _whole(obs: Observation) -> list[str]:
     return lines + [f"cells {', '.join(places)}: {values}" for values, places in cells.items()]
 
 
-def _changes(before: Mapping[str, _Seen], now: Mapping[str, _Seen]) -> list[str]:
-    news = {name: _news(before.get(name), seen) for name, seen in now.items() if before.get(name) != seen}
-    me = news.pop("you", None)
-    lines = [*([] if me is None else [_line("you", me.place, me.facts.values())]), *_agents(news)]
+def _changes(before: Observation, now: Observation) -> list[str]:
+    known, seen = _seen_of_others(before), _seen_of_others(now)
+    me = _news(_seen_of_self(before), _seen_of_self(now))
+    lines = [_line("you", me.place, me.facts.values())] if any(me) else []
+    lines += _agents({name: _news(known.get(name), shown) for name, shown in seen.items() if known.get(name) != shown})
     gone: dict[str, list[str]] = {}
-    for name in before:
-        if name not in now:
+    for name in known:
+        if name not in seen:
             kind, number = _kind_of(name)
             gone.setdefault(kind, []).append(number)
     if gone:
@@ -227,9 +231,9 @@ def _agents(seen: Mapping[str, _Seen]) -> Iterator[str]:
 
 
 def _line(who: str, place: str, facts: Iterable[str]) -> str:
-    told = "; ".join(facts)
+    shown = "; ".join(facts)
     named = f"{who} {place}" if place else who
-    return f"{named}: {told}" if told else named
+    return f"{named}: {shown}" if shown else named
 
 
 def _kind_of(name: str) -> tuple[str, str]:

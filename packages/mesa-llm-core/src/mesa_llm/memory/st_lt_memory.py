@@ -73,10 +73,10 @@ class STLTMemory(StepMemory, LongTermMemory):
         else:
             Memory._store(self, entry)
 
-    def _n_gone(self, entries: Sequence[MemoryEntry]) -> int:
+    def _n_to_drop(self, entries: Sequence[MemoryEntry]) -> int:
         if self.consolidation_capacity:
-            return super()._n_gone(entries)
-        return max(Memory._n_gone(self, entries), self._n_before_last(entries, self.capacity))
+            return super()._n_to_drop(entries)
+        return max(Memory._n_to_drop(self, entries), self._n_before_last(entries, self.capacity))
 
     def _pending(self) -> Sequence[MemoryEntry]:
         if not self.consolidation_capacity:
@@ -94,6 +94,6 @@ class STLTMemory(StepMemory, LongTermMemory):
     def _beyond_the_room(self) -> int:
         """How many entries must go until a quarter of the room is free; 0 while they fit."""
         room = self._room
-        if room is None or not self._n_beyond(self._kept, room):
+        if room is None or not self._n_over(self._kept, room):
             return 0
-        return self._n_beyond(self._kept, room * 3 // 4)
+        return self._n_over(self._kept, room * 3 // 4)

@@ -84,8 +84,8 @@ class ShortTermMemory(StepMemory):
         super().__init__(agent, display=display, additive_event_types=additive_event_types, max_tokens=max_tokens)
         self.n = n
 
-    def _n_gone(self, entries: Sequence[MemoryEntry]) -> int:
-        return max(super()._n_gone(entries), self._n_before_last(entries, self.n))
+    def _n_to_drop(self, entries: Sequence[MemoryEntry]) -> int:
+        return max(super()._n_to_drop(entries), self._n_before_last(entries, self.n))
 
     def get_prompt_ready(self) -> str:
         """The memory as text for a prompt, without the observation just made, which the prompt has elsewhere."""

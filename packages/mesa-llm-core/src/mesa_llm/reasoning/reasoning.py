@@ -283,8 +283,8 @@ class Reasoning:
             )
         return prompt
 
-    def begin(self, prompt: str | None, obs: Observation) -> Thinking:
-        """A decision that has asked nothing yet; see `LLMAgent.preview_prompt`.
+    def preview(self, prompt: str | None, obs: Observation) -> LLMRequest:
+        """The first request of a decision, see `LLMAgent.preview_prompt`.
 
         Args:
             prompt: what to decide; the agent's `step_prompt` by default.
@@ -294,7 +294,11 @@ class Reasoning:
             ConfigurationError: if there is nothing to decide.
         """
         question = Question(self._prompt(prompt), None, self.agent.tool_calls)
-        return self._thinking(question, obs, 1, None)
+        thinking = self._thinking(question, obs, 1, None)
+        try:
+            return next(thinking)
+        finally:
+            thinking.close()
 
     def _made(self, question: Question, plan: Plan, seen: Observation) -> Plan:
         """Complete a new plan, and keep it if it holds for longer than this step."""

@@ -296,7 +296,7 @@ def _shared(number: int) -> Any:
 def _entry(number: int) -> MemoryEntry:
     original = _reading.shared[number]
     entry = object.__new__(_Entry)
-    for name in ("step", "type", "agent", "_text", "_tokens", "_number", "_after"):
+    for name in ("step", "type", "agent", "_text", "_full", "_tokens", "_observation_id", "_relative_to"):
         _set(entry, name, getattr(original, name))
     _set(entry, "_original", original)
     return entry
