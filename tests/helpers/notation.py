@@ -79,7 +79,7 @@ def read(text, before=None):
     """
     seen = {name: dict(facts) for name, facts in (before or {}).items()}
     shared = {}
-    told = []
+    found = []
     for line in text.split("\n") if text else []:
         if line.startswith("out of sight: "):
             for group in tokens(line.removeprefix("out of sight: "), ["; "]):
@@ -91,8 +91,8 @@ def read(text, before=None):
         if who.endswith(", each"):
             shared[who.removesuffix(", each")] = facts
         else:
-            told += [(name, place, facts) for name, place in names_in(who)]
-    for name, place, facts in told:
+            found += [(name, place, facts) for name, place in names_in(who)]
+    for name, place, facts in found:
         news = {**shared.get(name.rpartition(" ")[0], {}), **facts}
         if place is not None:
             news["place"] = place

@@ -40,8 +40,8 @@ NOTHING_YET = "Nothing yet."
 _DECISIONS = frozenset({"plan", "plan_execution"})  # the decision stands at the end
 _LENGTHS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict", "n_predict"})
 _FEWEST_TOKENS = 100  # with fewer, headings and notes about what was cut would leave no room for anything else
-# Divisors. An entry takes at most a quarter of a memory, so that it does not push out all others; an observation takes at
-# most half of it, since later ones can be rebuilt only from a complete one.
+# Divisors. An entry takes at most a quarter of a memory, so that it does not push out all others. An observation takes
+# at most half of it, since later ones can be rebuilt only from a complete one.
 _LARGEST_SHARE = 4
 _LARGEST_OBSERVATION = 2
 _LEFT_WHEN_SHORTENED = 5 / 8

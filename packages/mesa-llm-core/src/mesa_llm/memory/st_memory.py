@@ -44,7 +44,7 @@ class StepMemory(Memory):
         """How many entries are older than the last `n` steps if there are twice as many steps; 0 otherwise.
 
         So `n` to `2 n - 1` steps are kept: prompts begin alike for `n` steps, and can be cached. An observation just
-        made is no step yet.
+        made does not count as a step yet.
         """
         past = before_observation(entries)
         if not past or past[-1].step - past[0].step < 2 * n - 1:

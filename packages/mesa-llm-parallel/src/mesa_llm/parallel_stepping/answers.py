@@ -162,7 +162,7 @@ class AnswersInLook(Answers):
         window: for how many agents, from the next one on, bets are made.
 
     Attributes:
-        undecided: ids of the agents of which it is not known what they will do.
+        undecided: ids of the agents whose acts are not known yet.
         is_near: whether the agent's turn comes soon.
         is_exact: whether all before the agent have done on the copy what they will do.
         missed: whether an answer was not known. If the agent has been answered such a call before, it goes on with that
