@@ -17,7 +17,7 @@ from mesa_llm_examples.sugarscape import Sugarscape
 
 def told_by(request):
     """What one request tells a model, but for the words that all agents of all models share."""
-    system, actions, prompt = request.messages
+    system, actions, *_, prompt = request.messages
     offered = [json.loads(line) for line in actions.content.splitlines()[1:]]
     return {
         "persona": system.content.partition("# Who you are\n")[2],

@@ -19,7 +19,7 @@ from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.reasoning import CoTReasoning, OneCallReasoning, read_observation
 from mesa_llm.recording import SimulationRecorder
 from mesa_llm.testing import ScriptedLLM
-from mesa_llm.tools import ToolManager
+from mesa_llm.tools import FreeDirection, ToolManager, VisibleAgentId
 
 OWN = ActionManager()
 
@@ -97,6 +97,46 @@ def test_one_call_that_lists_the_actions_and_has_no_tools():
 
 
 @pytest.mark.parametrize("tool_mode", ["auto", "native"])
+def test_prompts_begin_alike_although_other_choices_are_on_offer_in_each_step(tool_mode):
+    class Walker(LLMAgent, CellAgent):
+        vision = 1
+
+    @action(action_manager=ActionManager())
+    def greet(agent, way: FreeDirection, who: VisibleAgentId | None = None) -> str:
+        """Greet somebody, or walk on.
+
+        Args:
+            way: where
+            who: whom
+        """
+        return "done"
+
+    def answer(request):
+        return tool_call("greet", way="South") if request.tools else json.dumps(chosen("greet", way="South"))
+
+    llm = ScriptedLLM(answer)
+    model = Model(rng=1)
+    model.grid = OrthogonalMooreGrid((3, 3), random=model.random)
+    ann, bob = (Walker(model, OneCallReasoning, client=llm, actions=[greet], tool_mode=tool_mode) for _ in range(2))
+    ann.cell, bob.cell = model.grid[0, 0], model.grid[1, 1]
+    for place in [(2, 2), (1, 1), (2, 2)]:
+        bob.cell = model.grid[place]
+        ann.act("What now?", observe=True)
+    _, first, second = ([message.content for message in request.messages] for request in llm.requests)
+    assert llm.requests[1].tools == llm.requests[2].tools
+    assert first[:-3] == second[:-3]
+    remembered, _, present = first[-3].partition("\n\n# Observation")
+    assert "Walker 2 (1, 1)" in present
+    assert second[-3].startswith(remembered)
+    ways = {"enum": ["South", "East", "SouthEast"], "type": "string"}
+    (heading, now), (_, later) = (texts[-2].splitlines() for texts in (first, second))
+    assert heading == "# Choices now"
+    who = {"anyOf": [{"type": "integer", "enum": [2]}, {"type": "null"}], "default": None}
+    assert json.loads(now) == {"greet": {"way": ways, "who": who}}
+    assert json.loads(later) == {"greet": {"way": ways, "who": {"enum": []}}}
+
+
+@pytest.mark.parametrize("tool_mode", ["auto", "native"])
 async def test_an_agent_that_observes_gets_memory_and_observation_before_the_task_as_in_a_plan(tool_mode):
     class Walker(LLMAgent, CellAgent):
         internal_state = ("wet",)
@@ -111,8 +151,9 @@ async def test_an_agent_that_observes_gets_memory_and_observation_before_the_tas
     agent.act("Where to?", observe=True)
     await agent.aact(["Where", "to?"], observe=True)
     planned, one, several = llm.requests
-    assert one.messages[-1].content.endswith(planned.messages[-1].content.partition("# Observation")[2])
-    assert "Agent 9: ahoy" in one.messages[-1].content
+    seen, task = [message.content for message in one.messages[-2:]]
+    assert f"{seen}\n\n{task}".endswith(planned.messages[-1].content.partition("# Observation")[2])
+    assert "Agent 9: ahoy" in seen
     assert [message.content for message in several.messages[-2:]] == ["Where", "to?"]
     for request in (one, several):
         assert read_observation(request) == read_observation(planned)

@@ -18,7 +18,7 @@ from mesa_llm.errors import ActionChoiceError, ConfigurationError, DecisionError
 from mesa_llm.module_llm.call_reading import matching_name, read_arguments
 from mesa_llm.module_llm.calls_schema import choice_schema
 from mesa_llm.module_llm.dialogue import Dialogue, UnreadableAnswerError, ask_read, read_object
-from mesa_llm.module_llm.request_fields import OfferedTool
+from mesa_llm.module_llm.request_fields import OfferedTool, rebuilt
 from mesa_llm.spaces import directions_from
 from mesa_llm.tools.visible import Seen, Sight
 
@@ -55,6 +55,8 @@ def choose(
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise TypeError(f"prompt must be a str or a list of str, got {prompt!r} ({type(prompt).__name__}).")
     texts = [text for text in texts if text.strip()]  # some servers refuse an empty message
+    if choices := offer.choices():  # late in the prompt, so that what is before them can be cached
+        texts = [*texts[:-1], choices, *texts[-1:]]
     natively = llm.tool_mode == "native"
     persona = (agent.system_prompt if system_prompt is None else system_prompt) or ""
     sections = {"Positions": legend or "", "Who you are": persona}
@@ -76,6 +78,10 @@ def choose(
             raise
         raise ActionChoiceError(str(error)) from error
     return chosen_by_model(choice)
+
+
+def _without_description(schema: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in schema.items() if name != "description"}
 
 
 class _Offer:
@@ -106,15 +112,31 @@ class _Offer:
 
     def tools(self) -> Sequence[ToolSpec]:
         """The actions as tools that check their arguments."""
-        return [OfferedTool.of(spec, check=functools.partial(self.choice, name)) for name, spec in self._specs.items()]
+        return [
+            OfferedTool.of(self._definitions[name].spec, check=functools.partial(self.choice, name))
+            for name in self._specs
+        ]
 
     def in_words(self) -> str:
-        """The actions for a prompt, one a line."""
-        lines = [
-            json.dumps(schema_of(spec, self._definitions[name].returns), ensure_ascii=False)
-            for name, spec in self._specs.items()
-        ]
+        """The actions for a prompt, one a line; the same for all agents and steps that have them on offer."""
+        known = [self._definitions[name] for name in self._specs]
+        lines = [json.dumps(schema_of(each.spec, each.returns), ensure_ascii=False) for each in known]
         return "\n".join(["# Actions", *lines])
+
+    def choices(self) -> str:
+        """The values that arguments can have now, where that depends on what the agent sees, one action a line."""
+        lines = []
+        for name, spec in self._specs.items():
+            usual, now = self._definitions[name].spec.parameters["properties"], spec.parameters["properties"]
+            # An optional argument for which there is no value at the moment is left out of the schema.
+            changed = {
+                each: rebuilt(now.get(each, {"enum": []}), _without_description)
+                for each in usual
+                if now.get(each) != usual[each]
+            }
+            if changed:
+                lines.append(json.dumps({name: changed}, ensure_ascii=False))
+        return "\n".join(["# Choices now", *lines]) if lines else ""
 
     def form(self) -> ResponseFormat:
         """The schema that an answer must satisfy."""

@@ -156,8 +156,8 @@ class Acting:
         agent: LLMAgent = self  # type: ignore[assignment] # of which this is a part
         legend = None
         if obs is not None and isinstance(prompt, str | list):
-            seen = remembered_and_seen(agent, obs)
-            prompt = "\n\n".join([*seen, f"# Task\n{prompt}"]) if isinstance(prompt, str) else [*seen, *prompt]
+            seen = "\n\n".join(remembered_and_seen(agent, obs))
+            prompt = [seen, *([f"# Task\n{prompt}"] if isinstance(prompt, str) else prompt)]
             legend = legend_for(agent) if agent.explains_positions else None
         return choose(
             self,
