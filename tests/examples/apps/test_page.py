@@ -61,6 +61,14 @@ def text_of(context, name):
     return context.find(ipyvuetify.Html, class_=name).widget.children[0]
 
 
+def wait_for_step(context, session, n):
+    """Wait until the page shows that `n` steps have ended. Another thread that renders it may still be doing so."""
+    session.join(MOMENT)
+    context.find(ipyvuetify.Html, class_="steps").assert_wait(lambda text: text.children == [f"Step {n}"], MOMENT)
+    with context.thread_lock:  # held while the page is rendered as a whole
+        pass
+
+
 def choice(context, label):
     return [widget for widget in context.find(ipyvuetify.Select).widgets if widget.label == label]
 
@@ -88,7 +96,7 @@ def test_a_step_changes_steps_counters_and_agents(shown, sessions):
     assert text_of(shown, "steps") == "Step 0"
     assert text_of(shown, "counter-calls") == "0"
     button(shown, "Step").click()
-    sessions[0].join(MOMENT)
+    wait_for_step(shown, sessions[0], 1)
     assert text_of(shown, "steps") == "Step 1"
     assert text_of(shown, "counter-calls") == "143"  # one has no free cell
     assert text_of(shown, "last-step").startswith("Step 1: 72 agents in ")
@@ -96,7 +104,7 @@ def test_a_step_changes_steps_counters_and_agents(shown, sessions):
 
 def test_an_agent_is_chosen_and_looked_into(shown, sessions):
     button(shown, "Step").click()
-    sessions[0].join(MOMENT)
+    wait_for_step(shown, sessions[0], 1)
     shown.find(ipyvuetify.Autocomplete).widget.v_model = 3
     assert "agent_unique_id: 3" in text_of(shown, "observation")
     assert text_of(shown, "reasoning").startswith("I walk about.")
@@ -190,7 +198,7 @@ def test_nothing_is_read_from_a_model_while_it_steps(shown, sessions, monkeypatc
     assert reads == []
     monkeypatch.undo()
     may_end.set()
-    sessions[0].join(MOMENT)
+    wait_for_step(shown, sessions[0], 1)
     assert pictures_of(shown) != before
 
 
