@@ -1,4 +1,4 @@
-"""What both pictures share: answers that take seeded times, the looks, and which run a picture shows."""
+"""What the pictures share: answers that take seeded times, the looks, and which run a picture shows."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 
     from mesa_llm.clients import LLMRequest
 
+ASSETS = Path(__file__).parents[1] / "assets"
 SEED = 42
 FASTEST, SLOWEST = 0.2, 1.0
 """Seconds until an answer: the bounds of what is drawn for each request."""
 
 # Okabe and Ito (2008): colour-blind people can tell them apart.
-ASKS, WAITS, ACTS, ALONE = "#0072B2", "#9a9a9a", "#D55E00", "#CC79A7"
-INK = "#808080"
-"""Readable on light pages and on dark ones."""
+ASKS, ACTS, ALONE, PEER = "#0072B2", "#D55E00", "#CC79A7", "#999999"
+INK = "#595959"
+ON_DARK = {INK: "#c8c8c8", ASKS: "#56b4e9"}
+"""What takes their place on dark pages: no grey has a contrast of 4.5 to 1 with both."""
 STYLE = {
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -47,14 +49,31 @@ def seconds_until(request: LLMRequest) -> float:
     return random.Random(f"{SEED} {request.messages}").uniform(FASTEST, SLOWEST)
 
 
-def save(figure: Figure, name: str) -> None:
-    """Save a picture among the assets, with the run that it shows below it and in its metadata."""
+def this_run() -> str:
+    """Which run a picture shows."""
     now = datetime.now(UTC).date().isoformat()
     versions = ", ".join(f"{package} {version(package)}" for package in ("mesa-llm-parallel", "mesa"))
-    run = f"make figures, {now}, {versions}, Python {platform.python_version()}, seed {SEED}"
+    return f"make figures, {now}, {versions}, Python {platform.python_version()}, seed {SEED}"
+
+
+def save(figure: Figure, name: str, run: str = "") -> None:
+    """Save a picture among the assets, for light pages and for dark ones, with the run that it shows below it.
+
+    Args:
+        figure: the picture.
+        name: its name without the ending.
+        run: the run; by default this one.
+    """
+    now = datetime.now(UTC).date().isoformat()
+    run = run or this_run()
     figure.supxlabel(run, fontsize=7, x=0.99, ha="right")
     FigureCanvasSVG(figure)
-    path = Path(__file__).parents[1] / "assets" / name
+    path = ASSETS / f"{name}.svg"
     figure.savefig(path, transparent=True, metadata={"Date": now, "Creator": None, "Description": run})
     # Without the spaces that matplotlib leaves at ends of lines.
-    path.write_text("\n".join(line.rstrip() for line in path.read_text().splitlines()) + "\n")
+    light = "\n".join(line.rstrip() for line in path.read_text().splitlines()) + "\n"
+    path.write_text(light)
+    dark = light
+    for color, on_dark in ON_DARK.items():
+        dark = dark.replace(color.lower(), on_dark)
+    path.with_stem(f"{name}-dark").write_text(dark)

@@ -82,4 +82,4 @@ def draw() -> Figure:
 
 if __name__ == "__main__":
     with mpl.rc_context(STYLE):
-        save(draw(), "speedup.svg")
+        save(draw(), "speedup")

@@ -11,10 +11,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from pictures import ACTS, ASKS, SEED, STYLE, WAITS, save, seconds_until
+from pictures import ACTS, ASKS, SEED, STYLE, save, seconds_until
 
-from mesa_llm.activation import current_activation
 from mesa_llm.clients import AsyncClient, LLMRequest, LLMResponse, RuleBasedClient
 from mesa_llm.parallel_stepping import StepReport, enable_automatic_parallel_stepping
 from mesa_llm_examples.civil_violence import CivilViolence, policy
@@ -36,16 +34,17 @@ class Timed(AsyncClient):
         """Answer a request."""
         began = time.perf_counter()
         response = await self.inner.complete(request)
-        self.calls.setdefault(current_activation().agent.unique_id, []).append((began, time.perf_counter()))
+        self.calls.setdefault(request.call.origin.agent_id, []).append((began, time.perf_counter()))
         return response
 
 
-def in_parallel() -> tuple[StepReport, dict[int, str]]:
-    """Step all agents at once; the report, and the agents' names."""
+def in_parallel() -> StepReport:
+    """Step all agents at once."""
     enable_automatic_parallel_stepping()
     model = CivilViolence(CITIZENS, COPS, seed=SEED, client=RuleBasedClient(policy, latency=seconds_until))
     model.step()
-    return model.parallel_reports[-1], {agent.unique_id: str(type(agent).__name__) for agent in model.agents}
+    report: StepReport = model.parallel_reports[-1]
+    return report
 
 
 def one_at_a_time() -> tuple[float, dict[int, list[Lane]]]:
@@ -59,57 +58,43 @@ def one_at_a_time() -> tuple[float, dict[int, list[Lane]]]:
     return seconds, calls
 
 
-def draw_lanes(axes: Axes, lanes: list[list[Lane]], color: str, width: float) -> None:
-    """Draw stretches of time, one line an agent."""
-    lines = [[(start, y), (end, y)] for y, spans in enumerate(lanes) for start, end in spans]
-    axes.add_collection(LineCollection(lines, colors=color, linewidths=width, capstyle="butt"))
-
-
-def draw_acts(axes: Axes, acts: list[float]) -> None:
-    """Mark when each agent acted; it takes too little time to be drawn as a stretch."""
-    axes.plot(acts, range(len(acts)), "|", color=ACTS, markersize=8, markeredgewidth=2)
+def draw_lanes(axes: Axes, lanes: list[list[Lane]], end: float, title: str) -> None:
+    """Draw how long each agent waits for its answers, one line an agent, and the end of the step."""
+    lines = [[(start, y), (until, y)] for y, spans in enumerate(lanes) for start, until in spans]
+    axes.add_collection(LineCollection(lines, colors=ASKS, linewidths=2.4, capstyle="butt"))
+    axes.axvline(end, color=ACTS, linewidth=2)
+    axes.set_title(f"{title}: {end:.1f} s", fontsize=13, fontweight="bold")
+    axes.set_ylim(len(lanes) - 0.4, -0.6)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
 
 
 def draw() -> Figure:
-    """Run both, and draw them side by side."""
-    report, kinds = in_parallel()
+    """Run both, and draw them one above the other, on one scale of time."""
+    report = in_parallel()
     seconds, calls = one_at_a_time()
     order = [agent.agent_id for agent in report.agents]
     assert list(calls) == order, "both steps have the same order"
 
-    figure = Figure(figsize=(7.6, 4.8), layout="constrained")
-    together, alone = figure.subplots(1, 2, sharey=True)
-    draw_lanes(
-        together, [[span[1:] for span in agent.spans if span.phase == "wait"] for agent in report.agents], WAITS, 1
-    )
-    draw_lanes(together, [[(call.start, call.end) for call in agent.model_calls] for agent in report.agents], ASKS, 5)
-    draw_acts(together, [next(span.start for span in agent.spans if span.phase == "act") for agent in report.agents])
-    draw_lanes(alone, [calls[agent] for agent in order], ASKS, 5)
-    draw_acts(alone, [calls[agent][-1][1] for agent in order])
-    alone.axvspan(0, report.wall_s, color=WAITS, alpha=0.25, linewidth=0)
-    alone.annotate(
-        f"the step on the left: {report.wall_s:.1f} s",
-        (report.wall_s, len(order) - 1),
-        (3, 0),
+    figure = Figure(figsize=(5.8, 4.1), layout="constrained")
+    alone, together = figure.subplots(2, 1, sharex=True)
+    draw_lanes(alone, [calls[agent] for agent in order], seconds, "One agent at a time")
+    waits = [[(call.start, call.end) for call in agent.model_calls] for agent in report.agents]
+    draw_lanes(together, waits, report.wall_s, "All agents at once")
+    together.annotate(
+        f"{len(order)} agents, the same questions:\n{seconds / report.wall_s:.0f} times as fast",
+        (report.wall_s, len(order) / 2),
+        (10, 0),
         textcoords="offset points",
         va="center",
+        fontsize=12,
     )
-    together.set_title(f"All at once: {report.wall_s:.1f} s")
-    alone.set_title(f"One at a time: {seconds:.1f} s")
-    together.set_yticks(range(len(order)), [f"{kinds[agent]} {agent}" for agent in order], fontsize=7)
-    together.set_ylim(len(order) - 0.4, -0.6)
-    for axes, end in ((together, report.wall_s), (alone, seconds)):
-        axes.set_xlim(0, end * 1.02)
-        axes.set_xlabel("seconds since the step began")
-    handles = [
-        Line2D([], [], color=ASKS, linewidth=5, label="asks the model"),
-        Line2D([], [], color=WAITS, linewidth=1, label="has decided, waits for its turn"),
-        Line2D([], [], color=ACTS, marker="|", linestyle="", markersize=8, markeredgewidth=2, label="acts"),
-    ]
-    figure.legend(handles=handles, loc="outside upper right", ncols=3)
+    together.set_xlim(0, seconds * 1.02)
+    together.set_xlabel("seconds since the step began", fontsize=11)
+    together.tick_params(labelsize=10)
     return figure
 
 
 if __name__ == "__main__":
     with mpl.rc_context(STYLE):
-        save(draw(), "step.svg")
+        save(draw(), "step")

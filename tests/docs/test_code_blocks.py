@@ -20,6 +20,29 @@ def test_none_is_skipped_silently(kind, fewest):
     assert len(EXAMPLES[kind]) >= fewest
 
 
-@pytest.mark.parametrize("example", [example for kind in EXAMPLES.values() for example in kind], ids=str)
+def is_one_program(path):
+    """Whether the blocks of a page run one after the other, each on what those before it have defined."""
+    return path.suffix == ".md" and path.read_text().startswith("---\nblocks: one program\n---\n")
+
+
+ALL = [example for kind in EXAMPLES.values() for example in kind]
+PROGRAMS = sorted({example.path for example in ALL if is_one_program(example.path)})
+
+
+def run_block(example, eval_example, defined):
+    """Run a block and compare what it prints; with `--update-examples`, write what it prints into the page."""
+    run = eval_example.run_print_update if eval_example.update_examples else eval_example.run_print_check
+    return run(example, module_globals=defined)
+
+
+@pytest.mark.parametrize("example", [example for example in ALL if example.path not in PROGRAMS], ids=str)
 def test_block(example: CodeExample, eval_example: EvalExample):
-    eval_example.run_print_check(example, module_globals={"__name__": "docs_block"})
+    run_block(example, eval_example, {"__name__": "docs_block"})
+
+
+@pytest.mark.parametrize("page", PROGRAMS, ids=lambda path: path.name)
+def test_page_that_is_one_program(page, eval_example: EvalExample):
+    defined = {"__name__": "docs_block"}
+    for example in ALL:
+        if example.path == page:
+            defined |= run_block(example, eval_example, defined)
