@@ -21,7 +21,7 @@ from mesa_llm.activation import step_of
 from mesa_llm.activation.values import to_text
 from mesa_llm.clients.questions import register_question
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.entries import HEADING_TOKENS, GroupedEntries, MemoryEntry, events_of, in_batches, prompt_lines
+from mesa_llm.memory.entries import HEADING_TOKENS, GroupedEntries, MemoryEntry, events_of, in_batches, write_entries
 from mesa_llm.memory.memory import MAX_TOKENS, NOTHING_YET, Memory, memory_request
 from mesa_llm.module_llm.dialogue import aconverse, ask_structured, converse
 
@@ -249,9 +249,7 @@ class EpisodicMemory(Memory):
 
     def get_prompt_ready(self) -> str:
         """The memory as text for a prompt, without the observation just made, which the prompt has elsewhere."""
-        return (
-            "\n".join(prompt_lines([episode.entry for episode in self._come_to_mind()], self._in_full)) or NOTHING_YET
-        )
+        return write_entries([episode.entry for episode in self._come_to_mind()], self._in_full).text or NOTHING_YET
 
     def _come_to_mind(self) -> list[_Episode]:
         """The entries of the prompt, oldest first."""
