@@ -219,13 +219,29 @@ class Recent:
     Attributes:
         seen: the last observation, as an entry and as it was.
         written: the entries of the last prompt.
+        counted: the first and the last of some entries, how many they are, and their tokens.
     """
 
-    __slots__ = ("seen", "written")
+    __slots__ = ("counted", "seen", "written")
 
     def __init__(self) -> None:
         self.seen: tuple[MemoryEntry | None, Observation | None] = None, None
         self.written = NOTHING_WRITTEN
+        self.counted: tuple[MemoryEntry | None, MemoryEntry | None, int, int] = None, None, 0, 0
+
+    def tokens_of(self, entries: Sequence[MemoryEntry]) -> int:
+        """How many tokens entries, oldest first, take by their own texts, headings included."""
+        first, last, n, tokens = self.counted
+        if not (0 < n <= len(entries) and entries[0] is first and entries[n - 1] is last):
+            n, tokens, last = 0, 0, None
+        for entry in entries[n:]:
+            tokens += entry.tokens
+            if last is None or entry.step != last.step:
+                tokens += HEADING_TOKENS
+            last = entry
+        if last is not None:
+            self.counted = entries[0], last, len(entries), tokens
+        return tokens
 
     def __reduce__(self) -> tuple[type[Recent], tuple[()]]:
         return Recent, ()
@@ -304,11 +320,6 @@ def _arguments_of(action: MemoryEntry) -> Mapping[str, Any]:
     call = action.content.get("action", action.content)
     arguments = call.get("arguments") if isinstance(call, Mapping) else None
     return arguments if isinstance(arguments, Mapping) else {}
-
-
-def total_tokens(entries: Sequence[MemoryEntry]) -> int:
-    """How many tokens entries take by their own texts, headings included."""
-    return sum([entry._tokens or entry.tokens for entry in entries]) + HEADING_TOKENS * len(set(map(_step_of, entries)))
 
 
 def before_observation(entries: Sequence[MemoryEntry]) -> Sequence[MemoryEntry]:

@@ -10,7 +10,7 @@ from mesa_llm.activation.repeats import log_once
 from mesa_llm.clients.questions import register_question
 from mesa_llm.clients.thoughts import without_thoughts
 from mesa_llm.errors import ConfigurationError, DecisionError
-from mesa_llm.memory.entries import MemoryEntry, in_batches, prompt_lines, shortened, tokens_of_line, total_tokens
+from mesa_llm.memory.entries import MemoryEntry, in_batches, prompt_lines, shortened, tokens_of_line
 from mesa_llm.memory.memory import MAX_TOKENS, NOTHING_YET, Memory, memory_request
 from mesa_llm.module_llm.dialogue import aconverse
 
@@ -104,7 +104,9 @@ class LongTermMemory(Memory):
     def _store(self, entry: MemoryEntry) -> None:
         self._kept.append(entry)
         most = None if self.max_tokens is None else _MOST_PENDING * self.max_tokens
-        if len(self._kept) > _MOST_ENTRIES_PENDING or (most is not None and total_tokens(self._kept) > most):
+        if len(self._kept) > _MOST_ENTRIES_PENDING or (
+            most is not None and self._mesa_llm_recent.tokens_of(self._kept) > most
+        ):
             # Drop a tenth at once: dropping takes time and logs a warning.
             n_lost = max(0, len(self._kept) - _MOST_ENTRIES_PENDING * 9 // 10)
             n_lost += self._n_over(self._kept[n_lost:], None if most is None else most * 9 // 10)

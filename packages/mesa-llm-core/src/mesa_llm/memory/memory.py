@@ -23,7 +23,6 @@ from mesa_llm.memory.entries import (
     shortened,
     text_of,
     tokens_of_line,
-    total_tokens,
     write_entries,
 )
 from mesa_llm.memory.observation import Observation, observation_in
@@ -148,21 +147,23 @@ class Memory(ABC):
         """
         past = before_observation(entries)
         # With less than half of the bound, there is room for the full text of the first observation, see `_in_full`.
-        if self.max_tokens is None or total_tokens(past) <= self.max_tokens // _LARGEST_OBSERVATION:
+        if self.max_tokens is None or self._mesa_llm_recent.tokens_of(past) <= self.max_tokens // _LARGEST_OBSERVATION:
             return 0
         n_dropped = self._n_over(past, self.max_tokens)
         return self._n_over(past, int(self.max_tokens * _LEFT_WHEN_SHORTENED)) if n_dropped else 0
 
     def _n_over(self, entries: Sequence[MemoryEntry], room: int | None) -> int:
         """How many of the entries, given oldest first, must go so that the rest fits; the last one always stays."""
-        n_dropped = 0
-        if room is not None:
-            tokens = total_tokens(entries)
-            while n_dropped < len(entries) - 1 and tokens + self._extra_tokens_in_full(entries[n_dropped:]) > room:
-                tokens -= entries[n_dropped].tokens
-                if entries[n_dropped].step != entries[n_dropped + 1].step:
-                    tokens -= HEADING_TOKENS
-                n_dropped += 1
+        if room is None:
+            return 0
+        n_dropped, tokens = 0, self._mesa_llm_recent.tokens_of(entries)
+        if self._most_of_observation is not None and tokens + self._most_of_observation <= room:
+            return 0  # whatever the full text of the first observation takes
+        while n_dropped < len(entries) - 1 and tokens + self._extra_tokens_in_full(entries[n_dropped:]) > room:
+            tokens -= entries[n_dropped].tokens
+            if entries[n_dropped].step != entries[n_dropped + 1].step:
+                tokens -= HEADING_TOKENS
+            n_dropped += 1
         return n_dropped
 
     def _extra_tokens_in_full(self, entries: Sequence[MemoryEntry]) -> int:
@@ -178,6 +179,7 @@ class Memory(ABC):
     def _hold(self, entries: Iterable[MemoryEntry]) -> None:
         """Keep these entries and no others."""
         self._kept = list(entries)
+        self._mesa_llm_recent = Recent()
 
     def _in_full(self, entry: MemoryEntry) -> str:
         """The full text of an observation, made once."""
