@@ -22,7 +22,7 @@ from mesa_llm.activation.values import to_text
 from mesa_llm.clients.questions import register_question
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.memory.entries import HEADING_TOKENS, GroupedEntries, MemoryEntry, events_of, in_batches, write_entries
-from mesa_llm.memory.memory import MAX_TOKENS, NOTHING_YET, Memory, memory_request
+from mesa_llm.memory.memory import MAX_TOKENS, NOTHING_YET, Memory, UsualInstructions, memory_request
 from mesa_llm.module_llm.dialogue import aconverse, ask_structured, converse
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _INSTRUCTIONS = """\
 You judge how much the memories of an agent in a simulation matter to it. Grade each entry with a whole number from 1 to
 10: 1 for what is routine and can be forgotten, 10 for what will matter for the rest of its life.
 Answer with a JSON object that has the grade of each entry under its number, such as {"1": 2, "2": 8}."""
-register_question("grade", _INSTRUCTIONS)
+register_question("grade", _INSTRUCTIONS, name="EpisodicMemory")
 
 
 class EventGrade(BaseModel):
@@ -109,6 +109,7 @@ class EpisodicMemory(Memory):
         ConfigurationError: if one of these cannot work.
     """
 
+    system_prompt = UsualInstructions("EpisodicMemory")
     _records_changes = False  # any of them may come to mind without the one before
 
     def __init__(
@@ -142,7 +143,6 @@ class EpisodicMemory(Memory):
         self.recency_decay = recency_decay
         self._weights = tuple(weights.values())
         self._embed = embed
-        self.system_prompt = _INSTRUCTIONS
         self._episodes: list[_Episode] = []
 
     def _store(self, entry: MemoryEntry) -> None:

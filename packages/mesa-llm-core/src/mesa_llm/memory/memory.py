@@ -12,6 +12,7 @@ from mesa_llm.activation import Turn, current_turn, step_of
 from mesa_llm.activation.context import current_writes
 from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.activation.values import to_text
+from mesa_llm.clients.questions import INSTRUCTIONS, instructions_for
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.memory.entries import (
     HEADING_TOKENS,
@@ -379,6 +380,20 @@ def _own_llm(agent: Agent[Any], llm_model: str | None, api_base: str | None) -> 
     if llm_model is None and api_base is None:
         return None
     return agents.for_model(llm_model or agents.llm_model, api_base)
+
+
+class UsualInstructions:
+    """The instructions of a memory as an attribute: the agent's, the model's, or the usual ones, until it is assigned.
+
+    Args:
+        name: the name under which they are registered.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, memory: Any, owner: type | None = None) -> str:
+        return INSTRUCTIONS[self._name] if memory is None else instructions_for(memory.agent, self._name)
 
 
 def memory_request(memory: Memory, instructions: str, prompt: str) -> LLMRequest:
