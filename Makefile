@@ -32,6 +32,8 @@ serve: ## show the documentation at http://127.0.0.1:8000
 figures: ## draw the documentation's pictures from new, real runs
 	uv run python docs/figures/step.py
 	uv run python docs/figures/speedup.py
+	uv run python docs/figures/bars.py
+	uv run python docs/figures/tutorial.py
 
 bench: ## the benchmarks
 	uv run python -m benchmarks

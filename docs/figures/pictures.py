@@ -22,7 +22,7 @@ FASTEST, SLOWEST = 0.2, 1.0
 """Seconds until an answer: the bounds of what is drawn for each request."""
 
 # Okabe and Ito (2008): colour-blind people can tell them apart.
-ASKS, ACTS, ALONE, PEER = "#0072B2", "#D55E00", "#CC79A7", "#999999"
+ASKS, ACTS, ALONE, PEER = "#0072B2", "#D55E00", "#CC79A7", "#8c8c8c"
 INK = "#595959"
 ON_DARK = {INK: "#c8c8c8", ASKS: "#56b4e9"}
 """What takes their place on dark pages: no grey has a contrast of 4.5 to 1 with both."""

@@ -103,6 +103,17 @@ def test_a_pair_without_anything_to_gain_makes_no_deal():
     assert model.result() == "No deal was made."
 
 
+def test_a_market_runs_until_its_last_round_and_says_so_before():
+    model = market(1, 1, rounds=3)
+    buyer, seller = model.agents
+    buyer.limit, seller.limit = 40, 60
+    said = []
+    while model.running:
+        model.step()
+        said.append(model.result())
+    assert said == ["1 of 3 rounds played; no deal yet.", "2 of 3 rounds played; no deal yet.", "No deal was made."]
+
+
 def test_whoever_is_patient_gets_more():
     def price(buyer_haste, seller_haste):
         model = market(1, 1, units=1)

@@ -20,6 +20,7 @@ from mesa_llm.errors import ConfigurationError
 from mesa_llm.reasoning import read_observation
 from mesa_llm_examples.negotiation.agents import Buyer, Negotiator, Seller
 from mesa_llm_examples.shared import at_least, choose, chosen, id_in
+from mesa_llm_examples.words import counted
 
 if TYPE_CHECKING:
     from mesa_llm.clients import LLMClient, LLMRequest, Message
@@ -170,9 +171,10 @@ class Negotiation(Model):
         self.datacollector.collect(self)
 
     def step(self) -> None:
-        """Every agent decides and acts; then the deals are counted."""
+        """Every agent decides and acts; then the deals are counted. After the last round, `running` is false."""
         self.agents.shuffle_do("step")
         self.datacollector.collect(self)
+        self.running = step_of(self) < self.rounds
 
     def settle(self, one: Negotiator, other: Negotiator, price: int) -> None:
         """Execute a deal, and withdraw the offers that can no longer be kept.
@@ -229,6 +231,9 @@ class Negotiation(Model):
 
     def result(self) -> str:
         """The outcome in one line."""
+        played = step_of(self)
+        if played < self.rounds and not self.deals:
+            return f"{played} of {counted(self.rounds, 'round')} played; no deal yet."
         if not self.deals:
             return "No deal was made."
         return (
