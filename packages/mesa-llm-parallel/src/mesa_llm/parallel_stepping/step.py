@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation import current_turn, step_of
 from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.mesa_model import is_in_model, step_on_after_failure
-from mesa_llm.activation.repeats import log_counts
+from mesa_llm.activation.once import log_counts
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.concurrency.calling_loop import GRACE
 from mesa_llm.errors import MesaLLMError, ends_run
-from mesa_llm.errors.tracebacks import shorten
+from mesa_llm.errors.shown_text import shorten
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import progress, relaxed_gc
 from mesa_llm.parallel_stepping.board import Board
