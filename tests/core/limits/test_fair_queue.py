@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesa_llm.activation.call import ModelCall
-from mesa_llm.limits.limited_client import FairQueue
+from mesa_llm.limits.fair_queue import FairQueue
 
 
 class Store:

@@ -15,7 +15,7 @@ from mesa_llm.activation.call import ModelCall
 from mesa_llm.clients import AsyncClient, LLMResponse, Message, Usage
 from mesa_llm.errors import ConfigurationError, ModelTimeoutError
 from mesa_llm.limits import LimitedClient, SingleFlightClient
-from mesa_llm.limits.limited_client import FairQueue
+from mesa_llm.limits.fair_queue import FairQueue
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM
 

@@ -18,7 +18,7 @@ from mesa_llm.activation.context import asks_by_itself
 from mesa_llm.activation.mesa_model import step_of
 from mesa_llm.concurrency import fork_safe_lock
 from mesa_llm.errors import NotParallelWarning
-from mesa_llm.errors.shown_text import place_of, shorten
+from mesa_llm.errors.tracebacks import place_of, shorten
 
 if TYPE_CHECKING:
     from mesa import Model

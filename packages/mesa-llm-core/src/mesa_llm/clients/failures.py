@@ -32,7 +32,8 @@ from mesa_llm.errors import (
     RateLimitedError,
     UnknownModelError,
 )
-from mesa_llm.errors.shown_text import causes_of, masked_address, printable
+from mesa_llm.errors.shown_text import masked_address, printable
+from mesa_llm.errors.tracebacks import causes_of
 
 _MAY_PASS = frozenset({408, 409, 425, 429})  # and all from 500 on
 _CUT_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)

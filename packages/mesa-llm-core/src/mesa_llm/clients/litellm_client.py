@@ -22,7 +22,7 @@ from mesa_llm.clients.providers import checked_base, price_of
 from mesa_llm.clients.server_errors import error_in, only_object
 from mesa_llm.errors import MissingAPIKeyError, ModelCallError, UnknownModelError
 from mesa_llm.errors.checks import check_number
-from mesa_llm.errors.shown_text import causes_of
+from mesa_llm.errors.tracebacks import causes_of
 
 # Providers that mean "any server that speaks OpenAI's API", which may need no key.
 _OPENAI_LIKE = frozenset({"openai", "text-completion-openai", "custom_openai", "openai_like"})

@@ -11,7 +11,7 @@ from typing import Any, Self
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Usage
 from mesa_llm.errors import BudgetExhaustedError, ConfigurationError
 from mesa_llm.errors.checks import check_number, check_whole
-from mesa_llm.limits.limited_client import FairQueue, PerLoop
+from mesa_llm.limits.fair_queue import FairQueue, PerLoop
 
 type Price = Callable[[str, Usage], float | None]
 

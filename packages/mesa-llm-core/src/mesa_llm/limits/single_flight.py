@@ -8,7 +8,7 @@ from dataclasses import replace
 from mesa_llm.activation.call import ModelCall
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse, Usage
 from mesa_llm.clients.messages import request_key
-from mesa_llm.limits.limited_client import PerLoop
+from mesa_llm.limits.fair_queue import PerLoop
 from mesa_llm.limits.retries import with_context
 
 

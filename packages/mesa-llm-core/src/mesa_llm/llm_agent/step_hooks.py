@@ -25,7 +25,7 @@ from mesa_llm.activation.once import log_error_once, warn_not_parallel
 from mesa_llm.activation.turn import in_thread
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, ends_run
-from mesa_llm.errors.shown_text import shorten
+from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.memory import Memory
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
 
 from mesa_llm.errors import BudgetExhaustedError, JournalError, MesaLLMError
-from mesa_llm.errors.shown_text import place_of, shorten
+from mesa_llm.errors.tracebacks import place_of, shorten
 
 if TYPE_CHECKING:
     from mesa import Agent

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.mesa_model import restorer, stepping_on
-from mesa_llm.errors.shown_text import shorten
+from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.parallel_stepping import patch
 from mesa_llm.parallel_stepping.activations import make_step
 

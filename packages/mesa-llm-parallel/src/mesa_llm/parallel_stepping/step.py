@@ -18,7 +18,7 @@ from mesa_llm.activation.once import log_counts
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.concurrency.calling_loop import GRACE
 from mesa_llm.errors import MesaLLMError, ends_run
-from mesa_llm.errors.shown_text import shorten
+from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping import progress, relaxed_gc
 from mesa_llm.parallel_stepping.board import Board

@@ -24,7 +24,7 @@ from mesa_llm.activation.mesa_model import is_in_model, step_on_after_failure
 from mesa_llm.activation.once import log_counts
 from mesa_llm.concurrency import calling_loop, transport_loop, worker_thread
 from mesa_llm.errors import DecisionError, ModelCallError, NotParallelWarning, ends_run
-from mesa_llm.errors.shown_text import shorten
+from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.module_llm import ModuleLLM
 from mesa_llm.parallel_stepping import progress, relaxed_gc
 from mesa_llm.parallel_stepping.answers import AnswersAtTurn
