@@ -56,7 +56,8 @@ def run() -> str:
     text = " ".join(PAGE.read_text("utf-8").split())
     found = re.search(r"\*(\d{4}-\d\d-\d\d), .*?mesa ([\d.]+),.*?mesa-llm-parallel ([\d.]+)\.\*", text)
     python = re.search(r"Python ([\d.]+),", text)
-    assert found is not None and python is not None
+    assert found is not None
+    assert python is not None
     return f"python -m benchmarks, {found[1]}, mesa-llm-parallel {found[3]}, mesa {found[2]}, Python {python[1]}"
 
 

@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import re
+import textwrap
 import threading
 from importlib import import_module
 from pathlib import Path
@@ -148,8 +149,8 @@ ELSEWHERE = {
 
 
 def imports_of(page):
-    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
-        for node in ast.walk(ast.parse(block)):
+    for block in re.findall(r"^ *```python[^\n]*\n(.*?)^ *```$", page.read_text(), re.DOTALL | re.MULTILINE):
+        for node in ast.walk(ast.parse(textwrap.dedent(block))):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("mesa_llm"):
                 yield from ((node.module, alias.name) for alias in node.names)
 

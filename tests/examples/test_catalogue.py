@@ -159,7 +159,7 @@ def test_a_recorded_run_is_repeated(name, capsys, monkeypatch, tmp_path):
     replayed = capsys.readouterr().out
     assert replayed.splitlines()[0] == recorded.splitlines()[0]
     assert replayed.split("\n\n")[-2] == recorded.split("\n\n")[-2]  # what came of it
-    assert "no model was asked" in replayed
+    assert "no LLM was called" in replayed
 
 
 @each_example

@@ -72,7 +72,7 @@ def test_modes_that_should_agree_and_do_not_are_exit_status_3(here, monkeypatch)
 def test_a_model_that_answers_as_it_likes_is_no_failure(here):
     draw = random.Random(1)
     with FakeOpenAIServer(lambda body: at_ease(body, rationale=str(draw.random()))) as server:
-        arguments = (*SMALL[:-2], "--model", "openai/some-model", "--api-base", server.url, "--steps", "1")
+        arguments = (*SMALL[:-2], "--llm", "openai/some-model", "--api-base", server.url, "--steps", "1")
         status, output, _ = here(*arguments, "--mode", "threading", "--mode", "asyncio")
     assert status == 0
     assert "does not always give the same answer" in output
@@ -157,7 +157,7 @@ def test_the_first_mode_does_not_pay_for_an_import(monkeypatch, api_base, import
         (["--mode", "fast"], "'fast' is not one of"),
         (["--steps", "0"], "--steps"),
         (["--citizens", "-3"], "citizens must be a whole number >= 0, got -3"),
-        (["--api-base", "http://127.0.0.1:1"], "--api-base needs --model"),
+        (["--api-base", "http://127.0.0.1:1"], "--api-base needs --llm"),
     ],
 )
 def test_bad_arguments(here, arguments, message):

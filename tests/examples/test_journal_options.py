@@ -25,7 +25,7 @@ def path(tmp_path):
 
 def states(output):
     """The table of the summary, without the times."""
-    return re.findall(r"^ +(\d+) +(\d+) +(\d+) +(\d+) +(\d*)", output, re.MULTILINE)
+    return re.findall(r"^ +(\d+) +(\d+) +(\d+) +(\d+) *(\d*)", output, re.MULTILINE)
 
 
 def test_a_recorded_run_is_repeated_with_its_options_and_its_seed(here, path):
@@ -36,8 +36,8 @@ def test_a_recorded_run_is_repeated_with_its_options_and_its_seed(here, path):
     assert (status, errors) == (0, "")
     assert states(replayed) == states(recorded) != []
     assert replayed.splitlines()[0] == recorded.splitlines()[0]  # the seed is in it
-    assert f"Decisions: those recorded in {path}. No model is asked." in replayed
-    assert "The journal had the answers to all of them; no model was asked." in replayed
+    assert f"Decisions: those recorded in {path}. No LLM is called." in replayed
+    assert "The journal had the answers to all of them; no LLM was called." in replayed
 
 
 def test_in_another_mode_and_with_the_same_options_given_again(here, path):
@@ -59,9 +59,9 @@ def test_one_agent_after_the_other(here, path):
 
 def test_a_replay_of_a_model_needs_neither_key_nor_endpoint(here, path):
     with FakeOpenAIServer(at_ease) as server:
-        status, recorded, _ = here(*SMALL, "--model", "openai/x", "--api-base", server.url, "--journal", path)
+        status, recorded, _ = here(*SMALL, "--llm", "openai/x", "--api-base", server.url, "--journal", path)
         assert status == 0
-    for model in ((), ("--model", "openai/x")):
+    for model in ((), ("--llm", "openai/x")):
         status, replayed, errors = here(*RECORDED, *model, "--journal", path, "--replay")
         assert (status, errors) == (0, "")
         assert states(replayed) == states(recorded)
@@ -76,7 +76,7 @@ def test_a_run_that_broke_off_is_resumed(here, path):
         return Fault(status=500) if down and len(server.requests) > 20 else at_ease(body)
 
     with FakeOpenAIServer(answer_until) as server:
-        options = ("--model", "openai/x", "--api-base", server.url, "--journal", path)
+        options = ("--llm", "openai/x", "--api-base", server.url, "--journal", path)
         status, _, _ = here(*SMALL, *options)
         assert status == 2
         down = False
@@ -86,7 +86,7 @@ def test_a_run_that_broke_off_is_resumed(here, path):
         answered = sum(call.state == "answered" for call in Journal(path).calls())
         assert answered == 32
         assert len(server.requests) - before == 32 - 20
-    assert "The journal had the answers to 20 of them; 12 were asked." in output
+    assert "The journal had the answers to 20 of them; 12 were made now." in output
 
 
 def test_a_run_goes_on_beyond_its_end(here, path):
@@ -134,12 +134,12 @@ def test_bad_options(here, tmp_path, monkeypatch, arguments, message):
 
 def test_options_that_differ_from_the_recorded_ones_are_named(here, path):
     here(*SMALL, "--latency", "0", "--journal", path, "--seed", "5")
-    status, _, errors = here(*SMALL, "--journal", path, "--resume", "--seed", "6", "--cops", "1", "--model", "openai/x")
+    status, _, errors = here(*SMALL, "--journal", path, "--resume", "--seed", "6", "--cops", "1", "--llm", "openai/x")
     assert status == 2
     assert errors.count("\n") == 1
     assert (
-        f"Run '1' of {path} was recorded with --cops 2 and with --seed 5 and without --model, not with --cops 1 and with "
-        "--seed 6 and with --model openai/x. Leave out the options that are to stay as recorded." in errors
+        f"Run '1' of {path} was recorded with --cops 2 and with --seed 5 and without --llm, not with --cops 1 and with "
+        "--seed 6 and with --llm openai/x. Leave out the options that are to stay as recorded." in errors
     )
 
 
@@ -204,7 +204,7 @@ def test_ctrl_c_says_how_to_go_on(path):
         return Fault.hang()
 
     with FakeOpenAIServer(never_answer) as server:
-        arguments = [*SMALL, "--model", "openai/some-model", "--api-base", server.url, "--journal", str(path)]
+        arguments = [*SMALL, "--llm", "openai/some-model", "--api-base", server.url, "--journal", str(path)]
         process = subprocess.Popen(
             [sys.executable, "-m", "mesa_llm_examples", *arguments],
             stdout=subprocess.PIPE,

@@ -79,14 +79,14 @@ def test_a_run_is_recorded_step_by_step():
         (
             run_of(0.0, 0.5, answers=0),
             {"in_parallel": True, "replayed": 18},
-            "no model was asked.\nThe steps took 0.50 s, all agents of a step together.\n",
+            "no LLM was called.\nThe steps took 0.50 s, all agents of a step together.\n",
         ),
     ],
     ids=["together", "simulated", "one at a time", "one answer", "replayed"],
 )
 def test_the_summary_says_what_was_measured_and_claims_no_saving(run, how, said):
     text = printed(lambda console: print_summary(console, run, **how))
-    assert "18 model calls, up to 9 at once, 3,000 tokens read and 40 written." in text
+    assert "18 calls, up to 9 at the same time; 3,000 input tokens, 40 output tokens." in text
     assert said in text
     assert "as long" not in text
 
@@ -120,8 +120,21 @@ def progress(console):
         shown.ended(StepRecord(step=2, states={}, calls=3, seconds=0.1))
 
 
-def test_progress_is_a_line_a_step_that_has_ended_well():
-    assert printed(progress) == "Step 1/2: active 4, quiet 5. 18 model calls, 0.50 s\n"
+def test_progress_is_a_row_for_each_step_that_has_ended_well_and_no_row_comes_twice():
+    table = [["step", "active", "quiet", "calls", "seconds"], ["0", "0", "9"], ["1", "4", "5", "18", "0.50"]]
+    assert [line.split() for line in printed(progress).splitlines()] == table
+    run = Run(records=(StepRecord(step=0, states={"active": 0}),), calls=CallCounts())
+    assert "active" not in printed(lambda console: print_summary(console, run, in_parallel=True))
+    summary = printed(lambda console: print_summary(console, run, in_parallel=True), force_terminal=True)
+    assert "active" in summary
+
+
+def test_before_the_first_step_ends_the_rest_is_being_estimated():
+    def show(console):
+        with RunProgress(console, object(), MeteredClient(RuleBasedClient(policy)), steps=2):
+            pass
+
+    assert "estimating the rest" in printed(show, force_terminal=True)
 
 
 def test_progress_is_a_bar_on_a_terminal():
@@ -157,11 +170,11 @@ def test_tokens_and_their_price_are_told_where_they_are_known():
         (ExceptionGroup("agents", [ValueError("alone")]), "alone"),
         (
             ParallelStepError.of([(SimpleNamespace(unique_id=i), ValueError("same")) for i in range(3)], 4),
-            "same (3 agents failed in this way.)",
+            "same (3 agents failed, all with this error.)",
         ),
         (
             ExceptionGroup("agents", [ExceptionGroup("inner", [ValueError("first"), ValueError("second")])]),
-            "first (2 agents failed, this is the first one's error.)",
+            "first (2 agents failed; this is the first error.)",
         ),
     ],
 )

@@ -156,7 +156,7 @@ def command_for(example: Example, run: Callable[..., None], *, steps: int) -> Ca
 
 def _parameter_of(option: Option) -> inspect.Parameter:
     shown = "as needed" if option.default is None else True
-    declared = typer.Option(help=option.help, show_default=shown, rich_help_panel="Model")
+    declared = typer.Option(help=option.help, show_default=shown, rich_help_panel="Simulation")
     return _parameter(option.name, option.default, Annotated[option.type, declared])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import webbrowser
 from collections.abc import Sequence
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -26,23 +27,48 @@ from mesa_llm_examples.words import in_one_line, lines_below
 
 NAME = "mesa-llm-examples"
 EXIT_STATUS = (
-    "Exit status: 0 if all went well; 1 if the reader of the output stopped reading; 2 after one line on standard "
-    "error that says what did not work; 3 if compare finds modes that differ and should not; 130 after Ctrl-C."
+    "Exit status: 0: success. 1: output pipe closed. 2: error (one line on stderr). 3: compare found modes that differ "
+    "and should not. 130: Ctrl-C."
 )
+HELP = {"help_option_names": ["-h", "--help"]}
 
 # Typer contains click, or depends on it, and exports only this subclass of click's error.
 _UsageError: Any = typer.BadParameter.__base__
 
+
+def _show_version(is_given: bool) -> None:
+    if is_given:
+        print(NAME, version(NAME))  # noqa: T201 - this is a command
+        raise typer.Exit
+
+
 app = typer.Typer(
-    help="Mesa models whose agents decide by asking a language model.", epilog=EXIT_STATUS, add_completion=False
+    help="Complete Mesa models with LLM agents that decide all at once.",
+    epilog=f"For example: {NAME} run civil-violence --seed 42\n\n{EXIT_STATUS}",
+    add_completion=False,
+    context_settings=HELP,
 )
-run_app = typer.Typer(help="Run an example. Without --model, a rule decides on the same prompts; no model is asked.")
+run_app = typer.Typer(
+    help="Run an example. Without --llm, a Python rule decides, on the same prompts.",
+    epilog=f"For example: {NAME} run civil-violence --steps 5 --seed 42",
+)
 compare_app = typer.Typer(
-    help="Run an example one agent at a time, on threads and on asyncio: time, calls, and whether the results agree."
+    help="Run an example one agent at a time, on threads and on asyncio: time, calls, and whether the results agree.",
+    epilog=f"For example: {NAME} compare civil-violence --seed 1",
 )
 app.add_typer(run_app, name="run")
 app.add_typer(compare_app, name="compare")
-app.command("app")(app_command)
+app.command("app", epilog=f"For example: {NAME} app civil-violence")(app_command)
+
+
+@app.callback()
+def about(
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options without a command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -88,7 +114,7 @@ def list_examples() -> None:
     console.print(f"\nRun it: {NAME} run {next(iter(EXAMPLES))}", soft_wrap=True)
 
 
-@app.command("report")
+@app.command("report", epilog=f"For example: {NAME} report run.jsonl --open")
 def report_command(
     file: Annotated[Path, typer.Argument(help="What `run --record` has written.", metavar="FILE", show_default=False)],
     *,
@@ -98,7 +124,7 @@ def report_command(
     ] = None,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Whether a browser shows the page.")] = False,
 ) -> None:
-    """Draw a run: an HTML page and a PNG. Needs the extra `report`."""
+    """Draw a run: a page (HTML) and a slide (PNG). Needs the extra `report`."""
     if find_spec("matplotlib") is None:
         install = 'pip install "mesa-llm-examples[report]"'
         raise ConfigurationError(f"A report needs matplotlib, which is not installed. Install it: {install}")
@@ -129,5 +155,12 @@ def report_command(
 
 
 for _example in EXAMPLES.values():
-    run_app.command(_example.name, help=_example.summary)(command_for(_example, run_command, steps=_example.steps))
-    compare_app.command(_example.name, help=_example.summary)(command_for(_example, compare_command, steps=STEPS))
+    _llm = f"{_example.name} --steps 3 --llm openai/gpt-4o-mini"
+    run_app.command(
+        _example.name,
+        help=_example.summary,
+        epilog=f"For example: {NAME} run {_example.name} --seed 42; with an LLM: {NAME} run {_llm}",
+    )(command_for(_example, run_command, steps=_example.steps))
+    compare_app.command(
+        _example.name, help=_example.summary, epilog=f"For example: {NAME} compare {_example.name} --seed 1"
+    )(command_for(_example, compare_command, steps=STEPS))

@@ -53,6 +53,7 @@ def compare_command(
     connection = setting.connection
     console = console_beside(json_)
     with console.status("Loading Mesa ..."):
+        connection.check()
         connection.prepare()
         policy = setting.load()
     say(console, for_people(f"{setting.headline}, {counted(steps, 'step')}"), style="bold")
@@ -174,7 +175,7 @@ def table_of(runs: Iterable[ModeRun]) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="bold")
     table.add_column("mode")
     faster = ["times as fast"] if alone else []
-    for heading in ("seconds", *faster, "model calls", "at once", *(["tokens"] if tokens else [])):
+    for heading in ("seconds", *faster, "calls", "peak", *(["tokens"] if tokens else [])):
         table.add_column(heading, justify="right")
     table.add_column("results", no_wrap=True)
     first: dict[str, Mode] = {}

@@ -31,24 +31,29 @@ def run_command(
     activation: Activations = Activation.SIMULTANEOUS,
     json_: Annotated[
         bool,
-        typer.Option("--json", help="Write all that happens as lines of JSON, nothing else.", rich_help_panel="Output"),
+        typer.Option(
+            "--json",
+            help="Write the run log to standard output, and nothing else.",
+            rich_help_panel="Output",
+        ),
     ] = False,
     record: Annotated[
         Path | None,
-        typer.Option(help="New file for the same lines; see the command report.", rich_help_panel="Output"),
+        typer.Option(help="New file for the run log, from which the command report draws.", rich_help_panel="Output"),
     ] = None,
     journal: Annotated[
-        Path | None, typer.Option(help="File in which all model calls are recorded.", rich_help_panel="Journal")
+        Path | None,
+        typer.Option(help="File that records every call to the LLM.", rich_help_panel="Journal"),
     ] = None,
     replay: Annotated[
         bool,
-        typer.Option("--replay", help="Repeat a recorded run; no model is asked.", rich_help_panel="Journal"),
+        typer.Option("--replay", help="Repeat a recorded run; no LLM is called.", rich_help_panel="Journal"),
     ] = False,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Go on with a recorded run that broke off; what was answered is not asked again.",
+            help="Go on with a recorded run that was interrupted; recorded answers are not paid for again.",
             rich_help_panel="Journal",
         ),
     ] = False,
@@ -76,13 +81,15 @@ def run_command(
     is_replay = journaling is not None and journaling.mode == "replay"
     decisions = str(setting.connection)
     if journaling is not None and is_replay:
-        decisions = f"Decisions: those recorded in {journaling.path}. No model is asked."
+        decisions = f"Decisions: those recorded in {journaling.path}. No LLM is called."
 
     with ExitStack() as files:
         streams: list[TextIO] = [sys.stdout] if json_ else []
         if record is not None:
             streams.append(files.enter_context(_new_file(record)))
         with console.status("Loading Mesa ..."):
+            if journaling is None or journaling.mode == "record":
+                setting.connection.check()
             inner = setting.connection.client(setting.load())
         from mesa_llm.clients import MeteredClient  # noqa: PLC0415 - imports Mesa
         from mesa_llm_examples.reports.run_file import RunWriter  # noqa: PLC0415 - imports Mesa

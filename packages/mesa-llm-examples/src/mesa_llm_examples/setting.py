@@ -71,14 +71,15 @@ def stepping(
 ATTEMPTS = 6
 LATENCY = 0.05
 TIMEOUT = 60.0
+LLM_PANEL = "LLM"
 
 Steps = Annotated[int, typer.Option(min=1, help="How many steps.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Same seed, same run.", show_default="drawn")]
 Activations = Annotated[
     Activation,
     typer.Option(
-        help="What the agents decide on: simultaneous, the same world for all; sequential, what those before them have "
-        "done, as with --mode off, with models asked ahead; eager, whatever others have done by then."
+        help="What agents decide on: simultaneous: the same world for all. sequential: what those before them have "
+        "done, as with --mode off, with the LLM asked ahead. eager: what others have done by then."
     ),
 ]
 MaxWorkers = Annotated[
@@ -89,7 +90,7 @@ MaxWorkers = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConnection:
-    """The connection to a language model; without `model`, the example's rule decides.
+    """The connection to an LLM; without `model`, the example's rule decides.
 
     Each field is an option of the command line. `None` stands for the default that the help shows.
 
@@ -97,33 +98,59 @@ class ModelConnection:
         ConfigurationError: if an option has no meaning beside the others.
     """
 
-    model: Annotated[str | None, typer.Option(help="Language model, as provider/name; any of litellm's.")] = None
-    api_base: Annotated[str | None, typer.Option(help="Base URL of the model's server.")] = field(
-        default=None, repr=False
-    )
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--llm",
+            "--model",
+            metavar="PROVIDER/NAME",
+            help="The LLM that decides, for example openai/gpt-4o-mini. Without it, a Python rule decides.",
+            rich_help_panel=LLM_PANEL,
+        ),
+    ] = None
+    api_base: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Address of the LLM's server, if it is your own.", rich_help_panel=LLM_PANEL),
+    ] = field(default=None, repr=False)
     timeout: Annotated[
         float | None,
-        typer.Option(min=1, help="With --model: seconds to wait for an answer.", show_default=f"{TIMEOUT:g}"),
+        typer.Option(
+            min=1,
+            help="With --llm: seconds to wait for an answer.",
+            show_default=f"{TIMEOUT:g}",
+            rich_help_panel=LLM_PANEL,
+        ),
     ] = None
     max_attempts: Annotated[
         int | None,
-        typer.Option(min=1, help="With --model: how often a request is sent at most.", show_default=str(ATTEMPTS)),
+        typer.Option(
+            min=1,
+            help="With --llm: maximum attempts per request.",
+            show_default=str(ATTEMPTS),
+            rich_help_panel=LLM_PANEL,
+        ),
     ] = None
     latency: Annotated[
-        float | None, typer.Option(min=0, help="Without --model: seconds until an answer.", show_default=f"{LATENCY:g}")
+        float | None,
+        typer.Option(
+            min=0,
+            help="Without --llm: seconds until the rule answers.",
+            show_default=f"{LATENCY:g}",
+            rich_help_panel=LLM_PANEL,
+        ),
     ] = None
 
     def __post_init__(self) -> None:
         if self.model is not None:
             if self.latency is not None:
-                raise ConfigurationError("--latency is for runs without --model: a model takes the time it takes.")
+                raise ConfigurationError("--latency is for runs without --llm: an LLM takes the time it takes.")
             return
         if self.api_base is not None:
-            raise ConfigurationError("--api-base needs --model, for example --model openai/NAME.")
+            raise ConfigurationError("--api-base needs --llm, for example --llm openai/NAME.")
         if self.max_attempts is not None:
-            raise ConfigurationError("--max-attempts needs --model: without it nothing is sent.")
+            raise ConfigurationError("--max-attempts needs --llm: without it nothing is sent.")
         if self.timeout is not None:
-            raise ConfigurationError("--timeout needs --model: without it no answer is waited for.")
+            raise ConfigurationError("--timeout needs --llm: the rule needs no timeout.")
 
     def client(self, policy: Callable[[LLMRequest], Answer]) -> LLMClient:
         """The client of the agents. Imports Mesa.
@@ -141,6 +168,20 @@ class ModelConnection:
             timeout=TIMEOUT if self.timeout is None else self.timeout,
             max_attempts=ATTEMPTS if self.max_attempts is None else self.max_attempts,
         )
+
+    def check(self) -> None:
+        """Find out before the first step whether name, address or key cannot work, as far as this is known.
+
+        It is known of providers that speak OpenAI's API; of others litellm knows it, at the first call. Imports Mesa.
+
+        Raises:
+            ConfigurationError: if the address is none.
+            MissingAPIKeyError: if the provider needs a key, and the environment has none.
+        """
+        from mesa_llm.clients.providers import direct_settings, is_openai_compatible  # noqa: PLC0415 - imports Mesa
+
+        if self.model is not None and is_openai_compatible(self.model.partition("/")[0]):
+            direct_settings(self.model, self.api_base)
 
     def prepare(self) -> None:
         """Import what the first call would import, so that the first run does not pay for it."""
@@ -183,7 +224,7 @@ class ModelConnection:
 
     def __str__(self) -> str:
         if self.model is None:
-            return f"Decisions: {self.decides}, no model is asked. Its answers are {self.simulated}."
+            return f"Decisions: a Python rule; no LLM is called. Its answers are {self.simulated}."
         return f"Decisions: {self.decides}."
 
 
@@ -366,5 +407,5 @@ def _decides_on(options: Mapping[str, Any]) -> str:
 
 
 def _as_option(name: str, value: Any) -> str:
-    option = f"--{name.replace('_', '-')}"
+    option = "--llm" if name == "model" else f"--{name.replace('_', '-')}"
     return f"without {option}" if value is None else f"with {option} {value}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -167,8 +167,23 @@ def say(console: Console, text: str, style: str = "") -> None:
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
+def _cells(record: StepRecord) -> list[str]:
+    """A step as a row of the table: its number, the states, the calls, the seconds."""
+    taken = (f"{record.calls:,}", f"{record.seconds:.2f}") if record.step else ("", "")
+    return [str(record.step), *map(figure, record.states.values()), *taken]
+
+
+def _headings(record: StepRecord) -> list[str]:
+    return ["step", *record.states, "calls", "seconds"]
+
+
+def _line_of(cells: Sequence[str], headings: Sequence[str]) -> str:
+    """A row of the table as a line that can be printed before the next one is known."""
+    return " ".join(f"{cell:>{max(len(heading), 6)}}" for cell, heading in zip(cells, headings, strict=True)).rstrip()
+
+
 class RunProgress:
-    """Shows the progress of a run during its `with` block: a bar on a terminal, a line for each step elsewhere.
+    """Shows the progress of a run during its `with` block: a bar on a terminal, elsewhere a table, a row as a step ends.
 
     Args:
         console: where to show it.
@@ -196,14 +211,26 @@ class RunProgress:
 
     def ended(self, record: StepRecord) -> None:
         """Show a step that has ended; a step that failed has nothing to show."""
-        if not (record.step and record.states):
+        if not record.states:
             return
-        states = in_words(record.states)
-        self.step = min(record.step + 1, self._steps)
-        self._bar.update(self._task, completed=record.step, step=self.step, states=states)
         if self._has_lines:
-            calls = ", ".join(filter(None, (counted(record.calls, "model call"), looked_ahead(record.reports))))
-            say(self._console, f"Step {record.step}/{self._steps}: {states}. {calls}, {record.seconds:.2f} s")
+            headings = _headings(record)
+            if not record.step:
+                say(self._console, _line_of(headings, headings))
+            say(self._console, _line_of(_cells(record), headings))
+        if record.step:
+            self.step = min(record.step + 1, self._steps)
+            self._bar.update(self._task, completed=record.step, step=self.step, states=in_words(record.states))
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """The time that is left, once a step has shown how long one takes."""
+
+    def render(self, task: Task) -> Text:
+        """Draw."""
+        if task.time_remaining is None:
+            return Text("estimating the rest", style="progress.remaining")
+        return super().render(task).append(" left")
 
 
 class _Bars(Progress):
@@ -217,8 +244,7 @@ class _Bars(Progress):
             BarColumn(bar_width=24),
             TimeElapsedColumn(),
             TextColumn("elapsed,"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
+            _TimeLeft(),
             **settings,
         )
 
@@ -251,7 +277,7 @@ def happening(now: StepProgress | None, counts: CallCounts) -> str:
 def print_summary(
     console: Console, run: Run, *, in_parallel: bool, replayed: int = 0, simulated: str = "", result: str = ""
 ) -> None:
-    """Print the states of each step, the outcome, and what the run took.
+    """Print the outcome, and what the run took; on a terminal, where the bar is gone, also the states of each step.
 
     Args:
         console: where to print it.
@@ -261,21 +287,21 @@ def print_summary(
         simulated: a remark beside the times of a rule's answers; empty for those of a model.
         result: the outcome in one line.
     """
-    table = Table(box=None, padding=(0, 1), header_style="bold")
-    for heading in ("step", *run.records[0].states, "model calls", "seconds"):
-        table.add_column(heading, justify="right")
-    for record in run.records:
-        taken = (str(record.calls), f"{record.seconds:.2f}") if record.step else ("", "")
-        table.add_row(str(record.step), *map(figure, record.states.values()), *taken)
-    console.print(table)
+    if console.is_terminal:
+        table = Table(box=None, padding=(0, 1), header_style="bold")
+        for heading in _headings(run.records[0]):
+            table.add_column(heading, justify="right")
+        for record in run.records:
+            table.add_row(*_cells(record))
+        console.print(table)
     if result:
         say(console, f"\n{result}")
 
     calls = run.calls
     used = ""
     if calls.prompt_tokens + calls.completion_tokens:
-        used = f", {calls.prompt_tokens:,} tokens read and {calls.completion_tokens:,} written"
-    say(console, f"\n{counted(calls.calls, 'model call')}, up to {calls.peak_in_flight:,} at once{used}.")
+        used = f"; {calls.prompt_tokens:,} input tokens, {calls.completion_tokens:,} output tokens"
+    say(console, f"\n{counted(calls.calls, 'call')}, up to {calls.peak_in_flight:,} at the same time{used}.")
     looked = looked_ahead(report for record in run.records for report in record.reports)
     if looked:
         say(console, f"Asked ahead: {looked}.")
@@ -283,12 +309,12 @@ def print_summary(
         say(console, f"{decided}.")
     asked = calls.calls - replayed
     if replayed and asked:
-        say(console, f"The journal had the answers to {replayed:,} of them; {asked:,} were asked.")
+        say(console, f"The journal had the answers to {replayed:,} of them; {asked:,} were made now.")
     elif replayed:
-        say(console, "The journal had the answers to all of them; no model was asked.")
+        say(console, "The journal had the answers to all of them; no LLM was called.")
     how = "all agents of a step together" if in_parallel else "one agent at a time"
     if looked:
-        how = "each agent in its turn, models asked ahead"
+        how = "each agent in its turn, the LLM asked ahead"
     say(console, f"The steps took {run.seconds:.2f} s, {how}.")
     if calls.measured_calls:
         say(console, f"{answers_took(calls.measured_calls, calls.waited_seconds, simulated=simulated)}.")

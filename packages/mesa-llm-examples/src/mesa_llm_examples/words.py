@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from mesa_llm.errors import JournalMissError
+from mesa_llm.errors import JournalMissError, MissingAPIKeyError
 from mesa_llm.errors.shown_text import for_people
 
 if TYPE_CHECKING:
     from mesa_llm.parallel_stepping import StepReport
     from mesa_llm_examples.simulation import DecisionCounts
 
-RULE = "rule-based policy"  # what decides if no model is asked
+RULE = "rule-based policy"  # the word of run logs for the Python rule that decides if no LLM is called
 
 
 def counted(count: int, noun: str) -> str:
@@ -86,14 +86,17 @@ def in_one_line(error: BaseException) -> str:
     """
     causes = _leaves(error)
     first = str(causes[0])
+    if isinstance(causes[0], MissingAPIKeyError):
+        first = first.replace(", or pass api_key", "")  # which code can, but neither a command line nor a page
     if isinstance(causes[0], JournalMissError):
         first = first.partition("\n")[0]  # a diff follows
     text = " ".join(for_people(first).split()) or type(causes[0]).__name__
     n_agents = len(getattr(error, "agent_ids", ())) or len(causes)
     if n_agents == 1:
         return text
-    what = "in this way" if len(causes) == 1 else "this is the first one's error"
-    return f"{text} ({n_agents} agents failed{', ' if len(causes) > 1 else ' '}{what}.)"
+    if len(causes) == 1:
+        return f"{text} ({n_agents} agents failed, all with this error.)"
+    return f"{text} ({n_agents} agents failed; this is the first error.)"
 
 
 def lines_below(error: BaseException) -> list[str]:

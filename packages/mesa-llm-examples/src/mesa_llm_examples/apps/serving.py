@@ -93,13 +93,21 @@ def app_command(
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(envvar=MODEL, help="Language model that decides, as provider/name.")
+        str | None,
+        typer.Option(
+            "--llm",
+            "--model",
+            envvar=MODEL,
+            metavar="PROVIDER/NAME",
+            help="The LLM that decides at first. Without it, a Python rule decides.",
+        ),
     ] = None,
     api_base: Annotated[
         str | None,
         typer.Option(
             envvar=API_BASE,
-            help="Base URL of the model's server: besides the provider's own, the only one that is sent its key.",
+            metavar="URL",
+            help="Address of the LLM's server: besides the provider's own, the only one that is sent its key.",
         ),
     ] = None,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Whether a browser is opened.")] = True,
