@@ -58,4 +58,4 @@ def look_at(page, agent):
 
 def picture(page, name):
     """What is drawn."""
-    return page.locator(f".{name} img").first.get_attribute("src")
+    return page.locator(f".{name} svg").first.inner_html()

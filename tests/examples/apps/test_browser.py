@@ -60,7 +60,7 @@ def page(browser, address, asked):
     page.on("response", lambda response: asked.append((response.url, response.status)))
     page.on("requestfailed", lambda request: asked.append((request.url, request.failure)))
     page.goto(address)
-    page.wait_for_selector(".states img")
+    page.wait_for_selector(".states svg")
     yield page
     page.close()
 
@@ -76,8 +76,8 @@ def step(page, number=1):
 
 def let_a_model_decide(page, api_base):
     page.locator(".v-select", has_text="Decided by").click()
-    page.click(".v-list-item:has-text('a language model')")
-    for label, text in (("Model, as provider/name", "openai/small"), ("Base URL", api_base)):
+    page.click(".v-list-item:has-text('an LLM')")
+    for label, text in (("LLM, as provider/name", "openai/small"), ("Address of its server", api_base)):
         page.get_by_label(label).fill(text)
         page.get_by_label(label).press("Enter")
     page.click("button.reset:has-text('Apply and reset')")
@@ -95,7 +95,7 @@ def test_a_step_moves_the_plot_and_the_grid(page):
         "decided",
         re.compile(rf"All steps: {CALLS} decisions; \d+ of {CALLS} actions refused, 0 crashed"),
     )
-    page.wait_for_function("src => document.querySelector('.states img').src != src", arg=before[0])
+    page.wait_for_function("was => document.querySelector('.states svg').innerHTML != was", arg=before[0])
     assert picture(page, "space") != before[1]
 
 
@@ -149,7 +149,7 @@ def test_a_model_decides_and_what_it_writes_is_never_taken_for_markup(page):
     with FakeOpenAIServer(lambda body: at_ease(body, reason)) as server:
         let_a_model_decide(page, server.url)
         step(page)
-    sync_api.expect(page.locator(".counter-tokens-read")).not_to_have_text("0")
+    sync_api.expect(page.locator(".counter-input-tokens")).not_to_have_text("0")
     look_at(page, "Citizen 12")
     assert page.inner_text("pre.reasoning") == f"{reason}\n\n{reason}"
     assert page.locator(".markup").count() == 0
@@ -206,7 +206,7 @@ def test_play_stops_with_the_running_step_when_its_page_is_closed(browser, page,
     with FakeOpenAIServer(answer) as server:
         closed = browser.new_page()
         closed.goto(address)
-        closed.wait_for_selector(".states img")
+        closed.wait_for_selector(".states svg")
         let_a_model_decide(closed, server.url)
         before = connected_kernels(page, address)
         closed.click("button.play")
@@ -233,7 +233,7 @@ def test_a_page_that_was_disconnected_shows_its_model_again_and_is_paused(browse
     lost = browser.new_page()
     lost.route_web_socket(re.compile("/channels"), connect)
     lost.goto(address)
-    lost.wait_for_selector(".states img")
+    lost.wait_for_selector(".states svg")
     before = connected_kernels(page, address)
     lost.click("button.play")
     shows(lost, "steps", re.compile("Step [2-9]"))
@@ -260,7 +260,7 @@ def test_the_app_ends_with_a_page_open_and_calls_in_flight(browser, ends_by):
                 started = [process.stdout.readline() for _ in range(2)][1]
                 page = browser.new_page()
                 page.goto(re.search(r"http://\S+", started)[0])
-                page.wait_for_selector(".states img")
+                page.wait_for_selector(".states svg")
                 page.click("button.play")
                 shows(page, "counter-calls-in-flight", str(ASKED))
                 process.send_signal(ends_by)

@@ -30,13 +30,14 @@ def test_calls_with_those_in_flight():
         completion_tokens=4321,
         cost=0.01239,
     )
-    assert list(call_counters(counts).items()) == [
-        ("calls in flight", "7"),
-        ("most at once", "50"),
-        ("calls", "1,234"),
+    always = [("calls in flight", "7"), ("calls", "1,234"), ("conflicts", "3")]
+    assert list(call_counters(counts, conflicts=3, llm=False).items()) == always
+    assert list(call_counters(counts, conflicts=3, llm=True).items()) == [
+        *always,
+        ("at the same time (peak)", "50"),
         ("failed calls", "2"),
-        ("tokens read", "98,765"),
-        ("tokens written", "4,321"),
+        ("input tokens", "98,765"),
+        ("output tokens", "4,321"),
         ("cost", "$0.0124"),
     ]
 

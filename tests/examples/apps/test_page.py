@@ -134,10 +134,10 @@ def test_a_model_and_its_address_are_asked_for_only_if_one_is_to_decide(shown, s
     (who,) = (widget for widget in shown.find(ipyvuetify.Select).widgets if widget.label == "Decided by")
     who.v_model = page.LANGUAGE_MODEL
     fields = {widget.label: widget for widget in shown.find(ipyvuetify.TextField).widgets}
-    fields["Model, as provider/name"].v_model = "openai/small"
-    fields["Model, as provider/name"].fire_event("keyup.enter", None)
+    fields["LLM, as provider/name"].v_model = "openai/small"
+    fields["LLM, as provider/name"].fire_event("keyup.enter", None)
     assert sessions[0].choices.llm_model == "openai/small"
-    assert "Base URL (empty: the provider's own)" in fields
+    assert "Address of its server (empty: the provider's own)" in fields
     who.v_model = page.RULE
     assert sessions[0].choices.llm_model is None
     assert slider(shown, "Answers after: 0.2 s")
@@ -148,7 +148,7 @@ def test_a_model_without_a_name_is_an_error_and_not_the_rule(shown, sessions):
     who.v_model = page.LANGUAGE_MODEL
     button(shown, "Apply and reset").click()
     (error,) = (widget for widget in shown.find(ipyvuetify.Alert).widgets if "failure" in widget.class_)
-    assert error.children[0].startswith("Name the language model, as provider/name")
+    assert error.children[0].startswith("Name the LLM, as provider/name")
     assert sessions[0].frame.watched.choices.llm_model is None  # of the model that stays
 
 
@@ -156,23 +156,23 @@ def test_an_address_that_gets_no_key_says_so(shown):
     (who,) = (widget for widget in shown.find(ipyvuetify.Select).widgets if widget.label == "Decided by")
     who.v_model = page.LANGUAGE_MODEL
     shown.find(ipyvuetify.Html, class_="no-key").assert_empty()
-    address = next(widget for widget in shown.find(ipyvuetify.TextField).widgets if "Base URL" in widget.label)
+    address = next(widget for widget in shown.find(ipyvuetify.TextField).widgets if "Address of its server" in widget.label)
     address.v_model = "http://127.0.0.1:9/v1"
     address.fire_event("keyup.enter", None)
     assert "No key from the environment" in text_of(shown, "no-key")
 
 
 def pictures_of(context):
-    return [widget.value for widget in context.find(ipywidgets.Image).widgets]
+    return [widget.svg for widget in context.find(ipywidgets.DOMWidget).widgets if hasattr(widget, "svg")]
 
 
 def test_the_pictures_are_those_of_the_frame_and_an_agent_is_marked(shown, sessions):
     frame = sessions[0].frame
-    assert pictures_of(shown) == [frame.pictures.world, *frame.pictures.states]
+    assert pictures_of(shown) == [frame.pictures.world.svg, *(plot.svg for plot in frame.pictures.states)]
     shown.find(ipyvuetify.Autocomplete).widget.v_model = 3
     world, *states = pictures_of(shown)
-    assert world != frame.pictures.world
-    assert states == list(frame.pictures.states)
+    assert world != frame.pictures.world.svg
+    assert states == [plot.svg for plot in frame.pictures.states]
 
 
 def test_nothing_is_read_from_a_model_while_it_steps(shown, sessions, monkeypatch):

@@ -74,7 +74,7 @@ def test_nobody_is_drawn_too(name, axes):
 def test_demand_falls_supply_rises_and_deals_stand_at_their_price(axes):
     model = stepped(negotiation.APP, 10)
     negotiation.draw_market(model, axes, model.deals[0].buyer)
-    demand, supply, deals, limit, own = axes.lines
+    demand, supply, deals, limit, own = axes.lines[:5]
     values = [agent.limit for agent in model.negotiators.values() if type(agent).__name__ == "Buyer"]
     assert list(demand.get_ydata())[:-1] == sorted(values * model.units, reverse=True)
     assert list(supply.get_ydata()) == sorted(supply.get_ydata())
@@ -86,17 +86,24 @@ def test_demand_falls_supply_rises_and_deals_stand_at_their_price(axes):
 def test_the_landscape_is_as_rich_as_its_colours_and_traders_stand_where_they_are(axes):
     model = stepped(sugarscape.APP, 3)
     chosen = next(iter(model.agents))
-    sugarscape.draw_landscape(model, axes, chosen.unique_id)
-    shades = axes.images[0].get_array().sum(axis=2)
-    empty = np.argwhere(model.landscape.now("sugar") + model.landscape.now("spice") == 0)
-    assert len(empty)
-    assert {shades[y, x] for x, y in empty} == {3.0}
-    assert np.argwhere(shades < 3).shape[0] == shades.size - len(empty)
+    places = sugarscape.draw_landscape(model, axes, chosen.unique_id)
+    for image, good in zip(axes.images, ("sugar", "spice"), strict=True):
+        shades = image.get_array().sum(axis=2)
+        empty = np.argwhere(model.landscape.now(good) == 0)
+        assert len(empty)
+        assert {shades[y, x] for x, y in empty} == {3.0}
+        assert np.argwhere(shades < 3).shape[0] == shades.size - len(empty)
+    right = model.grid.width + 1
     lack_sugar, lack_spice, mark, *_ = axes.collections
-    places = {agent.cell.coordinate: agent.holding.mrs for agent in model.agents}
-    assert dots(lack_sugar) == sorted(place for place, mrs in places.items() if mrs > 1)
-    assert dots(lack_spice) == sorted(place for place, mrs in places.items() if not mrs > 1)
-    assert dots(mark) == [chosen.cell.coordinate]
+    needs = {agent.cell.coordinate: agent.holding.mrs for agent in model.agents}
+
+    def on_both(where):
+        return sorted((x + start, y) for x, y in where for start in (0, right))
+
+    assert dots(lack_sugar) == on_both(place for place, mrs in needs.items() if mrs > 1)
+    assert dots(lack_spice) == on_both(place for place, mrs in needs.items() if not mrs > 1)
+    assert dots(mark) == on_both([chosen.cell.coordinate])
+    assert places == {agent.unique_id: agent.cell.coordinate for agent in model.agents}
 
 
 def test_people_have_the_colour_of_their_opinion_and_connections_tell_who_listens(axes):

@@ -291,7 +291,7 @@ class Drawn:
         if self.error is not None:
             raise self.error
         steps = len(model.datacollector.model_vars["active"]) - 1
-        return Pictures(world=f"step {steps}, agent {chosen}".encode())
+        return Pictures(world=Picture(svg=f"step {steps}, agent {chosen}"))
 
 
 @pytest.fixture
@@ -310,15 +310,15 @@ def drawing(drawn):
 
 
 def test_a_model_is_drawn_between_two_steps_by_the_thread_that_steps(drawing, drawn):
-    assert drawing.frame.pictures.world == b"step 0, agent None"
+    assert drawing.frame.pictures.world.svg == "step 0, agent None"
     drawn.threads.clear()
-    assert stepped(drawing).pictures.world == b"step 1, agent None"
+    assert stepped(drawing).pictures.world.svg == "step 1, agent None"
     assert drawn.threads == ["model steps"]
 
 
 def test_an_agent_is_marked_at_once_and_while_a_step_runs_when_it_ends(drawing):
     drawing.mark(3)
-    assert drawing.frame.pictures.world == b"step 0, agent 3"
+    assert drawing.frame.pictures.world.svg == "step 0, agent 3"
     model = drawing.frame.watched.model
     begun, may_end, step = threading.Event(), threading.Event(), model.step
 
@@ -332,10 +332,10 @@ def test_an_agent_is_marked_at_once_and_while_a_step_runs_when_it_ends(drawing):
     assert begun.wait(MOMENT)
     drawing.mark(4)
     assert drawing.chosen == 4
-    assert drawing.frame.pictures.world == b"step 0, agent 3"
+    assert drawing.frame.pictures.world.svg == "step 0, agent 3"
     may_end.set()
     drawing.join(MOMENT)
-    assert drawing.frame.pictures.world == b"step 1, agent 4"
+    assert drawing.frame.pictures.world.svg == "step 1, agent 4"
 
 
 def test_a_picture_that_fails_says_so_and_pauses(drawing, drawn, caplog):

@@ -183,7 +183,7 @@ def _line_of(cells: Sequence[str], headings: Sequence[str]) -> str:
 
 
 class RunProgress:
-    """Shows the progress of a run during its `with` block: a bar on a terminal, elsewhere a table, a row as a step ends.
+    """Shows the progress of a run during its `with` block: a bar on a terminal, elsewhere a table, row by row.
 
     Args:
         console: where to show it.

@@ -14,6 +14,7 @@ from mesa_llm.clients.providers import endpoint_of, is_openai_compatible
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.module_llm import connect
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping
+from mesa_llm_examples.apps.calls import CallLog
 from mesa_llm_examples.apps.serving import API_BASE, at_start
 from mesa_llm_examples.apps.views import AgentRecord, records_of
 from mesa_llm_examples.simulation import DecisionCounts
@@ -57,11 +58,12 @@ class Choices:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Watched:
-    """A model on the page, the client of its agents, which counts the calls, and the choices from which it was made."""
+    """A model on the page, the client of its agents, which counts the calls, its choices, and the calls themselves."""
 
     model: Any
     client: MeteredClient
     choices: Choices
+    calls: CallLog
 
 
 def watch(app: ExampleApp, choices: Choices) -> Watched:
@@ -75,10 +77,11 @@ def watch(app: ExampleApp, choices: Choices) -> Watched:
     llm_model = None if choices.llm_model is None else choices.llm_model.strip()
     api_base = choices.api_base.strip() or None
     if api_base is not None and llm_model is None:
-        raise ConfigurationError("An address needs a model too, for example openai/NAME: the rule asks no server.")
-    client = MeteredClient(
+        raise ConfigurationError("An address needs an LLM too, for example openai/NAME: the rule asks no server.")
+    calls = CallLog(
         RuleBasedClient(app.policy, latency=choices.latency) if llm_model is None else _client_of(llm_model, api_base)
     )
+    client = MeteredClient(calls)
     model = app.make_model(
         **choices.parameters,
         seed=choices.seed,
@@ -87,7 +90,7 @@ def watch(app: ExampleApp, choices: Choices) -> Watched:
         parallel_stepping=_stepping(choices.mode, choices.activation),
     )
     enable_automatic_parallel_stepping()
-    return Watched(model=model, client=client, choices=choices)
+    return Watched(model=model, client=client, choices=choices, calls=calls)
 
 
 def gets_key(llm_model: str, api_base: str) -> bool:
@@ -109,12 +112,10 @@ def _client_of(llm_model: str, api_base: str | None) -> LLMClient:
     provider, _, name = llm_model.partition("/")
     if not llm_model:
         raise ConfigurationError(
-            "Name the language model, as provider/name, for example openai/gpt-4o-mini; or let the rule decide."
+            "Name the LLM, as provider/name, for example openai/gpt-4o-mini; or let the rule decide."
         )
     if "://" in llm_model:  # litellm sends the key of some providers there
-        raise ConfigurationError(
-            f"A model's name has no address in it, got {llm_model!r}. Give the base URL by itself."
-        )
+        raise ConfigurationError(f"An LLM's name has no address in it, got {llm_model!r}. Give the address by itself.")
     if api_base is None or gets_key(llm_model, api_base):
         return connect(api_base=api_base)
     if not (name and is_openai_compatible(provider)):
@@ -140,12 +141,27 @@ def _stepping(mode: str, activation: str) -> ParallelStepping | bool:
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture on the page.
+
+    Attributes:
+        svg: an SVG element; its ink is the colour of the page's text.
+        alt: what it shows, in words.
+        spots: where agents are, by id, in shares of width and height from the top left.
+    """
+
+    svg: str = ""
+    alt: str = ""
+    spots: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pictures:
-    """A model as PNG images: its world, and its states over time."""
+    """A model as pictures: its world, and its states over time."""
 
-    world: bytes = b""
-    states: tuple[bytes, ...] = ()
+    world: Picture = field(default_factory=Picture)
+    states: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -160,6 +176,9 @@ class Frame:
         agents: the agents by id.
         reports: the reports of the last step.
         decided: what the decisions of all steps were worth.
+        conflicts: how often in all steps another agent got there first.
+        finished: whether the model has come to its end, so that no step follows.
+        result: what came of it so far, in one line; empty if the model does not say.
         pictures: the model as pictures.
         error: the last error in one line; `None` without one.
     """
@@ -171,6 +190,9 @@ class Frame:
     agents: Mapping[int, AgentRecord] = field(default_factory=dict)
     reports: tuple[Any, ...] = ()
     decided: DecisionCounts = field(default_factory=DecisionCounts)
+    conflicts: int = 0
+    finished: bool = False
+    result: str = ""
     pictures: Pictures = field(default_factory=Pictures)
     error: str | None = None
 
@@ -280,6 +302,8 @@ class Session:
             watched, hurry = self.frame.watched, self._hurry
             if self._closed or watched is None:
                 return
+            if self.frame.finished:
+                return
             starts = not self.frame.busy
             if starts:
                 hurry.clear()
@@ -311,10 +335,17 @@ class Session:
             before = self.frame
             if before.watched is not watched:  # the model was reset
                 return False
-            goes_on = before.playing and is_watched and error is None
+            finished = not getattr(watched.model, "running", True)
+            goes_on = before.playing and is_watched and error is None and not finished
             frame = replace(before, busy=goes_on, playing=goes_on, error=error if has_stepped else before.error)
             if has_stepped:
-                frame = replace(frame, decided=before.decided + DecisionCounts.of(watched.model))
+                reports = getattr(watched.model, "parallel_reports", ())
+                frame = replace(
+                    frame,
+                    decided=before.decided + DecisionCounts.of(watched.model),
+                    conflicts=before.conflicts + sum(report.conflicts for report in reports),
+                    finished=finished,
+                )
             if has_stepped and not self._closed:
                 frame = replace(frame, steps=before.steps + (error is None))
                 try:
@@ -336,6 +367,7 @@ class Session:
             frame,
             agents=records_of(model, self._app.describe),
             reports=tuple(getattr(model, "parallel_reports", ())),
+            result=model.result() if frame.steps and hasattr(model, "result") else "",
             pictures=self._draw(model, self.chosen),
         )
 

@@ -6,7 +6,7 @@ Agents are read between two steps. The entries of a memory never change, so the 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,11 @@ class AgentRecord:
     entries: tuple[MemoryEntry, ...]
 
     @property
+    def steps(self) -> list[int]:
+        """The steps in which it has observed, as far as it remembers them."""
+        return sorted({entry.step for entry in self.entries if entry.type == "observation"})
+
+    @property
     def label(self) -> str:
         """Name and state."""
         return f"{self.name} ({self.state})" if self.state else self.name
@@ -44,8 +49,9 @@ class AgentView:
     """What the inspector shows of an agent.
 
     Attributes:
-        step: the step of the last decision; `None` before the first.
-        observation: the last observation, a fact in each line.
+        step: the step that is shown; `None` before the first decision.
+        observation: what the agent saw of itself, a fact in each line.
+        neighbours: whom it saw: name, place and what they showed.
         reasoning: the plan of the last decision, as the model wrote it, and its reasons for the actions of that step.
         acts: the actions and tool calls with their results, newest first.
         messages: the messages that the agent sent and received, newest first.
@@ -54,6 +60,7 @@ class AgentView:
 
     step: int | None = None
     observation: str = ""
+    neighbours: tuple[tuple[str, str, str], ...] = ()
     reasoning: str = ""
     acts: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
@@ -77,10 +84,16 @@ def records_of(model: Any, describe: Callable[[Any], str]) -> dict[int, AgentRec
     }
 
 
-def view_of(record: AgentRecord) -> AgentView:
-    """What the inspector shows of an agent."""
-    observed = _last(record, {"observation"})
-    step = observed[-1].step if observed else None
+def view_of(record: AgentRecord, step: int | None = None) -> AgentView:
+    """What the inspector shows of an agent.
+
+    Args:
+        record: the agent.
+        step: which step; by default the last in which it has observed.
+    """
+    if step is None:
+        step = record.steps[-1] if record.steps else None
+    observed = [entry for entry in record.entries if entry.type == "observation" and entry.step == step]
     decided = [entry for entry in record.entries if entry.type in _THOUGHTS and entry.step == step]
     # After a plan in words come the calls that execute it, which have a list of their own.
     with_words = {"plan", "action"} if any(entry.type == "plan" for entry in decided) else _THOUGHTS
@@ -88,7 +101,8 @@ def view_of(record: AgentRecord) -> AgentView:
     newest_first = record.entries[::-1]
     return AgentView(
         step=step,
-        observation=_indented(observed[-1].content) if observed else "",
+        observation=_indented(observed[-1].content.get("self_state", observed[-1].content)) if observed else "",
+        neighbours=_neighbours(observed[-1].content.get("local_state", {})) if observed else (),
         reasoning="\n\n".join(filter(None, thoughts)),
         acts=tuple(_act(entry) for entry in newest_first if entry.type == "action"),
         messages=tuple(_message(entry, record.name) for entry in newest_first if entry.type == "message"),
@@ -100,10 +114,22 @@ def view_of(record: AgentRecord) -> AgentView:
     )
 
 
-def _last(record: AgentRecord, types: Collection[str]) -> list[MemoryEntry]:
-    """The entries of some types that belong to the newest step that has any."""
-    entries = [entry for entry in record.entries if entry.type in types]
-    return [entry for entry in entries if entry.step == entries[-1].step]
+def _neighbours(seen: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    """The agents in sight, a row each."""
+    return tuple(
+        (
+            name,
+            "" if facts.get("position") is None else str(facts["position"]),
+            "; ".join(_shown(facts.get(kind)) for kind in ("internal_state", "attributes") if facts.get(kind)),
+        )
+        for name, facts in seen.items()
+    )
+
+
+def _shown(facts: Any) -> str:
+    if isinstance(facts, Mapping):
+        return ", ".join(f"{name} {value}" for name, value in facts.items())
+    return ", ".join(map(str, facts)) if isinstance(facts, list | tuple) else str(facts)
 
 
 def _indented(content: Mapping[str, Any], indent: str = "") -> str:
@@ -151,17 +177,28 @@ def _message(entry: MemoryEntry, name: str) -> str:
     return f"Step {entry.step}, from {content.get('sender')}: {text}"
 
 
-def call_counters(counts: CallCounts) -> dict[str, str]:
-    """The counts of the calls of a run, those in flight included, as the page shows them."""
-    return {
+def call_counters(counts: CallCounts, *, conflicts: int, llm: bool) -> dict[str, str]:
+    """The counts of a run, calls in flight included, as the page shows them.
+
+    Args:
+        counts: the counts of the calls.
+        conflicts: how often another agent got there first.
+        llm: whether an LLM is called; a rule has neither tokens nor cost.
+    """
+    shown = {
         "calls in flight": f"{counts.in_flight:,}",
-        "most at once": f"{counts.peak_in_flight:,}",
         "calls": f"{counts.calls:,}",
-        "failed calls": f"{counts.failures:,}",
-        "tokens read": f"{counts.prompt_tokens:,}",
-        "tokens written": f"{counts.completion_tokens:,}",
-        "cost": f"${counts.cost:,.4f}",
+        "conflicts": f"{conflicts:,}",
     }
+    if llm:
+        shown |= {
+            "at the same time (peak)": f"{counts.peak_in_flight:,}",
+            "failed calls": f"{counts.failures:,}",
+            "input tokens": f"{counts.prompt_tokens:,}",
+            "output tokens": f"{counts.completion_tokens:,}",
+            "cost": f"${counts.cost:,.4f}",
+        }
+    return shown
 
 
 def last_step(reports: Sequence[Any]) -> str:

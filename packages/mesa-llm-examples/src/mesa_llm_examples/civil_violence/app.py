@@ -10,15 +10,17 @@ from mesa_llm_examples.apps.example import ExampleApp, widgets
 from mesa_llm_examples.apps.page import ModelPage
 from mesa_llm_examples.catalogue import EXAMPLES
 from mesa_llm_examples.civil_violence import Citizen, CivilViolence, Cop, policy
+from mesa_llm_examples.looks import LOOKS
+from mesa_llm_examples.reports.plots import INK
 
-COLORS = {"active": "#d62728", "quiet": "#2ca02c", "jailed": "#9e9e9e"}
-STYLES = {name: AgentPortrayalStyle(color=color) for name, color in COLORS.items()} | {
-    "cop": AgentPortrayalStyle(color="#1f3b73", marker="s")
+STATES = LOOKS["civil-violence"]
+STYLES = {name: AgentPortrayalStyle(color=look.color, marker=look.marker) for name, look in STATES.items()} | {
+    "cop": AgentPortrayalStyle(color=INK, marker="s")
 }
 
 
 def portrayal(agent: Citizen | Cop) -> AgentPortrayalStyle:
-    """Draw citizens as dots in the colour of their state, cops as squares."""
+    """Draw citizens in colour and shape of their state, cops as squares."""
     # A new object each time: Mesa writes the agent's position into it.
     return replace(STYLES[agent.state if isinstance(agent, Citizen) else "cop"])
 
@@ -30,6 +32,8 @@ def describe(agent: Citizen | Cop) -> str:
 
 APP = ExampleApp(
     title="Civil violence",
+    about="Citizens rebel if their grievance exceeds the risk of arrest; cops arrest rebels in sight (Epstein 2002). "
+    "To try: lower the legitimacy of the regime to 0.3, then Apply and reset.",
     make_model=CivilViolence,
     policy=policy,
     parameters=widgets(
@@ -42,11 +46,12 @@ APP = ExampleApp(
         max_jail_term=("Longest jail term (steps)", 1, 30, 1),
         movement="Everybody moves",
     ),
-    series=COLORS,
+    series=STATES,
+    units=("citizens",),
     portrayal=portrayal,
     legend=STYLES,
     describe=describe,
-    draw_space={"s": 130, "draw_grid": False},
+    draw_space={"s": 85, "draw_grid": False},
 )
 
 page = ModelPage(APP)

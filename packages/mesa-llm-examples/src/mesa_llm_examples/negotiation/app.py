@@ -10,12 +10,15 @@ from matplotlib.ticker import MaxNLocator
 from mesa_llm_examples.apps.example import ExampleApp, widgets
 from mesa_llm_examples.apps.page import ModelPage
 from mesa_llm_examples.catalogue import EXAMPLES
+from mesa_llm_examples.looks import BLUE, GREEN, LOOKS, ORANGE
 from mesa_llm_examples.negotiation import Buyer, Negotiation, Seller, policy
+from mesa_llm_examples.reports.plots import INK, legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BUYERS, SELLERS, DEALS = "#0072B2", "#D55E00", "#009E73"
+BUYERS, SELLERS, DEALS = BLUE, ORANGE, GREEN
+MARKET = LOOKS["negotiation"]
 
 
 def draw_market(model: Negotiation, axes: Axes, chosen: int | None) -> None:
@@ -30,20 +33,22 @@ def draw_market(model: Negotiation, axes: Axes, chosen: int | None) -> None:
     axes.plot(
         [number + 0.5 for number in range(len(model.deals))],
         [deal.price for deal in model.deals],
-        "o",
+        MARKET["deals"].marker,
         color=DEALS,
         label="prices of deals",
     )
     own = [(number, deal) for number, deal in enumerate(model.deals) if chosen in (deal.buyer, deal.seller)]
     if chosen in model.negotiators:
-        axes.axhline(model.negotiators[chosen].limit, color="black", linestyle=":", label="the chosen agent")
-        axes.plot([n + 0.5 for n, _ in own], [deal.price for _, deal in own], "o", color="none", mec="black", ms=12)
+        axes.axhline(model.negotiators[chosen].limit, color=INK, linestyle=":", label="the chosen agent")
+        axes.plot([n + 0.5 for n, _ in own], [deal.price for _, deal in own], "o", color="none", mec=INK, ms=12)
     axes.set_xlabel("units")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("coins")
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize="small")
+    legend(axes, axes.lines)
+    if not model.deals:
+        axes.text(0.5, 0.05, "no deals yet", transform=axes.transAxes, ha="center")
 
 
 def describe(agent: Buyer | Seller) -> str:
@@ -53,6 +58,9 @@ def describe(agent: Buyer | Seller) -> str:
 
 APP = ExampleApp(
     title="Negotiation",
+    about="Buyers and sellers bargain by offers and messages until the market closes (Faratin, Sierra and Jennings "
+    "1998). The curves are the values of buyers and the costs of sellers; deals can be made where values exceed costs. "
+    "To try: more buyers than sellers, then Apply and reset.",
     make_model=Negotiation,
     policy=policy,
     parameters=widgets(
@@ -64,7 +72,8 @@ APP = ExampleApp(
         lowest_price=("Lowest limit (coins)", 1, 100, 1),
         highest_price=("Highest limit (coins)", 1, 200, 1),
     ),
-    series=({"offers": BUYERS, "deals": DEALS}, {"price": DEALS}),
+    series=({name: MARKET[name] for name in ("offers", "deals")}, {"price": MARKET["price"]}),
+    units=("number", "coins"),
     picture=draw_market,
     describe=describe,
 )

@@ -95,7 +95,9 @@ class Opinion(Model):
         for cell in self.grid.all_cells:
             Person(self, cell, opinion=round(self.random.random(), DIGITS))
 
-        self.datacollector = DataCollector({name: name for name in ("mean", "variance", "clusters")})
+        self.datacollector = DataCollector(
+            {name: name for name in ("mean", "variance", "clusters")}, agent_reporters={"opinion": "opinion"}
+        )
         self.datacollector.collect(self)
 
     def step(self) -> None:

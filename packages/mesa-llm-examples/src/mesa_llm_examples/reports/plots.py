@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
+from mesa_llm_examples.looks import LOOKS
 from mesa_llm_examples.reports.measures import (
     INCIDENTS,
     calls_of,
@@ -147,10 +148,12 @@ def draw_states(axes: Sequence[Axes], run: RecordedRun, *, title: str | None = N
     for panel, names in zip(axes, groups_of_states(run), strict=True):
         for name in names:
             color, marker = next(looks)
+            if look := LOOKS.get(run.run.example, {}).get(name):
+                color, marker = look.color, look.marker
             panel.plot(
                 steps,
                 [float("nan") if (value := line.states.get(name)) is None else value for line in lines],
-                label=name,
+                label=(look.label if look else None) or name,
                 color=color,
                 marker=marker,
                 markersize=4,

@@ -9,34 +9,48 @@ import numpy as np
 from mesa_llm_examples.apps.example import ExampleApp, widgets
 from mesa_llm_examples.apps.page import ModelPage
 from mesa_llm_examples.catalogue import EXAMPLES
+from mesa_llm_examples.looks import BLUE, LOOKS, Look
+from mesa_llm_examples.reports.plots import INK, legend
 from mesa_llm_examples.sugarscape import Sugarscape, Trader, policy
 from mesa_llm_examples.sugarscape.model import RICHEST
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LACKS_SUGAR, LACKS_SPICE = "#0072B2", "#7b3294"
-_SUGAR, _SPICE = np.array([0.95, 0.75, 0.1]), np.array([0.85, 0.35, 0.2])  # the colours of the richest cells
+LACKS_SUGAR, LACKS_SPICE = Look(BLUE, "o"), Look(INK, "^")
+_SUGAR, _SPICE = np.array([0.90, 0.62, 0.0]), np.array([0.80, 0.47, 0.65])  # the colours of the richest cells
+_GAP = 1  # cells between the two maps
 
 
-def draw_landscape(model: Sugarscape, axes: Axes, chosen: int | None) -> None:
-    """Draw sugar and spice as the colours of the cells, and each trader in the colour of the good that it lacks."""
-    cells = np.ones((model.grid.height, model.grid.width, 3))
-    for good, shade in (("sugar", _SUGAR), ("spice", _SPICE)):
-        cells -= (1 - shade) * (model.landscape.now(good).T[..., None] / RICHEST) * 0.7
-    axes.imshow(cells.clip(0, 1), origin="lower", interpolation="nearest")
-    for color, label, lacks_sugar in ((LACKS_SUGAR, "lack sugar", True), (LACKS_SPICE, "lack spice", False)):
+def draw_landscape(model: Sugarscape, axes: Axes, chosen: int | None) -> dict[int, tuple[float, float]]:
+    """Draw two maps, sugar on the left and spice on the right, and on both each trader as what it lacks.
+
+    Returns:
+        Where each trader is on the left map.
+    """
+    width, height = model.grid.width, model.grid.height
+    right = width + _GAP
+    for good, shade, start in (("sugar", _SUGAR, 0), ("spice", _SPICE, right)):
+        cells = 1 - (1 - shade) * (model.landscape.now(good).T[..., None] / RICHEST)
+        extent = (start - 0.5, start + width - 0.5, -0.5, height - 0.5)
+        axes.imshow(cells.clip(0, 1), origin="lower", interpolation="nearest", extent=extent)
+        axes.text(start + (width - 1) / 2, height, good, ha="center", va="bottom")
+    for look, label, lacks_sugar in ((LACKS_SUGAR, "lack sugar", True), (LACKS_SPICE, "lack spice", False)):
         places = [agent.cell.coordinate for agent in model.agents if (agent.holding.mrs > 1) is lacks_sugar]
-        axes.scatter([x for x, _ in places], [y for _, y in places], color=color, s=36, label=label)
+        both = [(x + start, y) for start in (0, right) for x, y in places]
+        xs, ys = [x for x, _ in both], [y for _, y in both]
+        axes.scatter(xs, ys, color=look.color, marker=look.marker, s=16, linewidths=0, label=label)
     for agent in model.agents:
         if agent.unique_id == chosen:
             x, y = agent.cell.coordinate
-            axes.scatter([x], [y], facecolors="none", edgecolors="black", linewidths=2.5, s=120)
-    for name, shade in (("sugar", _SUGAR), ("spice", _SPICE)):
-        axes.scatter([], [], marker="s", color=shade, label=name)
+            axes.scatter([x, x + right], [y, y], facecolors="none", edgecolors=INK, linewidths=2, s=80)
+    axes.set_xlim(-0.5, right + width - 0.5)
+    axes.set_ylim(-0.5, height + 1)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, frameon=False)
+    axes.spines[:].set_visible(False)
+    legend(axes, axes.collections[:2])
+    return {agent.unique_id: agent.cell.coordinate for agent in model.agents}
 
 
 def describe(agent: Trader) -> str:
@@ -46,6 +60,8 @@ def describe(agent: Trader) -> str:
 
 APP = ExampleApp(
     title="Sugarscape with trade",
+    about="Traders gather sugar and spice, need both, and exchange one for the other (Epstein and Axtell 1996). The "
+    "darker a cell, the more grows on it. To try: switch trade off, then Apply and reset.",
     make_model=Sugarscape,
     policy=policy,
     parameters=widgets(
@@ -59,9 +75,11 @@ APP = ExampleApp(
         trade="Everybody trades",
     ),
     series=(
-        {"population": "#0072B2", "exchanges": "#009E73"},
-        {"price": "#D55E00", "gini": "#7f7f7f"},
+        {name: LOOKS["sugarscape"][name] for name in ("population", "exchanges")},
+        {"price": LOOKS["sugarscape"]["price"]},
+        {"gini": LOOKS["sugarscape"]["gini"]},
     ),
+    units=("number", "spice per sugar", "0: all equal"),
     picture=draw_landscape,
     describe=describe,
 )
