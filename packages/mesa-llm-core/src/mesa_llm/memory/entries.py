@@ -44,6 +44,8 @@ class MemoryEntry:
     _text: str | None = field(repr=False, compare=False)
     _full: str | None = field(repr=False, compare=False)
     """An observation in full, once a memory has needed it, where `_text` says what has changed."""
+    _digest: str | None = field(repr=False, compare=False)
+    """The digest of step, type and content, once the state of the model has been digested."""
     _tokens: int = field(repr=False, compare=False)
     _observation_id: int = field(repr=False, compare=False)
     """Identifies an observation for the one after it; 0 for other events."""
@@ -61,6 +63,7 @@ class MemoryEntry:
             given = self._given(args, named)
         for name, value in given.items():
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "_digest", None)
         self._set_text(None)
 
     def _set_text(self, text: str | None, *, is_observation: bool = False, after: int = 0) -> Self:

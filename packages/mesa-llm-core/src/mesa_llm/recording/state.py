@@ -1,5 +1,8 @@
 """The state of a model: its digest, the first difference between two states, and the changes from step to step.
 
+A digest is made of one digest for each attribute, so that two runs can be compared attribute by attribute. Those of
+memory entries, most of a long run's state, are kept with the entries, which never change once they are made.
+
 A state is the canonical form of all that the future of a run depends on, private attributes of agents included. Left
 out are how a model is asked (clients, journals, limits, sampling, tools, identifiers of tool calls), what watches the
 run (recorder, data collectors, step reports, the setting of parallel stepping), cached properties, fields of
@@ -18,7 +21,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from fractions import Fraction
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from mesa_llm.activation import step_of
@@ -28,11 +31,14 @@ from mesa_llm.activation.values import (
     Walk,
     attributes_of,
     is_a,
+    is_canonical,
     is_space,
+    name_of,
     plain,
     to_json,
     without_addresses,
 )
+from mesa_llm.memory import MemoryEntry
 
 if TYPE_CHECKING:
     from mesa import Agent, Model
@@ -46,6 +52,7 @@ _MODEL_ATTRIBUTES_LEFT_OUT = frozenset(
 _STATE_OF_OURS = frozenset({"memory", "reasoning"})
 _HAVE_TEXTS = (Enum, PurePath, UUID, Fraction, BaseException)
 _LONGEST = 200  # characters of a value in a difference
+_SHORT = 40  # characters of a value, as JSON, that stands for itself in a digest
 
 
 def state_hash(model: Model[Any, Any]) -> str:
@@ -54,6 +61,7 @@ def state_hash(model: Model[Any, Any]) -> str:
     It covers each agent with its attributes, place, memory and held plans, the model's public attributes, its spaces
     with their property layers, and its random generators. It does not cover clients, journals, recorders, data
     collectors and step reports. Values count by their canonical form, so a tuple equals a list of the same items.
+    Entries of memories are digested once: do not change their content.
 
     Args:
         model: the model, between two steps.
@@ -61,7 +69,34 @@ def state_hash(model: Model[Any, Any]) -> str:
     Returns:
         64 hexadecimal digits (SHA-256).
     """
-    return hashlib.sha256(_state_json(model).encode("utf-8", "surrogatepass")).hexdigest()
+    return digest_of(model).hash
+
+
+class Digest(NamedTuple):
+    """The digest of a model's state.
+
+    Attributes:
+        hash: that of the state as a whole.
+        parts: as JSON, `{"agents": {"Citizen 3": {attribute: value}}, "model": {attribute: value}}`; in the place of a
+            long value there is its digest, `"#"` and 24 hexadecimal digits.
+        opaque: the attributes with something of which only the class is known, such as a lock: `"Citizen.socket"`.
+    """
+
+    hash: str
+    parts: str
+    opaque: frozenset[str]
+
+
+def digest_of(model: Model[Any, Any]) -> Digest:
+    """The digest of a model's state, with its parts."""
+    walk = _DigestWalk()
+    agents = {name_of(agent): walk.agent(agent) for agent in _in_order(model)}
+    parts = json.dumps({"agents": agents, "model": walk.model(model)}, ensure_ascii=False)
+    return Digest(_sha256(parts), parts, frozenset(walk.opaque))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +152,12 @@ def model_state(model: Model[Any, Any]) -> State:
 
 def _state_json(model: Model[Any, Any]) -> str:
     walk = _StateWalk()
-    agents = sorted(model.agents, key=lambda agent: (type(agent.unique_id).__name__, agent.unique_id))
-    state = {"agents": {str(agent.unique_id): walk.agent(agent) for agent in agents}, "model": walk.model(model)}
-    return without_addresses(json.dumps(state, ensure_ascii=False))
+    agents = {str(agent.unique_id): walk.agent(agent) for agent in _in_order(model)}
+    return without_addresses(json.dumps({"agents": agents, "model": walk.model(model)}, ensure_ascii=False))
+
+
+def _in_order(model: Model[Any, Any]) -> list[Any]:
+    return sorted(model.agents, key=lambda agent: (type(agent.unique_id).__name__, agent.unique_id))
 
 
 class StateChanges:
@@ -170,6 +208,9 @@ class _StateWalk(Walk):
         self._met: dict[int, tuple[Any, str]] = {}  # holds the object, because ids of collected objects are reused
         self._counts: Counter[str] = Counter()
         self._kinds: dict[type, bool] = {}
+        self.opaque: set[str] = set()
+        """The attributes that hold something of which nothing but the class is known."""
+        self._attribute = ""
 
     def agent(self, agent: Agent) -> State:
         named = {
@@ -180,7 +221,7 @@ class _StateWalk(Walk):
         return {
             "class": type(agent).__name__,
             "position": self.copy(_position_of(agent)),
-            **self.entries(sorted(named.items()), (id(agent),)),
+            **self._attributes(agent, named),
         }
 
     def model(self, model: Model[Any, Any]) -> State:
@@ -192,9 +233,18 @@ class _StateWalk(Walk):
         named |= {"steps": step_of(model), "time": getattr(model, "time", None)}
         return {
             "class": type(model).__name__,
-            **self.entries(sorted(named.items()), (id(model),)),
+            **self._attributes(model, named),
             **{name: self.copy(getattr(model, name, None)) for name in ("random", "rng")},
         }
+
+    def _attributes(self, owner: Any, named: Mapping[str, Any]) -> dict[str, Any]:
+        """The attributes of an agent or of the model, in the order of their names."""
+        found, inside = {}, (id(owner),)
+        for name, value in sorted(named.items()):
+            if not self._leaves_out(type(value)):
+                self._attribute = f"{type(owner).__name__}.{name}"
+                found[name] = self.copy(value, inside)
+        return found
 
     def entries(self, entries: Iterable[tuple[Any, Any]], inside: Around) -> dict[Any, Any]:
         return super().entries([(name, item) for name, item in entries if not self._leaves_out(type(item))], inside)
@@ -218,6 +268,9 @@ class _StateWalk(Walk):
         if is_a(cls, "mesa_llm.module_llm", "ModuleLLM"):
             return {"system_prompt": value.system_prompt}
         held = attributes_of(value)
+        if not held and (shown := super().thing(value, inside)) == cls.__name__:
+            self.opaque.add(self._attribute)
+            return shown
         if not held or isinstance(value, _HAVE_TEXTS) or cls.__module__.partition(".")[0] == "mesa":
             return super().thing(value, inside)
         if id(value) in self._met:
@@ -243,6 +296,51 @@ class _StateWalk(Walk):
                 cell.coordinate: own for cell in cells.values() if (own := _own_attributes(cell, space))
             },
         }
+
+
+class _DigestWalk(_StateWalk):
+    """Forms with a digest in the place of each memory entry, and of each long attribute."""
+
+    def copy(self, value: Any, around: Around = ()) -> Any:
+        kind = type(value)
+        if kind is MemoryEntry:
+            return value._digest or self._entry(value, around)
+        if (kind is dict or kind is list) and is_canonical(value):
+            return value  # not changed, and not kept
+        return super().copy(value, around)
+
+    def items(self, items: Iterable[Any], inside: Around) -> Any:
+        if type(items) is list and all([type(item) is MemoryEntry for item in items]):
+            return [entry._digest or self._entry(entry, inside) for entry in items]
+        return super().items(items, inside)
+
+    def _entry(self, entry: MemoryEntry, inside: Around) -> str:
+        content: Any = entry.content
+        is_over = is_canonical(content) and entry.agent is None
+        form = content if is_over else super().copy(content, (*inside, id(entry)))
+        digest = _short_digest(json.dumps([entry.step, entry.type, form], ensure_ascii=False))
+        if is_over:
+            object.__setattr__(entry, "_digest", digest)
+        return digest
+
+    def agent(self, agent: Agent) -> State:
+        return {name: _in_place_of(value) for name, value in super().agent(agent).items()}
+
+    def model(self, model: Model[Any, Any]) -> State:
+        return {name: _in_place_of(value) for name, value in super().model(model).items()}
+
+
+def _in_place_of(form: Any) -> Any:
+    """A short form itself, and the digest of a long one."""
+    if form is None or isinstance(form, int | float):
+        return form
+    text = json.dumps(form, ensure_ascii=False)
+    return form if len(text) <= _SHORT and text[1:2] != "#" and " at 0x" not in text else _short_digest(text)
+
+
+def _short_digest(text: str) -> str:
+    text = without_addresses(text)
+    return f"#{hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=12).hexdigest()}"
 
 
 def _layers_of(space: Any) -> dict[str, Any]:
