@@ -21,8 +21,9 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from fractions import Fraction
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from mesa_llm.activation import step_of
 from mesa_llm.activation.values import (
@@ -52,6 +53,7 @@ _MODEL_ATTRIBUTES_LEFT_OUT = frozenset(
 _STATE_OF_OURS = frozenset({"memory", "reasoning"})
 _HAVE_TEXTS = (Enum, PurePath, UUID, Fraction, BaseException)
 _LONGEST = 200  # characters of a value in a difference
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
 _SHORT = 40  # characters of a value, as JSON, that stands for itself in a digest
 
 
@@ -91,7 +93,7 @@ def digest_of(model: Model[Any, Any]) -> Digest:
     """The digest of a model's state, with its parts."""
     walk = _DigestWalk()
     agents = {name_of(agent): walk.agent(agent) for agent in _in_order(model)}
-    parts = json.dumps({"agents": agents, "model": walk.model(model)}, ensure_ascii=False)
+    parts = _as_json({"agents": agents, "model": walk.model(model)})
     return Digest(_sha256(parts), parts, frozenset(walk.opaque))
 
 
@@ -153,7 +155,7 @@ def model_state(model: Model[Any, Any]) -> State:
 def _state_json(model: Model[Any, Any]) -> str:
     walk = _StateWalk()
     agents = {str(agent.unique_id): walk.agent(agent) for agent in _in_order(model)}
-    return without_addresses(json.dumps({"agents": agents, "model": walk.model(model)}, ensure_ascii=False))
+    return without_addresses(_as_json({"agents": agents, "model": walk.model(model)}))
 
 
 def _in_order(model: Model[Any, Any]) -> list[Any]:
@@ -207,7 +209,6 @@ class _StateWalk(Walk):
         super().__init__()
         self._met: dict[int, tuple[Any, str]] = {}  # holds the object, because ids of collected objects are reused
         self._counts: Counter[str] = Counter()
-        self._kinds: dict[type, bool] = {}
         self.opaque: set[str] = set()
         """The attributes that hold something of which nothing but the class is known."""
         self._attribute = ""
@@ -241,13 +242,13 @@ class _StateWalk(Walk):
         """The attributes of an agent or of the model, in the order of their names."""
         found, inside = {}, (id(owner),)
         for name, value in sorted(named.items()):
-            if not self._leaves_out(type(value)):
+            if _kind_of(type(value)) != "bookkeeping":
                 self._attribute = f"{type(owner).__name__}.{name}"
                 found[name] = self.copy(value, inside)
         return found
 
     def entries(self, entries: Iterable[tuple[Any, Any]], inside: Around) -> dict[Any, Any]:
-        return super().entries([(name, item) for name, item in entries if not self._leaves_out(type(item))], inside)
+        return super().entries([entry for entry in entries if _kind_of(type(entry[1])) != "bookkeeping"], inside)
 
     def members(self, members: AbstractSet[Any], inside: Around) -> Any:
         # Sorted first, because an object is shown where it is met first.
@@ -261,30 +262,25 @@ class _StateWalk(Walk):
 
     def thing(self, value: Any, inside: Around) -> Any:
         cls = type(value)
-        if self._leaves_out(cls):
+        kind = _kind_of(cls)
+        if kind == "bookkeeping":
             return MORE
-        if (state := _generator_state(value)) is not None:
-            return {"class": cls.__name__, "state": hashlib.sha256(to_json(state).encode()).hexdigest()}
-        if is_a(cls, "mesa_llm.module_llm", "ModuleLLM"):
+        if kind == "generator":
+            return {"class": cls.__name__, "state": _sha256(to_json(_generator_state(value)))}
+        if kind == "llm":
             return {"system_prompt": value.system_prompt}
-        held = attributes_of(value)
-        if not held and (shown := super().thing(value, inside)) == cls.__name__:
-            self.opaque.add(self._attribute)
+        held = {} if kind == "text" else attributes_of(value)
+        if not held:
+            shown = super().thing(value, inside)
+            if shown == cls.__name__:
+                self.opaque.add(self._attribute)
             return shown
-        if not held or isinstance(value, _HAVE_TEXTS) or cls.__module__.partition(".")[0] == "mesa":
-            return super().thing(value, inside)
         if id(value) in self._met:
             return self._met[id(value)][1]
         self._counts[cls.__name__] += 1
         self._met[id(value)] = value, f"{cls.__name__} number {self._counts[cls.__name__]}"
         named = {name: item for name, item in held.items() if not name.startswith(("__", "_mesa_", "_abc_"))}
         return {"class": cls.__name__, **self.entries(sorted(named.items()), inside)}
-
-    def _leaves_out(self, kind: type) -> bool:
-        found = self._kinds.get(kind)
-        if found is None:
-            found = self._kinds[kind] = _is_bookkeeping(kind)
-        return found
 
     def _space(self, space: Any) -> dict[str, Any]:
         cells = getattr(space, "_cells", None) or {}
@@ -318,7 +314,7 @@ class _DigestWalk(_StateWalk):
         content: Any = entry.content
         is_over = is_canonical(content) and entry.agent is None
         form = content if is_over else super().copy(content, (*inside, id(entry)))
-        digest = _short_digest(json.dumps([entry.step, entry.type, form], ensure_ascii=False))
+        digest = _short_digest(_as_json([entry.step, entry.type, form]))
         if is_over:
             object.__setattr__(entry, "_digest", digest)
         return digest
@@ -334,7 +330,7 @@ def _in_place_of(form: Any) -> Any:
     """A short form itself, and the digest of a long one."""
     if form is None or isinstance(form, int | float):
         return form
-    text = json.dumps(form, ensure_ascii=False)
+    text = _as_json(form)
     return form if len(text) <= _SHORT and text[1:2] != "#" and " at 0x" not in text else _short_digest(text)
 
 
@@ -377,12 +373,32 @@ def _is_bookkeeping(kind: type) -> bool:
     return bool(packages) and not any(names[1] in _STATE_OF_OURS for names in packages)
 
 
+def _kind_of(cls: type) -> _Kind:
+    """What an object of a class is to a state. `text`: it has one of its own, and holds nothing more."""
+    kind = _kinds.get(cls)
+    if kind is None:
+        kind = _kinds[cls] = _find_kind(cls)
+    return kind
+
+
+def _find_kind(cls: type) -> _Kind:
+    if _is_bookkeeping(cls):
+        return "bookkeeping"
+    if issubclass(cls, random.Random) or is_a(cls, "numpy.random", "Generator", "RandomState"):
+        return "generator"
+    if is_a(cls, "mesa_llm.module_llm", "ModuleLLM"):
+        return "llm"
+    return "text" if issubclass(cls, _HAVE_TEXTS) or cls.__module__.partition(".")[0] == "mesa" else "object"
+
+
+type _Kind = Literal["bookkeeping", "generator", "llm", "text", "object"]
+_kinds: WeakKeyDictionary[type, _Kind] = WeakKeyDictionary()
+
+
 def _generator_state(value: Any) -> Any:
     if isinstance(value, random.Random):
         return value.getstate()
-    if is_a(type(value), "numpy.random", "Generator"):
-        return value.bit_generator.state
-    return value.get_state() if is_a(type(value), "numpy.random", "RandomState") else None
+    return value.bit_generator.state if hasattr(value, "bit_generator") else value.get_state()
 
 
 def _difference(first: Any, second: Any, path: str = "") -> tuple[str, str | None, str | None] | None:
