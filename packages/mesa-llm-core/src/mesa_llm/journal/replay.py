@@ -20,7 +20,8 @@ from mesa_llm.journal import store
 from mesa_llm.journal.recording import CallIndex, Recording
 from mesa_llm.journal.schema import connect, sqlite_errors
 from mesa_llm.journal.serialization import RecordedError, response_from_json
-from mesa_llm.journal.store import OUTSIDE, CallKey, Run, State, StoredCall, call_label
+from mesa_llm.journal.steps import StepRow, read_step
+from mesa_llm.journal.store import OUTSIDE, CallKey, Run, State, StoredCall, Write, call_label
 
 GRACE = 5.0
 """Seconds by which a call that its agent cancelled waits longer to be cancelled again."""
@@ -88,6 +89,20 @@ class Replay:
         with self._using, sqlite_errors(f"{key} in {self.run} cannot be used"):
             return JournalMissError(_describe_miss(self._connection, self.run, key, request, call))
 
+    def put(self, write: Write) -> None:
+        """Write nothing: a replay leaves the file as it is."""
+
+    def drain(self) -> None:
+        """Wait for nothing."""
+
+    def at_end(self, write: Write) -> None:
+        """Write nothing."""
+
+    def recorded_step(self, step: int) -> StepRow | None:
+        """The step of the model as it was recorded; `None` if it is not."""
+        with self._using, sqlite_errors(f"Step {step} of {self.run} cannot be read"):
+            return read_step(self._connection, self.run, step)
+
     def close(self) -> None:
         """Close the file. A second time does nothing. Happens by itself, as in `JournaledClient.close`."""
         self._close()
@@ -138,6 +153,18 @@ class Resumption(Replay):
             return left_behind
         with self._using, sqlite_errors(f"The {self.run} cannot be used"):
             return store.agents_called_after(self._connection, self.run, call)
+
+    def put(self, write: Write) -> None:
+        """As of a new run."""
+        self._recording.put(write)
+
+    def drain(self) -> None:
+        """As of a new run."""
+        self._recording.drain()
+
+    def at_end(self, write: Write) -> None:
+        """As of a new run."""
+        self._recording.at_end(write)
 
     def close(self) -> None:
         """Close the file, and release the run. A second time does nothing."""

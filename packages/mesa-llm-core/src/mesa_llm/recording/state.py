@@ -21,6 +21,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from fractions import Fraction
 from pathlib import PurePath
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -39,10 +40,11 @@ from mesa_llm.activation.values import (
     to_json,
     without_addresses,
 )
-from mesa_llm.memory import MemoryEntry
 
 if TYPE_CHECKING:
     from mesa import Agent, Model
+
+    from mesa_llm.memory import MemoryEntry
 
 type State = dict[str, Any]
 
@@ -162,6 +164,20 @@ def _in_order(model: Model[Any, Any]) -> list[Any]:
     return sorted(model.agents, key=lambda agent: (type(agent.unique_id).__name__, agent.unique_id))
 
 
+def parts_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> StateDifference | None:
+    """The first difference between the parts of two digests, as `Digest.parts` has them, of agents and then the model.
+
+    In the place of long values it has their digests.
+    """
+    for name in {**first["agents"], **second["agents"]}:
+        found = _difference(first["agents"].get(name, _ABSENT), second["agents"].get(name, _ABSENT))
+        if found is not None:
+            path, *values = found
+            return StateDifference(name, path or "agent", *values)
+    found = _difference(first["model"], second["model"])
+    return None if found is None else StateDifference(None, *found)
+
+
 class StateChanges:
     """Watches the place and the internal state of agents with a `recorder`. `is_new` until the first look."""
 
@@ -272,7 +288,7 @@ class _StateWalk(Walk):
         held = {} if kind == "text" else attributes_of(value)
         if not held:
             shown = super().thing(value, inside)
-            if shown == cls.__name__:
+            if shown == cls.__name__ or isinstance(value, GeneratorType):
                 self.opaque.add(self._attribute)
             return shown
         if id(value) in self._met:
@@ -297,16 +313,22 @@ class _StateWalk(Walk):
 class _DigestWalk(_StateWalk):
     """Forms with a digest in the place of each memory entry, and of each long attribute."""
 
+    def __init__(self) -> None:
+        from mesa_llm.memory import MemoryEntry  # noqa: PLC0415 - imports Mesa, which reading recordings does not need
+
+        super().__init__()
+        self._entry_class = MemoryEntry
+
     def copy(self, value: Any, around: Around = ()) -> Any:
         kind = type(value)
-        if kind is MemoryEntry:
+        if kind is self._entry_class:
             return value._digest or self._entry(value, around)
         if (kind is dict or kind is list) and is_canonical(value):
             return value  # not changed, and not kept
         return super().copy(value, around)
 
     def items(self, items: Iterable[Any], inside: Around) -> Any:
-        if type(items) is list and all([type(item) is MemoryEntry for item in items]):
+        if type(items) is list and set(map(type, items)) == {self._entry_class}:
             return [entry._digest or self._entry(entry, inside) for entry in items]
         return super().items(items, inside)
 
