@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextvars import Context, ContextVar, Token, copy_context
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypedDict, Unpack
-
 from weakref import ref
 
 if TYPE_CHECKING:
