@@ -1,8 +1,10 @@
 """Observations as text: everything can be read back, and everything kept can be rebuilt from what has changed."""
 
 import math
+from types import SimpleNamespace
 
-from helpers.memories import Someone
+import pytest
+from helpers.memories import ALL, Someone
 from helpers.notation import read, value_of
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -143,3 +145,30 @@ def test_the_text_of_an_observation():
         "Node 5: not 1; nowhere",
         "out of sight: Citizen 1; Cop 9",
     ]
+
+
+EVENTS = st.one_of(
+    st.just(("prompt", None)),
+    st.just(("next step", None)),
+    st.builds(
+        lambda obs: ("observation", {"self_state": obs.self_state, "local_state": obs.local_state}), observations()
+    ),
+    st.builds(lambda name: ("plan", {"content": f"{name}()"}), st.sampled_from("ab")),
+    st.builds(lambda name: ("action", {"tool": name, "arguments": {}, "result": "ok"}), st.sampled_from("ab")),
+    st.builds(lambda text: ("message", {"message": text, "sender": 2}), TEXTS),
+)
+
+
+@pytest.mark.parametrize("memory_class", ALL)
+@given(events=st.lists(EVENTS, max_size=25))
+def test_a_prompt_does_not_depend_on_the_prompts_before(memory_class, events):
+    asked, not_asked = memory_class(Someone(), max_tokens=200), memory_class(Someone(), max_tokens=200)
+    for type_, content in events:
+        if type_ == "prompt":
+            asked.get_prompt_ready()
+        for memory in (asked, not_asked):
+            if type_ == "next step":
+                memory.agent.model = SimpleNamespace(steps=memory.agent.model.steps + 1)
+            elif content is not None:
+                memory.add_to_memory(type_, content)
+    assert asked.get_prompt_ready() == not_asked.get_prompt_ready()

@@ -13,7 +13,7 @@ from mesa_llm.actions.action_manager import ActionSelection
 from mesa_llm.actions.action_result import ActionChoice, chosen_by_model
 from mesa_llm.activation.context import current_agent_step
 from mesa_llm.clients import ResponseFormat, ToolSpec
-from mesa_llm.clients.questions import register_question
+from mesa_llm.clients.questions import instructions_for, register_question
 from mesa_llm.errors import ActionChoiceError, ConfigurationError, DecisionError, ToolError
 from mesa_llm.module_llm.call_reading import matching_name, read_arguments
 from mesa_llm.module_llm.calls_schema import choice_schema
@@ -29,8 +29,8 @@ else:
 _AS_CALL = """\
 You are an agent in a simulation. Choose exactly one of the actions on offer, by calling it as a tool. Say in one
 sentence why."""
-register_question("decide", _AS_JSON)
-register_question("decide", _AS_CALL)
+register_question("decide", _AS_JSON, name="act")
+register_question("decide", _AS_CALL, name="act by a tool call")
 
 
 def choose(
@@ -61,7 +61,8 @@ def choose(
     persona = (agent.system_prompt if system_prompt is None else system_prompt) or ""
     sections = {"Positions": legend or "", "Who you are": persona}
     about = [f"# {heading}\n{text}" for heading, text in sections.items() if text.strip()]
-    system = "\n\n".join([_AS_CALL if natively else _AS_JSON, *about])
+    instructions = instructions_for(agent, "act by a tool call" if natively else "act")
+    system = "\n\n".join([instructions, *about])
     try:
         if natively:
             request = llm.request(texts or ["What do you do?"], offer.tools(), "required", system_prompt=system)

@@ -10,6 +10,7 @@ import zlib
 from dataclasses import replace
 from typing import Any
 
+from mesa_llm.clients.cache_marks import takes_marks, with_marks
 from mesa_llm.clients.chat_completion import read_completion, read_json
 from mesa_llm.clients.client import AsyncClient
 from mesa_llm.clients.failures import FailedCall, is_half_json, sentence, set_key
@@ -88,7 +89,10 @@ class LiteLLMClient(AsyncClient):
         # The last two turn off litellm's own retries, and those of the OpenAI client below it.
         api_base = checked_base(self.api_base)[0] if self.api_base else None
         fixed = {"api_base": api_base, "api_key": key, "num_retries": 0, "max_retries": 0}
-        return await litellm.acompletion(**{"timeout": self.timeout} | request.as_dict() | fixed)
+        body = request.as_dict()
+        if takes_marks(request.model):
+            body["messages"] = with_marks(body["messages"])
+        return await litellm.acompletion(**{"timeout": self.timeout} | body | fixed)
 
     def _read_body(
         self, exchange: WatchedExchange, request: LLMRequest, litellm: Any, answer: Any = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import warnings
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from mesa import Agent
@@ -61,14 +62,14 @@ class LLMAgent(Acting, Agent):
     ```python
     from mesa import Model
     from mesa_llm.llm_agent import LLMAgent
-    from mesa_llm.reasoning import CoTReasoning
+    from mesa_llm.reasoning import OneCallReasoning
     from mesa_llm.testing import ScriptedLLM
 
-    llm = ScriptedLLM("Action: rest.")  # or llm_model="openai/gpt-4o-mini" instead of client=
-    villager = LLMAgent(Model(), CoTReasoning, client=llm, step_prompt="What do you do today?")
+    llm = ScriptedLLM("I rest.")  # or llm_model="openai/gpt-4o-mini" instead of client=
+    villager = LLMAgent(Model(), OneCallReasoning, client=llm, step_prompt="What do you do today?")
     villager.step()
     print([entry.type for entry in villager.memory.entries])
-    #> ['observation', 'plan', 'plan_execution']
+    #> ['observation', 'plan']
     ```
 
     Args:
@@ -113,7 +114,8 @@ class LLMAgent(Acting, Agent):
             its own cell only where it sees everybody), and `"room"`, how many more agents a cell takes. `None`: all
             layers whose name does not begin with an underscore, and the room of occupied cells that take more than one
             agent; `()`: nothing.
-
+        llm_instructions: texts that replace instructions of its strategy, its actions and its memory, by the names in
+            `mesa_llm.reasoning.INSTRUCTIONS`. A model can have such a dict for all of its agents.
         explains_positions: whether the system message of a decision says which number of a position is which in the
             agent's space, and what each direction does to it. A class that says so in its own words sets `False`.
 
@@ -127,6 +129,7 @@ class LLMAgent(Acting, Agent):
 
     visible_attributes: ClassVar[Collection[str]]
     observed_layers: Collection[str] | None = None
+    llm_instructions: Mapping[str, str] = MappingProxyType({})
     explains_positions: bool = True
     vision: float | None = None
     internal_state: Any = None

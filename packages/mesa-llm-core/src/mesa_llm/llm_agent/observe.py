@@ -93,7 +93,7 @@ def _internal_state(agent: Agent, *, hide: bool) -> Any:
     """
     try:
         value = agent.internal_state
-        if isinstance(value, Mapping) and not isinstance(value, dict):
+        if not isinstance(value, dict | list) and isinstance(value, Mapping):
             value = {name: value[name] for name in value if not (hide and isinstance(name, str) and name[:1] == "_")}
     except Exception as error:
         if isinstance(error, AttributeError) and not hasattr(type(agent), "internal_state"):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Self, overload
+from operator import attrgetter, is_
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 
 from mesa_llm.activation import step_of
 from mesa_llm.activation.values import to_text
 from mesa_llm.limits.token_estimate import BYTES_PER_TOKEN, tokens_in
-from mesa_llm.memory.observation import observation_in, written
+from mesa_llm.memory.observation import Observation, observation_in, written
 from mesa_llm.spaces.space import ids_listed
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 _FIELDS = {"step", "type", "content", "agent"}
+_step_of = attrgetter("step")
 
 
 @dataclass(frozen=True, init=False, slots=True)
@@ -58,23 +59,51 @@ class MemoryEntry:
     def __init__(self, content: Mapping[str, Any], step: int | None, agent: Any) -> None: ...
     def __init__(self, *args: Any, **named: Any) -> None:
         if len(args) == 3 and not named and isinstance(args[1], str):  # as the memories write it, for each event
-            given: dict[str, Any] = {"step": args[0], "type": args[1], "content": args[2], "agent": None}
+            self._set(*args)
         else:
-            given = self._given(args, named)
-        for name, value in given.items():
-            object.__setattr__(self, name, value)
-        object.__setattr__(self, "_digest", None)
-        self._set_text(None)
+            self._set(**self._given(args, named))
 
-    def _set_text(self, text: str | None, *, is_observation: bool = False, after: int = 0) -> Self:
-        """Fix the text for prompts; `None` for the usual one, made when it is first read."""
-        object.__setattr__(self, "_text", text)
-        object.__setattr__(self, "_full", None)
-        object.__setattr__(self, "_tokens", 0 if text is None else tokens_in(text) + 1)
+    @classmethod
+    def _of(
+        cls,
+        step: int,
+        type: str,  # noqa: A002
+        content: Mapping[str, Any],
+        text: str,
+        full: str | None = None,
+        *,
+        relative_to: int | None = None,
+    ) -> Self:
+        """An entry with its text for prompts; of an observation, with the one before it (0 for none)."""
+        entry = object.__new__(cls)
         # Not a count: an observation that is dropped again must leave nothing behind.
-        object.__setattr__(self, "_observation_id", hash((self.step, text, after)) | 1 if is_observation else 0)
-        object.__setattr__(self, "_relative_to", after)
-        return self
+        number = 0 if relative_to is None else hash((step, text, relative_to)) | 1
+        entry._set(step, type, content, None, text, full, tokens_in(text) + 1, number, relative_to or 0)
+        return entry
+
+    def _set(
+        self,
+        step: int | None,
+        type: str,  # noqa: A002
+        content: Mapping[str, Any],
+        agent: Any = None,
+        text: str | None = None,
+        full: str | None = None,
+        tokens: int = 0,
+        observation_id: int = 0,
+        relative_to: int = 0,
+    ) -> None:
+        fix = object.__setattr__  # the class is frozen
+        fix(self, "step", step)
+        fix(self, "type", type)
+        fix(self, "content", content)
+        fix(self, "agent", agent)
+        fix(self, "_text", text)
+        fix(self, "_full", full)
+        fix(self, "_digest", None)
+        fix(self, "_tokens", tokens)
+        fix(self, "_observation_id", observation_id)
+        fix(self, "_relative_to", relative_to)
 
     @staticmethod
     def _given(args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +197,81 @@ def _action(content: Mapping[str, Any]) -> str | None:
     return f"{to_text(why)}\n{done}" if why else done
 
 
-def prompt_lines(entries: Iterable[MemoryEntry], in_full: Callable[[MemoryEntry], str]) -> Iterator[str]:
+class WrittenEntries(NamedTuple):
+    """Entries, oldest first, as they stand in a prompt.
+
+    Attributes:
+        entries: the entries.
+        text: their lines.
+        observation: the id of the last observation among them; 0 for none.
+    """
+
+    entries: Sequence[MemoryEntry] = ()
+    text: str = ""
+    observation: int = 0
+
+
+NOTHING_WRITTEN = WrittenEntries()
+
+
+class Recent:
+    """What the next entry and the next prompt of a memory mostly begin with.
+
+    It can be made again, so copies and pickles of a memory have none of it.
+
+    Attributes:
+        seen: the last observation, as an entry and as it was.
+        written: the entries of the last prompt.
+        counted: the first and the last of some entries, how many they are, and their tokens.
+    """
+
+    __slots__ = ("counted", "seen", "written")
+
+    def __init__(self) -> None:
+        self.seen: tuple[MemoryEntry | None, Observation | None] = None, None
+        self.written = NOTHING_WRITTEN
+        self.counted: tuple[MemoryEntry | None, MemoryEntry | None, int, int] = None, None, 0, 0
+
+    def tokens_of(self, entries: Sequence[MemoryEntry]) -> int:
+        """How many tokens entries, oldest first, take by their own texts, headings included."""
+        first, last, n, tokens = self.counted
+        if not (0 < n <= len(entries) and entries[0] is first and entries[n - 1] is last):
+            n, tokens, last = 0, 0, None
+        for entry in entries[n:]:
+            tokens += entry.tokens
+            if last is None or entry.step != last.step:
+                tokens += HEADING_TOKENS
+            last = entry
+        if last is not None:
+            self.counted = entries[0], last, len(entries), tokens
+        return tokens
+
+    def __reduce__(self) -> tuple[type[Recent], tuple[()]]:
+        return Recent, ()
+
+
+def write_entries(
+    entries: Sequence[MemoryEntry], in_full: Callable[[MemoryEntry], str], known: WrittenEntries = NOTHING_WRITTEN
+) -> WrittenEntries:
+    """Write entries, given oldest first, for a prompt. Those that it begins with may be known.
+
+    Args:
+        entries: the entries.
+        in_full: gives the full text of an observation.
+        known: other entries.
+    """
+    n = len(known.entries)
+    begins = n <= len(entries) and all(map(is_, known.entries, entries))
+    # What is added to a step may change the lines of that step.
+    if not begins or (0 < n < len(entries) and entries[n].step == entries[n - 1].step):
+        n, known = 0, NOTHING_WRITTEN
+    lines, last = prompt_lines(entries[n:], in_full, known.observation)
+    return WrittenEntries(entries, "\n".join([known.text, *lines] if n else lines), last)
+
+
+def prompt_lines(
+    entries: Sequence[MemoryEntry], in_full: Callable[[MemoryEntry], str], last: int = 0
+) -> tuple[list[str], int]:
     """The lines of a prompt for some entries, given oldest first, with a heading for each step.
 
     An observation is given by its changes only if the observation with which it was compared comes right before it, so
@@ -177,17 +280,22 @@ def prompt_lines(entries: Iterable[MemoryEntry], in_full: Callable[[MemoryEntry]
     Args:
         entries: the entries.
         in_full: gives the full text of an observation.
+        last: the id of the observation before them; 0 for none.
+
+    Returns:
+        The lines, and the id of the last observation.
     """
-    last = 0
-    for step, group in itertools.groupby(entries, attrgetter("step")):
+    lines: list[str] = []
+    for step, group in itertools.groupby(entries, _step_of):
         events = list(group)
-        yield HEADING.format(step) if step is not None else HEADING.format("now")
+        lines.append(HEADING.format("now" if step is None else step))
         for place, event in enumerate(events):
             if event._observation_id:
-                yield event.text if event._relative_to in (0, last) else in_full(event)
+                lines.append(event.text if event._relative_to in (0, last) else in_full(event))
                 last = event._observation_id
             elif not _is_redundant(place, events):
-                yield event.text
+                lines.append(event.text)
+    return lines, last
 
 
 _ACTS = frozenset({"action", "plan", "plan_execution"})

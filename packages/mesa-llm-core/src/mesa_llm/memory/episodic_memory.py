@@ -21,8 +21,8 @@ from mesa_llm.activation import step_of
 from mesa_llm.activation.values import to_text
 from mesa_llm.clients.questions import register_question
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.memory.entries import HEADING_TOKENS, GroupedEntries, MemoryEntry, events_of, in_batches, prompt_lines
-from mesa_llm.memory.memory import MAX_TOKENS, NOTHING_YET, Memory, memory_request
+from mesa_llm.memory.entries import HEADING_TOKENS, GroupedEntries, MemoryEntry, events_of, in_batches, write_entries
+from mesa_llm.memory.memory import MAX_TOKENS, NOTHING_YET, Memory, UsualInstructions, memory_request
 from mesa_llm.module_llm.dialogue import aconverse, ask_structured, converse
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _INSTRUCTIONS = """\
 You judge how much the memories of an agent in a simulation matter to it. Grade each entry with a whole number from 1 to
 10: 1 for what is routine and can be forgotten, 10 for what will matter for the rest of its life.
 Answer with a JSON object that has the grade of each entry under its number, such as {"1": 2, "2": 8}."""
-register_question("grade", _INSTRUCTIONS)
+register_question("grade", _INSTRUCTIONS, name="EpisodicMemory")
 
 
 class EventGrade(BaseModel):
@@ -109,6 +109,7 @@ class EpisodicMemory(Memory):
         ConfigurationError: if one of these cannot work.
     """
 
+    system_prompt = UsualInstructions("EpisodicMemory")
     _records_changes = False  # any of them may come to mind without the one before
 
     def __init__(
@@ -142,7 +143,6 @@ class EpisodicMemory(Memory):
         self.recency_decay = recency_decay
         self._weights = tuple(weights.values())
         self._embed = embed
-        self.system_prompt = _INSTRUCTIONS
         self._episodes: list[_Episode] = []
 
     def _store(self, entry: MemoryEntry) -> None:
@@ -249,9 +249,7 @@ class EpisodicMemory(Memory):
 
     def get_prompt_ready(self) -> str:
         """The memory as text for a prompt, without the observation just made, which the prompt has elsewhere."""
-        return (
-            "\n".join(prompt_lines([episode.entry for episode in self._come_to_mind()], self._in_full)) or NOTHING_YET
-        )
+        return write_entries([episode.entry for episode in self._come_to_mind()], self._in_full).text or NOTHING_YET
 
     def _come_to_mind(self) -> list[_Episode]:
         """The entries of the prompt, oldest first."""

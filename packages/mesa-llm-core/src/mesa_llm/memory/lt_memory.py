@@ -11,7 +11,7 @@ from mesa_llm.clients.questions import register_question
 from mesa_llm.clients.thoughts import without_thoughts
 from mesa_llm.errors import ConfigurationError, DecisionError
 from mesa_llm.memory.entries import MemoryEntry, in_batches, prompt_lines, shortened, tokens_of_line
-from mesa_llm.memory.memory import MAX_TOKENS, NOTHING_YET, Memory, memory_request
+from mesa_llm.memory.memory import MAX_TOKENS, NOTHING_YET, Memory, UsualInstructions, memory_request
 from mesa_llm.module_llm.dialogue import aconverse
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ You keep the long-term memory of an agent in a simulation. You are given this me
 the memory anew, so that it holds both: facts, promises, relations to others, what worked and what did not. Keep names,
 numbers and steps as they are. Leave out what is routine or repeated.
 Answer with the text of the memory and nothing else, in at most {words} words."""
-register_question("sum up", _INSTRUCTIONS)
+register_question("sum up", _INSTRUCTIONS, name="LongTermMemory")
 
 _LONG_AGO = "Long ago:\n"
 _LATELY = "\n\nLately:\n"
@@ -66,6 +66,8 @@ class LongTermMemory(Memory):
         ConfigurationError: if one of these cannot work.
     """
 
+    system_prompt = UsualInstructions("LongTermMemory")
+
     def __init__(
         self,
         agent: Agent[Any],
@@ -84,7 +86,6 @@ class LongTermMemory(Memory):
         super().__init__(agent, llm_model, display, api_base, additive_event_types, max_tokens=max_tokens)
         self.long_term_tokens = long_term_tokens if max_tokens is None else min(long_term_tokens, max_tokens // 2)
         self.long_term_memory = ""
-        self.system_prompt = _INSTRUCTIONS
         self._consolidated_last: Sequence[MemoryEntry] = ()
 
     def _pending(self) -> Sequence[MemoryEntry]:
@@ -104,7 +105,9 @@ class LongTermMemory(Memory):
     def _store(self, entry: MemoryEntry) -> None:
         self._kept.append(entry)
         most = None if self.max_tokens is None else _MOST_PENDING * self.max_tokens
-        if len(self._kept) > _MOST_ENTRIES_PENDING or (most is not None and self._tokens_of(self._kept) > most):
+        if len(self._kept) > _MOST_ENTRIES_PENDING or (
+            most is not None and self._mesa_llm_recent.tokens_of(self._kept) > most
+        ):
             # Drop a tenth at once: dropping takes time and logs a warning.
             n_lost = max(0, len(self._kept) - _MOST_ENTRIES_PENDING * 9 // 10)
             n_lost += self._n_over(self._kept[n_lost:], None if most is None else most * 9 // 10)
@@ -133,7 +136,7 @@ class LongTermMemory(Memory):
         pending = self._pending()
         if not pending:
             return None
-        text = await aconverse(self._consolidated(list(prompt_lines(pending, self._in_full))), self.llm.acomplete)
+        text = await aconverse(self._consolidated(prompt_lines(pending, self._in_full)[0]), self.llm.acomplete)
 
         def keep() -> None:
             self.long_term_memory = text

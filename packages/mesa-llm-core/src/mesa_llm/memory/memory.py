@@ -12,17 +12,19 @@ from mesa_llm.activation import Turn, current_turn, step_of
 from mesa_llm.activation.context import current_writes
 from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.activation.values import to_text
+from mesa_llm.clients.questions import INSTRUCTIONS, instructions_for
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.memory.entries import (
     HEADING_TOKENS,
     MemoryEntry,
+    Recent,
     add_event,
     before_observation,
     newest_that_fit,
-    prompt_lines,
     shortened,
     text_of,
     tokens_of_line,
+    write_entries,
 )
 from mesa_llm.memory.observation import Observation, observation_in
 from mesa_llm.module_llm import ModuleLLM
@@ -106,6 +108,7 @@ class Memory(ABC):
         # Entries written before a turn, by turn: two attempts at one decision do not see each other's entries.
         self._staged: dict[Turn, tuple[MemoryEntry, ...]] = {}
         self._kept: list[MemoryEntry] = []
+        self._mesa_llm_recent = Recent()
 
     def __repr__(self) -> str:
         n = len(self.entries)
@@ -145,26 +148,24 @@ class Memory(ABC):
         """
         past = before_observation(entries)
         # With less than half of the bound, there is room for the full text of the first observation, see `_in_full`.
-        if self.max_tokens is None or self._tokens_of(past) <= self.max_tokens // _LARGEST_OBSERVATION:
+        if self.max_tokens is None or self._mesa_llm_recent.tokens_of(past) <= self.max_tokens // _LARGEST_OBSERVATION:
             return 0
         n_dropped = self._n_over(past, self.max_tokens)
         return self._n_over(past, int(self.max_tokens * _LEFT_WHEN_SHORTENED)) if n_dropped else 0
 
     def _n_over(self, entries: Sequence[MemoryEntry], room: int | None) -> int:
         """How many of the entries, given oldest first, must go so that the rest fits; the last one always stays."""
-        n_dropped = 0
-        if room is not None:
-            tokens = self._tokens_of(entries)
-            while n_dropped < len(entries) - 1 and tokens + self._extra_tokens_in_full(entries[n_dropped:]) > room:
-                tokens -= entries[n_dropped].tokens
-                if entries[n_dropped].step != entries[n_dropped + 1].step:
-                    tokens -= HEADING_TOKENS
-                n_dropped += 1
+        if room is None:
+            return 0
+        n_dropped, tokens = 0, self._mesa_llm_recent.tokens_of(entries)
+        if self._most_of_observation is not None and tokens + self._most_of_observation <= room:
+            return 0  # whatever the full text of the first observation takes
+        while n_dropped < len(entries) - 1 and tokens + self._extra_tokens_in_full(entries[n_dropped:]) > room:
+            tokens -= entries[n_dropped].tokens
+            if entries[n_dropped].step != entries[n_dropped + 1].step:
+                tokens -= HEADING_TOKENS
+            n_dropped += 1
         return n_dropped
-
-    def _tokens_of(self, entries: Sequence[MemoryEntry]) -> int:
-        """How many tokens entries take by their own texts, headings included."""
-        return sum([entry.tokens for entry in entries]) + HEADING_TOKENS * len({entry.step for entry in entries})
 
     def _extra_tokens_in_full(self, entries: Sequence[MemoryEntry]) -> int:
         """How many tokens more the full text of the first observation takes."""
@@ -179,6 +180,7 @@ class Memory(ABC):
     def _hold(self, entries: Iterable[MemoryEntry]) -> None:
         """Keep these entries and no others."""
         self._kept = list(entries)
+        self._mesa_llm_recent = Recent()
 
     def _in_full(self, entry: MemoryEntry) -> str:
         """The full text of an observation, made once."""
@@ -202,24 +204,38 @@ class Memory(ABC):
 
     def _make_entry(self, type: str, content: Mapping[str, Any]) -> MemoryEntry:  # noqa: A002
         """An entry with its text for all prompts: of an observation, what has changed since the one before."""
-        entry = MemoryEntry(step_of(self.agent.model), type, content)
-        seen = observation_in(entry.step, content) if type == "observation" else None
+        step = step_of(self.agent.model)
+        seen = observation_in(step, content) if type == "observation" else None
         if seen is None:
-            text = text_of(entry.step, type, content, owner=getattr(self.agent, "unique_id", None))
-            return entry._set_text(self._shorten(type, text))
-        newest_first = chain(reversed(self._staged_now()), reversed(self._kept))
-        last = next((other for other in newest_first if other._observation_id), None) if self._records_changes else None
-        before = None if last is None else observation_in(last.step, last.content)
+            text = text_of(step, type, content, owner=getattr(self.agent, "unique_id", None))
+            return MemoryEntry._of(step, type, content, self._shorten(type, text))
+        last = self._last_observation() if self._records_changes else None
+        before = None if last is None else self._seen_in(last)
         if last is None or before is None:
-            return entry._set_text(self._in_full(entry), is_observation=True)
-        changes = self._describe(seen, before)
-        text = f"Changed: {changes}" if changes else "Nothing changed."
-        return entry._set_text(self._shorten(type, text), is_observation=True, after=last._observation_id)
+            text = self._shorten(type, f"Saw: {self._describe(seen) or 'nothing'}")
+            entry = MemoryEntry._of(step, type, content, text, text, relative_to=0)
+        else:
+            changes = self._describe(seen, before)
+            text = self._shorten(type, f"Changed: {changes}" if changes else "Nothing changed.")
+            entry = MemoryEntry._of(step, type, content, text, relative_to=last._observation_id)
+        self._mesa_llm_recent.seen = entry, seen
+        return entry
+
+    def _last_observation(self) -> MemoryEntry | None:
+        newest_first = chain(reversed(self._staged_now()), reversed(self._kept))
+        return next((entry for entry in newest_first if entry._observation_id), None)
+
+    def _seen_in(self, entry: MemoryEntry) -> Observation | None:
+        known, seen = self._mesa_llm_recent.seen
+        return seen if known is entry else observation_in(entry.step, entry.content)
 
     def _lines(self, entries: Sequence[MemoryEntry], beside: str = "") -> str:
         """The newest of the entries (given oldest first) that fit into a prompt that also has `beside`."""
         room = None if self.max_tokens is None else self.max_tokens - tokens_of_line(beside)
-        return "\n".join(prompt_lines(entries[self._n_over(entries, room) :], self._in_full)) or NOTHING_YET
+        shown = entries[self._n_over(entries, room) :]
+        recent = self._mesa_llm_recent
+        recent.written = write_entries(shown, self._in_full, recent.written)
+        return recent.written.text or NOTHING_YET
 
     def _past(self) -> Sequence[MemoryEntry]:
         """The entries for a prompt: all but the observation just made, which stands elsewhere in it."""
@@ -364,6 +380,20 @@ def _own_llm(agent: Agent[Any], llm_model: str | None, api_base: str | None) -> 
     if llm_model is None and api_base is None:
         return None
     return agents.for_model(llm_model or agents.llm_model, api_base)
+
+
+class UsualInstructions:
+    """The instructions of a memory as an attribute: the agent's, the model's, or the usual ones, until it is assigned.
+
+    Args:
+        name: the name under which they are registered.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, memory: Any, owner: type | None = None) -> str:
+        return INSTRUCTIONS[self._name] if memory is None else instructions_for(memory.agent, self._name)
 
 
 def memory_request(memory: Memory, instructions: str, prompt: str) -> LLMRequest:

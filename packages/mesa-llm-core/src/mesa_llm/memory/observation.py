@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ _WORDS = {None: "none", True: "yes", False: "no"}
 _MISTAKABLE = re.compile(r"none|null|true|false|yes|no|nowhere|-?\d[\d.]*(e[+-]?\d+)?|(?:no|not|at) .*", re.IGNORECASE)
 _PLAIN_VALUE = re.compile(r"""[^\s;"'\[{(]([^\n\r;"]*[^\s;"])?""")
 _PLAIN_ITEM = re.compile(r"""[^\s,;:"'()\[\]{}]([^\n\r,;:"()\[\]{}]*[^\s,;:"()\[\]{}])?""")
+_CONTAINERS = (str, dict, list, tuple)
+_NOT_NAMED = frozenset({"internal_state", "attributes", ""})
 _FEWEST_THAT_SHARE = 3
 """From how many agents of a class on, a line of its own has the facts that all of them show."""
 
@@ -52,6 +54,7 @@ class Observation:
     self_state: dict[str, Any]
     local_state: dict[str, Any]
     environment: dict[Hashable, dict[str, Any]] = field(default_factory=dict)
+    _view: _View | None = field(default=None, init=False, repr=False, compare=False)
 
     def as_json(self) -> str:
         """The observation as one line of JSON, every value in its canonical form."""
@@ -84,7 +87,11 @@ class Observation:
 def observation_in(step: int, content: Mapping[str, Any]) -> Observation | None:
     """The observation in the content of a memory's entry; `None` if it has another form."""
     own, others = content.get("self_state"), content.get("local_state")
-    return Observation(step, own, others) if isinstance(own, dict) and isinstance(others, dict) else None
+    if not (isinstance(own, dict) and isinstance(others, dict)):
+        return None
+    seen = Observation(step, own, others)
+    object.__setattr__(seen, "_view", _View.of(seen))  # compared with the next one, too
+    return seen
 
 
 class _Seen(NamedTuple):
@@ -92,6 +99,21 @@ class _Seen(NamedTuple):
 
     place: str
     facts: Mapping[str, str]
+
+
+class _View(NamedTuple):
+    """An observation as `as_text` writes it: what the agent shows of itself, and what others show, by their names."""
+
+    me: _Seen
+    others: Mapping[str, _Seen]
+
+    @classmethod
+    def of(cls, obs: Observation) -> _View:
+        """That of an observation as it is now; of one in a memory, as it was when it was read from there."""
+        if obs._view is not None:
+            return obs._view
+        me = _shown(obs.self_state, "location", hidden="agent_unique_id")
+        return cls(me, {name: _shown_by_other(state) for name, state in obs.local_state.items()})
 
 
 def written(value: Any, *, inside: bool = True) -> str:
@@ -113,7 +135,7 @@ def written(value: Any, *, inside: bool = True) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(written, value))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{written(str(key))}: {written(item)}' for key, item in value.items())}}}"
+        return f"{{{', '.join([f'{written(str(key))}: {written(item)}' for key, item in value.items()])}}}"
     return written(plain(value), inside=inside)
 
 
@@ -123,63 +145,77 @@ def _text(text: str, inside: bool) -> str:
     return text if is_plain else _quoted(text)
 
 
-def _seen_of_self(obs: Observation) -> _Seen:
-    own = {name: value for name, value in obs.self_state.items() if name != "agent_unique_id"}
-    return _shown(own, "location")
+_known: dict[str, _Seen] = {}
+_MOST_KNOWN = 10_000
+_LONGEST_KNOWN = 500  # characters
 
 
-def _seen_of_others(obs: Observation) -> dict[str, _Seen]:
-    return {name: _shown(state) for name, state in obs.local_state.items()}
+def _shown_by_other(state: Any) -> _Seen:
+    """What another agent shows. In a step, many see the same of it, and it is compared in the next one."""
+    key = repr(state)
+    seen = _known.get(key)
+    if seen is None:
+        seen = _shown(state)
+        if len(key) <= _LONGEST_KNOWN:
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            _known[key] = seen
+    return seen
 
 
-def _shown(state: Any, place_name: str = "position") -> _Seen:
+def _shown(state: Any, place_name: str = "position", *, hidden: str | None = None) -> _Seen:
+    """What an agent shows, nothing that is empty. The names `internal_state` and `attributes` are not shown."""
     if not isinstance(state, dict):
-        return _Seen("", _facts_of({"": state}))
-    place = state.get(place_name)
-    where = (
-        "" if place is None else written(tuple(place)) if isinstance(place, tuple | list) else f"at {written(place)}"
-    )
-    return _Seen(where, _facts_of({name: value for name, value in state.items() if name != place_name}))
-
-
-def _facts_of(state: Mapping[str, Any]) -> dict[str, str]:
-    """Facts, nothing that is empty, and nothing twice. The names `internal_state` and `attributes` are not shown."""
+        return _Seen("", _facts_of("", state, {}))
+    where = ""
     facts: dict[str, str] = {}
     for section, content in state.items():
-        value = content if section in {"internal_state", "attributes", ""} else {section: content}
-        if isinstance(value, dict):
-            for name, item in value.items():
-                if not _is_empty(item):
-                    key, text = written(str(name)), written(item, inside=False)
-                    if facts.get(key, f"{key}: {text}") != f"{key}: {text}":
-                        key = f"{section}.{key}"
-                    facts[key] = f"{key}: {text}"
-        else:
-            for item in value if isinstance(value, list) else [value]:
-                if not _is_empty(item):
-                    text = written(item)
-                    facts[f"\n{text}"] = text  # no name has a line break
+        if section == place_name:
+            if content is not None:
+                is_place = isinstance(content, tuple | list)
+                where = f"({', '.join(map(written, content))})" if is_place else f"at {written(content)}"
+        elif section in _NOT_NAMED:
+            _facts_of(section, content, facts)
+        elif section != hidden:
+            _facts_of(section, {section: content}, facts)
+    return _Seen(where, facts)
+
+
+def _facts_of(section: str, content: Any, facts: dict[str, str]) -> dict[str, str]:
+    """Add the facts of a section to others, but none twice."""
+    if isinstance(content, dict):
+        for name, item in content.items():
+            if not isinstance(item, _CONTAINERS) or item:
+                key = _text(str(name), True)
+                fact = f"{key}: {written(item, inside=False)}"
+                if facts.setdefault(key, fact) != fact:
+                    facts[f"{section}.{key}"] = f"{section}.{fact}"
+    else:
+        for item in content if isinstance(content, list) else [content]:
+            if not isinstance(item, _CONTAINERS) or item:
+                text = written(item)
+                facts[f"\n{text}"] = text  # no name has a line break
     return facts
 
 
-def _is_empty(value: Any) -> bool:
-    return isinstance(value, str | dict | list | tuple) and not value
-
-
 def _in_full(obs: Observation) -> list[str]:
-    me = _seen_of_self(obs)
+    me, others = _View.of(obs)
     lines = [_line("you", me.place, me.facts.values())] if any(me) else []
-    lines += _agents(_seen_of_others(obs))
-    cells: dict[str, list[str]] = {}
-    for place, facts in obs.environment.items():
-        values = "; ".join(f"{written(str(name))}: {written(value, inside=False)}" for name, value in facts.items())
-        cells.setdefault(values, []).append(written(place))
-    return lines + [f"cells {', '.join(places)}: {values}" for values, places in cells.items()]
+    lines += _agents(others)
+    if obs.environment:
+        cells: dict[str, list[str]] = {}
+        for place, facts in obs.environment.items():
+            values = "; ".join(
+                [f"{written(str(name))}: {written(value, inside=False)}" for name, value in facts.items()]
+            )
+            cells.setdefault(values, []).append(written(place))
+        lines += [f"cells {', '.join(places)}: {values}" for values, places in cells.items()]
+    return lines
 
 
 def _changes(before: Observation, now: Observation) -> list[str]:
-    known, seen = _seen_of_others(before), _seen_of_others(now)
-    me = _news(_seen_of_self(before), _seen_of_self(now))
+    (known_me, known), (seen_me, seen) = _View.of(before), _View.of(now)
+    me = _news(known_me, seen_me)
     lines = [_line("you", me.place, me.facts.values())] if any(me) else []
     lines += _agents({name: _news(known.get(name), shown) for name, shown in seen.items() if known.get(name) != shown})
     gone: dict[str, list[str]] = {}
@@ -213,10 +249,11 @@ def _agents(seen: Mapping[str, _Seen]) -> Iterator[str]:
         kind, number = _kind_of(name)
         by_kind.setdefault(kind, []).append((number, shown))
     for kind, members in by_kind.items():
-        shared: list[str] = []
+        shared: Collection[str] = ()
         if kind and len(members) >= _FEWEST_THAT_SHARE:
-            others = [set(shown.facts.values()) for _, shown in members[1:]]
-            shared = [fact for fact in members[0][1].facts.values() if all(fact in facts for facts in others)]
+            first, *others = [shown.facts.values() for _, shown in members]
+            of_all = set(first).intersection(*others)
+            shared = [fact for fact in first if fact in of_all]
         groups: dict[tuple[str, ...], list[str]] = {}
         for number, (place, facts) in members:
             own = tuple([fact for fact in facts.values() if fact not in shared] if shared else facts.values())
@@ -236,6 +273,7 @@ def _line(who: str, place: str, facts: Iterable[str]) -> str:
     return f"{named}: {shown}" if shown else named
 
 
+@functools.lru_cache(maxsize=10_000)
 def _kind_of(name: str) -> tuple[str, str]:
     """Class and id in a name such as `Citizen 3`; for any other name no class, and the whole name."""
     kind, _, number = name.rpartition(" ")

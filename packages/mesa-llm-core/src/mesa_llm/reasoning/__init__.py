@@ -1,9 +1,10 @@
 """Strategies by which an agent makes a decision."""
 
+import mesa_llm.actions.choosing
 import mesa_llm.errors  # first: refuses a foreign mesa_llm
-import mesa_llm.memory  # noqa: F401 - its instructions, for question_of
+import mesa_llm.memory  # noqa: F401 - their instructions
+from mesa_llm.clients.questions import INSTRUCTIONS, question_of, register_question
 from mesa_llm.clients.questions import Question as Question
-from mesa_llm.clients.questions import question_of, register_question
 from mesa_llm.memory.observation import Observation
 from mesa_llm.module_llm.dialogue import ask_structured, read_structured
 from mesa_llm.reasoning.cot import CoTReasoning
@@ -15,6 +16,7 @@ from mesa_llm.reasoning.reasoning import Reasoning
 from mesa_llm.reasoning.rewoo import ReWOOReasoning
 
 __all__ = [
+    "INSTRUCTIONS",
     "CoTReasoning",
     "Observation",
     "OneCallReasoning",

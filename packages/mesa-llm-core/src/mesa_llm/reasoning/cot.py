@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mesa_llm.clients.questions import register_question
+from mesa_llm.clients.questions import instructions_for, register_question
 from mesa_llm.memory.observation import Observation
 from mesa_llm.reasoning.plan import (
     Thinking,
@@ -29,7 +29,7 @@ Thought 2: what your memory adds
 Thought 3: the alternatives and their risks
 Thought 4: your decision and why
 Action: what you will do, in one sentence"""
-register_question("decide", _INSTRUCTIONS, in_words=True)
+register_question("decide", _INSTRUCTIONS, in_words=True, name="CoTReasoning")
 
 
 class CoTReasoning(Reasoning):
@@ -47,7 +47,7 @@ class CoTReasoning(Reasoning):
         Returns:
             The system prompt.
         """
-        return system_prompt_of(self.agent, _INSTRUCTIONS, obs)
+        return system_prompt_of(self.agent, instructions_for(self.agent, "CoTReasoning"), obs)
 
     def decide(
         self,
@@ -60,5 +60,6 @@ class CoTReasoning(Reasoning):
     ) -> Thinking:
         """Think, then turn the decision into tool calls."""
         own = own_prompt(self.get_cot_system_prompt, CoTReasoning.get_cot_system_prompt, obs)
-        thoughts = yield from decision_in_words(self.agent, _INSTRUCTIONS, prompt, obs, selected_tools, own)
+        instructions = instructions_for(self.agent, "CoTReasoning")
+        thoughts = yield from decision_in_words(self.agent, instructions, prompt, obs, selected_tools, own)
         return (yield from tool_calls_for(self.agent, thoughts, obs, ttl, selected_tools, tool_calls))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mesa_llm.clients.questions import register_question
+from mesa_llm.clients.questions import instructions_for, register_question
 from mesa_llm.memory.memory import remember
 from mesa_llm.memory.observation import Observation
 from mesa_llm.reasoning.plan import Plan, Thinking, first_request, step_decided
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _INSTRUCTIONS = """\
 You are an agent in a simulation. Decide what to do next, and do it by calling tools, in the order in which they are to
 be carried out. Say in one or two sentences why. If nothing is to be done, call no tool."""
-register_question("decide", _INSTRUCTIONS)
+register_question("decide", _INSTRUCTIONS, name="OneCallReasoning")
 
 
 class OneCallReasoning(Reasoning):
@@ -37,7 +37,8 @@ class OneCallReasoning(Reasoning):
         tool_calls: ToolChoice | None,
     ) -> Thinking:
         """Decide."""
-        response = yield first_request(self.agent, _INSTRUCTIONS, prompt, obs, selected_tools, tool_calls)
+        instructions = instructions_for(self.agent, "OneCallReasoning")
+        response = yield first_request(self.agent, instructions, prompt, obs, selected_tools, tool_calls)
         plan = Plan(step=step_decided(self.agent, obs), llm_plan=response.message, ttl=ttl)
         remember(self.agent.memory, "plan", {"content": str(plan)})
         return plan

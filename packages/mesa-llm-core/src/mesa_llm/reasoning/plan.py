@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation import step_of
 from mesa_llm.activation.method_pairs import own_method
 from mesa_llm.activation.values import plain, to_text
-from mesa_llm.clients.questions import register_question
+from mesa_llm.clients.questions import instructions_for, register_question
 from mesa_llm.errors import DecisionError
 from mesa_llm.memory.memory import remember
 from mesa_llm.memory.observation import Observation
@@ -36,7 +36,7 @@ _EXECUTION = (
     "You carry out the decision of an agent in a simulation by calling tools. Call exactly the tools that the decision "
     "asks for, in its order. If it asks for no action, call none."
 )
-register_question("call tools", _EXECUTION)
+register_question("call tools", _EXECUTION, name="call tools")
 
 
 def sight_of(obs: Any) -> Any:
@@ -173,7 +173,7 @@ def tool_calls_for(
         prompt=decision,
         tool_schema=_tools_for(agent, selected_tools, obs),
         tool_choice=tool_calls,
-        system_prompt=system_prompt_of(agent, _EXECUTION, with_persona=False),
+        system_prompt=system_prompt_of(agent, instructions_for(agent, "call tools"), with_persona=False),
     )
     plan = Plan(
         step=step_decided(agent, obs),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mesa_llm.clients.questions import register_question
+from mesa_llm.clients.questions import instructions_for, register_question
 from mesa_llm.memory.memory import remember
 from mesa_llm.memory.observation import Observation
 from mesa_llm.module_llm.dialogue import ask_structured
@@ -30,7 +30,7 @@ _INSTRUCTIONS = """\
 You are an agent in a simulation. Reason about your situation, using what you remember and what you observe, and decide
 what to do next. Describe the action in words; do not call a tool yet.
 Answer with a JSON object that has two texts: "reasoning" and "action"."""
-register_question("decide", _INSTRUCTIONS, in_words=True)
+register_question("decide", _INSTRUCTIONS, in_words=True, name="ReActReasoning")
 
 
 class ReActOutput(BaseModel):
@@ -50,7 +50,7 @@ class ReActReasoning(Reasoning):
 
     def get_react_system_prompt(self) -> str:
         """The system prompt, for a subclass to override: instructions and who the agent is."""
-        return system_prompt_of(self.agent, _INSTRUCTIONS)
+        return system_prompt_of(self.agent, instructions_for(self.agent, "ReActReasoning"))
 
     def get_react_prompt(self, obs: Observation) -> list[str]:
         """The texts before the task, for a subclass to override: the agent's memory, and what it sees.
@@ -80,7 +80,7 @@ class ReActReasoning(Reasoning):
         texts = own_prompt(self.get_react_prompt, ReActReasoning.get_react_prompt, obs)
         request = first_request(
             self.agent,
-            _INSTRUCTIONS,
+            instructions_for(self.agent, "ReActReasoning"),
             prompt,
             obs,
             selected_tools,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mesa_llm.activation import stage, step_of
 from mesa_llm.clients import Message
-from mesa_llm.clients.questions import register_question
+from mesa_llm.clients.questions import instructions_for, register_question
 from mesa_llm.memory.observation import Observation
 from mesa_llm.reasoning.plan import (
     Plan,
@@ -35,7 +35,7 @@ Plan: your strategy and why
 Step 1: the first action
 Step 2: the next action, if any, and so on up to Step 5
 Contingency: what to do if things go differently"""
-register_question("decide", _INSTRUCTIONS, in_words=True)
+register_question("decide", _INSTRUCTIONS, in_words=True, name="ReWOOReasoning")
 
 
 class ReWOOReasoning(Reasoning):
@@ -102,7 +102,7 @@ class ReWOOReasoning(Reasoning):
         Returns:
             The system prompt.
         """
-        return system_prompt_of(self.agent, _INSTRUCTIONS, obs)
+        return system_prompt_of(self.agent, instructions_for(self.agent, "ReWOOReasoning"), obs)
 
     def decide(
         self,
@@ -116,7 +116,8 @@ class ReWOOReasoning(Reasoning):
         """Make a new plan and begin it."""
         agent = self.agent
         own = own_prompt(self.get_rewoo_system_prompt, ReWOOReasoning.get_rewoo_system_prompt, obs)
-        text = yield from decision_in_words(agent, _INSTRUCTIONS, prompt, obs, selected_tools, own)
+        instructions = instructions_for(agent, "ReWOOReasoning")
+        text = yield from decision_in_words(agent, instructions, prompt, obs, selected_tools, own)
         plan = yield from tool_calls_for(agent, text, obs, ttl, selected_tools, tool_calls)
         stage(agent, lambda: setattr(self, "_whole", plan))
         return self._next_of(plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from mesa.discrete_space import OrthogonalVonNeumannGrid
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 
 # Steps as (row, column): rows grow to the South, as in `mesa.discrete_space.Grid2DMovingAgent`.
 _ROW_COLUMN: Compass = {name: (-dy, dx) for name, (dx, dy) in XY.items()}
+
+
+@cache
+def _legend(axes: tuple[str, ...], *, diagonals: bool) -> str:
+    return compass_legend(axes, _ROW_COLUMN, diagonals=diagonals)
 
 
 class Cells(Space):
@@ -161,8 +166,7 @@ class GridCells(Cells):
     def legend(self) -> str | None:
         if len(self._space.dimensions) != 2:
             return None
-        diagonals = not isinstance(self._space, OrthogonalVonNeumannGrid)
-        return compass_legend(self._axes, _ROW_COLUMN, diagonals=diagonals)
+        return _legend(self._axes, diagonals=not isinstance(self._space, OrthogonalVonNeumannGrid))
 
     def _compass(self, cell: Cell) -> Compass:
         return _ROW_COLUMN

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -237,19 +238,15 @@ def space_for(agent: Agent) -> Space | None:
 def _spaces_around(agent: Agent) -> Iterator[Space]:
     model = agent.model
     usual = (getattr(agent, "space", None), getattr(model, "grid", None), getattr(model, "space", None))
-    candidates = (*usual, *vars(model).values())
-    adapters = _adapters_for(frozenset(map(type, candidates)))
-    for candidate in candidates if adapters else ():
-        if (adapter := adapters.get(type(candidate))) is not None:
+    for candidate in chain(usual, vars(model).values()):
+        if (adapter := _adapter_for(type(candidate))) is not None:  # type: ignore[arg-type] # classes are hashable
             yield adapter(candidate)
 
 
-@lru_cache
-def _adapters_for(kinds: frozenset[type]) -> dict[type, Adapter]:
-    """The adapters for those of some classes that are spaces. Called with the classes of all attributes of a model."""
+@lru_cache(maxsize=1024)
+def _adapter_for(kind: type) -> Adapter | None:
+    """The adapter for a class; `None` if it is no space."""
     # Not imported: if nobody had imported mesa.space, no class could derive from one of its classes.
     legacy = sys.modules.get("mesa.space")
     old = [] if legacy is None else [(getattr(legacy, name), adapter) for name, adapter in _LEGACY]
-    known = [*_CURRENT, *old]
-    found = {kind: next((adapter for base, adapter in known if issubclass(kind, base)), None) for kind in kinds}
-    return {kind: adapter for kind, adapter in found.items() if adapter is not None}
+    return next((adapter for base, adapter in (*_CURRENT, *old) if issubclass(kind, base)), None)
