@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation.values import is_canonical, plain, to_json
 from mesa_llm.clients import LLMClient
 from mesa_llm.clients.masking import Secrets, secrets_in_options
+from mesa_llm.clients.questions import INSTRUCTIONS, instructions_for
+from mesa_llm.errors import ConfigurationError
 from mesa_llm.errors.shown_text import HIDDEN, masked_address
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def identity_of(model: Model[Any, Any], parameters: Mapping[str, Any]) -> dict[s
     Returns:
         `model` (class, module, `parameters`, and as `objects` the texts of those that JSON cannot hold), `seed`,
         `activation`, `agents` (by class: how many, reasoning, memory, tools and actions with their schemas,
-        instructions), `llms` (model, endpoint, sampling options, clients), `sources` (digests of the files with the
+        prompts), `instructions` (those of strategies and memories, as agents and model have them), `llms` (model, endpoint, sampling options, clients), `sources` (digests of the files with the
         classes of model and agents), `git` and `versions`.
     """
     agents: dict[type, list[Any]] = {cls: list(of) for cls, of in model.agents_by_type.items()}
@@ -57,6 +59,7 @@ def identity_of(model: Model[Any, Any], parameters: Mapping[str, Any]) -> dict[s
         "seed": plain(getattr(model, "_seed", None)),
         "activation": next((dict(settings(model)) for settings in settings_of), {"activation": "mesa"}),
         "agents": {cls.__name__: _kind(of) for cls, of in agents.items() if of},
+        "instructions": _instructions(agents),
         "llms": [_llm(llm) for llm in _distinct(llms, _settings)],
         "sources": _sources(classes),
         "git": _git(type(model)),
@@ -124,6 +127,19 @@ def _kind(agents: list[Any]) -> dict[str, Any]:
             ]
             known[f"{name}s"] = len(texts)
     return known
+
+
+def _instructions(agents: Mapping[type, list[Any]]) -> list[dict[str, Any]]:
+    """The instructions of strategies and memories, each with the classes of the agents for which it counts."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for cls, of in agents.items():
+        for name in INSTRUCTIONS if hasattr(of[0], "llm") else ():
+            with suppress(ConfigurationError):
+                found.setdefault((name, instructions_for(of[0], name)), []).append(cls.__name__)
+    return [
+        {"name": name, "text": text, "sha256": _sha256(text), "agents": classes}
+        for (name, text), classes in found.items()
+    ]
 
 
 def _schemas_of(agent: Any, name: str) -> list[dict[str, Any]]:

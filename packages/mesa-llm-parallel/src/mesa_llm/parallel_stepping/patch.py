@@ -7,6 +7,7 @@ import inspect
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from mesa.agent import AgentSet
@@ -19,6 +20,7 @@ from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping.activations import make_step
 from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, OnReport, ParallelStepping, PlainSteps
 from mesa_llm.parallel_stepping.runners import has_decision
+from mesa_llm.recording.identity import settings_of
 
 if TYPE_CHECKING:
     from mesa import Agent, Model
@@ -116,6 +118,19 @@ def disable_automatic_parallel_stepping() -> None:
 def is_enabled() -> bool:
     """Whether Mesa's agent sets are patched."""
     return bool(_originals)
+
+
+def activation_of(model: Any) -> dict[str, Any]:
+    """How a model's agents are activated, with all settings, for the identity of a run."""
+    flag = getattr(model, "parallel_stepping", False)
+    if not (is_enabled() and flag):
+        return {"activation": "mesa"}
+    config = flag if isinstance(flag, ParallelStepping) else _config
+    settings = {part.name: getattr(config, part.name) for part in fields(config)}
+    return {"activation": settings.pop("activation"), **settings}
+
+
+settings_of.append(activation_of)
 
 
 def _methods_that_step() -> Iterator[tuple[type, str]]:
