@@ -151,7 +151,7 @@ def test_a_replay_asks_nobody_and_comes_to_the_same_states(path, recorded, repla
     asked, size = len(llm.requests), path.stat().st_size
     twin = run(path, mode="replay", people=3, client=llm, parallel=replayed)
     assert len(llm.requests) == asked
-    assert twin.recorder._writer.compared == 4
+    assert twin.recorder.compared == 4
     assert state_hash(twin) == state_hash(town)
     assert path.stat().st_size == size
 
@@ -190,7 +190,7 @@ def test_an_interrupted_run_is_resumed_and_has_the_hashes_of_an_unbroken_one(pat
     llm = ScriptedLLM(answer)
     town = run(path, 5, "resume", people=3, client=llm)
     assert len(llm.requests) == 5 * 3 - 7
-    assert town.recorder._writer.compared == 3
+    assert town.recorder.compared == 3
     assert hashes(path) == hashes(whole)
     assert Journal(path).run().status == "completed"
     assert events_of(path) == events_of(whole)

@@ -53,7 +53,8 @@ class _KeptLoop:
             for end in self._wakeup:
                 end.setblocking(False)
             # In an empty context: the loop keeps it, and the caller's references its agent and model.
-            contextvars.Context().run(self.loop.add_reader, self._wakeup[0], self._wakeup[0].recv, 4096)
+            woken = self._wakeup[0]
+            contextvars.Context().run(lambda: self.loop.add_reader(woken, woken.recv, 4096))
         before = signal.set_wakeup_fd(self._wakeup[1].fileno(), warn_on_full_buffer=False)
         try:
             yield

@@ -199,7 +199,9 @@ def _describe_miss(
         return f"{missing}, which holds no calls."
     which, label, recorded = found
     diff = list(
-        difflib.unified_diff(recorded, _lines(request.as_dict()), f"recorded: call {label}", "asked now", "", "", 1, "")
+        difflib.unified_diff(
+            recorded, request_lines(request.as_dict()), f"recorded: call {label}", "asked now", "", "", 1, ""
+        )
     )
     if not diff:
         return f"{missing}. The same request is recorded in another place: call {label}."
@@ -214,7 +216,7 @@ def _nearest(
     """In which neighbourhood the nearest recorded request is, the label of its call, and its lines."""
     request_of = store.requests_in(connection, run)
     matcher = difflib.SequenceMatcher(None, autojunk=False)
-    matcher.set_seq2(_lines(request.as_dict()))
+    matcher.set_seq2(request_lines(request.as_dict()))
     for which, condition in _NEIGHBOURHOODS:
         rows = connection.execute(
             f"SELECT step, agent_class, agent_id, call, request FROM calls WHERE run = :run AND {condition} "
@@ -224,7 +226,7 @@ def _nearest(
         best, nearest = -1.0, None
         for *call, stored in rows:
             label = call_label(*call)
-            recorded = _lines(request_of(stored, label))
+            recorded = request_lines(request_of(stored, label))
             matcher.set_seq1(recorded)
             if (likeness := matcher.ratio()) > best:
                 best, nearest = likeness, (label, recorded)
@@ -233,7 +235,7 @@ def _nearest(
     return None
 
 
-def _lines(request: dict[str, Any]) -> list[str]:
+def request_lines(request: dict[str, Any]) -> list[str]:
     """A request as people read it: its messages line by line, then all the rest. Long lines are broken after commas."""
     lines: list[str] = []
     for message in request["messages"]:

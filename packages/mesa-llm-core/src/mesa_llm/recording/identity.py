@@ -46,9 +46,10 @@ def identity_of(model: Model[Any, Any], parameters: Mapping[str, Any]) -> dict[s
 
     Returns:
         `model` (class, module, `parameters`, and as `objects` the texts of those that JSON cannot hold), `seed`,
-        `activation`, `agents` (by class: how many, reasoning, memory, tools and actions with their schemas,
-        prompts), `instructions` (those of strategies and memories, as agents and model have them), `llms` (model, endpoint, sampling options, clients), `sources` (digests of the files with the
-        classes of model and agents), `git` and `versions`.
+        `activation`, `agents` (by class: how many, reasoning, memory, tools and actions with their schemas, prompts),
+        `instructions` (those of strategies and memories, as agents and model have them), `llms` (model, endpoint,
+        sampling options, clients), `sources` (digests of the files with the classes of model and agents), `git` and
+        `versions`.
     """
     agents: dict[type, list[Any]] = {cls: list(of) for cls, of in model.agents_by_type.items()}
     llms = [agent.llm for of in agents.values() for agent in of if hasattr(getattr(agent, "llm", None), "llm_model")]

@@ -155,6 +155,11 @@ class SimulationRecorder:
         """How many events could not be written."""
         return self._writer.lost
 
+    @property
+    def compared(self) -> int:
+        """In a replayed or resumed run, how many states were compared with the recorded ones, and equal."""
+        return self._writer.compared if isinstance(self._writer, RunWriter) else 0
+
     def record_event(
         self,
         event_type: str,

@@ -7,6 +7,7 @@ import inspect
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +119,23 @@ def disable_automatic_parallel_stepping() -> None:
 def is_enabled() -> bool:
     """Whether Mesa's agent sets are patched."""
     return bool(_originals)
+
+
+@contextmanager
+def stepping_by(config: ParallelStepping | None) -> Iterator[None]:
+    """Have Mesa's agent sets patched in a `with` block, with these settings or those that hold, and then as before."""
+    global _config  # noqa: PLW0603
+    was_enabled, before = is_enabled(), _config
+    if not was_enabled:
+        enable_automatic_parallel_stepping()
+    if config is not None:
+        _config = config
+    try:
+        yield
+    finally:
+        if not was_enabled:
+            disable_automatic_parallel_stepping()
+        _config = before
 
 
 def activation_of(model: Any) -> dict[str, Any]:
