@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa import Agent
 
+from mesa_llm.memory.entries import receipt
 from mesa_llm.spaces.space import ids_listed
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def found(model: Model[Any, Any], recipients: Recipients) -> tuple[dict[Agent[An
 
 def report(heard: Sequence[int], deaf: Sequence[int], unknown: Sequence[Any]) -> str:
     """The result that the sender gets: who heard the message, and who did not."""
-    sentences = [f"Agents {ids_listed(heard)} got the message." if heard else "Nobody could be given the message."]
+    sentences = [receipt(heard) if heard else "Nobody could be given the message."]
     if deaf:
         sentences.append(f"Agents {ids_listed(deaf)} have no memory and were left out.")
     if unknown:

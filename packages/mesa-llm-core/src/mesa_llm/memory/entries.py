@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 
 from mesa_llm.activation import step_of
 from mesa_llm.activation.values import to_text
-from mesa_llm.limits.token_estimate import BYTES_PER_TOKEN, tokens_in
+from mesa_llm.limits.budget import BYTES_PER_TOKEN, tokens_in
 from mesa_llm.memory.observation import Observation, observation_in, written
 from mesa_llm.spaces.space import ids_listed
 
@@ -306,17 +306,41 @@ HEADING_TOKENS = 4
 
 
 def _is_redundant(place: int, events: Sequence[MemoryEntry]) -> bool:
-    """Whether an action of the same step says the same: it carries out the plan, or sends the message."""
+    """Whether another event of the same step says the same.
+
+    An action carries out the plan, or sends the message; a message says to whom and what an agent has spoken.
+    """
     event = events[place]
     if event.type in {"plan", "plan_execution"}:
         later = next((other for other in events[place + 1 :] if other.type in _ACTS), None)
         if later is None or later.type != "action":
             return False
         return event.type == "plan_execution" or event.text.startswith(f"{later.content.get('tool')}(")
+    if event.type == "action":
+        return any(_only_sends(event, other) for other in events if other.type == "message")
     if event.type == "message" and isinstance(event.content.get("recipients"), list):
         said = event.content.get("message")
-        return any(said in _arguments_of(other).values() for other in events if other.type == "action")
+        saying = [other for other in events if other.type == "action" and said in _arguments_of(other).values()]
+        return bool(saying) and not any(_only_sends(action, event) for action in saying)
     return False
+
+
+def _only_sends(action: MemoryEntry, message: MemoryEntry) -> bool:
+    """Whether an action is a call of `speak_to` of which the message says everything: it reached all whom it named."""
+    recipients = message.content.get("recipients")
+    return (
+        action.content.get("tool") == "speak_to"
+        and isinstance(recipients, list)
+        and action.content.get("result") == receipt(recipients)
+        and action.content.get("arguments")
+        == {"listener_agents_unique_ids": recipients, "message": message.content.get("message")}
+        and ids_listed(recipients) == str(recipients)
+    )
+
+
+def receipt(recipients: Sequence[int]) -> str:
+    """What the sender of a message is answered about the agents that got it."""
+    return f"Agents {ids_listed(recipients)} got the message."
 
 
 def _arguments_of(action: MemoryEntry) -> Mapping[str, Any]:

@@ -30,10 +30,8 @@ def move_one_step(agent: Agent[Any], direction: FreeDirection) -> str:
 
     Args:
         agent: The agent that calls; the model does not see this parameter.
-        direction: On grids and in continuous space one of North, South, East, West, NorthEast, NorthWest, SouthEast,
-            SouthWest (some grids do not have all of them). On a network the name of an adjacent node. In positions
-            [row, column] North is row - 1 and East is column + 1; in [x, y] North is y + 1 and East is x + 1; in
-            [column, row] North is row + 1 and East is column + 1.
+        direction: North, South, East, West, NorthEast, NorthWest, SouthEast or SouthWest, where the space has them; on
+            a network the name of an adjacent node.
 
     Returns:
         Your new position.
@@ -56,8 +54,7 @@ def teleport_to_location(agent: Agent[Any], target_coordinates: VisibleCell) -> 
 
     Args:
         agent: The agent that calls; the model does not see this parameter.
-        target_coordinates: The coordinates in the order in which positions are shown ([row, column], [x, y] or
-            [column, row], as the space has them), such as [3, 7] or [3.5, 7.25].
+        target_coordinates: The coordinates in the order in which positions are shown, such as [3, 7] or [3.5, 7.25].
             On a network the name of the node.
 
     Returns:
