@@ -9,7 +9,7 @@ from helpers.moved_clock import MINUTE, pass_time, until, until_decided
 from helpers.speakers import Speaker, SpeakersModel, seen_by
 
 from mesa_llm.parallel_stepping import ParallelStepping, enable_automatic_parallel_stepping, wait_my_turn
-from mesa_llm.parallel_stepping.pausable_timer import PausableTimer
+from mesa_llm.parallel_stepping.board import PausableTimer
 from mesa_llm.testing import ScriptedLLM
 
 LIMIT = 4 * MINUTE

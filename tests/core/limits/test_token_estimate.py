@@ -3,7 +3,7 @@
 from helpers.busy_endpoint import request
 
 from mesa_llm.clients import LLMRequest, Message, ResponseFormat, ToolCall, ToolSpec, Usage
-from mesa_llm.limits.token_estimate import FIRST_GUESS, TokenEstimator
+from mesa_llm.limits.budget import FIRST_GUESS, TokenEstimator
 
 
 def estimate(asked, estimator=None):

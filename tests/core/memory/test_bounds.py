@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.limits.token_estimate import tokens_in
+from mesa_llm.limits.budget import tokens_in
 from mesa_llm.memory import EpisodicMemory, LongTermMemory, ShortTermMemory, STLTMemory
 from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
 from mesa_llm.testing import ScriptedLLM

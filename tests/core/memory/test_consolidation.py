@@ -8,7 +8,7 @@ from inline_snapshot import snapshot
 
 from mesa_llm.clients import LLMResponse, Message
 from mesa_llm.errors import ConfigurationError, DecisionError
-from mesa_llm.limits.token_estimate import tokens_in
+from mesa_llm.limits.budget import tokens_in
 from mesa_llm.memory import LongTermMemory, STLTMemory
 
 BOTH = pytest.mark.parametrize("make", [LongTermMemory, lambda agent, **kw: STLTMemory(agent, 1, 1, **kw)])

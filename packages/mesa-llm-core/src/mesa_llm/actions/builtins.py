@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from mesa_llm.actions.action_decorator import action
-from mesa_llm.activation.repeats import log_error_once
+from mesa_llm.activation.once import log_error_once
 from mesa_llm.errors import ActionError, ConflictError, ToolError, ends_run
 from mesa_llm.errors.shown_text import short_repr
 from mesa_llm.spaces import directions_from, move_to, position_of

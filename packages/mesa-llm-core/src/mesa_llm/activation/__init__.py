@@ -7,13 +7,13 @@ simply runs.
 """
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
-from mesa_llm.activation.ahead import looking_ahead
 from mesa_llm.activation.call import CallOrigin as CallOrigin
 from mesa_llm.activation.call import ModelCall as ModelCall
 from mesa_llm.activation.call import model_call
 from mesa_llm.activation.context import current_origin as current_origin
 from mesa_llm.activation.context import current_turn as current_turn
 from mesa_llm.activation.context import entered as entered
+from mesa_llm.activation.context import looking_ahead
 from mesa_llm.activation.mesa_model import step_of
 from mesa_llm.activation.turn import Turn as Turn
 from mesa_llm.activation.turn import claim, is_claimed, my_turn, wait_my_turn

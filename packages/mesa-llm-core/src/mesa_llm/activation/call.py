@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.context import current_agent_step, current_turn, note_asking
 from mesa_llm.activation.mesa_model import step_of
-from mesa_llm.activation.not_parallel import warn_of_calls_in_a_row
+from mesa_llm.activation.once import warn_of_calls_in_a_row
 from mesa_llm.activation.turn import is_off_record
 from mesa_llm.concurrency import fork_safe_lock
 

@@ -1,15 +1,20 @@
-"""Which agent the running code belongs to: one context variable, which holds everything that core knows of it."""
+"""Which agent the running code belongs to: one context variable, which holds everything that core knows of it.
+
+A step that asks models before the agents' turns come runs the agents to come on a throw-away copy of the model, to find
+out what they will ask, and its `Answers` answer them. Whatever reaches beyond the model (a file, a window, a counter in
+a module) must not do so there: `looking_ahead()` says when.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, ContextVar, Token, copy_context
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 if TYPE_CHECKING:
     from mesa import Agent
 
-    from mesa_llm.activation.ahead import Answers
     from mesa_llm.activation.call import AgentStep, CallOrigin, ModelCall
     from mesa_llm.activation.turn import Turn
 
@@ -166,3 +171,60 @@ def detached(call: ModelCall) -> Context:
     copied = copy_context()
     copied.run(_running.set, Running(call=call))
     return copied
+
+
+class LookEnded(BaseException):
+    """Ends an agent's step on a copy: what follows depends on an answer that is not known yet.
+
+    A `BaseException`, so that `except Exception` in an agent's code does not catch it.
+    """
+
+
+class Answers(ABC):
+    """Answers the model calls of agents that run within a step which asks ahead.
+
+    Attributes:
+        looking_ahead: whether the agents run on a copy.
+    """
+
+    __slots__ = ()
+
+    looking_ahead: bool = False
+
+    @abstractmethod
+    def ask(self, client: Any, request: Any) -> Any:
+        """Answer a request; blocks the calling thread.
+
+        Args:
+            client: the `LLMClient` that answers what is not known yet.
+            request: the `LLMRequest`.
+
+        Returns:
+            The `LLMResponse`.
+
+        Raises:
+            LookEnded: on a copy, if the answer is not known.
+            Exception: what the client raises.
+        """
+
+    @abstractmethod
+    async def aask(self, client: Any, request: Any) -> Any:
+        """Like `ask`, awaited."""
+
+    def sees(self, agent: Agent, others: Iterable[Agent]) -> None:
+        """Note whom an agent sees: what it asks depends on what they have done.
+
+        Args:
+            agent: who looks around.
+            others: who is in sight.
+        """
+
+
+def looking_ahead() -> bool:
+    """Whether the calling code runs on a throw-away copy of its model, to find out what agents will ask.
+
+    Only with `ParallelStepping(activation="sequential")`. Code that reaches beyond the model, such as a counter in a
+    module, a log of your own, or a window, does nothing then: it runs again at the agent's turn.
+    """
+    answers = current_answers()
+    return answers is not None and answers.looking_ahead

@@ -17,8 +17,8 @@ from mesa_llm.errors import (
 )
 from mesa_llm.errors.checks import check_number, check_whole
 from mesa_llm.limits.adaptive import AdaptiveConcurrency, AdaptiveLimit, Outcome
+from mesa_llm.limits.budget import TokenEstimator
 from mesa_llm.limits.fair_queue import FairQueue, PerLoop, loop_time
-from mesa_llm.limits.token_estimate import TokenEstimator
 
 _logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from mesa_llm.activation.repeats import log_once
+from mesa_llm.activation.once import log_once
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.errors import ConfigurationError, ModelCallError
 from mesa_llm.errors.checks import check_number, check_whole

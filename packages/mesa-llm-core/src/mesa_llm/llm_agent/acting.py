@@ -16,7 +16,7 @@ from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.activation.call import counter_of
 from mesa_llm.activation.context import current_turn, turn_in
 from mesa_llm.activation.mesa_model import steps_on
-from mesa_llm.activation.repeats import log_error_once
+from mesa_llm.activation.once import log_error_once
 from mesa_llm.activation.turn import adecide, decide
 from mesa_llm.activation.values import Walk, without_addresses
 from mesa_llm.concurrency import calling_loop

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import current_turn
 from mesa_llm.activation.mesa_model import restorer
-from mesa_llm.activation.off_record import OffRecordTurn
+from mesa_llm.activation.turn import OffRecordTurn
 from mesa_llm.activation.values import to_json
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, DecisionError, ToolError, TurnError

@@ -62,14 +62,14 @@ class LLMAgent(Acting, Agent):
     ```python
     from mesa import Model
     from mesa_llm.llm_agent import LLMAgent
-    from mesa_llm.reasoning import CoTReasoning
+    from mesa_llm.reasoning import OneCallReasoning
     from mesa_llm.testing import ScriptedLLM
 
-    llm = ScriptedLLM("Action: rest.")  # or llm_model="openai/gpt-4o-mini" instead of client=
-    villager = LLMAgent(Model(), CoTReasoning, client=llm, step_prompt="What do you do today?")
+    llm = ScriptedLLM("I rest.")  # or llm_model="openai/gpt-4o-mini" instead of client=
+    villager = LLMAgent(Model(), OneCallReasoning, client=llm, step_prompt="What do you do today?")
     villager.step()
     print([entry.type for entry in villager.memory.entries])
-    #> ['observation', 'plan', 'plan_execution']
+    #> ['observation', 'plan']
     ```
 
     Args:

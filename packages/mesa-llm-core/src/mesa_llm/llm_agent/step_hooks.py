@@ -21,8 +21,7 @@ from mesa_llm.activation.context import (
 )
 from mesa_llm.activation.mesa_model import step_on_after_failure
 from mesa_llm.activation.method_pairs import is_placeholder, mark_installed, nearer_method
-from mesa_llm.activation.not_parallel import warn_not_parallel
-from mesa_llm.activation.repeats import log_error_once
+from mesa_llm.activation.once import log_error_once, warn_not_parallel
 from mesa_llm.activation.turn import in_thread
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.errors import ConfigurationError, ends_run

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 
 from mesa_llm.activation import step_of
 from mesa_llm.activation.values import to_text
-from mesa_llm.limits.token_estimate import BYTES_PER_TOKEN, tokens_in
+from mesa_llm.limits.budget import BYTES_PER_TOKEN, tokens_in
 from mesa_llm.memory.observation import Observation, observation_in, written
 from mesa_llm.spaces.space import ids_listed
 

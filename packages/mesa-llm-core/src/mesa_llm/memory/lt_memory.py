@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mesa_llm.activation.repeats import log_once
+from mesa_llm.activation.once import log_once
 from mesa_llm.clients.questions import register_question
 from mesa_llm.clients.thoughts import without_thoughts
 from mesa_llm.errors import ConfigurationError, DecisionError

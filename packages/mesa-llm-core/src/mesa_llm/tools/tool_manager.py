@@ -11,7 +11,7 @@ from typing import Any
 
 from mesa_llm.activation import current_turn
 from mesa_llm.activation.call import counter_of
-from mesa_llm.activation.repeats import log_error_once
+from mesa_llm.activation.once import log_error_once
 from mesa_llm.activation.values import to_text, without_addresses
 from mesa_llm.clients.messages import ToolCall, ToolSpec
 from mesa_llm.concurrency import calling_loop

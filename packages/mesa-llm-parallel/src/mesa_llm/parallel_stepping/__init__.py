@@ -26,7 +26,6 @@ Its modules, from the outside in:
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.activation import my_turn, wait_my_turn
 from mesa_llm.parallel_stepping.config import ParallelStepping
-from mesa_llm.parallel_stepping.decision_quality import decision_quality
 from mesa_llm.parallel_stepping.exports import (
     agent_reporters,
     chrome_trace,
@@ -43,6 +42,7 @@ from mesa_llm.parallel_stepping.manual import (
 from mesa_llm.parallel_stepping.patch import disable_automatic_parallel_stepping, enable_automatic_parallel_stepping
 from mesa_llm.parallel_stepping.progress import StepProgress, progress_of
 from mesa_llm.parallel_stepping.report import AgentReport, CallSpan, LookAheadReport, Span, StepReport
+from mesa_llm.parallel_stepping.reporting import decision_quality
 from mesa_llm.parallel_stepping.verify import Verification, VerificationError, verify_sequential
 
 __all__ = [

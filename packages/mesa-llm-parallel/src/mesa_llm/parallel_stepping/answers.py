@@ -9,9 +9,8 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, override
 
-from mesa_llm.activation.ahead import Answers, LookEnded
 from mesa_llm.activation.call import ModelCall, model_call
-from mesa_llm.activation.context import detached
+from mesa_llm.activation.context import Answers, LookEnded, detached
 from mesa_llm.concurrency import calling_loop, transport_loop
 from mesa_llm.parallel_stepping.memo import LATER, NOW, SOON, Asked, Key, Memo
 from mesa_llm.parallel_stepping.report import CallSpan

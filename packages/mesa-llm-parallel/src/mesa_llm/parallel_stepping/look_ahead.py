@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mesa_llm.activation.ahead import LookEnded, looking_ahead
 from mesa_llm.activation.call import begin_agent_step
-from mesa_llm.activation.context import Running, within
+from mesa_llm.activation.context import LookEnded, Running, looking_ahead, within
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping.answers import AnswersInLook
 from mesa_llm.parallel_stepping.memo import Memo

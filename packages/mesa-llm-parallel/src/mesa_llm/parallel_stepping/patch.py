@@ -13,7 +13,7 @@ from mesa.agent import AgentSet
 
 from mesa_llm.activation.context import current_answers, turn_in, within
 from mesa_llm.activation.mesa_model import restorer, stepping_on
-from mesa_llm.activation.not_parallel import warn_not_parallel
+from mesa_llm.activation.once import warn_not_parallel
 from mesa_llm.errors import ConfigurationError, NotParallelWarning, TurnError
 from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping.activations import make_step

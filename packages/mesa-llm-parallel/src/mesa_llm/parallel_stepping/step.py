@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mesa_llm.activation import current_turn, step_of
 from mesa_llm.activation.context import turn_in
 from mesa_llm.activation.mesa_model import is_in_model, step_on_after_failure
-from mesa_llm.activation.repeats import log_counts
+from mesa_llm.activation.once import log_counts
 from mesa_llm.concurrency import calling_loop
 from mesa_llm.concurrency.calling_loop import GRACE
 from mesa_llm.errors import MesaLLMError, ends_run

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol, override
 from mesa_llm.activation import ModelCall, Turn
 from mesa_llm.activation.call import AgentStep, begin_agent_step, last_agent_step
 from mesa_llm.errors import DecisionTimeoutError, MesaLLMError, StepAborted, TurnError
+from mesa_llm.parallel_stepping.board import PausableTimer
 from mesa_llm.parallel_stepping.failures import name_of
-from mesa_llm.parallel_stepping.pausable_timer import PausableTimer
 from mesa_llm.parallel_stepping.report import CallSpan, Phase, Span
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from mesa_llm.activation import step_of
 from mesa_llm.activation.call import AgentStep, Tally
 from mesa_llm.activation.context import within
 from mesa_llm.activation.mesa_model import is_in_model, step_on_after_failure
-from mesa_llm.activation.repeats import log_counts
+from mesa_llm.activation.once import log_counts
 from mesa_llm.concurrency import calling_loop, transport_loop, worker_thread
 from mesa_llm.errors import DecisionError, ModelCallError, NotParallelWarning, ends_run
 from mesa_llm.errors.tracebacks import shorten
