@@ -11,7 +11,7 @@ from typing import Literal
 from mesa_llm.activation.values import to_json
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.concurrency import transport_loop
-from mesa_llm.errors import ModelCallError
+from mesa_llm.errors import MesaLLMError
 from mesa_llm.limits import AdaptiveConcurrency, Budget
 from mesa_llm.module_llm import connect
 from mesa_llm.module_llm.connect import UNTIL_REFUSED, Transport
@@ -61,15 +61,12 @@ class Limits:
         )
 
 
-class StoppedError(ModelCallError):
-    """The study is being stopped: nothing more is asked."""
+class StoppedError(MesaLLMError):
+    """The study is being stopped: nothing more is asked. No error of a model, so journals do not record it."""
 
 
 class StoppableClient(AsyncClient):
-    """Asks another client until it is stopped; then calls in flight are cancelled, and others refused.
-
-    It lies outside of a run's journal, which so records none of this.
-    """
+    """Asks another client until it is stopped; then calls in flight are cancelled, and others refused."""
 
     def __init__(self, inner: LLMClient, stop: Event) -> None:
         self.inner = inner

@@ -125,7 +125,7 @@ class MadeByClass:
     """
 
     def __init__(self, model_class: type[Model[Any, Any]], runs: Sequence[Run]) -> None:
-        self._class = model_class
+        self.model_class = model_class
         taken = inspect.signature(model_class).parameters
         self._takes_all = any(each.kind is each.VAR_KEYWORD for each in taken.values())
         self._taken = set(taken)
@@ -139,14 +139,18 @@ class MadeByClass:
                 "make=function, which is called with the run and the client and returns a model."
             )
 
-    def __call__(self, run: Run, client: LLMClient) -> Model[Any, Any]:
-        """Make the model of a run."""
+    def arguments(self, run: Run, client: LLMClient) -> dict[str, Any]:
+        """The arguments of the constructor for a run."""
         arguments = {**run.parameters, "client": client}
         if run.rng is not None:
             arguments[self._seed] = run.rng
         if run.llm_model is not None:
             arguments["llm_model"] = run.llm_model
-        return self._class(**arguments)
+        return arguments
+
+    def __call__(self, run: Run, client: LLMClient) -> Model[Any, Any]:
+        """Make the model of a run."""
+        return self.model_class(**self.arguments(run, client))
 
 
 def with_activation(model: Model[Any, Any], activation: Activation | None) -> Model[Any, Any]:

@@ -6,19 +6,20 @@ import json
 import os
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mesa_llm.activation import step_of
 from mesa_llm.activation.values import plain
 from mesa_llm.errors import JournalError
 from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.experiments.limits import SeededClient, StoppableClient, StoppedError
-from mesa_llm.experiments.plan import Make, Run, with_activation
+from mesa_llm.experiments.plan import MadeByClass, Make, Run, with_activation
 from mesa_llm.journal import Journal, JournaledClient
-from mesa_llm.journal.client import JournalMode
-from mesa_llm.recording import state_hash
+from mesa_llm.recording import record_run, state_hash
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,24 +123,35 @@ class Session:
         journal.parent.mkdir(parents=True, exist_ok=True)
         started = time.perf_counter()
         model, error = None, None
-        mode: JournalMode = "resume" if self._files.is_begun(run) else "record"
-        with JournaledClient(self._client, journal, mode=mode, run=run.key, metadata=run.labels()) as journaled:
-            seeded = journaled if self._seed is None else SeededClient(journaled, self._seed, run.rng)
-            client = StoppableClient(seeded, self._stop)
-            self._asking.add(client)
-            try:
-                model = with_activation(self._make(run, client), run.activation)
-                self._step(model)
-            except Exception as failure:
-                error = failure
-            finally:
-                self._asking.discard(client)
-            replayed = journaled.replayed
+        seeded = self._client if self._seed is None else SeededClient(self._client, self._seed, run.rng)
+        client = StoppableClient(seeded, self._stop)
+        self._asking.add(client)
+        try:
+            with self._recorded(run, client, journal) as model:
+                self._step(with_activation(model, run.activation))
+        except Exception as failure:
+            error = failure
+        finally:
+            self._asking.discard(client)
         if self._stop.is_set():
             raise StoppedError("The study is being stopped.") from error
         calls, tokens, cost = self._files.spent(run)
-        took = {"calls": calls, "tokens": tokens, "cost": cost, "replayed": replayed}
+        took = {"calls": calls, "tokens": tokens, "cost": cost}
         return outcome_of(run, model, error) | took | {"seconds": time.perf_counter() - started}, error
+
+    @contextmanager
+    def _recorded(self, run: Run, client: LLMClient, path: Path) -> Iterator[Model[Any, Any]]:
+        """The model of a run, whose journal goes on where it broke off."""
+        mode: Literal["resume", "record"] = "resume" if self._files.is_begun(run) else "record"
+        if isinstance(self._make, MadeByClass):
+            parameters = self._make.arguments(run, client)
+            with record_run(
+                self._make.model_class, parameters, path=path, mode=mode, run=run.key, metadata=run.labels()
+            ) as model:
+                yield model
+            return
+        with JournaledClient(client, path, mode=mode, run=run.key, metadata=run.labels()) as journaled:
+            yield self._make(run, journaled)
 
     def _step(self, model: Model[Any, Any]) -> None:
         for _ in range(self._steps):
@@ -169,6 +181,9 @@ def _rows(model: Model[Any, Any]) -> tuple[list[dict[str, Any]], list[dict[str, 
     if collector is None:
         return [], []
     of_model, of_agents = collector.get_model_vars_dataframe(), collector.get_agent_vars_dataframe()
+    collected = getattr(collector, "_collection_steps", ())  # Mesa 3.4 has none
+    if len(collected) == len(of_model):
+        of_model.index = list(collected)
     return _records(of_model.rename_axis("step")), _records(of_agents.rename_axis(["step", "agent"]))
 
 

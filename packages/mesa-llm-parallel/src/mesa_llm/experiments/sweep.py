@@ -179,7 +179,7 @@ class Sweep:
 
     def _check_folder(self) -> None:
         """Refuse the folder of another study."""
-        mine = {"model": f"{self.model_class.__module__}.{self.model_class.__qualname__}", "steps": self.steps}
+        mine: dict[str, Any] = {"model": self.model_class.__qualname__, "steps": self.steps}
         mine |= {"source": _source_of(self.model_class), "llm_seed": self._seed}
         path = self.folder / "sweep.json"
         if path.exists():
@@ -272,9 +272,12 @@ class Sweep:
             for future in ended:
                 run = futures[future]
                 outcome, error = future.result()
-                if error is not None and (self._on_error == "raise" or _ends_all(error)):
-                    error.add_note(f"In the run {run} ({run.key}). run() goes on with those that are left.")
-                    raise error
+                ending = (
+                    None if error is None else _that_ends_all(error) or (error if self._on_error == "raise" else None)
+                )
+                if ending is not None:
+                    ending.add_note(f"In the run {run} ({run.key}). run() goes on with those that are left.")
+                    raise ending
                 self._files.keep(run, outcome)
                 shown.ended(outcome)
             shown.show(n_running=min(len(unfinished), self._at_once))
@@ -328,11 +331,11 @@ _TOOK = ("calls", "tokens", "cost")
 _END_ALL = (BudgetExhaustedError, MissingAPIKeyError, UnknownModelError, JournalError)
 
 
-def _ends_all(error: BaseException) -> bool:
-    """Whether other runs would fail in the same way."""
+def _that_ends_all(error: BaseException) -> BaseException | None:
+    """The error, or the part of it, with which other runs would fail, too."""
     if isinstance(error, BaseExceptionGroup):
-        return any(map(_ends_all, error.exceptions))
-    return isinstance(error, _END_ALL)
+        return next(filter(None, map(_that_ends_all, error.exceptions)), None)
+    return error if isinstance(error, _END_ALL) else None
 
 
 @contextmanager
