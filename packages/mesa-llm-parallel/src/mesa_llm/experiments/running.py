@@ -130,11 +130,12 @@ class Session:
             with self._recorded(run, client, journal) as model:
                 self._step(with_activation(model, run.activation))
         except Exception as failure:
+            shorten(failure)  # without this frame, which holds it, and with it the thread's event loop
             error = failure
         finally:
             self._asking.discard(client)
         if self._stop.is_set():
-            raise StoppedError("The study is being stopped.") from error
+            raise StoppedError("The study is being stopped.")
         calls, tokens, cost = self._files.spent(run)
         took = {"calls": calls, "tokens": tokens, "cost": cost}
         return outcome_of(run, model, error) | took | {"seconds": time.perf_counter() - started}, error
@@ -164,7 +165,6 @@ def outcome_of(run: Run, model: Model[Any, Any] | None, error: Exception | None)
     """What came of a run: its labels, how it ended, what its data collector has, and the hash of its state."""
     outcome: Outcome = {"run": run.labels(), "status": "failed" if error else "done", "error": None}
     if error is not None:
-        shorten(error)
         outcome["error"] = "".join(traceback.format_exception(error))
         outcome["cause"] = f"{type(error).__name__}: {error}"
         return outcome
