@@ -5,6 +5,8 @@ import contextvars
 import gc
 import os
 import signal
+import subprocess
+import sys
 import threading
 import warnings
 from concurrent.futures import Future
@@ -221,3 +223,24 @@ def test_a_forked_child_asks_on_a_loop_of_its_own():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert llm.generate("ping").message.content == "pong"
     assert transport_loop.get().submit(where()).result()[1] != threading.get_ident()
+
+
+FIRST = """
+import gc, weakref
+from mesa import Model
+from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.reasoning import OneCallReasoning
+from mesa_llm.testing import ScriptedLLM
+def run():
+    model = Model()
+    LLMAgent(model, OneCallReasoning, client=ScriptedLLM("x"), step_prompt="?", tools=[]).step()
+    return weakref.ref(model)
+gone = run()
+gc.collect()
+print(gone())
+"""
+
+
+def test_the_first_model_of_a_process_is_not_kept_by_the_loops_that_it_makes():
+    output = subprocess.run([sys.executable, "-c", FIRST], check=True, capture_output=True, text=True).stdout
+    assert output.strip() == "None"

@@ -52,7 +52,9 @@ class _KeptLoop:
             self._wakeup = socket.socketpair()
             for end in self._wakeup:
                 end.setblocking(False)
-            self.loop.add_reader(self._wakeup[0], self._wakeup[0].recv, 4096)
+            # In an empty context: the loop keeps it, and the caller's references its agent and model.
+            woken = self._wakeup[0]
+            contextvars.Context().run(lambda: self.loop.add_reader(woken, woken.recv, 4096))
         before = signal.set_wakeup_fd(self._wakeup[1].fileno(), warn_on_full_buffer=False)
         try:
             yield
