@@ -5,6 +5,7 @@
 
 from pathlib import Path
 
+import mesa
 import pytest
 from helpers.rules import as_model
 from helpers.shown_requests import as_page
@@ -43,6 +44,7 @@ KINDS = {
 }
 
 
+@pytest.mark.skipif(mesa.__version__.startswith("4."), reason="Mesa 4 draws other numbers: the runs are others")
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_request(kind):
     make, policy, persona = KINDS[kind]
