@@ -33,13 +33,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from mesa import Agent, DataCollector
 from mesa.discrete_space import Cell
 
-<<<<<<< HEAD
-from mesa_llm.activation.ahead import LookEnded
-from mesa_llm.activation.values import is_canonical
-=======
 from mesa_llm.activation.context import LookEnded
-from mesa_llm.activation.values import Canonical
->>>>>>> main
+from mesa_llm.activation.values import is_canonical
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec
 from mesa_llm.errors import MesaLLMError
 from mesa_llm.memory import MemoryEntry
