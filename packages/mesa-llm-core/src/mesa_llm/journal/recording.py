@@ -18,7 +18,7 @@ from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import DecisionTimeoutError, JournalError
 from mesa_llm.journal.serialization import RecordedError, response_to_json, texts_of
-from mesa_llm.journal.steps import StepRow
+from mesa_llm.journal.steps import InterviewRow, StepRow
 from mesa_llm.journal.store import OUTSIDE, CallKey, Run, Write, begin, finish, forget
 from mesa_llm.journal.writer import Writer
 
@@ -187,6 +187,10 @@ class Recording:
 
     def recorded_step(self, step: int) -> StepRow | None:
         """The step of the model as it was recorded before: of a new run, none is."""
+        return None
+
+    def recorded_interview(self, step: int, agent_id: int, question: str) -> InterviewRow | None:
+        """The answer that an agent gave before to a question off the record: of a new run, there is none."""
         return None
 
     def close(self) -> None:

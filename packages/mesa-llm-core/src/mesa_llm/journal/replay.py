@@ -20,7 +20,7 @@ from mesa_llm.journal import store
 from mesa_llm.journal.recording import CallIndex, Recording
 from mesa_llm.journal.schema import connect, sqlite_errors
 from mesa_llm.journal.serialization import RecordedError, response_from_json
-from mesa_llm.journal.steps import StepRow, read_step
+from mesa_llm.journal.steps import InterviewRow, StepRow, find_interview, read_step
 from mesa_llm.journal.store import OUTSIDE, CallKey, Run, State, StoredCall, Write, call_label
 
 GRACE = 5.0
@@ -43,6 +43,8 @@ class Replay:
         self._index = CallIndex(path, run.name)
         self._equal: Counter[tuple[int, bytes]] = Counter()
         """How often each agent has made each request, in a run of version 1."""
+        self._asked: Counter[tuple[int, int, str]] = Counter()
+        """How often each agent has been asked each question off the record, in each step of the model."""
         self._is_sound = False
         """Whether all calls of the run have been read, and none is damaged."""
         self._connection = connect(path, read_only=True)
@@ -102,6 +104,13 @@ class Replay:
         """The step of the model as it was recorded; `None` if it is not."""
         with self._using, sqlite_errors(f"Step {step} of {self.run} cannot be read"):
             return read_step(self._connection, self.run, step)
+
+    def recorded_interview(self, step: int, agent_id: int, question: str) -> InterviewRow | None:
+        """The recorded answer of an agent to the question, each in its turn; `None` if it is not recorded."""
+        self._asked[step, agent_id, question] += 1
+        nth = self._asked[step, agent_id, question]
+        with self._using, sqlite_errors(f"Interviews of {self.run} cannot be read"):
+            return find_interview(self._connection, self.run, step, agent_id, question, nth)
 
     def close(self) -> None:
         """Close the file. A second time does nothing. Happens by itself, as in `JournaledClient.close`."""

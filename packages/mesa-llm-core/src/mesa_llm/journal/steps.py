@@ -127,6 +127,15 @@ def read_interviews(connection: sqlite3.Connection, run: Run) -> Iterator[Interv
     return (InterviewRow(*row[1:]) for row in _rows(connection, run, "interviews"))
 
 
+def find_interview(
+    connection: sqlite3.Connection, run: Run, step: int, agent_id: int, question: str, nth: int
+) -> InterviewRow | None:
+    """The answer to a question that an agent was asked in a step for the nth time, from 1; `None` if there is none."""
+    condition = "step = ? AND agent_id = ? AND question = ?"
+    found = list(_rows(connection, run, "interviews", condition, step, agent_id, question))
+    return InterviewRow(*found[nth - 1][1:]) if len(found) >= nth else None
+
+
 def last_step(connection: sqlite3.Connection, run: Run) -> int:
     """The last step of the model that is recorded; 0 if none is."""
     (step,) = connection.execute("SELECT max(step) FROM steps WHERE run = ?", (run.number,)).fetchone()

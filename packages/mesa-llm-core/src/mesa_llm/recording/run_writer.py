@@ -154,7 +154,7 @@ class RunWriter:
                 state_hash=None if digest is None else digest.hash,
                 state=None if digest is None else digest.parts,
                 measures=measures,
-                reports=as_json([report.as_dict() for report in reports]),  # they never change
+                reports=as_json([report.as_dict(totals=False) for report in reports]),  # they never change
                 tallies=as_json(tallies),
                 error=failure,
             )

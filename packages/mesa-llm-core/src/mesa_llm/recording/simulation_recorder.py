@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import looking_ahead, step_of
 from mesa_llm.activation.context import JOURNAL
-from mesa_llm.activation.values import plain
+from mesa_llm.activation.values import is_canonical, plain
 from mesa_llm.concurrency import in_forked_child
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.recording.events import SCHEMA_VERSION, SimulationEvent, model_event
@@ -209,17 +209,25 @@ class SimulationRecorder:
             content = {**content, "recipient_ids": content.get("recipients", []) if sent else [agent_id]}
             content.pop("recipients", None)
             metadata["direction"] = "sent" if sent else "received"
-        self._append(entry.type, content, agent_id, metadata)
+        self._append(entry.type, content, agent_id, metadata, is_kept=True)
 
     def _append(
-        self, event_type: str, content: Mapping[str, Any], agent_id: int | None, metadata: Mapping[str, Any]
+        self,
+        event_type: str,
+        content: Mapping[str, Any],
+        agent_id: int | None,
+        metadata: Mapping[str, Any],
+        *,
+        is_kept: bool = False,
     ) -> None:
+        """Append an event; its content is copied unless it is canonical and `is_kept` as it is."""
         if looking_ahead():  # a copy records nothing: what happens on it may never happen
             return
         self.start()
         step = step_of(self.model)
         self._writer.step = step
-        event = SimulationEvent("", datetime.now(UTC), step, agent_id, event_type, plain(content), plain(metadata))
+        copied = content if is_kept and is_canonical(content) else plain(content)
+        event = SimulationEvent("", datetime.now(UTC), step, agent_id, event_type, dict(copied), plain(metadata))
         self._writer.append(event)
 
     def start(self) -> None:
@@ -293,7 +301,7 @@ class SimulationRecorder:
     def _record_changes(self) -> None:
         if self.record_state_changes:
             for agent_id, changes in self._states.look(self.model):
-                self._append("state_change", changes, agent_id, {"source": "model"})
+                self._append("state_change", changes, agent_id, {"source": "model"}, is_kept=True)
 
     def _status(self, *, or_else: str) -> str:
         """How the run ends if it ends now. Most models do not say how many steps they have."""

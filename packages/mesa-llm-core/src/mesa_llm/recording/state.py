@@ -26,10 +26,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
+from pydantic_core import to_json as to_json_bytes
+
 from mesa_llm.activation import step_of
 from mesa_llm.activation.values import (
     MORE,
     Around,
+    Canonical,
     Walk,
     attributes_of,
     is_a,
@@ -56,6 +59,7 @@ _STATE_OF_OURS = frozenset({"memory", "reasoning"})
 _HAVE_TEXTS = (Enum, PurePath, UUID, Fraction, BaseException)
 _LONGEST = 200  # characters of a value in a difference
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
+_PLAIN = frozenset({str, int, bool, type(None)})
 _SHORT = 40  # characters of a value, as JSON, that stands for itself in a digest
 
 
@@ -228,6 +232,7 @@ class _StateWalk(Walk):
         self.opaque: set[str] = set()
         """The attributes that hold something of which nothing but the class is known."""
         self._attribute = ""
+        self._kinds: dict[type, _Kind] = {}  # in front of the one for all walks, which is weak, and slower
 
     def agent(self, agent: Agent) -> State:
         named = {
@@ -258,13 +263,15 @@ class _StateWalk(Walk):
         """The attributes of an agent or of the model, in the order of their names."""
         found, inside = {}, (id(owner),)
         for name, value in sorted(named.items()):
-            if _kind_of(type(value)) != "bookkeeping":
+            if type(value) in _PLAIN:
+                found[name] = value
+            elif self._kind_of(type(value)) != "bookkeeping":
                 self._attribute = f"{type(owner).__name__}.{name}"
                 found[name] = self.copy(value, inside)
         return found
 
     def entries(self, entries: Iterable[tuple[Any, Any]], inside: Around) -> dict[Any, Any]:
-        return super().entries([entry for entry in entries if _kind_of(type(entry[1])) != "bookkeeping"], inside)
+        return super().entries([entry for entry in entries if self._kind_of(type(entry[1])) != "bookkeeping"], inside)
 
     def members(self, members: AbstractSet[Any], inside: Around) -> Any:
         # Sorted first, because an object is shown where it is met first.
@@ -278,7 +285,7 @@ class _StateWalk(Walk):
 
     def thing(self, value: Any, inside: Around) -> Any:
         cls = type(value)
-        kind = _kind_of(cls)
+        kind = self._kind_of(cls)
         if kind == "bookkeeping":
             return MORE
         if kind == "generator":
@@ -298,6 +305,13 @@ class _StateWalk(Walk):
         named = {name: item for name, item in held.items() if not name.startswith(("__", "_mesa_", "_abc_"))}
         return {"class": cls.__name__, **self.entries(sorted(named.items()), inside)}
 
+    def _kind_of(self, cls: type) -> _Kind:
+        """What an object of a class is to a state. `text`: it has one of its own, and holds nothing more."""
+        kind = self._kinds.get(cls)
+        if kind is None:
+            kind = self._kinds[cls] = _kinds.get(cls) or _kinds.setdefault(cls, _find_kind(cls))
+        return kind
+
     def _space(self, space: Any) -> dict[str, Any]:
         cells = getattr(space, "_cells", None) or {}
         return {
@@ -311,20 +325,28 @@ class _StateWalk(Walk):
 
 
 class _DigestWalk(_StateWalk):
-    """Forms with a digest in the place of each memory entry, and of each long attribute."""
+    """Forms with a digest in the place of each memory entry, of each long part that is canonical, and of attributes."""
 
     def __init__(self) -> None:
         from mesa_llm.memory import MemoryEntry  # noqa: PLC0415 - imports Mesa, which reading recordings does not need
 
         super().__init__()
         self._entry_class = MemoryEntry
+        # What memories hold of the current step besides the entries themselves. The walk ends before any of it does.
+        self._contents: dict[int, Any] = {}
 
     def copy(self, value: Any, around: Around = ()) -> Any:
         kind = type(value)
+        if kind in _PLAIN:
+            return value
         if kind is self._entry_class:
             return value._digest or self._entry(value, around)
-        if (kind is dict or kind is list) and is_canonical(value):
-            return value  # not changed, and not kept
+        if (kind is dict or kind is list or kind is Canonical) and value:
+            known = self._contents.get(id(value))
+            if known is not None:
+                return known
+            if is_canonical(value):
+                return _in_place_of(value)
         return super().copy(value, around)
 
     def items(self, items: Iterable[Any], inside: Around) -> Any:
@@ -334,10 +356,11 @@ class _DigestWalk(_StateWalk):
 
     def _entry(self, entry: MemoryEntry, inside: Around) -> str:
         content: Any = entry.content
-        is_over = is_canonical(content) and entry.agent is None
-        form = content if is_over else super().copy(content, (*inside, id(entry)))
-        digest = _short_digest(_as_json([entry.step, entry.type, form]))
+        is_over = entry.agent is None and is_canonical(content)
+        form = _in_place_of(content if is_over else super().copy(content, (*inside, id(entry))))
+        digest = _short_digest(_encoded([entry.step, entry.type, form]))
         if is_over:
+            self._contents[id(content)] = form
             object.__setattr__(entry, "_digest", digest)
         return digest
 
@@ -352,13 +375,22 @@ def _in_place_of(form: Any) -> Any:
     """A short form itself, and the digest of a long one."""
     if form is None or isinstance(form, int | float):
         return form
-    text = _as_json(form)
-    return form if len(text) <= _SHORT and text[1:2] != "#" and " at 0x" not in text else _short_digest(text)
+    data = _encoded(form)
+    return form if len(data) <= _SHORT and data[1:2] != b"#" and b" at 0x" not in data else _short_digest(data)
 
 
-def _short_digest(text: str) -> str:
-    text = without_addresses(text)
-    return f"#{hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=12).hexdigest()}"
+def _encoded(form: Any) -> bytes:
+    """A form as JSON in UTF-8."""
+    try:
+        return to_json_bytes(form)  # several times as fast as `json`
+    except Exception:  # half of a surrogate pair, or a number too large
+        return _as_json(form).encode("utf-8", "surrogatepass")
+
+
+def _short_digest(data: bytes) -> str:
+    if b" at 0x" in data:
+        data = without_addresses(data.decode("utf-8", "surrogatepass")).encode("utf-8", "surrogatepass")
+    return f"#{hashlib.blake2b(data, digest_size=12).hexdigest()}"
 
 
 def _layers_of(space: Any) -> dict[str, Any]:
@@ -393,14 +425,6 @@ def _is_bookkeeping(kind: type) -> bool:
         return False
     packages = [base.__module__.split(".") for base in kind.__mro__ if base.__module__.startswith("mesa_llm.")]
     return bool(packages) and not any(names[1] in _STATE_OF_OURS for names in packages)
-
-
-def _kind_of(cls: type) -> _Kind:
-    """What an object of a class is to a state. `text`: it has one of its own, and holds nothing more."""
-    kind = _kinds.get(cls)
-    if kind is None:
-        kind = _kinds[cls] = _find_kind(cls)
-    return kind
 
 
 def _find_kind(cls: type) -> _Kind:
