@@ -24,6 +24,7 @@ class Town(Model):
                 client=client,
                 step_prompt=f"You are {mood}. Where do you go?",
                 memory=ShortTermMemory,
+                tools=[],
             )
         self.datacollector = DataCollector(
             {"said": lambda town: [agent.memory.entries[-1].text for agent in town.agents], "draw": "draw"},

@@ -178,13 +178,16 @@ def outcome_of(run: Run, model: Model[Any, Any] | None, error: Exception | None)
 def _rows(model: Model[Any, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows of a model's data collector: one a step, and one an agent and step."""
     collector = getattr(model, "datacollector", None)
-    if collector is None:
-        return [], []
-    of_model, of_agents = collector.get_model_vars_dataframe(), collector.get_agent_vars_dataframe()
-    collected = getattr(collector, "_collection_steps", ())  # Mesa 3.4 has none
-    if len(collected) == len(of_model):
-        of_model.index = list(collected)
-    return _records(of_model.rename_axis("step")), _records(of_agents.rename_axis(["step", "agent"]))
+    steps, agents = [], []
+    if collector is not None and collector.model_reporters:
+        of_model = collector.get_model_vars_dataframe()
+        collected = getattr(collector, "_collection_steps", ())  # Mesa 3.4 has none
+        if len(collected) == len(of_model):
+            of_model.index = list(collected)
+        steps = _records(of_model.rename_axis("step"))
+    if collector is not None and collector.agent_reporters:
+        agents = _records(collector.get_agent_vars_dataframe().rename_axis(["step", "agent"]))
+    return steps, agents
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
