@@ -5,8 +5,8 @@
 Each example makes some steps, decided by its rule. The table has, for each call: the characters of its messages and
 those of its tools; their tokens (o200k, by tiktoken, which litellm brings); and the share of them that a server need
 not read again if it keeps the beginnings of all earlier prompts, in blocks of 64 characters, tools first, as vLLM and
-llama.cpp do. The last columns are how many entries were cut in prompts, and the processor's time of a whole step. The last line is the
-processor's time of one prompt.
+llama.cpp do. The last columns are how many entries were cut in prompts, and the processor's time of a whole step. The
+last line is the processor's time of one prompt.
 """
 
 from __future__ import annotations
