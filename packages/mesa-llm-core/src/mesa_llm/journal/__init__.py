@@ -17,6 +17,7 @@ import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.journal.client import JournaledClient
 from mesa_llm.journal.client import JournalMode as JournalMode
 from mesa_llm.journal.client import RunJournal as RunJournal
+from mesa_llm.journal.client import journal_of as journal_of
 from mesa_llm.journal.journal import Journal
 from mesa_llm.journal.journal import RecordedCall as RecordedCall
 from mesa_llm.journal.journal import RecordedRun as RecordedRun

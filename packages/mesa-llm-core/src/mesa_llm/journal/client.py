@@ -237,6 +237,7 @@ class JournaledClient(AsyncClient):
         vars(self).update(state | {"_process": os.getpid()})
 
 
+_DEEPEST = 20  # clients within clients
 _opening = fork_safe_lock()  # protects that a copy begins one run, whichever thread is first
 _of_the_parent: list[object] = []
 
@@ -261,16 +262,20 @@ class RunJournal(JournaledClient):
     ) -> None:
         super().__init__(self, path, mode=mode, run=run, metadata=metadata)
         self.inner = None
-        self._wrapped: dict[int, _Wrapped] = {}
+        self._around: dict[int, tuple[LLMClient, LLMClient]] = {}
 
     def around(self, client: LLMClient) -> LLMClient:
-        """The client that asks `client` and records the outcome, or answers from the record: the same each time."""
-        if isinstance(client, _Wrapped):
-            client = client.inner
-        return self._wrapped.get(id(client)) or self._wrapped.setdefault(id(client), _Wrapped(self, client))
+        """The client that asks `client` and records the outcome, or answers from the record: the same each time.
+
+        A client whose calls pass this journal already, since one that it asks is wrapped, is returned as it is.
+        """
+        if id(client) not in self._around:
+            # With the client, so that no other object gets its id.
+            self._around[id(client)] = client, client if journal_of(client) is self else _Wrapped(self, client)
+        return self._around[id(client)][1]
 
     def _as_copy(self) -> dict[str, object]:
-        return super()._as_copy() | {"_wrapped": {}}
+        return super()._as_copy() | {"_around": {}}
 
 
 class _Wrapped(AsyncClient):
@@ -278,11 +283,21 @@ class _Wrapped(AsyncClient):
 
     def __init__(self, journal: RunJournal, inner: LLMClient) -> None:
         self.journal = journal
-        self.inner = inner  # with it, no other object has its id
+        self.inner = inner
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Answer a request as the journal's mode says. Runs on the transport loop."""
         return await self.journal._answer(request, self.inner)
+
+
+def journal_of(client: Any) -> JournaledClient | None:
+    """The journal that a client's calls pass, the outermost one; `None` without one, and for one in mode `off`."""
+    for _ in range(_DEEPEST):
+        journal = client.journal if isinstance(client, _Wrapped) else client
+        if isinstance(journal, JournaledClient) and journal.mode != "off":
+            return journal
+        client = getattr(client, "inner", None)
+    return None
 
 
 def _numbered_from(name: str) -> Iterator[str]:

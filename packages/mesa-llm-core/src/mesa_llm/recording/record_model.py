@@ -160,15 +160,23 @@ def record_run[M: Model[Any, Any]](
         JournalError: if the file cannot be used, see `JournaledClient`; in a step also `JournalMissError`, if a call is
             not recorded, and `ReplayDifferenceError`, if the state is another one.
     """
-
-    def make(model: Any, bound: Mapping[str, Any]) -> SimulationRecorder:
-        return SimulationRecorder(model, journal=journal, parameters=bound)
-
     if not isinstance(model_class, type):
         raise ConfigurationError(
             f"model_class must be a class of models, got {model_class!r}. Its arguments go into parameters, as a dict."
         )
-    journal = RunJournal(path, mode=mode, run=run, metadata=metadata)
+    with recorded_in(RunJournal(path, mode=mode, run=run, metadata=metadata), model_class, parameters or {}) as model:
+        yield model
+
+
+@contextlib.contextmanager
+def recorded_in[M: Model[Any, Any]](
+    journal: RunJournal, model_class: type[M], parameters: Mapping[str, Any]
+) -> Iterator[M]:
+    """Make a model and record its run in a journal, which is closed at the end. See `record_run`."""
+
+    def make(model: Any, bound: Mapping[str, Any]) -> SimulationRecorder:
+        return SimulationRecorder(model, journal=journal, parameters=bound)
+
     with journal:
         with _preparing:
             if not hasattr(model_class.__init__, _RECORDED):
@@ -176,7 +184,7 @@ def record_run[M: Model[Any, Any]](
                 _record_steps(model_class)
         token = _next_recorder.set(make)
         try:
-            model = model_class(**dict(parameters or {}))
+            model = model_class(**parameters)
         finally:
             _next_recorder.reset(token)
         recorder: SimulationRecorder = model.recorder

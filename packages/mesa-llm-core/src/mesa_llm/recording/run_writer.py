@@ -144,7 +144,7 @@ class RunWriter:
         failure = self._pending.failure = None if error is None else in_words(error)
         reports = [report for report in getattr(model, "parallel_reports", ()) if report.step == step]
         tallies = {name: asdict(tally) for name, tally in one_at_a_time(model).tallies.items()}
-        measures = as_json(plain(_measures_of(model)))
+        measures = as_json(plain(_measures_of(model) if error is None else {}))
 
         def write(connection: sqlite3.Connection) -> None:
             row = StepRow(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from mesa_llm.journal import Journal, RecordedRun
+from mesa_llm.journal import Journal, RecordedRun, RecordedStep
 from mesa_llm.runs.odd import odd_protocol
 from mesa_llm.runs.runs_in import label_of, reports_in, run_of
 
@@ -120,6 +120,15 @@ def _steps_in(journal: Journal, run: RecordedRun) -> dict[str, Any]:
         steps, seconds = max(steps, step.step), seconds + step.seconds
         state_hash = step.state_hash or state_hash
         measures = dict(step.measures) or measures
+        decisions.update(decisions_of([step]))
+    known = {name: decisions[name] for name in (*_COUNTS, "failed_decisions", "wasted_calls")}
+    return {"steps": steps, "seconds": seconds, "decisions": known, "state_hash": state_hash, "measures": measures}
+
+
+def decisions_of(steps: Iterable[RecordedStep]) -> Counter[str]:
+    """What the decisions of some steps were worth: counts, by the names of an `AgentReport`."""
+    decisions = Counter[str]()
+    for step in steps:
         for report in reports_in(step):
             for agent in report.agents:
                 decisions.update({name: getattr(agent, name) for name in _COUNTS})
@@ -127,8 +136,7 @@ def _steps_in(journal: Journal, run: RecordedRun) -> dict[str, Any]:
             decisions["wasted_calls"] += report.wasted_calls
         for tally in step.tallies.values():
             decisions.update({name: tally[counted] for name, counted in _COUNTS.items()})
-    known = {name: decisions[name] for name in (*_COUNTS, "failed_decisions", "wasted_calls")}
-    return {"steps": steps, "seconds": seconds, "decisions": known, "state_hash": state_hash, "measures": measures}
+    return decisions
 
 
 def _sentences(data: Mapping[str, Any]) -> Iterator[str]:

@@ -10,7 +10,8 @@ from mesa_llm.errors import JournalError
 from mesa_llm.journal import Journal, RecordedRun, RecordedStep
 from mesa_llm.parallel_stepping import StepReport
 
-_BEGINNING = b"SQLite format 3\0"
+BEGINNING = b"SQLite format 3\0"
+"""With what a journal begins, as every SQLite database does."""
 
 
 def run_of(path: str | os.PathLike[str], run: str | None = None) -> tuple[Journal, RecordedRun]:
@@ -23,13 +24,16 @@ def run_of(path: str | os.PathLike[str], run: str | None = None) -> tuple[Journa
     Raises:
         JournalError: if there is no such file or run, or it is damaged.
     """
-    file = Path(path)
-    if run is None and not file.exists():
-        before, colon, name = str(path).rpartition(":")
-        if colon and Path(before).exists():
-            file, run = Path(before), name
+    file, name = split_name(path)
     journal = Journal(file)
-    return journal, journal.run(run)
+    return journal, journal.run(name if run is None else run)
+
+
+def split_name(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """A file and the name of a run in it, of `FILE:RUN`; of a file that exists no name."""
+    file = Path(path)
+    before, colon, name = str(path).rpartition(":")
+    return (Path(before), name) if colon and not file.exists() and Path(before).exists() else (file, None)
 
 
 def journals_in(folder: str | os.PathLike[str]) -> Iterator[Journal]:
@@ -38,7 +42,7 @@ def journals_in(folder: str | os.PathLike[str]) -> Iterator[Journal]:
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else [folder]
     for file in files:
         with file.open("rb") as stream:
-            if stream.read(len(_BEGINNING)) != _BEGINNING:
+            if stream.read(len(BEGINNING)) != BEGINNING:
                 continue
         journal = Journal(file)
         try:
