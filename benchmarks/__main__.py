@@ -30,6 +30,7 @@ OTHERS: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("Agents", "agents", (), ("100", "1")),
     ("Calls", "transport", (), ("20", "2")),
     ("The journal", "journal", (), ("12", "1", "1")),
+    ("The record of a run", "recording", (), ("12", "1", "1")),
     ("A long run", "long_run", (), ("20", "5")),
 )
 REAL_MODEL = ("A real model", "real_model", (), ())

@@ -5,6 +5,8 @@ import contextvars
 import gc
 import os
 import signal
+import subprocess
+import sys
 import threading
 import warnings
 from concurrent.futures import Future
@@ -221,3 +223,44 @@ def test_a_forked_child_asks_on_a_loop_of_its_own():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert llm.generate("ping").message.content == "pong"
     assert transport_loop.get().submit(where()).result()[1] != threading.get_ident()
+
+
+FIRST = """
+import gc, weakref
+from mesa import Model
+from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.reasoning import OneCallReasoning
+from mesa_llm.testing import ScriptedLLM
+def run():
+    model = Model()
+    LLMAgent(model, OneCallReasoning, client=ScriptedLLM("x"), step_prompt="?", tools=[]).step()
+    return weakref.ref(model)
+gone = run()
+gc.collect()
+print(gone())
+"""
+
+
+def test_the_first_model_of_a_process_is_not_kept_by_the_loops_that_it_makes():
+    output = subprocess.run([sys.executable, "-c", FIRST], check=True, capture_output=True, text=True).stdout
+    assert output.strip() == "None"
+
+
+def test_the_loop_of_a_thread_that_has_ended_is_closed_although_an_error_refers_to_it():
+    loops, errors = [], []
+
+    async def fail():
+        loops.append(asyncio.get_running_loop())
+        raise ValueError("x")
+
+    def run():
+        try:
+            calling_loop.run(fail())
+        except ValueError as error:
+            errors.append(error)  # its frames have the loop
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert loops[0].is_closed()
+    assert errors

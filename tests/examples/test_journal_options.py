@@ -115,9 +115,9 @@ def test_a_replay_of_more_steps_than_there_are_shows_what_it_misses(here, path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--replay"], "--replay needs --journal, for example --journal run.db"),
-        (["--resume"], "--resume needs --journal"),
-        (["--run", "a"], "--run needs --journal"),
+        (["--replay"], "--replay needs --record, for example --record run.sqlite"),
+        (["--resume"], "--resume needs --record"),
+        (["--run", "a"], "--run needs --record"),
         (["--journal", "run.db", "--replay", "--resume"], "--replay and --resume cannot go together"),
         (["--journal", "run.db", "--replay"], "There is no journal at run.db"),
         (["--journal", ".", "--replay"], ". is a folder"),

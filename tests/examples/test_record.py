@@ -1,6 +1,5 @@
-"""What happens in a run as lines of JSON: on standard output, or in a file."""
+"""What happens in a run: as lines of JSON on standard output, or recorded as a whole in a file."""
 
-import io
 import json
 import signal
 import subprocess
@@ -10,7 +9,10 @@ from dataclasses import fields
 
 from helpers.rules import at_ease
 
+from mesa_llm.runs import describe, replay
 from mesa_llm.testing import FakeOpenAIServer, Fault
+from mesa_llm_examples.civil_violence import CivilViolence
+from mesa_llm_examples.reports.run_file import read_run
 from mesa_llm_examples.simulation import DecisionCounts
 
 SMALL = ("run", "civil-violence", "--citizens", "6", "--cops", "2", "--steps", "2", "--seed", "42")
@@ -44,14 +46,33 @@ def test_json_is_all_that_stands_on_standard_output(here):
     assert (last["decisions"], last["failed_decisions"]) == (4 * AGENTS, 0)
 
 
-def test_a_record_holds_the_same_lines_while_the_run_is_shown(here, tmp_path):
-    path = tmp_path / "run.jsonl"
+def test_a_record_holds_the_same_steps_while_the_run_is_shown(here, tmp_path):
+    path = tmp_path / "run.sqlite"
     status, output, _ = here(*SMALL, "--latency", "0", "--record", path)
     assert status == 0
     assert "Step 2/2" in output
-    recorded = lines_of(path.read_text())
+    assert f"Recorded as run '1' in {path}" in output
     _, output, _ = here(*SMALL, "--latency", "0", "--json")
-    assert [line.get("states") for line in recorded] == [line.get("states") for line in lines_of(output)]
+    first, *steps, last = lines_of(output)
+    run = read_run(path)
+    assert [line.states for line in run.steps] == [line["states"] for line in steps]
+    assert [line.calls for line in run.steps] == [line["calls"] for line in steps]
+    assert run.run.options == first["options"]
+    assert (run.run.headline, run.run.decisions) == (first["headline"], first["decisions"])
+    different = {"seconds", "waited_s", "measured_calls", "peak_in_flight", "type", "cost"}
+    ended = run.end.model_dump()
+    assert {name: value for name, value in last.items() if name not in different} == {
+        name: ended[name] for name in last if name not in different
+    }
+
+
+def test_a_recorded_run_is_one_of_mesa_llm_runs(here, tmp_path):
+    path = tmp_path / "run.sqlite"
+    here(*SMALL, "--latency", "0", "--record", path)
+    described = describe(path)
+    assert described.data["model"]["class"] == "CivilViolence"
+    assert described.data["activation"]["mode"] == "asyncio"
+    assert replay(path, CivilViolence).compared == 3
 
 
 def test_a_run_one_agent_at_a_time_has_no_reports(here):
@@ -59,23 +80,23 @@ def test_a_run_one_agent_at_a_time_has_no_reports(here):
     assert [line["reports"] for line in lines_of(output)[1:-1]] == [[], [], []]
 
 
-def test_a_record_that_exists_is_not_overwritten(here, tmp_path):
-    path = tmp_path / "run.jsonl"
+def test_what_is_no_record_is_not_overwritten(here, tmp_path):
+    path = tmp_path / "run.sqlite"
     path.write_text("precious")
     status, _, errors = here(*SMALL, "--record", path)
     assert status == 2
-    assert f"--record {path} exists already" in " ".join(errors.split())
+    assert "cannot be used as a journal: file is not a database" in " ".join(errors.split())
     assert path.read_text() == "precious"
 
 
 def test_a_record_that_cannot_be_made_is_one_line(here, tmp_path):
-    status, _, errors = here(*SMALL, "--record", tmp_path / "nowhere" / "run.jsonl")
+    status, _, errors = here(*SMALL, "--record", tmp_path / "nowhere" / "run.sqlite")
     assert status == 2
-    assert "cannot be written: No such file or directory" in errors
+    assert "There is no folder" in errors
 
 
 def test_of_a_run_that_fails_the_record_says_where_and_why(here, tmp_path):
-    path = tmp_path / "run.jsonl"
+    path = tmp_path / "run.sqlite"
     calls = iter(range(1000))
     fails = 2 * AGENTS  # all calls of the first step are answered
 
@@ -87,17 +108,17 @@ def test_of_a_run_that_fails_the_record_says_where_and_why(here, tmp_path):
             *SMALL, "--model", "openai/some-model", "--api-base", server.url, "--record", path, "--max-attempts", "1"
         )
     assert status == 2
-    first, *steps, last = lines_of(path.read_text())
-    assert first["decisions"] == f"openai/some-model at {server.url}"
-    assert [bool(line["states"]) for line in steps] == [True, True, False]
-    assert steps[-1]["reports"][0]["failures"] == AGENTS
-    assert (last["status"], last["steps"], last["failures"]) == ("failed", 1, AGENTS)
-    assert "too long" in last["error"]
+    run = read_run(path)
+    assert run.run.decisions == f"openai/some-model at {server.url}"
+    assert [bool(line.states) for line in run.steps] == [True, True, False]
+    assert run.steps[-1].reports[0].failures == AGENTS
+    assert (run.end.status, run.end.steps, run.end.failures) == ("failed", 1, AGENTS)
+    assert "too long" in run.end.error
     assert "too long" in errors
 
 
 def test_of_a_run_that_is_interrupted_the_record_says_so(tmp_path):
-    path = tmp_path / "run.jsonl"
+    path = tmp_path / "run.sqlite"
     asked = threading.Event()
 
     def never_answer(body):
@@ -110,8 +131,8 @@ def test_of_a_run_that_is_interrupted_the_record_says_so(tmp_path):
         assert asked.wait(60)
         process.send_signal(signal.SIGINT)
         assert process.wait() == 130
-    last = lines_of(path.read_text())[-1]
-    assert (last["type"], last["status"], last["steps"]) == ("end", "interrupted", 0)
+    run = read_run(path)
+    assert (run.end.status, run.end.steps) == ("interrupted", 0)
 
 
 def test_whoever_stops_reading_ends_the_run():
@@ -121,19 +142,3 @@ def test_whoever_stops_reading_ends_the_run():
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
-
-
-class FullDisk(io.StringIO):
-    def write(self, text):
-        if self.tell():
-            raise OSError(28, "No space left on device")
-        return super().write(text)
-
-
-def test_a_full_disk_does_not_stop_the_run(here, monkeypatch, tmp_path):
-    monkeypatch.setattr("mesa_llm_examples.run._new_file", lambda path: FullDisk())
-    status, output, errors = here(*SMALL, "--latency", "0", "--record", tmp_path / "run.jsonl")
-    assert "Step 2/2" in output
-    assert status == 2
-    assert "breaks off" in errors
-    assert "No space left on device" in errors

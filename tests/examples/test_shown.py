@@ -25,17 +25,18 @@ def assert_fit(text):
 
 @pytest.mark.parametrize("output", [["--json"], []])
 def test_neither_output_nor_files_of_a_run(output, here, tmp_path):
-    record, journal = tmp_path / "run.jsonl", tmp_path / "run.db"
+    record = tmp_path / "run.sqlite"
     with FakeOpenAIServer(Fault(status=400, body={"error": {"message": f"{STEERING} {PASSWORD}"}})) as server:
         base = server.url.replace("//", f"//me:{PASSWORD}@") + f"?api-key={PASSWORD}"
         way = ("--model", "openai/m", "--api-base", base, "--max-attempts", "1")
-        status, *shown = here(*SMALL, *way, "--record", record, "--journal", journal, *output)
+        status, *shown = here(*SMALL, *way, "--record", record, *output)
         shown = "".join(shown)
     assert status == 2
     assert "status 400: red gnp.exe ***" in shown
     assert_fit(shown)
-    assert "http://***@127.0.0.1" in record.read_text()
-    assert_fit(record.read_text())
+    run = read_run(record)
+    assert "http://***@127.0.0.1" in run.run.decisions
+    assert_fit(run.model_dump_json())
     for path in tmp_path.iterdir():
         assert PASSWORD.encode() not in path.read_bytes()
 
@@ -58,8 +59,9 @@ def test_an_address_that_does_not_work(arguments, here):
 
 def test_a_report_of_a_file_that_somebody_else_has_written(here, tmp_path, monkeypatch):
     record = tmp_path / "run.jsonl"
-    assert here(*SMALL, "--latency", "0", "--record", record)[0] == 0
-    lines = [json.loads(line) for line in record.read_text().splitlines()]
+    status, output, _ = here(*SMALL, "--latency", "0", "--json")
+    assert status == 0
+    lines = [json.loads(line) for line in output.splitlines()]
     lines[0]["decisions"] = f"openai/m at http://me:{PASSWORD}@host{STEERING}"
     lines[0]["headline"] += STEERING
     lines[0]["options"]["model"] = STEERING

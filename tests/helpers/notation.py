@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 
 def tokens(text, stops, *, brackets=True):
@@ -49,11 +50,18 @@ def name_of(text):
     return json.loads(text) if text.startswith('"') else text
 
 
+NUMBER = r"(?<!\w)-?\d+(?:\.\d+)?"
+
+
 def facts_of(text):
     """Facts by name; those without a name under themselves. `GONE` for those that an agent no longer has."""
     facts = {}
     for fact in tokens(text, ["; "], brackets=False) if text else []:
         name, *rest = tokens(fact, [": "])
+        if not rest and (was := re.fullmatch(rf"(.*) \(was ({NUMBER})\)", name)):
+            name = was[1]
+            last = list(re.finditer(NUMBER, name))[-1]
+            facts["bare", repr(value_of(name[: last.start()] + was[2] + name[last.end() :]))] = GONE
         if rest:
             facts["named", name_of(name)] = value_of(": ".join(rest))
         elif name.startswith("no "):
@@ -87,13 +95,12 @@ def read(text, before=None):
                     del seen[name[0]]
             continue
         who, *rest = tokens(line, [": "])
-        facts = facts_of(": ".join(rest))
         if who.endswith(", each"):
-            shared[who.removesuffix(", each")] = facts
+            shared[who.removesuffix(", each")] = ": ".join(rest)
         else:
-            found += [(name, place, facts) for name, place in names_in(who)]
+            found += [(name, place, ": ".join(rest)) for name, place in names_in(who)]
     for name, place, facts in found:
-        news = {**shared.get(name.rpartition(" ")[0], {}), **facts}
+        news = facts_of(with_numbers(shared.get(name.rpartition(" ")[0], ""), facts))
         if place is not None:
             news["place"] = place
         known = seen.setdefault(name, {})
@@ -101,6 +108,16 @@ def read(text, before=None):
         for gone in [fact for fact, value in known.items() if value is GONE]:
             del known[gone]
     return seen
+
+
+def with_numbers(shared, facts):
+    """The facts that all show and those of one agent, whose numbers are put into the sentences with `…`."""
+    own = tokens(facts, ["; "], brackets=False) if facts else []
+    found = []
+    for fact in tokens(shared, ["; "], brackets=False) if shared else []:
+        has_name = len(tokens(fact, [": "])) > 1
+        found.append(fact if has_name else re.sub("…", lambda _: own.pop(0), fact))
+    return "; ".join(found + own)
 
 
 def names_in(text):

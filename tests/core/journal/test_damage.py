@@ -242,7 +242,7 @@ DAMAGES = {
         FILE,
         "its table calls has no column id, or one of another type",
     ),
-    "later version": (sql("PRAGMA user_version = 3"), FILE, "was written by a later .* Upgrade mesa-llm-core"),
+    "later version": (sql("PRAGMA user_version = 4"), FILE, "was written by a later .* Upgrade mesa-llm-core"),
     "no version": (sql("PRAGMA user_version = 0"), FILE, "is damaged: its tables have version 0"),
     "earlier version than it is": (
         sql("PRAGMA user_version = 1"),

@@ -88,7 +88,7 @@ def test_a_journal_of_a_later_version(path):
     with sqlite3.connect(path) as connection:
         connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     connection.close()
-    with pytest.raises(JournalError, match=r"a later mesa-llm-core \(version 3 of its tables; this one knows 2\)"):
+    with pytest.raises(JournalError, match=r"a later mesa-llm-core \(version 4 of its tables; this one knows 3\)"):
         JournaledClient(None, path, mode="replay")
 
 

@@ -23,6 +23,10 @@ ATOMS = st.one_of(TEXTS, st.integers(-5, 5), st.floats(allow_nan=False, allow_in
 VALUES = st.recursive(
     ATOMS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3), max_leaves=6
 )
+SENTENCES = st.one_of(
+    st.builds("{} {}".format, st.sampled_from(["risk", "no risk", "from 0 to 1, risk", "it is … or"]), ATOMS),
+    st.builds("{} of {}".format, st.integers(-3, 3), st.sampled_from([0.5, 1e-9, "2", "…"])),
+)
 STATES = st.one_of(st.dictionaries(TEXTS, VALUES, max_size=3), st.lists(VALUES, max_size=3), TEXTS)
 PLACES = st.one_of(st.none(), st.tuples(st.integers(-3, 9), st.integers(0, 9)), st.integers(0, 9), TEXTS)
 NAMES = st.one_of(
@@ -82,13 +86,24 @@ def test_a_value_is_read_back(value):
     assert value_of(written(value, inside=False)) == value
 
 
-@given(obs=observations())
+@st.composite
+def crowds(draw, step=1):
+    """What an agent sees that has many of a class in sight; their states are sentences, as in mesa-llm 0.3."""
+    states = st.lists(st.one_of(SENTENCES, TEXTS), max_size=4) | st.just(["risk 1", "it is … or 5"])
+    others = {
+        f"Citizen {n}": {"position": draw(PLACES), "internal_state": draw(states)}
+        for n in range(draw(st.integers(3, 5)))
+    }
+    return Observation(step, {"agent_unique_id": 7, "location": None, "internal_state": []}, others)
+
+
+@given(obs=st.one_of(observations(), crowds()))
 @example(obs=Observation(1, {"location": None, "internal_state": []}, {}))
 def test_an_observation_is_read_back(obs):
     assert without_empty_me(read(obs.as_text())) == without_empty_me(expected(obs))
 
 
-@given(first=observations(), second=observations(step=2))
+@given(first=st.one_of(observations(), crowds()), second=st.one_of(observations(step=2), crowds(step=2)))
 def test_an_observation_is_rebuilt_from_the_one_before_and_what_has_changed(first, second):
     assert without_empty_me(read(second.as_text(first), read(first.as_text()))) == without_empty_me(expected(second))
     assert second.as_text(second) == ""
@@ -144,6 +159,34 @@ def test_the_text_of_an_observation():
         "Citizen 3: state: quiet",
         "Node 5: not 1; nowhere",
         "out of sight: Citizen 1; Cop 9",
+    ]
+
+
+def test_sentences_that_differ_in_their_numbers_are_said_once():
+    def seen(*states):
+        return Observation(
+            1, {}, {f"Citizen {n}": {"position": None, "internal_state": state} for n, state in enumerate(states, 1)}
+        )
+
+    def poor(*numbers):
+        return ["From 0 to 1, I am {} poor".format(*numbers), "I am {} or {}".format(*numbers[1:]), "I wait"]
+
+    before = seen(poor(0.25, 31, 40), [*poor(0.5, 31, 41), "I am ill"], poor(0.25, 31, 40), poor(-1, 31, 7))
+    assert before.as_text().split("\n") == [
+        'Citizen, each: I wait; "From 0 to 1, I am … poor"; I am 31 or …',
+        "Citizen 1, 3: 0.25; 40",
+        "Citizen 2: 0.5; 41; I am ill",
+        "Citizen 4: -1; 7",
+    ]
+    now = seen(poor(0.25, 31, 41), [*poor(0.5, 31, 42), "I am ill"], poor(0.25, 31, 42), poor(-1, 31, 7))
+    assert now.as_text(before).split("\n") == [
+        "Citizen, each: I am 31 or … (was …)",
+        "Citizen 1: 41; 40",
+        "Citizen 2: 42; 41",
+        "Citizen 3: 42; 40",
+    ]
+    assert seen(poor(0.5, 30, 7)).as_text(seen(poor(0.25, 31, 7))).split("\n") == [
+        'Citizen 1: "From 0 to 1, I am 0.5 poor" (was 0.25); I am 30 or 7; not I am 31 or 7'
     ]
 
 

@@ -104,7 +104,7 @@ def test_the_simulation_and_its_agents(path):
     assert f"Simulation {viewer.metadata['simulation_id']}" in text
     assert "Talkers" in text
     assert "0.00 minutes" in text
-    assert "unknown" in text
+    assert "completed" in text
     assert "2 agents" in text
     assert [row.split("│")[1:3] for row in text.splitlines() if row.startswith("│")] == [
         [f" {agent_id}     ", " 6      "] for agent_id in (1, 2)

@@ -378,7 +378,7 @@ def test_the_model_can_be_collected_and_its_file_is_complete_then(talkers):
     *_, step_end, end = load_recording(path)
     assert step_end.event_type == "step_end"
     assert end.event_type == "simulation_end"
-    assert end.content == {"status": "unknown", "final_step": 1, "total_events": count}
+    assert end.content == {"status": "completed", "final_step": 1, "total_events": count}
     assert end.event_id.endswith(f"_{count:06d}")
 
 

@@ -55,7 +55,7 @@ def test_the_first_line_says_what_is_recorded_with_what(recorder):
     assert metadata["start_time"] == recorder.start_time.isoformat()
     assert metadata["model_class"] == "Model"
     assert metadata["schema_version"] == 1
-    assert metadata["versions"].keys() == {"mesa", "mesa-llm-core", "python"}
+    assert metadata["versions"].keys() >= {"mesa", "mesa-llm-core", "mesa-llm-parallel", "python"}
 
 
 def test_two_recorders_have_two_files_and_none_is_overwritten(tmp_path, caplog):

@@ -1,6 +1,7 @@
 """Runs that were recorded, as files."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from helpers.rules import at_ease
@@ -9,11 +10,21 @@ from mesa_llm.clients import LLMResponse, Message, MeteredClient, RuleBasedClien
 from mesa_llm.parallel_stepping import ParallelStepping
 from mesa_llm.testing import ScriptedLLM
 from mesa_llm_examples.civil_violence import CivilViolence, policy
-from mesa_llm_examples.reports.run_file import RunWriter, read_run
+from mesa_llm_examples.reports.run_file import LineWriter, read_run
 from mesa_llm_examples.setting import Mode, ModelConnection, stepping
 from mesa_llm_examples.simulation import simulate
 
 OPTIONS = {"citizens": 5, "note": "<script>alert(1)</script>", "width": None}
+
+
+def setting(headline, llm_model=None):
+    """What is run, as the first line says it."""
+    return SimpleNamespace(
+        example=SimpleNamespace(name="civil-violence"),
+        headline=headline,
+        options=OPTIONS,
+        connection=ModelConnection(model=llm_model),
+    )
 
 
 def record(path, client, citizens, cops, *, headline="Five & one", llm_model=None, movement=True):
@@ -27,13 +38,11 @@ def record(path, client, citizens, cops, *, headline="Five & one", llm_model=Non
         client=metered,
         parallel_stepping=ParallelStepping(on_error="skip"),
     )
-    run = {
-        "example": "civil-violence",
-        "headline": headline,
-        "options": OPTIONS,
-        "decisions": ModelConnection(model=llm_model).decides,
-    }
-    with path.open("w") as stream, stepping(Mode.ASYNCIO), RunWriter(stream, model, metered, **run) as writer:
+    with (
+        path.open("w") as stream,
+        stepping(Mode.ASYNCIO),
+        LineWriter(stream, model, metered, setting(headline, llm_model)) as writer,
+    ):
         simulate(model, metered, 3, on_step=writer.ended)
     return path
 

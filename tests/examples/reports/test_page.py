@@ -11,12 +11,17 @@ import pytest
 pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 
 from mesa_llm.clients import MeteredClient, RuleBasedClient
+from mesa_llm.errors import RecordingError
+from mesa_llm.journal import Journal, JournaledClient
 from mesa_llm.parallel_stepping import AgentReport, CallSpan
+from mesa_llm.recording import record_run
 from mesa_llm_examples.civil_violence import CivilViolence, policy
 from mesa_llm_examples.reports import measures, report
 from mesa_llm_examples.reports.report import page
-from mesa_llm_examples.reports.run_file import RunWriter, read_run
+from mesa_llm_examples.reports.run_file import LineWriter, read_run
+from mesa_llm_examples.setting import Activation, Mode, stepping
 from mesa_llm_examples.simulation import DecisionCounts, simulate
+from tests.examples.reports.conftest import setting
 
 
 def page_of(run):
@@ -161,8 +166,7 @@ def test_decisions_made_one_agent_at_a_time_are_known_too(tmp_path):
     metered = MeteredClient(RuleBasedClient(policy))
     model = CivilViolence(5, 1, seed=3, client=metered, parallel_stepping=False)
     path = tmp_path / "off.jsonl"
-    run = {"example": "civil-violence", "headline": "Off", "options": {}, "decisions": "rule-based policy"}
-    with path.open("w") as stream, RunWriter(stream, model, metered, **run) as writer:
+    with path.open("w") as stream, LineWriter(stream, model, metered, setting("Off")) as writer:
         ran = simulate(model, metered, 2, on_step=writer.ended)
     read = read_run(path)
     assert read.decided == ran.decided
@@ -317,3 +321,52 @@ def test_a_page_of_72_agents_stays_small(crowded):
 def test_the_date_is_shown(changed, lines, text, shown):
     lines[0]["started"] = text
     assert f"Started {shown} Versions" in text_of(report.head(read_run(changed(lines))))
+
+
+@pytest.fixture(scope="module")
+def sequential(tmp_path_factory):
+    """The page of a run that was recorded as a whole, in sequential activation."""
+    path = tmp_path_factory.mktemp("runs") / "run.sqlite"
+    client = RuleBasedClient(policy, latency=0.001)
+    parameters = {"citizens": 12, "cops": 2, "seed": 3, "client": client}
+    with (
+        stepping(Mode.ASYNCIO, activation=Activation.SEQUENTIAL),
+        record_run(CivilViolence, parameters, path=path) as model,
+    ):
+        for _ in range(2):
+            model.step()
+    return path
+
+
+def test_the_page_of_a_recorded_run_opens_with_what_was_run_and_how_it_ended(sequential):
+    run = read_run(sequential)
+    text = text_of(report.head(run))
+    assert "CivilViolence, seed 3" in text
+    assert "Status completed after 2 steps" in text
+    assert "CivilViolence, 12 Citizens, 2 Cops, seed 3" in text
+    assert "Activation sequential (mode asyncio" in text
+    assert f"SHA-256 {[step.state_hash for step in Journal(sequential).steps()][-1]}" in text
+    assert "citizens 12, cops 2" in text
+
+
+def test_the_page_of_a_sequential_run_says_what_looking_ahead_took(sequential):
+    run = read_run(sequential)
+    (asked, wasted) = (
+        sum(getattr(item.look_ahead, name) for item in run.reports()) for name in ("asked_ahead", "wasted_calls")
+    )
+    text = text_of(report.looks(run))
+    assert f"{asked} call" in text
+    assert f"{wasted} wasted" in text
+    assert "rounds" in text
+    assert "Looking ahead" in text_of(page_of(run))
+
+
+def test_a_run_that_never_looked_ahead_has_no_such_section(crowded):
+    assert report.looks(read_run(crowded)) == ""
+
+
+def test_a_journal_of_calls_alone_is_no_run_for_a_report(tmp_path):
+    with JournaledClient(RuleBasedClient(policy), tmp_path / "run.db") as client:
+        CivilViolence(2, 1, seed=3, client=client, parallel_stepping=False).step()
+    with pytest.raises(RecordingError, match="holds model calls alone"):
+        read_run(tmp_path / "run.db")

@@ -116,7 +116,14 @@ def list_examples() -> None:
 
 @app.command("report", epilog=f"For example: {NAME} report run.jsonl --open")
 def report_command(
-    file: Annotated[Path, typer.Argument(help="What `run --record` has written.", metavar="FILE", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="What `run --record` or `record_run` has written; FILE:RUN for a run that is not the newest.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ],
     *,
     output: Annotated[Path | None, typer.Option(help="Folder for both files.", show_default="that of FILE")] = None,
     step: Annotated[
@@ -140,7 +147,7 @@ def report_command(
         raise ConfigurationError(f"--step {step} cannot be drawn agent by agent. {steps}")
     folder = file.parent if output is None else output
     paths = folder / f"{file.stem}.html", folder / f"{file.stem}.png"
-    if any(path.exists() and path.samefile(file) for path in paths):
+    if file.exists() and any(path.exists() and path.samefile(file) for path in paths):
         raise ConfigurationError(f"The report would overwrite {file}. Rename that, or give another --output.")
     try:
         folder.mkdir(parents=True, exist_ok=True)

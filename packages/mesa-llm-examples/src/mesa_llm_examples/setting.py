@@ -300,13 +300,17 @@ class Setting:
         Raises:
             ConfigurationError: if an option cannot work.
         """
+        return self.example.model_class()(**self.arguments(client, mode))
+
+    def arguments(self, client: LLMClient, mode: Mode) -> dict[str, Any]:
+        """The arguments of the model's class, as for `model`."""
         names = [*(option.name for option in self.example.options), "seed"]
-        return self.example.model_class()(
+        return {
             **{name: self.options[name] for name in names},
-            llm_model=self.connection.model,
-            client=client,
-            parallel_stepping=mode is not Mode.OFF,
-        )
+            "llm_model": self.connection.model,
+            "client": client,
+            "parallel_stepping": mode is not Mode.OFF,
+        }
 
 
 def _check_activation(activation: str, modes: Collection[Mode]) -> None:
@@ -348,7 +352,7 @@ class JournalSetting:
         if path is None:
             for name, given in (("--replay", replay), ("--resume", resume), ("--run", run is not None)):
                 if given:
-                    raise ConfigurationError(f"{name} needs --journal, for example --journal run.db.")
+                    raise ConfigurationError(f"{name} needs --record, for example --record run.sqlite.")
             return None
         return cls(path=path, mode="replay" if replay else "resume" if resume else "record", run=run)
 

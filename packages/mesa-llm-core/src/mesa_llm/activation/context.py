@@ -10,7 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, ContextVar, Token, copy_context
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypedDict, Unpack
+from weakref import ref
 
 if TYPE_CHECKING:
     from mesa import Agent
@@ -31,6 +32,8 @@ class Running(TypedDict, total=False):
         asked: gets the ids of agents that ask a model outside of their steps and of a runner.
         writes: what keeps the agent's writes to its memory until they can be awaited.
         answers: what answers the agent's model calls, if a step asks ahead.
+        journal: what records the model calls of code that belongs to no agent, such as a model's own `step`; held
+            weakly, since timers and connections may keep the context.
     """
 
     turn: Turn | None
@@ -41,6 +44,7 @@ class Running(TypedDict, total=False):
     asked: set[int] | None
     writes: AwaitedWrites | None
     answers: Answers | None
+    journal: ref[CallRecorder] | None
 
 
 _running: ContextVar[Running] = ContextVar("mesa_llm_running", default=Running())  # noqa: B039 - never changed
@@ -80,6 +84,29 @@ def current_writes() -> AwaitedWrites | None:
 def current_answers() -> Answers | None:
     """What answers the calling agent's model calls; `None` if no step asks ahead, and in the code of a client."""
     return _running.get().get("answers")
+
+
+JOURNAL = "_mesa_llm_journal"
+"""The attribute of a recorded model that holds the `CallRecorder` of its run."""
+
+
+class CallRecorder(Protocol):
+    """Records the model calls of a run, whichever clients the agents ask."""
+
+    def around(self, client: Any) -> Any:
+        """The client that asks `client` and records the outcome, or answers from the record: the same each time."""
+        ...
+
+
+def current_journal() -> CallRecorder | None:
+    """What records the model calls of the calling agent, or of the code of its model; `None` if nothing does."""
+    running = _running.get()
+    turn, agent_step = running.get("turn"), running.get("agent_step")
+    agent = turn.agent if turn is not None else None if agent_step is None else agent_step.agent
+    journal: CallRecorder | None = None if agent is None else getattr(agent.model, JOURNAL, None)
+    if journal is None and (held := running.get("journal")) is not None:
+        return held()
+    return journal
 
 
 def is_deciding(turn: Turn) -> bool:

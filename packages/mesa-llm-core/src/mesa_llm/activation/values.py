@@ -209,13 +209,40 @@ _forms: WeakKeyDictionary[type, _Form] = WeakKeyDictionary()
 def attributes_of(value: Any) -> dict[str, Any]:
     """What an object holds, by the names of its attributes; neither properties nor what they have cached."""
     cls = type(value)
+    slots, caches = _slots_of.get(cls) or _slots_of.setdefault(cls, _find_slots(cls))
     held = dict(getattr(value, "__dict__", ()))
+    for name in slots:
+        if hasattr(value, name):
+            held[name] = getattr(value, name)
+    for name in caches:
+        held.pop(name, None)
+    return held
+
+
+_slots_of: WeakKeyDictionary[type, tuple[tuple[str, ...], tuple[str, ...]]] = WeakKeyDictionary()
+
+
+def _find_slots(cls: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The slots of a class, and the names of its cached properties."""
+    slots: list[str] = []
     for base in cls.__mro__:
-        slots = vars(base).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in {"__dict__", "__weakref__"} and hasattr(value, name):
-                held[name] = getattr(value, name)
-    return {name: item for name, item in held.items() if not isinstance(getattr(cls, name, None), cached_property)}
+        own = vars(base).get("__slots__", ())
+        slots += (own,) if isinstance(own, str) else own
+    caches = [name for base in cls.__mro__ for name, item in vars(base).items() if isinstance(item, cached_property)]
+    found = [name for name in caches if isinstance(getattr(cls, name), cached_property)]
+    return tuple(name for name in slots if name not in {"__dict__", "__weakref__"}), tuple(found)
+
+
+def is_canonical(value: Any) -> bool:
+    """Whether a value is its own canonical form, but for tuples: texts and finite numbers, in dicts and lists."""
+    kind = type(value)
+    if kind in _EXACT or kind is Canonical:
+        return True
+    if kind is float:
+        return math.isfinite(value)
+    if kind is dict:
+        return _TEXT.issuperset(map(type, value)) and all(map(is_canonical, value.values()))
+    return kind in (list, tuple) and all(map(is_canonical, value))
 
 
 def is_a(kind: type, module: str, *names: str) -> bool:

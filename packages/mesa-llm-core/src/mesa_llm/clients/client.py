@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Protocol, cast, runtime_checkable
 
 from mesa_llm.activation.call import ModelCall, model_call
-from mesa_llm.activation.context import current_answers, current_call, detached
+from mesa_llm.activation.context import current_answers, current_call, current_journal, detached
 from mesa_llm.clients.messages import LLMRequest, LLMResponse
 from mesa_llm.concurrency import calling_loop, transport_loop
 from mesa_llm.concurrency.loop_thread import AwaitedCall
@@ -48,6 +48,7 @@ def ask(client: LLMClient, request: LLMRequest) -> LLMResponse:
             f"{type(client).__name__} was asked by blocking code on the thread of the transport loop, which is the one "
             "to answer. Code that runs there (a client, a policy) must `await client.complete(request)` instead."
         )
+    client = _recorded(client)
     answers = current_answers()
     if answers is not None:
         return cast("LLMResponse", answers.ask(client, request))
@@ -68,6 +69,7 @@ async def aask(client: LLMClient, request: LLMRequest) -> LLMResponse:
     """Like `ask`, awaited. Cancelling the caller cancels the call. On the transport loop the client answers at once."""
     if transport_loop.is_running_here():
         return await client.complete(_in_current_call(request))
+    client = _recorded(client)
     answers = current_answers()
     if answers is not None:
         return cast("LLMResponse", await answers.aask(client, request))
@@ -80,6 +82,12 @@ async def aask(client: LLMClient, request: LLMRequest) -> LLMResponse:
     except BaseException:
         answer.cancel()
         raise
+
+
+def _recorded(client: LLMClient) -> LLMClient:
+    """The client, within the record of the run that the calling code belongs to."""
+    journal = current_journal()
+    return client if journal is None else cast("LLMClient", journal.around(client))
 
 
 def _send[S: Future[LLMResponse] | AwaitedCall[LLMResponse]](

@@ -238,7 +238,8 @@ class _ThreadPerCall(ThreadPoolExecutor):
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """An event loop whose `asyncio.to_thread` never waits for a free thread."""
-    loop = asyncio.new_event_loop()
+    # In an empty context: the loop's own wake-up keeps it, and the first caller's references its agent and model.
+    loop = contextvars.Context().run(asyncio.new_event_loop)
     loop.set_default_executor(_ThreadPerCall())
     return loop
 

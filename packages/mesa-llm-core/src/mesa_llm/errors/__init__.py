@@ -16,7 +16,8 @@ The tree, and the classes outside of it:
     │   └── ModelTimeoutError (TimeoutError)
     ├── BudgetExhaustedError                a call would exceed the budget, so it was not made
     ├── JournalError                        the journal cannot be used
-    │   └── JournalMissError                a replay needs a call that is not recorded
+    │   ├── JournalMissError                a replay needs a call that is not recorded
+    │   └── ReplayDifferenceError           a replayed or resumed run comes to another state than the recorded one
     ├── RecordingError (ValueError)         a file is not a readable recording
     ├── ToolError                           a tool refuses a call; its text goes back to the model
     │   ├── ActionError (ValueError)        an action is refused
@@ -57,6 +58,7 @@ __all__ = [
     "NotParallelWarning",
     "RateLimitedError",
     "RecordingError",
+    "ReplayDifferenceError",
     "ReproducibilityWarning",
     "ToolError",
     "TurnError",
@@ -169,6 +171,10 @@ class JournalError(MesaLLMError):
 
 class JournalMissError(JournalError):
     """A replay needs a call that the journal does not hold."""
+
+
+class ReplayDifferenceError(JournalError):
+    """A step of a replayed or resumed run ended in another state than the recorded one; the message says where."""
 
 
 class RecordingError(MesaLLMError, ValueError):

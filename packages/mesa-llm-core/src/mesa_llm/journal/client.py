@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
+from mesa_llm.concurrency import fork_safe_lock
 from mesa_llm.errors import ConfigurationError, JournalError
 from mesa_llm.errors.checks import check_word
 from mesa_llm.journal.recording import Recording
@@ -139,22 +140,34 @@ class JournaledClient(AsyncClient):
                 it is asked off the record in a replay.
             Exception: what the inner client raises.
         """
+        return await self._answer(request, self.inner)
+
+    async def _answer(self, request: LLMRequest, inner: LLMClient | None) -> LLMResponse:
         if self.mode == "replay" and request.call.off_record:
             raise JournalError(
                 f"The journal {self.path} is replayed, and holds no answers to questions asked off the record "
                 "(consistency). Ask with a client in mode 'record', 'resume' or 'off'."
             )
         if self.mode == "off" or request.call.off_record:
-            assert self.inner is not None
+            assert inner is not None
             request.call.passed_journal |= self.mode != "off"
-            return await self.inner.complete(request)
+            return await inner.complete(request)
+        return await self.session().complete(request, inner)
+
+    def session(self) -> Recording | Replay:
+        """The run as it is recorded or replayed; that of a copy begins now.
+
+        Raises:
+            JournalError: after `close`, or if the run of a copy cannot be used.
+        """
         if self._is_closed:
             raise JournalError(f"The journal {self.path} was closed. Make a new client to go on.")
         if os.getpid() != self._process:
             self._become_copy_after_fork()
         if self._session is None:
-            self._session = self._open()
-        return await self._session.complete(request, self.inner)
+            with _opening:
+                self._session = self._session or self._open()
+        return self._session
 
     def close(self) -> None:
         """Write what is left to write, and close the file. Calls after that are errors.
@@ -224,7 +237,67 @@ class JournaledClient(AsyncClient):
         vars(self).update(state | {"_process": os.getpid()})
 
 
+_DEEPEST = 20  # clients within clients
+_opening = fork_safe_lock()  # protects that a copy begins one run, whichever thread is first
 _of_the_parent: list[object] = []
+
+
+class RunJournal(JournaledClient):
+    """Records the model calls of one run, whichever clients its agents ask: each of them is wrapped, see `around`.
+
+    Args:
+        path: the file.
+        mode: as of a `JournaledClient`.
+        run: the name of the run.
+        metadata: kept with a new run.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        mode: Literal["record", "replay", "resume"] = "record",
+        run: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(self, path, mode=mode, run=run, metadata=metadata)
+        self.inner = None
+        self._around: dict[int, tuple[LLMClient, LLMClient]] = {}
+
+    def around(self, client: LLMClient) -> LLMClient:
+        """The client that asks `client` and records the outcome, or answers from the record: the same each time.
+
+        A client whose calls pass this journal already, since one that it asks is wrapped, is returned as it is.
+        """
+        if id(client) not in self._around:
+            # With the client, so that no other object gets its id.
+            self._around[id(client)] = client, client if journal_of(client) is self else _Wrapped(self, client)
+        return self._around[id(client)][1]
+
+    def _as_copy(self) -> dict[str, object]:
+        return super()._as_copy() | {"_around": {}}
+
+
+class _Wrapped(AsyncClient):
+    """A client whose calls a `RunJournal` records."""
+
+    def __init__(self, journal: RunJournal, inner: LLMClient) -> None:
+        self.journal = journal
+        self.inner = inner
+
+    async def complete(self, request: LLMRequest) -> LLMResponse:
+        """Answer a request as the journal's mode says. Runs on the transport loop."""
+        return await self.journal._answer(request, self.inner)
+
+
+def journal_of(client: Any) -> JournaledClient | None:
+    """The journal that a client's calls pass, the outermost one; `None` without one, and for one in mode `off`."""
+    for _ in range(_DEEPEST):
+        journal = client.journal if isinstance(client, _Wrapped) else client
+        if isinstance(journal, JournaledClient) and journal.mode != "off":
+            return journal
+        client = getattr(client, "inner", None)
+    return None
 
 
 def _numbered_from(name: str) -> Iterator[str]:

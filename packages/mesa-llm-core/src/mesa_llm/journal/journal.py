@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from mesa_llm.clients import LLMResponse, ToolCall
 from mesa_llm.journal import store
 from mesa_llm.journal.schema import connect, decoded, sqlite_errors
 from mesa_llm.journal.serialization import RecordedError, response_from_json
+from mesa_llm.journal.steps import EventRow, StepRow, last_step, read_events, read_fact, read_interviews, read_steps
 from mesa_llm.journal.store import OUTSIDE, Run, State
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ class RecordedRun:
         metadata: as given when it began.
         copy_of: the run whose model was copied or pickled, if this is the run of a copy.
         calls: how many calls are recorded, with or without an outcome.
-        steps: the last step of the model that has a call; 0 if none has.
+        steps: the last step of the model that is recorded, or has a call; 0 if none has.
+        identity: what was run, see `record_run`; empty for a run of a `JournaledClient`, which knows nothing but calls.
+        end: how it ended: `status`, `step`, `time`, `events`, `error` and `result`; `None` as long as it has not.
     """
 
     name: str
@@ -40,6 +43,43 @@ class RecordedRun:
     copy_of: str | None
     calls: int
     steps: int
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    end: Mapping[str, Any] | None = None
+
+    @property
+    def status(self) -> str:
+        """`completed`, `failed` or `interrupted`; `unfinished` if it still goes on or was killed; or `unknown`."""
+        if self.end is not None:
+            return str(self.end["status"])
+        return "unfinished" if self.identity else "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedStep:
+    """A step of a model in a journal.
+
+    Attributes:
+        step: the model's step; 0 stands for the model before the first.
+        started: when it began, in seconds since the epoch.
+        seconds: how long it took.
+        state_hash: the `state_hash` of the model at its end; `None` if it failed.
+        state: what the hash is made of, `{"agents": {"Citizen 3": {attribute: value}}, "model": {attribute: value}}`;
+            in the place of a long value there is its digest, which begins with `#`.
+        measures: the last value of each variable of the model's data collector.
+        reports: a report for each set of agents that stepped in parallel, as `StepReport.from_dict` takes it.
+        tallies: what agents did that Mesa stepped one at a time, by class.
+        error: how it failed; `None` if it did not.
+    """
+
+    step: int
+    started: float
+    seconds: float
+    state_hash: str | None
+    state: Mapping[str, Any]
+    measures: Mapping[str, Any]
+    reports: Sequence[Mapping[str, Any]]
+    tallies: Mapping[str, Mapping[str, Any]]
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +142,7 @@ class Journal:
         """
         with self._opened() as connection:
             totals = store.totals(connection)
-            return tuple(_recorded(run, totals) for run in store.all_runs(connection, self.path))
+            return tuple(_recorded(connection, run, totals) for run in store.all_runs(connection, self.path))
 
     def run(self, name: str | None = None) -> RecordedRun:
         """One run.
@@ -115,7 +155,7 @@ class Journal:
         """
         with self._opened() as connection:
             run = store.find_run(connection, self.path, name)
-            return _recorded(run, store.totals(connection, run))
+            return _recorded(connection, run, store.totals(connection, run))
 
     def calls(self, run: str | None = None) -> Iterator[RecordedCall]:
         """The calls of a run, in the order in which they began. One at a time is in memory.
@@ -147,6 +187,59 @@ class Journal:
                     duration=call.duration,
                 )
 
+    def steps(self, run: str | None = None) -> Iterator[RecordedStep]:
+        """The steps of a run, in order. One at a time is in memory.
+
+        Args:
+            run: the run's name; by default the newest that is not a copy of another.
+
+        Raises:
+            JournalError: if the file does not hold the run, or is damaged.
+        """
+        with self._opened() as connection:
+            found = store.find_run(connection, self.path, run)
+            for row in read_steps(connection, found):
+                label = f"Step {row.step} of {found}"
+                yield RecordedStep(**decoded(_step_from, row, lambda label=label: label))  # type: ignore[misc]
+
+    def events(self, run: str | None = None) -> Iterator[EventRow]:
+        """The events of a run as they are stored, in order; `load_recording` makes `SimulationEvent`s of them.
+
+        Args:
+            run: the run's name; by default the newest that is not a copy of another.
+
+        Raises:
+            JournalError: if the file does not hold the run, or is damaged.
+        """
+        with self._opened() as connection:
+            yield from read_events(connection, store.find_run(connection, self.path, run))
+
+    def interviews(self, run: str | None = None) -> pd.DataFrame:
+        """What agents were asked off the record, see `ask`.
+
+        Args:
+            run: the run's name; by default the newest that is not a copy of another.
+
+        Returns:
+            A frame with a row for each answer: `step`, `agent_id`, `agent_class`, `question`, the fields of the answers
+            and `error`.
+
+        Raises:
+            JournalError: if the file does not hold the run, or is damaged.
+        """
+        import pandas as pd  # noqa: PLC0415 - slow to import
+
+        with self._opened() as connection:
+            rows = [
+                {
+                    **{name: getattr(row, name) for name in ("step", "agent_id", "agent_class", "question")},
+                    **json.loads(row.answer or "{}"),
+                    "error": row.error,
+                }
+                for row in read_interviews(connection, store.find_run(connection, self.path, run))
+            ]
+        return pd.DataFrame(rows, columns=None if rows else ["step", "agent_id", "agent_class", "question", "error"])
+
     def to_dataframe(self, run: str | None = None) -> pd.DataFrame:
         """The calls of a run as a table, one row a call: who asked what when, and what came of it.
 
@@ -173,7 +266,12 @@ class Journal:
             yield connection
 
 
-def _recorded(run: Run, totals: Mapping[int, tuple[int, int]]) -> RecordedRun:
+def _step_from(row: StepRow) -> dict[str, Any]:
+    parsed = {name: json.loads(getattr(row, name) or "{}") for name in ("state", "measures", "reports", "tallies")}
+    return row._asdict() | parsed
+
+
+def _recorded(connection: sqlite3.Connection, run: Run, totals: Mapping[int, tuple[int, int]]) -> RecordedRun:
     calls, steps = totals.get(run.number, (0, 0))
     return RecordedRun(
         name=run.name,
@@ -181,7 +279,9 @@ def _recorded(run: Run, totals: Mapping[int, tuple[int, int]]) -> RecordedRun:
         metadata=decoded(json.loads, run.metadata, lambda: f"The metadata of {run}"),
         copy_of=run.copy_of,
         calls=calls,
-        steps=steps,
+        steps=max(steps, last_step(connection, run)),
+        identity=read_fact(connection, run, "identity") or {},
+        end=read_fact(connection, run, "end"),
     )
 
 

@@ -18,7 +18,8 @@ from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import DecisionTimeoutError, JournalError
 from mesa_llm.journal.serialization import RecordedError, response_to_json, texts_of
-from mesa_llm.journal.store import OUTSIDE, CallKey, Run, begin, finish, forget
+from mesa_llm.journal.steps import InterviewRow, StepRow
+from mesa_llm.journal.store import OUTSIDE, CallKey, Run, Write, begin, finish, forget
 from mesa_llm.journal.writer import Writer
 
 _GRACE = 5.0
@@ -171,6 +172,26 @@ class Recording:
     async def _late_timeout(self, calls: _CallsOfStep, error: DecisionTimeoutError) -> None:
         if calls.answered is not None and not calls.in_flight:  # a call in flight is cancelled, and records this itself
             self._timed_out(calls.answered, error)
+
+    def put(self, write: Write) -> None:
+        """Write something of the run that is no call, after all that was put before. Raises as `Writer.put`."""
+        self._writer.put(write)
+
+    def drain(self) -> None:
+        """Wait until all that was put is in the file. Raises as `Writer.put`."""
+        self._writer.drain()
+
+    def at_end(self, write: Write) -> None:
+        """Write something when the run is released, however that happens; the last one given counts."""
+        self._writer.last_write = write
+
+    def recorded_step(self, step: int) -> StepRow | None:
+        """The step of the model as it was recorded before: of a new run, none is."""
+        return None
+
+    def recorded_interview(self, step: int, agent_id: int, question: str) -> InterviewRow | None:
+        """The answer that an agent gave before to a question off the record: of a new run, there is none."""
+        return None
 
     def close(self) -> None:
         """Write what is left to write, and release the run. A second time does nothing. Raises as `Writer.close`."""

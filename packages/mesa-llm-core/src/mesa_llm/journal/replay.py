@@ -20,7 +20,8 @@ from mesa_llm.journal import store
 from mesa_llm.journal.recording import CallIndex, Recording
 from mesa_llm.journal.schema import connect, sqlite_errors
 from mesa_llm.journal.serialization import RecordedError, response_from_json
-from mesa_llm.journal.store import OUTSIDE, CallKey, Run, State, StoredCall, call_label
+from mesa_llm.journal.steps import InterviewRow, StepRow, find_interview, read_step
+from mesa_llm.journal.store import OUTSIDE, CallKey, Run, State, StoredCall, Write, call_label
 
 GRACE = 5.0
 """Seconds by which a call that its agent cancelled waits longer to be cancelled again."""
@@ -42,6 +43,8 @@ class Replay:
         self._index = CallIndex(path, run.name)
         self._equal: Counter[tuple[int, bytes]] = Counter()
         """How often each agent has made each request, in a run of version 1."""
+        self._asked: Counter[tuple[int, int, str]] = Counter()
+        """How often each agent has been asked each question off the record, in each step of the model."""
         self._is_sound = False
         """Whether all calls of the run have been read, and none is damaged."""
         self._connection = connect(path, read_only=True)
@@ -87,6 +90,27 @@ class Replay:
         """The error of a call that is not recorded, or whose record has no outcome."""
         with self._using, sqlite_errors(f"{key} in {self.run} cannot be used"):
             return JournalMissError(_describe_miss(self._connection, self.run, key, request, call))
+
+    def put(self, write: Write) -> None:
+        """Write nothing: a replay leaves the file as it is."""
+
+    def drain(self) -> None:
+        """Wait for nothing."""
+
+    def at_end(self, write: Write) -> None:
+        """Write nothing."""
+
+    def recorded_step(self, step: int) -> StepRow | None:
+        """The step of the model as it was recorded; `None` if it is not."""
+        with self._using, sqlite_errors(f"Step {step} of {self.run} cannot be read"):
+            return read_step(self._connection, self.run, step)
+
+    def recorded_interview(self, step: int, agent_id: int, question: str) -> InterviewRow | None:
+        """The recorded answer of an agent to the question, each in its turn; `None` if it is not recorded."""
+        self._asked[step, agent_id, question] += 1
+        nth = self._asked[step, agent_id, question]
+        with self._using, sqlite_errors(f"Interviews of {self.run} cannot be read"):
+            return find_interview(self._connection, self.run, step, agent_id, question, nth)
 
     def close(self) -> None:
         """Close the file. A second time does nothing. Happens by itself, as in `JournaledClient.close`."""
@@ -139,6 +163,18 @@ class Resumption(Replay):
         with self._using, sqlite_errors(f"The {self.run} cannot be used"):
             return store.agents_called_after(self._connection, self.run, call)
 
+    def put(self, write: Write) -> None:
+        """As of a new run."""
+        self._recording.put(write)
+
+    def drain(self) -> None:
+        """As of a new run."""
+        self._recording.drain()
+
+    def at_end(self, write: Write) -> None:
+        """As of a new run."""
+        self._recording.at_end(write)
+
     def close(self) -> None:
         """Close the file, and release the run. A second time does nothing."""
         super().close()
@@ -172,7 +208,9 @@ def _describe_miss(
         return f"{missing}, which holds no calls."
     which, label, recorded = found
     diff = list(
-        difflib.unified_diff(recorded, _lines(request.as_dict()), f"recorded: call {label}", "asked now", "", "", 1, "")
+        difflib.unified_diff(
+            recorded, request_lines(request.as_dict()), f"recorded: call {label}", "asked now", "", "", 1, ""
+        )
     )
     if not diff:
         return f"{missing}. The same request is recorded in another place: call {label}."
@@ -187,7 +225,7 @@ def _nearest(
     """In which neighbourhood the nearest recorded request is, the label of its call, and its lines."""
     request_of = store.requests_in(connection, run)
     matcher = difflib.SequenceMatcher(None, autojunk=False)
-    matcher.set_seq2(_lines(request.as_dict()))
+    matcher.set_seq2(request_lines(request.as_dict()))
     for which, condition in _NEIGHBOURHOODS:
         rows = connection.execute(
             f"SELECT step, agent_class, agent_id, call, request FROM calls WHERE run = :run AND {condition} "
@@ -197,7 +235,7 @@ def _nearest(
         best, nearest = -1.0, None
         for *call, stored in rows:
             label = call_label(*call)
-            recorded = _lines(request_of(stored, label))
+            recorded = request_lines(request_of(stored, label))
             matcher.set_seq1(recorded)
             if (likeness := matcher.ratio()) > best:
                 best, nearest = likeness, (label, recorded)
@@ -206,7 +244,7 @@ def _nearest(
     return None
 
 
-def _lines(request: dict[str, Any]) -> list[str]:
+def request_lines(request: dict[str, Any]) -> list[str]:
     """A request as people read it: its messages line by line, then all the rest. Long lines are broken after commas."""
     lines: list[str] = []
     for message in request["messages"]:

@@ -1,4 +1,4 @@
-"""The file: an SQLite database, marked as a journal. How it is opened and checked; what its errors mean."""
+"""The file: an SQLite database, marked as a journal. How it is opened, checked and upgraded; what its errors mean."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,11 @@ from mesa_llm.errors import JournalError
 
 APPLICATION_ID = int.from_bytes(b"MLJ\x01")
 """Marks a database as a journal, in its header, where `file` and SQLite's own tools show it."""
-VERSION = 2
-"""The version of the tables below. Version 1, which is only read, has no digests and counts the steps of agent sets."""
+VERSION = 3
+"""The version of the tables below. Version 2 has runs and calls alone; it is upgraded when it is opened for writing.
+
+Version 1, which is only read, has no digests either, and counts the steps of agent sets.
+"""
 PATIENCE = 30.0
 """Seconds that a write waits for the writes of another process to the same file."""
 DIGEST_SIZE = 16
@@ -56,8 +59,55 @@ _TABLES = (
         UNIQUE (run, step, agent_id, request_key, repeat)
     )""",
 )
+_TABLES_SINCE_3 = (
+    """CREATE TABLE facts (
+        run INTEGER NOT NULL REFERENCES runs (id),
+        name TEXT NOT NULL,       -- identity: what was run; end: how it ended; opaque: what state hashes do not cover
+        value TEXT NOT NULL,      -- JSON
+        digest BLOB,              -- of the row, see row_digest
+        PRIMARY KEY (run, name)
+    )""",
+    """CREATE TABLE steps (
+        run INTEGER NOT NULL REFERENCES runs (id),
+        step INTEGER NOT NULL,    -- the model's; 0 is the model before the first
+        started REAL NOT NULL,    -- seconds since the epoch
+        seconds REAL NOT NULL,
+        state_hash TEXT,          -- at the end of the step; NULL if it failed
+        state TEXT,               -- JSON, of which state_hash is the SHA-256: values and digests of attributes
+        measures TEXT NOT NULL,   -- JSON: the last value of each variable of the data collector
+        reports TEXT NOT NULL,    -- JSON: a report for each set of agents that stepped in parallel
+        tallies TEXT NOT NULL,    -- JSON: what agents did that Mesa stepped one at a time, by class
+        error TEXT,               -- how it failed
+        digest BLOB,              -- of the row, see row_digest
+        PRIMARY KEY (run, step)
+    )""",
+    """CREATE TABLE events (
+        run INTEGER NOT NULL REFERENCES runs (id),
+        number INTEGER NOT NULL,  -- in the order in which they happened, from 0
+        time REAL NOT NULL,       -- seconds since the epoch
+        step INTEGER NOT NULL,    -- the model's
+        agent_id INTEGER,         -- NULL for events of the model
+        type TEXT NOT NULL,
+        content TEXT NOT NULL,    -- JSON
+        metadata TEXT NOT NULL,   -- JSON
+        digest BLOB,              -- of the row, see row_digest
+        PRIMARY KEY (run, number)
+    )""",
+    """CREATE TABLE interviews (
+        run INTEGER NOT NULL REFERENCES runs (id),
+        number INTEGER NOT NULL,  -- from 1
+        time REAL NOT NULL,       -- seconds since the epoch
+        step INTEGER NOT NULL,    -- the model's
+        agent_id INTEGER NOT NULL,
+        agent_class TEXT NOT NULL,
+        question TEXT NOT NULL,
+        answer TEXT,              -- JSON; NULL if there is none
+        error TEXT,               -- why there is none
+        digest BLOB,              -- of the row, see row_digest
+        PRIMARY KEY (run, number)
+    )""",
+)
 _VERSION_1_AS_2 = (
-    "PRAGMA temp_store = MEMORY",
     "CREATE TEMP VIEW IF NOT EXISTS runs AS SELECT *, NULL AS digest FROM main.runs",
     "CREATE TEMP VIEW IF NOT EXISTS calls AS SELECT *, outermost_step AS model_step, NULL AS digest FROM main.calls",
 )
@@ -182,17 +232,39 @@ def _check_contents(connection: sqlite3.Connection, path: Path, *, create: bool,
         )
     if version < 1:
         raise damaged(str(path), f"its tables have version {version}, which does not exist")
-    if version < VERSION:
+    if version == 1:
         if not read_only:
             raise JournalError(
                 f"{path} was recorded by an earlier version, which counted steps in another way: it can be read and "
                 "replayed (mode='replay'), and not written. Record into another file."
             )
-        for statement in _VERSION_1_AS_2:
+        connection.execute("PRAGMA temp_store = MEMORY")
+        for statement in (*_VERSION_1_AS_2, *_as_temporary(_TABLES_SINCE_3)):
             connection.execute(statement)
         return
-    for table, column, *_ in sorted(_expected_columns() - _columns(connection)):
+    tables = _TABLES if version == 2 else (*_TABLES, *_TABLES_SINCE_3)
+    for table, column, *_ in sorted(_columns_of(tables) - _columns(connection)):
         raise damaged(str(path), f"its table {table} has no column {column}, or one of another type")
+    if version == 2 and read_only:
+        connection.execute("PRAGMA temp_store = MEMORY")
+        for statement in _as_temporary(_TABLES_SINCE_3):
+            connection.execute(statement)
+    elif version == 2:
+        _upgrade(connection)
+
+
+def _as_temporary(tables: Iterable[str]) -> list[str]:
+    """Statements that make tables empty beside a file, which stays unchanged."""
+    return [table.replace("CREATE TABLE", "CREATE TEMP TABLE IF NOT EXISTS") for table in tables]
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Add what version 2 lacks, unless another process was faster."""
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:  # commits, or rolls back
+        if _number(connection, "user_version") == 2:
+            for statement in (*_TABLES_SINCE_3, f"PRAGMA user_version = {VERSION}"):
+                connection.execute(statement)
 
 
 def _columns(connection: sqlite3.Connection) -> set[tuple[str, str, str, int]]:
@@ -205,9 +277,9 @@ def _columns(connection: sqlite3.Connection) -> set[tuple[str, str, str, int]]:
 
 
 @functools.cache
-def _expected_columns() -> set[tuple[str, str, str, int]]:
+def _columns_of(tables: tuple[str, ...]) -> set[tuple[str, str, str, int]]:
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
-        for table in _TABLES:
+        for table in tables:
             connection.execute(table)
         return _columns(connection)
 
@@ -219,7 +291,7 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     with connection:  # commits, or rolls back
         if _is_empty(connection):
             marks = f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {VERSION}"
-            for statement in (*_TABLES, *marks):
+            for statement in (*_TABLES, *_TABLES_SINCE_3, *marks):
                 connection.execute(statement)
 
 

@@ -71,6 +71,11 @@ def _braced(fields: list[str]) -> str:
     return f"{{{','.join(fields)}}}"
 
 
+def as_json(value: Any) -> str:
+    """A plain value as JSON that the file can hold."""
+    return _storable(json.dumps(value, ensure_ascii=False))
+
+
 def _storable(text: str) -> str:
     try:
         text.encode()

@@ -22,6 +22,9 @@ type State = Literal["started", "answered", "failed", "cancelled"]
 
 _RUN = "name, copy_of, started, metadata"
 _SELECT_RUNS = f"SELECT id, {_RUN}, digest FROM runs"
+_HAPPENED = ("calls", "steps", "events", "interviews")
+_OF_RUNS = ("facts", *_HAPPENED)
+"""The tables whose rows belong to a run."""
 _RUNS_NAMED = 10
 """How many runs a message names."""
 
@@ -66,9 +69,10 @@ def create_run(
             raise JournalError(
                 f"Run {name!r} is in {path} already. Give another name, or mode='resume' to go on with it."
             )
-        # A number that no call has: the row of an earlier run may be lost.
+        # A number that no other row has: the row of an earlier run may be lost.
+        numbers = " UNION ALL ".join(f"SELECT max(run) FROM {table}" for table in _OF_RUNS)
         (number,) = connection.execute(
-            "SELECT 1 + max((SELECT coalesce(max(id), 0) FROM runs), (SELECT coalesce(max(run), 0) FROM calls))"
+            f"SELECT 1 + coalesce(max(number), 0) FROM (SELECT max(id) AS number FROM runs UNION ALL {numbers})"
         ).fetchone()
         run = Run(path, number, name, copy_of, time.time(), text)
         values = (name, copy_of, run.started, text)
@@ -125,10 +129,12 @@ def names_of_runs(connection: sqlite3.Connection) -> list[str]:
 
 
 def remove_if_empty(connection: sqlite3.Connection, run: Run) -> None:
-    """Remove a run without calls: `replay` would take it for the newest."""
-    connection.execute(
-        "DELETE FROM runs WHERE id = :run AND NOT EXISTS (SELECT 1 FROM calls WHERE run = :run)", {"run": run.number}
-    )
+    """Remove a run in which nothing happened: `replay` would take it for the newest."""
+    for table in _HAPPENED:
+        if connection.execute(f"SELECT 1 FROM {table} WHERE run = ? LIMIT 1", (run.number,)).fetchone():
+            return
+    connection.execute("DELETE FROM facts WHERE run = ?", (run.number,))
+    connection.execute("DELETE FROM runs WHERE id = ?", (run.number,))
 
 
 OUTSIDE = 0

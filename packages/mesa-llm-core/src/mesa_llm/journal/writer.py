@@ -18,7 +18,7 @@ from mesa_llm.errors import JournalError
 from mesa_llm.journal.schema import connect, hint
 from mesa_llm.journal.store import Run, Write, remove_if_empty
 
-type _Queued = tuple[Write, asyncio.Future[None] | None]
+type _Queued = tuple[Write, asyncio.Future[None] | threading.Event | None]
 
 _BATCH = 500
 """The most writes in one transaction."""
@@ -44,13 +44,15 @@ class Writer:
         self._writes: queue.SimpleQueue[_Queued | None] = queue.SimpleQueue()
         self._putting = threading.Lock()  # protects that no write is queued after the end
         self._is_closed = False
+        self.last_write: Write | None = None
+        """What is written at the very end. Set, not put: the end may come from the garbage collector."""
         self._failure: JournalError | None = None
         self._is_raised = False
         self._thread = threading.Thread(target=self._write_all, name="mesa-llm-journal", daemon=True)
         _running.add(self)
         self._thread.start()
 
-    def put(self, write: Write, done: asyncio.Future[None] | None = None) -> None:
+    def put(self, write: Write, done: asyncio.Future[None] | threading.Event | None = None) -> None:
         """Write something soon, in order; `done` is resolved after the commit. A `JournalError` if it cannot be."""
         with self._putting:
             if self._failure is not None:
@@ -66,6 +68,12 @@ class Writer:
         self.put(write, done)
         with call.queued():
             await done
+
+    def drain(self) -> None:
+        """Wait until all that was put is written. Raises as `put`."""
+        written = threading.Event()
+        self.put(lambda connection: None, written)
+        written.wait()
 
     def end(self) -> None:
         """Begin the end, after all that was put. Waits for nothing: the garbage collector may call it."""
@@ -93,7 +101,8 @@ class Writer:
                 batch.append(self._writes.get())
             has_ended = None in batch
             self._commit([write for write in batch if write is not None])
-        self._commit([(lambda connection: remove_if_empty(connection, self._run), None)])
+        last = [] if self.last_write is None else [(self.last_write, None)]
+        self._commit([*last, (lambda connection: remove_if_empty(connection, self._run), None)])
         self._connection.close()
         self._unlock()
         _running.discard(self)
@@ -110,7 +119,10 @@ class Writer:
                 why = error if isinstance(error, JournalError) else f"{error}. {hint(error)}"
                 self._failure = JournalError(f"The journal {self._path} cannot be written any more: {why}")
                 self._failure.__cause__ = error
-        waiting = [done for _, done in writes if done is not None]
+        for _, done in writes:
+            if isinstance(done, threading.Event):
+                done.set()
+        waiting = [done for _, done in writes if isinstance(done, asyncio.Future)]
         self._is_raised |= self._failure is not None and bool(waiting)
         if waiting and not (loop := waiting[0].get_loop()).is_closed():  # of all: the transport loop
             loop.call_soon_threadsafe(_resolve, waiting, self._failure)

@@ -45,6 +45,8 @@ class MemoryEntry:
     _text: str | None = field(repr=False, compare=False)
     _full: str | None = field(repr=False, compare=False)
     """An observation in full, once a memory has needed it, where `_text` says what has changed."""
+    _digest: str | None = field(repr=False, compare=False)
+    """The digest of step, type and content, once the state of the model has been digested."""
     _tokens: int = field(repr=False, compare=False)
     _observation_id: int = field(repr=False, compare=False)
     """Identifies an observation for the one after it; 0 for other events."""
@@ -98,6 +100,7 @@ class MemoryEntry:
         fix(self, "agent", agent)
         fix(self, "_text", text)
         fix(self, "_full", full)
+        fix(self, "_digest", None)
         fix(self, "_tokens", tokens)
         fix(self, "_observation_id", observation_id)
         fix(self, "_relative_to", relative_to)

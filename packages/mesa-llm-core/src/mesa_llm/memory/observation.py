@@ -6,17 +6,25 @@ The text has a line for the agent itself and one for each group of agents that s
     Citizen 1 (8, 0), 29 (7, 0): state: quiet
     Cop 65 (8, 9)
 
-Nothing empty is in it. A memory has the first observation whole, and of later ones what has changed: new values, facts
-that an agent no longer has (`no state`), and agents that are out of sight. Texts that could be mistaken for something
+A line of its own has what all agents of a class show, with `…` where sentences differ in numbers alone:
+
+    Citizen, each: I am … years old; I am poor
+    Citizen 1 (8, 0), 29 (7, 0): 31
+    Citizen 4 (7, 0): 58
+
+Nothing empty is in it. A memory has the first observation whole, and of later ones what has changed: new values, the
+last number of a sentence as it was (`I am 31 years old (was 30)`), facts that an agent no longer has (`no state`), and
+agents that are out of sight. Texts that could be mistaken for something
 else are quoted as in JSON, so everything can be read back.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -29,6 +37,8 @@ _WORDS = {None: "none", True: "yes", False: "no"}
 _MISTAKABLE = re.compile(r"none|null|true|false|yes|no|nowhere|-?\d[\d.]*(e[+-]?\d+)?|(?:no|not|at) .*", re.IGNORECASE)
 _PLAIN_VALUE = re.compile(r"""[^\s;"'\[{(]([^\n\r;"]*[^\s;"])?""")
 _PLAIN_ITEM = re.compile(r"""[^\s,;:"'()\[\]{}]([^\n\r,;:"()\[\]{}]*[^\s,;:"()\[\]{}])?""")
+_NUMBER = re.compile(r"(?<!\w)-?\d+(?:\.\d+)?")
+_BLANK = "…"
 _CONTAINERS = (str, dict, list, tuple)
 _NOT_NAMED = frozenset({"internal_state", "attributes", ""})
 _FEWEST_THAT_SHARE = 3
@@ -234,9 +244,16 @@ def _news(known: _Seen | None, seen: _Seen) -> _Seen:
     if known is None:
         return seen
     facts = {key: fact for key, fact in seen.facts.items() if known.facts.get(key) != fact}
-    for key, fact in known.facts.items():
-        if key not in seen.facts:
-            facts[key] = f"not {fact}" if key.startswith("\n") else f"no {key}"
+    gone = {key: fact for key, fact in known.facts.items() if key not in seen.facts}
+    if facts and gone:
+        old, new = _sentences_by_form(gone.values()), _sentences_by_form(facts.values())
+        for form, sentence in new.items():
+            numbers, before = _NUMBER.findall(sentence), _NUMBER.findall(old.get(form, ""))
+            if numbers[:-1] == before[:-1] and before:
+                del gone[f"\n{old[form]}"]
+                facts[f"\n{sentence}"] = f"{sentence} (was {before[-1]})"
+    for key, fact in gone.items():
+        facts[key] = f"not {fact}" if key.startswith("\n") else f"no {key}"
     if known.place and not seen.place:
         facts["\nnowhere"] = "nowhere"
     return _Seen(seen.place if seen.place != known.place else "", facts)
@@ -249,22 +266,64 @@ def _agents(seen: Mapping[str, _Seen]) -> Iterator[str]:
         kind, number = _kind_of(name)
         by_kind.setdefault(kind, []).append((number, shown))
     for kind, members in by_kind.items():
-        shared: Collection[str] = ()
+        facts_of_each = [shown.facts for _, shown in members]
         if kind and len(members) >= _FEWEST_THAT_SHARE:
-            first, *others = [shown.facts.values() for _, shown in members]
-            of_all = set(first).intersection(*others)
-            shared = [fact for fact in first if fact in of_all]
+            shared, own_facts = _shared(facts_of_each)
+        else:
+            shared, own_facts = [], [tuple(facts.values()) for facts in facts_of_each]
         groups: dict[tuple[str, ...], list[str]] = {}
-        for number, (place, facts) in members:
-            own = tuple([fact for fact in facts.values() if fact not in shared] if shared else facts.values())
+        for (number, (place, _)), own in zip(members, own_facts, strict=True):
             groups.setdefault(own, []).append(f"{number} {place}" if place else number)
         if shared and len(groups) > 1:
             yield f"{kind}, each: {'; '.join(shared)}"
         elif shared:
-            groups = {tuple(shared): names for names in groups.values()}
+            groups = {(*shared, *own): names for own, names in groups.items()}
         for own, names in groups.items():
             for who in [", ".join(names)] if kind else names:
                 yield _line(" ".join(filter(None, (kind, who))), "", own)
+
+
+def _shared(members: Sequence[Mapping[str, str]]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """The facts that all of some agents show, and the other facts of each.
+
+    A sentence that differs in its numbers alone is shared, with `…` in their places; the numbers of an agent, in the
+    same order, stand before its other facts.
+    """
+    first, *others = [facts.values() for facts in members]
+    of_all = set(first).intersection(*others)
+    shared = [fact for fact in first if fact in of_all and _BLANK not in fact]
+    own = [[fact for fact in facts.values() if fact not in shared] for facts in members]
+    if any(map(_is_sentence, own[0])):
+        by_form = [_sentences_by_form(facts) for facts in own]
+        forms = [form for form in by_form[0] if all(form in sentences for sentences in by_form)]
+        numbers: list[list[str]] = [[] for _ in members]
+        for form in forms:
+            columns = list(zip(*[_NUMBER.findall(sentences[form]) for sentences in by_form], strict=True))
+            shown = [column[0] if len(set(column)) == 1 else _BLANK for column in columns]
+            texts = zip(form.split(_BLANK), [*shown, ""], strict=True)
+            shared.append("".join(itertools.chain.from_iterable(texts)))
+            for column in columns:
+                if len(set(column)) > 1:
+                    for row, number in zip(numbers, column, strict=True):
+                        row.append(number)
+        for row, facts, sentences in zip(numbers, own, by_form, strict=True):
+            said = {sentences[form] for form in forms}
+            facts[:] = row + [fact for fact in facts if fact not in said]
+    return shared, [tuple(facts) for facts in own]
+
+
+def _is_sentence(fact: str) -> bool:
+    """Whether a fact is a text of several words without a name."""
+    return " " in fact and ": " not in fact and fact[0] not in "[({"
+
+
+def _sentences_by_form(facts: Iterable[str]) -> dict[str, str]:
+    """Sentences with numbers, by their text with `…` for each number; none of two that have the same."""
+    found: dict[str, list[str]] = {}
+    for fact in filter(_is_sentence, facts):
+        if _BLANK not in fact and _NUMBER.search(fact):
+            found.setdefault(_NUMBER.sub(_BLANK, fact), []).append(fact)
+    return {form: sentences[0] for form, sentences in found.items() if len(sentences) == 1}
 
 
 def _line(who: str, place: str, facts: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import mesa_llm.errors  # noqa: F401 - first: refuses a foreign mesa_llm
 from mesa_llm.recording.events import SimulationEvent, load_recording, recording_to_dataframe
-from mesa_llm.recording.record_model import record_model
+from mesa_llm.recording.record_model import record_model, record_run
 from mesa_llm.recording.simulation_recorder import SimulationRecorder
 from mesa_llm.recording.state import state_difference, state_hash
 
@@ -18,6 +18,7 @@ __all__ = [
     "load_recording",
     "quick_agent_view",
     "record_model",
+    "record_run",
     "recording_to_dataframe",
     "state_difference",
     "state_hash",

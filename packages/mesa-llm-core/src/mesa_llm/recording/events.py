@@ -6,11 +6,12 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.errors import RecordingError
+from mesa_llm.journal import Journal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +52,11 @@ class SimulationEvent:
         return event
 
 
+def model_event(event_type: str, step: int, content: dict[str, Any]) -> SimulationEvent:
+    """An event of the model, without a number yet."""
+    return SimulationEvent("", datetime.now(UTC), step, None, event_type, content, {"source": "model"})
+
+
 @dataclass(frozen=True, slots=True)
 class RecordingFile:
     """A recording on disk, with what it says about itself."""
@@ -70,10 +76,13 @@ class RecordingFile:
                 raise RecordingError(f"{self.path}: event {number} cannot be read: {error!r}.") from error
 
 
-def open_recording(path: str | Path) -> RecordingFile:
-    """The recording in a file of either kind; arguments and errors as for `load_recording`."""
+def open_recording(path: str | Path, run: str | None = None) -> RecordingFile:
+    """The recording in a file of any kind; arguments and errors as for `load_recording`."""
     path = Path(path)
     with path.open("rb") as file:
+        if file.read(len(_SQLITE)) == _SQLITE:
+            return _in_journal(path, run)
+        file.seek(0)
         first = file.readline()
     header = _parsed(first)
     if isinstance(header, dict) and "metadata" in header and "events" not in header:
@@ -92,27 +101,62 @@ def open_recording(path: str | Path) -> RecordingFile:
     return recording
 
 
-def load_recording(path: str | Path) -> Iterator[SimulationEvent]:
+_SQLITE = b"SQLite format 3\0"
+
+
+def _in_journal(path: Path, run: str | None) -> RecordingFile:
+    """The recording of a run in a journal, with what an own file would say about itself."""
+    recorded = Journal(path).run(run)
+    identity = recorded.identity
+    metadata: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "simulation_id": recorded.name,
+        "start_time": datetime.fromtimestamp(recorded.started, UTC).isoformat(),
+        "model_class": identity.get("model", {}).get("class", ""),
+        "completion_status": recorded.status,
+        **{name: identity[name] for name in ("versions", "seed") if name in identity},
+        **{name: value for name, value in identity.get("model", {}).items() if name == "parameters"},
+    }
+
+    def read() -> Iterator[Mapping[str, Any]]:
+        for event in Journal(path).events(recorded.name):
+            yield {
+                "event_id": f"{recorded.name}_{event.number:06d}",
+                "timestamp": datetime.fromtimestamp(event.time, UTC).isoformat(),
+                "step": event.step,
+                "agent_id": event.agent_id,
+                "event_type": event.type,
+                "content": json.loads(event.content),
+                "metadata": json.loads(event.metadata),
+            }
+
+    return RecordingFile(path, metadata, read)
+
+
+def load_recording(path: str | Path, *, run: str | None = None) -> Iterator[SimulationEvent]:
     """The events of a recording, in the order in which they were recorded.
 
     Each is read when it is asked for, so a recording may be larger than memory. An incomplete last line, as a crash
     leaves behind, is skipped and logged as a warning. A file that is still being written can be read too.
 
     Args:
-        path: JSON Lines as recorded, or one JSON document as saved, also by mesa-llm 0.3.
+        path: a journal; JSON Lines as recorded; or one JSON document as saved, also by mesa-llm 0.3.
+        run: the name of the run in a journal; by default the newest that is not a copy of another.
 
     Raises:
         FileNotFoundError: if the file does not exist.
         RecordingError: if it is not a recording, a pickled one, or one of a later version.
+        JournalError: if a journal does not hold the run, or is damaged.
     """
-    return iter(open_recording(path))
+    return iter(open_recording(path, run))
 
 
-def recording_to_dataframe(path: str | Path) -> pd.DataFrame:
+def recording_to_dataframe(path: str | Path, *, run: str | None = None) -> pd.DataFrame:
     """A recording as a data frame, one row for each event.
 
     Args:
         path: as for `load_recording`.
+        run: likewise.
 
     Returns:
         Columns `event_id`, `timestamp` (UTC), `step`, `agent_id` (nullable integer), `event_type`, `content` and
@@ -125,7 +169,7 @@ def recording_to_dataframe(path: str | Path) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415 - slow to import, and few need it
 
     names = SimulationEvent.__dataclass_fields__
-    events = list(load_recording(path))
+    events = list(load_recording(path, run=run))
     frame = pd.DataFrame({name: [getattr(event, name) for event in events] for name in names}, columns=list(names))
     frame["timestamp"] = pd.to_datetime(frame["timestamp"], utc=True)
     return frame.astype({"step": "int64", "agent_id": "Int64"})

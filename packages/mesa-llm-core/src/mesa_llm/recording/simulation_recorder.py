@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import platform
+import time
 import uuid
 import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation import looking_ahead, step_of
-from mesa_llm.activation.values import plain
+from mesa_llm.activation.context import JOURNAL
+from mesa_llm.activation.values import is_canonical, plain
 from mesa_llm.concurrency import in_forked_child
 from mesa_llm.errors import ConfigurationError
-from mesa_llm.recording.events import SCHEMA_VERSION, SimulationEvent
+from mesa_llm.recording.events import SCHEMA_VERSION, SimulationEvent, model_event
+from mesa_llm.recording.identity import identity_of, versions
+from mesa_llm.recording.run_writer import RunWriter
 from mesa_llm.recording.state import StateChanges
-from mesa_llm.recording.writer import AgentSummary, EventWriter, Format, RecordedEvents, model_event, save_recording
+from mesa_llm.recording.writer import AgentSummary, EventWriter, Format, RecordedEvents, save_recording
 
 if TYPE_CHECKING:
     from mesa import Model
 
+    from mesa_llm.journal import RunJournal
     from mesa_llm.memory import MemoryEntry
 
 __all__ = ["SimulationEvent", "SimulationRecorder"]
@@ -55,6 +57,9 @@ class SimulationRecorder:
             Needs `@record_model`, or steps within `recording_step`.
         auto_save_interval: after how many events they are handed to the operating system at the latest, at least 1;
             by default at the end of each step.
+        journal: records the run as a whole, in the place of a file of JSON Lines: events, steps with the state of the
+            model, and the calls of all agents. `record_run` and `record_model(path=…)` make one.
+        parameters: the arguments of the model's class, by name.
 
     Attributes:
         simulation_id: names the recording.
@@ -71,6 +76,9 @@ class SimulationRecorder:
         output_dir: str | Path = "recordings",
         record_state_changes: bool = True,
         auto_save_interval: int | None = None,
+        *,
+        journal: RunJournal | None = None,
+        parameters: Mapping[str, Any] | None = None,
     ) -> None:
         if auto_save_interval is not None and auto_save_interval < 1:
             raise ConfigurationError(
@@ -81,6 +89,8 @@ class SimulationRecorder:
         self.output_dir = Path(output_dir)
         self.record_state_changes = record_state_changes
         self.auto_save_interval = auto_save_interval
+        self.journal = journal
+        self.parameters = dict(parameters or {})
         self._states = StateChanges()
         self._step: int | None = None
         self._begin()
@@ -93,16 +103,24 @@ class SimulationRecorder:
             "simulation_id": self.simulation_id,
             "start_time": self.start_time.isoformat(),
             "model_class": type(self.model).__name__,
-            "versions": _versions(),
+            "versions": versions(),
         }
         if copied_from is not None:
             self.simulation_metadata["copied_from"] = copied_from
         name = f"simulation_{self.simulation_id}_{self.start_time:%Y%m%d_%H%M%S}.jsonl"
         self._started = False
-        self._writer = EventWriter(
-            self.output_dir.absolute() / name, self.simulation_metadata, flush_every=self.auto_save_interval
-        )
-        self._close = weakref.finalize(self, self._writer.close)
+        self._identified: tuple[set[type], object] | None = None
+        """The classes of the agents that the identity of the run names."""
+        self._writer: EventWriter | RunWriter
+        if self.journal is None:
+            self._writer = EventWriter(
+                self.output_dir.absolute() / name, self.simulation_metadata, flush_every=self.auto_save_interval
+            )
+            self._close = weakref.finalize(self, self._writer.close)
+        else:
+            self._writer = RunWriter(self.journal)
+            setattr(self.model, JOURNAL, self.journal)
+            self._close = weakref.finalize(self, lambda: None)  # the journal ends by itself
         _recorders.add(self)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -136,6 +154,11 @@ class SimulationRecorder:
     def lost_events(self) -> int:
         """How many events could not be written."""
         return self._writer.lost
+
+    @property
+    def compared(self) -> int:
+        """In a replayed or resumed run, how many states were compared with the recorded ones, and equal."""
+        return self._writer.compared if isinstance(self._writer, RunWriter) else 0
 
     def record_event(
         self,
@@ -186,17 +209,25 @@ class SimulationRecorder:
             content = {**content, "recipient_ids": content.get("recipients", []) if sent else [agent_id]}
             content.pop("recipients", None)
             metadata["direction"] = "sent" if sent else "received"
-        self._append(entry.type, content, agent_id, metadata)
+        self._append(entry.type, content, agent_id, metadata, is_kept=True)
 
     def _append(
-        self, event_type: str, content: Mapping[str, Any], agent_id: int | None, metadata: Mapping[str, Any]
+        self,
+        event_type: str,
+        content: Mapping[str, Any],
+        agent_id: int | None,
+        metadata: Mapping[str, Any],
+        *,
+        is_kept: bool = False,
     ) -> None:
+        """Append an event; its content is copied unless it is canonical and `is_kept` as it is."""
         if looking_ahead():  # a copy records nothing: what happens on it may never happen
             return
         self.start()
         step = step_of(self.model)
         self._writer.step = step
-        event = SimulationEvent("", datetime.now(UTC), step, agent_id, event_type, plain(content), plain(metadata))
+        copied = content if is_kept and is_canonical(content) else plain(content)
+        event = SimulationEvent("", datetime.now(UTC), step, agent_id, event_type, dict(copied), plain(metadata))
         self._writer.append(event)
 
     def start(self) -> None:
@@ -205,6 +236,29 @@ class SimulationRecorder:
             self._started = True
             step = step_of(self.model)
             self._writer.append(model_event("simulation_start", step, {"step": step}))
+
+    def made(self) -> None:
+        """Record that the model has been made: what it is, and the state before its first step."""
+        self.start()
+        self._identify()
+        if isinstance(self._writer, RunWriter):
+            self._writer.step = step_of(self.model)
+            self._writer.end_step(self.model, started=time.time(), seconds=0.0)
+
+    def _identify(self) -> None:
+        """Record what the run is, also when agents of other classes have joined it, or it steps in another way."""
+        classes, stepping = set(self.model.agents_by_type), getattr(self.model, "parallel_stepping", None)
+        if self._identified is not None and classes <= self._identified[0] and stepping == self._identified[1]:
+            return
+        self._identified = classes, stepping
+        identity = identity_of(self.model, self.parameters)
+        if isinstance(self._writer, RunWriter):
+            self._writer.begin(identity)
+        self.simulation_metadata |= {
+            "parameters": identity["model"]["parameters"] | identity["model"]["objects"],
+            "seed": identity["seed"],
+            "models": sorted({llm["model"] for llm in identity["llms"]}),
+        }
 
     @contextlib.contextmanager
     def recording_step(self) -> Iterator[None]:
@@ -217,37 +271,59 @@ class SimulationRecorder:
             yield
             return
         around, self._step = self._step, step
+        self._identify()
         self.record_model_event("step_start", {"step": step})
+        error: BaseException | None = None
+        started, began = time.time(), time.perf_counter()
+        seconds: float | None = None
         if self._states.is_new:
             self._record_changes()
         try:
             yield
-        except BaseException as error:
+        except BaseException as raised:
+            error = raised
+            seconds = time.perf_counter() - began
             self.record_model_event("error", {"step": step, "error": type(error).__name__, "message": str(error)})
             self._writer.status = "failed"
             raise
         else:
+            seconds = time.perf_counter() - began
             self._record_changes()
             self.record_model_event("step_end", {"step": step})
-            self._writer.status = self._status()
+            self._writer.status = self._status(or_else="completed")
         finally:
             self._step = around
-            self._writer.flush()
+            if isinstance(self._writer, RunWriter):
+                self._writer.end_step(self.model, started=started, seconds=seconds or 0.0, error=error)
+            else:
+                self._writer.flush()
 
     def _record_changes(self) -> None:
         if self.record_state_changes:
             for agent_id, changes in self._states.look(self.model):
-                self._append("state_change", changes, agent_id, {"source": "model"})
+                self._append("state_change", changes, agent_id, {"source": "model"}, is_kept=True)
 
-    def _status(self) -> str:
+    def _status(self, *, or_else: str) -> str:
+        """How the run ends if it ends now. Most models do not say how many steps they have."""
         last_step = getattr(self.model, "max_steps", None)
         if last_step is None:
-            return "unknown"
+            return or_else
         return "interrupted" if step_of(self.model) < last_step else "completed"
 
     def flush(self) -> None:
         """Hand all events to the operating system."""
         self._writer.flush()
+
+    def ended(self, error: BaseException | None = None, *, result: str | None = None) -> None:
+        """Record how a run has ended, and close its file. A recorder of JSON Lines knows that from the last step.
+
+        Args:
+            error: what has ended it; `None` if it is complete.
+            result: the outcome in words.
+        """
+        if isinstance(self._writer, RunWriter):
+            self._writer.ended(error, result)
+        self.close()
 
     def close(self) -> None:
         """Write `simulation_end` and close the file; a later event reopens it.
@@ -343,8 +419,8 @@ class SimulationRecorder:
             raise ConfigurationError(f"{path} is the recording itself, and is written anyway: choose another name.")
         self._writer.flush()
         step = step_of(self.model)
-        status = "failed" if self._writer.status == "failed" else self._status()
-        self._writer.step, self._writer.status = step, status
+        status = "failed" if self._writer.status == "failed" else self._status(or_else="unknown")
+        end = {"status": status, "final_step": step, "total_events": len(self.events)}
         metadata = {
             **self.simulation_metadata,
             "end_time": datetime.now(UTC).isoformat(),
@@ -355,16 +431,11 @@ class SimulationRecorder:
             "duration_minutes": self._minutes(),
             "completion_status": status,
         }
-        save_recording(path, format, metadata, self.events, self._writer.end())
+        save_recording(path, format, metadata, self.events, replace(self._writer.end(), content=end))
         return path
 
     def _minutes(self) -> float:
         return (datetime.now(UTC) - self.start_time).total_seconds() / 60
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("mesa", "mesa-llm-core")} | {"python": platform.python_version()}
 
 
 _recorders: weakref.WeakSet[SimulationRecorder] = weakref.WeakSet()

@@ -1,5 +1,8 @@
 """The state of a model: its digest, the first difference between two states, and the changes from step to step.
 
+A digest is made of one digest for each attribute, so that two runs can be compared attribute by attribute. Those of
+memory entries, most of a long run's state, are kept with the entries, which never change once they are made.
+
 A state is the canonical form of all that the future of a run depends on, private attributes of agents included. Left
 out are how a model is asked (clients, journals, limits, sampling, tools, identifiers of tool calls), what watches the
 run (recorder, data collectors, step reports, the setting of parallel stepping), cached properties, fields of
@@ -18,17 +21,24 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from fractions import Fraction
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from pydantic_core import to_json as to_json_bytes
 
 from mesa_llm.activation import step_of
 from mesa_llm.activation.values import (
     MORE,
     Around,
+    Canonical,
     Walk,
     attributes_of,
     is_a,
+    is_canonical,
     is_space,
+    name_of,
     plain,
     to_json,
     without_addresses,
@@ -36,6 +46,8 @@ from mesa_llm.activation.values import (
 
 if TYPE_CHECKING:
     from mesa import Agent, Model
+
+    from mesa_llm.memory import MemoryEntry
 
 type State = dict[str, Any]
 
@@ -46,6 +58,9 @@ _MODEL_ATTRIBUTES_LEFT_OUT = frozenset(
 _STATE_OF_OURS = frozenset({"memory", "reasoning"})
 _HAVE_TEXTS = (Enum, PurePath, UUID, Fraction, BaseException)
 _LONGEST = 200  # characters of a value in a difference
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
+_PLAIN = frozenset({str, int, bool, type(None)})
+_SHORT = 40  # characters of a value, as JSON, that stands for itself in a digest
 
 
 def state_hash(model: Model[Any, Any]) -> str:
@@ -54,6 +69,7 @@ def state_hash(model: Model[Any, Any]) -> str:
     It covers each agent with its attributes, place, memory and held plans, the model's public attributes, its spaces
     with their property layers, and its random generators. It does not cover clients, journals, recorders, data
     collectors and step reports. Values count by their canonical form, so a tuple equals a list of the same items.
+    Entries of memories are digested once: do not change their content.
 
     Args:
         model: the model, between two steps.
@@ -61,7 +77,34 @@ def state_hash(model: Model[Any, Any]) -> str:
     Returns:
         64 hexadecimal digits (SHA-256).
     """
-    return hashlib.sha256(_state_json(model).encode("utf-8", "surrogatepass")).hexdigest()
+    return digest_of(model).hash
+
+
+class Digest(NamedTuple):
+    """The digest of a model's state.
+
+    Attributes:
+        hash: that of the state as a whole.
+        parts: as JSON, `{"agents": {"Citizen 3": {attribute: value}}, "model": {attribute: value}}`; in the place of a
+            long value there is its digest, `"#"` and 24 hexadecimal digits.
+        opaque: the attributes with something of which only the class is known, such as a lock: `"Citizen.socket"`.
+    """
+
+    hash: str
+    parts: str
+    opaque: frozenset[str]
+
+
+def digest_of(model: Model[Any, Any]) -> Digest:
+    """The digest of a model's state, with its parts."""
+    walk = _DigestWalk()
+    agents = {name_of(agent): walk.agent(agent) for agent in _in_order(model)}
+    parts = _as_json({"agents": agents, "model": walk.model(model)})
+    return Digest(_sha256(parts), parts, frozenset(walk.opaque))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +160,26 @@ def model_state(model: Model[Any, Any]) -> State:
 
 def _state_json(model: Model[Any, Any]) -> str:
     walk = _StateWalk()
-    agents = sorted(model.agents, key=lambda agent: (type(agent.unique_id).__name__, agent.unique_id))
-    state = {"agents": {str(agent.unique_id): walk.agent(agent) for agent in agents}, "model": walk.model(model)}
-    return without_addresses(json.dumps(state, ensure_ascii=False))
+    agents = {str(agent.unique_id): walk.agent(agent) for agent in _in_order(model)}
+    return without_addresses(_as_json({"agents": agents, "model": walk.model(model)}))
+
+
+def _in_order(model: Model[Any, Any]) -> list[Any]:
+    return sorted(model.agents, key=lambda agent: (type(agent.unique_id).__name__, agent.unique_id))
+
+
+def parts_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> StateDifference | None:
+    """The first difference between the parts of two digests, as `Digest.parts` has them, of agents and then the model.
+
+    In the place of long values it has their digests.
+    """
+    for name in {**first["agents"], **second["agents"]}:
+        found = _difference(first["agents"].get(name, _ABSENT), second["agents"].get(name, _ABSENT))
+        if found is not None:
+            path, *values = found
+            return StateDifference(name, path or "agent", *values)
+    found = _difference(first["model"], second["model"])
+    return None if found is None else StateDifference(None, *found)
 
 
 class StateChanges:
@@ -169,7 +229,10 @@ class _StateWalk(Walk):
         super().__init__()
         self._met: dict[int, tuple[Any, str]] = {}  # holds the object, because ids of collected objects are reused
         self._counts: Counter[str] = Counter()
-        self._kinds: dict[type, bool] = {}
+        self.opaque: set[str] = set()
+        """The attributes that hold something of which nothing but the class is known."""
+        self._attribute = ""
+        self._kinds: dict[type, _Kind] = {}  # in front of the one for all walks, which is weak, and slower
 
     def agent(self, agent: Agent) -> State:
         named = {
@@ -180,7 +243,7 @@ class _StateWalk(Walk):
         return {
             "class": type(agent).__name__,
             "position": self.copy(_position_of(agent)),
-            **self.entries(sorted(named.items()), (id(agent),)),
+            **self._attributes(agent, named),
         }
 
     def model(self, model: Model[Any, Any]) -> State:
@@ -192,12 +255,23 @@ class _StateWalk(Walk):
         named |= {"steps": step_of(model), "time": getattr(model, "time", None)}
         return {
             "class": type(model).__name__,
-            **self.entries(sorted(named.items()), (id(model),)),
+            **self._attributes(model, named),
             **{name: self.copy(getattr(model, name, None)) for name in ("random", "rng")},
         }
 
+    def _attributes(self, owner: Any, named: Mapping[str, Any]) -> dict[str, Any]:
+        """The attributes of an agent or of the model, in the order of their names."""
+        found, inside = {}, (id(owner),)
+        for name, value in sorted(named.items()):
+            if type(value) in _PLAIN:
+                found[name] = value
+            elif self._kind_of(type(value)) != "bookkeeping":
+                self._attribute = f"{type(owner).__name__}.{name}"
+                found[name] = self.copy(value, inside)
+        return found
+
     def entries(self, entries: Iterable[tuple[Any, Any]], inside: Around) -> dict[Any, Any]:
-        return super().entries([(name, item) for name, item in entries if not self._leaves_out(type(item))], inside)
+        return super().entries([entry for entry in entries if self._kind_of(type(entry[1])) != "bookkeeping"], inside)
 
     def members(self, members: AbstractSet[Any], inside: Around) -> Any:
         # Sorted first, because an object is shown where it is met first.
@@ -211,15 +285,19 @@ class _StateWalk(Walk):
 
     def thing(self, value: Any, inside: Around) -> Any:
         cls = type(value)
-        if self._leaves_out(cls):
+        kind = self._kind_of(cls)
+        if kind == "bookkeeping":
             return MORE
-        if (state := _generator_state(value)) is not None:
-            return {"class": cls.__name__, "state": hashlib.sha256(to_json(state).encode()).hexdigest()}
-        if is_a(cls, "mesa_llm.module_llm", "ModuleLLM"):
+        if kind == "generator":
+            return {"class": cls.__name__, "state": _sha256(to_json(_generator_state(value)))}
+        if kind == "llm":
             return {"system_prompt": value.system_prompt}
-        held = attributes_of(value)
-        if not held or isinstance(value, _HAVE_TEXTS) or cls.__module__.partition(".")[0] == "mesa":
-            return super().thing(value, inside)
+        held = {} if kind == "text" else attributes_of(value)
+        if not held:
+            shown = super().thing(value, inside)
+            if shown == cls.__name__ or isinstance(value, GeneratorType):
+                self.opaque.add(self._attribute)
+            return shown
         if id(value) in self._met:
             return self._met[id(value)][1]
         self._counts[cls.__name__] += 1
@@ -227,11 +305,12 @@ class _StateWalk(Walk):
         named = {name: item for name, item in held.items() if not name.startswith(("__", "_mesa_", "_abc_"))}
         return {"class": cls.__name__, **self.entries(sorted(named.items()), inside)}
 
-    def _leaves_out(self, kind: type) -> bool:
-        found = self._kinds.get(kind)
-        if found is None:
-            found = self._kinds[kind] = _is_bookkeeping(kind)
-        return found
+    def _kind_of(self, cls: type) -> _Kind:
+        """What an object of a class is to a state. `text`: it has one of its own, and holds nothing more."""
+        kind = self._kinds.get(cls)
+        if kind is None:
+            kind = self._kinds[cls] = _kinds.get(cls) or _kinds.setdefault(cls, _find_kind(cls))
+        return kind
 
     def _space(self, space: Any) -> dict[str, Any]:
         cells = getattr(space, "_cells", None) or {}
@@ -243,6 +322,75 @@ class _StateWalk(Walk):
                 cell.coordinate: own for cell in cells.values() if (own := _own_attributes(cell, space))
             },
         }
+
+
+class _DigestWalk(_StateWalk):
+    """Forms with a digest in the place of each memory entry, of each long part that is canonical, and of attributes."""
+
+    def __init__(self) -> None:
+        from mesa_llm.memory import MemoryEntry  # noqa: PLC0415 - imports Mesa, which reading recordings does not need
+
+        super().__init__()
+        self._entry_class = MemoryEntry
+        # What memories hold of the current step besides the entries themselves. The walk ends before any of it does.
+        self._contents: dict[int, Any] = {}
+
+    def copy(self, value: Any, around: Around = ()) -> Any:
+        kind = type(value)
+        if kind in _PLAIN:
+            return value
+        if kind is self._entry_class:
+            return value._digest or self._entry(value, around)
+        if (kind is dict or kind is list or kind is Canonical) and value:
+            known = self._contents.get(id(value))
+            if known is not None:
+                return known
+            if is_canonical(value):
+                return _in_place_of(value)
+        return super().copy(value, around)
+
+    def items(self, items: Iterable[Any], inside: Around) -> Any:
+        if type(items) is list and set(map(type, items)) == {self._entry_class}:
+            return [entry._digest or self._entry(entry, inside) for entry in items]
+        return super().items(items, inside)
+
+    def _entry(self, entry: MemoryEntry, inside: Around) -> str:
+        content: Any = entry.content
+        is_over = entry.agent is None and is_canonical(content)
+        form = _in_place_of(content if is_over else super().copy(content, (*inside, id(entry))))
+        digest = _short_digest(_encoded([entry.step, entry.type, form]))
+        if is_over:
+            self._contents[id(content)] = form
+            object.__setattr__(entry, "_digest", digest)
+        return digest
+
+    def agent(self, agent: Agent) -> State:
+        return {name: _in_place_of(value) for name, value in super().agent(agent).items()}
+
+    def model(self, model: Model[Any, Any]) -> State:
+        return {name: _in_place_of(value) for name, value in super().model(model).items()}
+
+
+def _in_place_of(form: Any) -> Any:
+    """A short form itself, and the digest of a long one."""
+    if form is None or isinstance(form, int | float):
+        return form
+    data = _encoded(form)
+    return form if len(data) <= _SHORT and data[1:2] != b"#" and b" at 0x" not in data else _short_digest(data)
+
+
+def _encoded(form: Any) -> bytes:
+    """A form as JSON in UTF-8."""
+    try:
+        return to_json_bytes(form)  # several times as fast as `json`
+    except Exception:  # half of a surrogate pair, or a number too large
+        return _as_json(form).encode("utf-8", "surrogatepass")
+
+
+def _short_digest(data: bytes) -> str:
+    if b" at 0x" in data:
+        data = without_addresses(data.decode("utf-8", "surrogatepass")).encode("utf-8", "surrogatepass")
+    return f"#{hashlib.blake2b(data, digest_size=12).hexdigest()}"
 
 
 def _layers_of(space: Any) -> dict[str, Any]:
@@ -279,12 +427,24 @@ def _is_bookkeeping(kind: type) -> bool:
     return bool(packages) and not any(names[1] in _STATE_OF_OURS for names in packages)
 
 
+def _find_kind(cls: type) -> _Kind:
+    if _is_bookkeeping(cls):
+        return "bookkeeping"
+    if issubclass(cls, random.Random) or is_a(cls, "numpy.random", "Generator", "RandomState"):
+        return "generator"
+    if is_a(cls, "mesa_llm.module_llm", "ModuleLLM"):
+        return "llm"
+    return "text" if issubclass(cls, _HAVE_TEXTS) or cls.__module__.partition(".")[0] == "mesa" else "object"
+
+
+type _Kind = Literal["bookkeeping", "generator", "llm", "text", "object"]
+_kinds: WeakKeyDictionary[type, _Kind] = WeakKeyDictionary()
+
+
 def _generator_state(value: Any) -> Any:
     if isinstance(value, random.Random):
         return value.getstate()
-    if is_a(type(value), "numpy.random", "Generator"):
-        return value.bit_generator.state
-    return value.get_state() if is_a(type(value), "numpy.random", "RandomState") else None
+    return value.bit_generator.state if hasattr(value, "bit_generator") else value.get_state()
 
 
 def _difference(first: Any, second: Any, path: str = "") -> tuple[str, str | None, str | None] | None:

@@ -11,14 +11,16 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from io import FileIO
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mesa_llm.activation.values import without_addresses
-from mesa_llm.recording.events import SimulationEvent, load_recording
+from mesa_llm.recording.events import SimulationEvent, load_recording, model_event
+
+if TYPE_CHECKING:
+    from mesa_llm.recording.run_writer import RunWriter
 
 _logger = logging.getLogger(__name__)
 
@@ -69,6 +71,11 @@ class EventWriter:
         """Hand buffered events to the operating system, where they survive a crash of the process."""
         with self._lock:
             self._flush()
+
+    def read(self) -> Iterator[SimulationEvent]:
+        """The events written so far, one at a time."""
+        self.flush()
+        return itertools.islice(load_recording(self.path), self.events) if self.events else iter(())
 
     def end(self) -> SimulationEvent:
         """The last event, if the simulation ended now."""
@@ -145,24 +152,17 @@ class EventWriter:
         )
 
 
-def model_event(event_type: str, step: int, content: dict[str, Any]) -> SimulationEvent:
-    """An event of the model, without a number yet."""
-    return SimulationEvent("", datetime.now(UTC), step, None, event_type, content, {"source": "model"})
-
-
 class RecordedEvents(Sequence[SimulationEvent]):
     """The events recorded so far, read from the file each time."""
 
-    def __init__(self, writer: EventWriter) -> None:
+    def __init__(self, writer: EventWriter | RunWriter) -> None:
         self._writer = writer
 
     def __len__(self) -> int:
         return self._writer.events
 
     def __iter__(self) -> Iterator[SimulationEvent]:
-        self._writer.flush()
-        count = self._writer.events
-        return itertools.islice(load_recording(self._writer.path), count) if count else iter(())
+        return self._writer.read()
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):

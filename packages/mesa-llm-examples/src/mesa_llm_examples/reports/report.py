@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mesa_llm.parallel_stepping import AgentReport, CallSpan
+    from mesa_llm.parallel_stepping import AgentReport, CallSpan, LookAheadReport
     from mesa_llm_examples.reports.run_file import RecordedRun, StepLine
 
 
@@ -66,11 +66,12 @@ def page(run: RecordedRun, line: StepLine | None) -> str:
     parts = (
         head(run),
         states(run),
+        decisions(run),
         "" if line is None else timeline(run, line),
         latencies(run),
         steps(run),
+        looks(run),
         tokens(run),
-        decisions(run),
         incidents(run),
         classes(run),
     )
@@ -129,12 +130,15 @@ def _folded(summary: str, content: str) -> str:
 def head(run: RecordedRun) -> str:
     """What was run, how it ended, and what it took."""
     facts = {
+        "Status": "" if run.end is None else f"{run.status} after {counted(run.end.steps, 'step')}",
+        **{name: run.run.facts.get(name, "") for name in ("Model", "Activation")},
         "Decisions": run.run.decisions,
         "Model calls": measures.calls_in_words(run),
         "Actions": measures.decided_in_words(run),
         "Time": measures.time_in_words(run),
         "Options": ", ".join(f"{name} {value}" for name, value in run.run.options.items() if value is not None),
         "Started": _date(run.run.started),
+        **{name: fact for name, fact in run.run.facts.items() if name not in ("Model", "Activation")},
         "Versions": ", ".join(f"{name} {version}" for name, version in run.run.versions.items()),
     }
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>\n" for name, value in facts.items() if value)
@@ -278,6 +282,36 @@ def steps(run: RecordedRun) -> str:
     }
     image = _drawn("steps", 2.4, lambda figure: plots.draw_seconds(figure.subplots(), run), text)
     return _section("Steps", image, _numbers(lines, columns))
+
+
+def looks(run: RecordedRun) -> str:
+    """What looking ahead took in each step, and what was wasted; empty if no step looked ahead."""
+    of_steps = [
+        (line.step, report.look_ahead) for line in run.steps for report in line.reports if report.look_ahead is not None
+    ]
+    if not of_steps:
+        return ""
+    asked, used, wasted = (
+        sum(getattr(ahead, name) for _, ahead in of_steps) for name in ("asked_ahead", "used_ahead", "wasted_calls")
+    )
+    text = (
+        f"{counted(asked, 'call')} asked ahead, {used:,} of them used, {wasted:,} wasted. A step takes about as many "
+        "latencies as it has rounds: calls that were asked one after the other."
+    )
+    columns: dict[str, Callable[[tuple[int, LookAheadReport]], object]] = {
+        "step": lambda row: row[0],
+        "rounds": lambda row: row[1].rounds,
+        "turns that waited": lambda row: row[1].turns_waited,
+        "asked ahead": lambda row: f"{row[1].asked_ahead:,}",
+        "used": lambda row: f"{row[1].used_ahead:,}",
+        "wasted": lambda row: f"{row[1].wasted_calls:,}",
+        "wasted tokens": lambda row: f"{row[1].wasted_tokens:,}",
+        "wasted US$": lambda row: f"{row[1].wasted_cost:,.4f}",
+        "looks": lambda row: len(row[1].looks),
+        "looking, s": lambda row: f"{row[1].look_s:.3f}",
+        "copying, s": lambda row: f"{row[1].copy_s:.3f}",
+    }
+    return _section("Looking ahead", _paragraph(text), _numbers(of_steps, columns))
 
 
 def tokens(run: RecordedRun) -> str:

@@ -1,20 +1,19 @@
-"""A run as a file of JSON Lines: what its lines hold, and how they are written and read. Imports Mesa.
+"""A run as a report reads it: from the file that recorded it, or from lines of JSON. Imports Mesa.
 
-The first line says what is run, then follows a line for each step, and the last line says how the run ended. A run that
-still goes on, or was killed, has no last line, and the line before may be incomplete. No text in a line has control
-codes or secrets in it, whether the line is written or read.
+The lines are those of `mesa-llm-examples run --json`, also as earlier versions wrote them into files: the first says
+what is run, then follows a line for each step, and the last line says how the run ended. A run that still goes on, or
+was killed, has no last line, and the line before may be incomplete. No text has control codes or secrets in it.
 """
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from pydantic import (
     BaseModel,
@@ -30,14 +29,20 @@ from pydantic import (
 from mesa_llm.errors import RecordingError
 from mesa_llm.errors.shown_text import for_people
 from mesa_llm.parallel_stepping import StepReport
-from mesa_llm_examples.simulation import DecisionCounts, RunInterruptedError
-from mesa_llm_examples.words import in_one_line
+from mesa_llm.recording.identity import versions
+from mesa_llm.runs import describe
+from mesa_llm.runs.description import decisions_of
+from mesa_llm.runs.runs_in import BEGINNING, reports_in, run_of, split_name
+from mesa_llm_examples.simulation import DecisionCounts
+from mesa_llm_examples.words import counted, in_one_line
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import TextIO
 
     from mesa_llm.clients import MeteredClient
+    from mesa_llm.journal import RecordedStep
+    from mesa_llm_examples.setting import Setting
     from mesa_llm_examples.simulation import StepRecord
 
 
@@ -80,6 +85,8 @@ class RunLine(_Line):
     started: str
     """When the run started, as ISO 8601."""
     versions: dict[str, str]
+    facts: dict[str, str] = {}
+    """What else is known of a run that was recorded as a whole, by headings."""
 
 
 class _WithDecisions(_Line):
@@ -170,13 +177,19 @@ def read_run(path: str | Path) -> RecordedRun:
     """Read a run.
 
     Args:
-        path: a file with the output of `mesa-llm-examples run --record` or `--json`.
+        path: a file that `mesa-llm-examples run --record` or `record_run` has recorded, or as `FILE:RUN` one of its
+            runs; or one with the output of `--json`.
 
     Raises:
         RecordingError: if it is no such file, or a line other than the last one cannot be read.
+        JournalError: if the run is not in the file, or the file is damaged.
     """
-    path = Path(path)
+    path, name = split_name(path)
     try:
+        with path.open("rb") as file:
+            beginning = file.read(len(BEGINNING))
+        if beginning == BEGINNING:
+            return _from_journal(path, name)
         data = path.read_bytes()
     except OSError as error:
         raise RecordingError(f"{path} cannot be read: {error.strerror or error}.") from error
@@ -192,6 +205,7 @@ def read_run(path: str | Path) -> RecordedRun:
     return RecordedRun(run=lines[0], steps=tuple(line for line in lines if isinstance(line, StepLine)), end=end)
 
 
+_ENDED = ("completed", "failed", "interrupted")
 _WHAT_IT_TAKES = "A report takes what `mesa-llm-examples run NAME --record FILE` has written."
 
 
@@ -208,37 +222,112 @@ def _read(path: Path, number: int, line: bytes) -> RunLine | StepLine | EndLine:
 
 
 _COUNTS = ("calls", "failures", "prompt_tokens", "completion_tokens", "cost", "measured_calls", "peak_in_flight")
-_DISTRIBUTIONS = ("mesa", "mesa-llm-core", "mesa-llm-parallel", "mesa-llm-examples")
 
 
-class RunWriter:
+def _from_journal(path: Path, name: str | None) -> RecordedRun:
+    """A run in a journal: as `run --record` has recorded it, or as `record_run` records that of any model."""
+    described = describe(path, run=name)
+    journal, recorded = run_of(path, name)
+    if not recorded.identity:
+        raise RecordingError(f"{path} holds model calls alone. {_WHAT_IT_TAKES}")
+    data, metadata = described.data, recorded.metadata
+    calls = Counter(call.model_step for call in journal.calls(recorded.name))
+    steps = tuple(
+        StepLine(
+            step=step.step,
+            states={name: value for name, value in step.measures.items() if isinstance(value, int | float | None)},
+            calls=calls[step.step],
+            seconds=step.seconds,
+            reports=tuple(reports_in(step)),
+            **asdict(_decided(step)),
+        )
+        for step in journal.steps(recorded.name)
+    )
+    model, llms = data["model"], data["llms"]
+    line = RunLine(
+        example=metadata.get("example", model["class"]),
+        headline=metadata.get("headline", f"{model['class']}, seed {data['seed']}"),
+        options=metadata.get("options", model["parameters"]),
+        decisions=metadata.get("decisions", ", ".join(llm["model"] for llm in llms)),
+        started=data["started"],
+        versions=data["versions"],
+        facts=_facts(data),
+    )
+    reports = [report for step in steps for report in step.reports]
+    end = recorded.end and EndLine(
+        status=cast("Any", recorded.status if recorded.status in _ENDED else "completed"),
+        steps=sum(bool(step.step and step.states) for step in steps),
+        seconds=data["seconds"],
+        calls=data["calls"]["calls"],
+        failures=data["calls"]["failed"],
+        **{name: data["calls"][name] for name in ("prompt_tokens", "completion_tokens", "retries")},
+        cost=data["calls"]["cost"] or 0.0,
+        waited_s=sum(report.latency_s for report in reports),
+        measured_calls=sum(report.measured_calls for report in reports),
+        peak_in_flight=max((report.peak_concurrency for report in reports), default=1),
+        result=data["result"] or "",
+        error=data["error"],
+        **asdict(sum((step.decided or DecisionCounts() for step in steps), DecisionCounts())),
+    )
+    return RecordedRun(run=line, steps=steps, end=end or None)
+
+
+def _facts(data: Mapping[str, Any]) -> dict[str, str]:
+    """What was run, beside what the first line of JSON says."""
+    model, git, activation = data["model"], data["git"], dict(data["activation"])
+    kind = activation.pop("activation")
+    settings = ", ".join(f"{name} {value}" for name, value in activation.items() if value is not None)
+    agents = ", ".join(counted(kind["agents"], name) for name, kind in data["agents"].items())
+    options = [f"{llm['model']}: {llm['options']}" for llm in data["llms"] if llm["options"]]
+    return {
+        "Model": f"{model['module']}.{model['class']}, {agents}, seed {data['seed']}",
+        "Activation": f"{kind}{f' ({settings})' if settings else ''}",
+        "Sampling": "; ".join(options) or "no options set",
+        "Code": "" if git is None else f"commit {git['commit']}{', with changes' if git['changed'] else ''}",
+        "State at the end": f"SHA-256 {data['state_hash']}" if data["state_hash"] else "",
+    }
+
+
+def _decided(step: RecordedStep) -> DecisionCounts:
+    """What the decisions of a step were worth."""
+    counts = decisions_of([step])
+    return DecisionCounts(**{part.name: counts[part.name] for part in fields(DecisionCounts)})
+
+
+class LineWriter:
     """Writes the lines of a run during its `with` block: one before the first step, one for each step, one at the end.
 
-    Each line is flushed to the operating system at once, so that it can be read while the run goes on and after a
-    crash. If a line cannot be written, the run goes on without further lines, and `error` says why.
+    Each line is flushed at once, so that it can be read while the run goes on.
 
     Args:
         stream: where to write.
         model: the Mesa model.
         client: the client of the agents, which counts their calls.
-        run: the fields of `RunLine` that say what is run: example, headline, options, decisions.
+        setting: what is run.
     """
 
-    def __init__(self, stream: TextIO, model: Any, client: MeteredClient, **run: Any) -> None:
+    def __init__(self, stream: TextIO, model: Any, client: MeteredClient, setting: Setting) -> None:
         self._stream = stream
         self._model = model
         self._client = client
-        self._run = run
+        self._setting = setting
         self._steps = 0
         self._seconds = 0.0
         self._retries = 0
         self._decided = DecisionCounts()
-        self.error: OSError | None = None
 
     def __enter__(self) -> Self:
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        versions = {name: version(name) for name in _DISTRIBUTIONS} | {"python": platform.python_version()}
-        self._write(RunLine(**self._run, started=started, versions=versions))
+        setting = self._setting
+        self._write(
+            RunLine(
+                example=setting.example.name,
+                headline=setting.headline,
+                options=dict(setting.options),
+                decisions=setting.connection.decides,
+                started=datetime.now(UTC).isoformat(timespec="seconds"),
+                versions=versions(),
+            )
+        )
         return self
 
     def ended(self, record: StepRecord) -> None:
@@ -254,7 +343,7 @@ class RunWriter:
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         counts = self._client.counts()
-        status: Any = "interrupted" if isinstance(error, RunInterruptedError) else "failed"
+        status: Any = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         self._write(
             EndLine(
                 status="completed" if error is None else status,
@@ -270,12 +359,5 @@ class RunWriter:
         )
 
     def _write(self, line: RunLine | StepLine | EndLine) -> None:
-        if self.error is not None:
-            return
-        try:
-            self._stream.write(line.model_dump_json() + "\n")
-            self._stream.flush()
-        except BrokenPipeError:  # the reader of standard output has stopped reading: end the run
-            raise
-        except OSError as error:
-            self.error = error
+        self._stream.write(line.model_dump_json() + "\n")
+        self._stream.flush()

@@ -20,7 +20,7 @@ from mesa_llm.activation.call import ModelCall
 from mesa_llm.activation.context import detached
 from mesa_llm.concurrency import transport_loop
 from mesa_llm.errors import BudgetExhaustedError, JournalError
-from mesa_llm.journal import JournaledClient
+from mesa_llm.journal import JournaledClient, journal_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -410,12 +410,3 @@ class Memo:
             self.waste.add(asked)
             self._lose(asked)
         asked.future.cancel()
-
-
-def journal_of(client: object) -> JournaledClient | None:
-    """The journal in a stack of clients; `None` without one, and for one in mode `off`."""
-    while client is not None:
-        if isinstance(client, JournaledClient) and client.mode != "off":
-            return client
-        client = getattr(client, "inner", None)
-    return None

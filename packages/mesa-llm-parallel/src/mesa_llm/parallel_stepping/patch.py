@@ -7,6 +7,8 @@ import inspect
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from mesa.agent import AgentSet
@@ -19,6 +21,7 @@ from mesa_llm.llm_agent import LLMAgent
 from mesa_llm.parallel_stepping.activations import make_step
 from mesa_llm.parallel_stepping.config import Activation, Mode, OnError, OnReport, ParallelStepping, PlainSteps
 from mesa_llm.parallel_stepping.runners import has_decision
+from mesa_llm.recording.identity import settings_of
 
 if TYPE_CHECKING:
     from mesa import Agent, Model
@@ -116,6 +119,36 @@ def disable_automatic_parallel_stepping() -> None:
 def is_enabled() -> bool:
     """Whether Mesa's agent sets are patched."""
     return bool(_originals)
+
+
+@contextmanager
+def stepping_by(config: ParallelStepping | None) -> Iterator[None]:
+    """Have Mesa's agent sets patched in a `with` block, with these settings or those that hold, and then as before."""
+    global _config  # noqa: PLW0603
+    was_enabled, before = is_enabled(), _config
+    if not was_enabled:
+        enable_automatic_parallel_stepping()
+    if config is not None:
+        _config = config
+    try:
+        yield
+    finally:
+        if not was_enabled:
+            disable_automatic_parallel_stepping()
+        _config = before
+
+
+def activation_of(model: Any) -> dict[str, Any]:
+    """How a model's agents are activated, with all settings, for the identity of a run."""
+    flag = getattr(model, "parallel_stepping", False)
+    if not (is_enabled() and flag):
+        return {"activation": "mesa"}
+    config = flag if isinstance(flag, ParallelStepping) else _config
+    settings = {part.name: getattr(config, part.name) for part in fields(config)}
+    return {"activation": settings.pop("activation"), **settings}
+
+
+settings_of.append(activation_of)
 
 
 def _methods_that_step() -> Iterator[tuple[type, str]]:

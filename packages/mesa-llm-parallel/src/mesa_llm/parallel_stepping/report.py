@@ -406,10 +406,15 @@ class StepReport(_Totals):
         edges = sorted(edge for call in calls for edge in ((call.start + call.waited_s, 1), (call.end, -1)))
         return max(accumulate(change for _, change in edges), default=0)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The report with all totals, as JSON could hold it; `from_dict` reads it."""
-        return {name: getattr(self, name) for name in ("step", "started", "mode", "activation", *TOTALS, "error")} | {
-            "agents": [asdict(agent) | {"spans": [span._asdict() for span in agent.spans]} for agent in self.agents],
+    def as_dict(self, *, totals: bool = True) -> dict[str, Any]:
+        """The report as JSON could hold it; `from_dict` reads it.
+
+        Args:
+            totals: with all totals.
+        """
+        names = ("step", "started", "mode", "activation", *(TOTALS if totals else _PHASES), "error")
+        return {name: getattr(self, name) for name in names} | {
+            "agents": [_as_dict(agent) for agent in self.agents],
             "look_ahead": None if self.look_ahead is None else asdict(self.look_ahead),
         }
 
@@ -507,6 +512,22 @@ TOTALS = (
     "wasted_cost",
 )
 """The numbers of a step's report."""
+
+_PHASES = ("wall_s", "decide_s", "act_s", "settle_s")
+
+
+def _as_dict(agent: AgentReport) -> dict[str, Any]:
+    """An agent's part as JSON could hold it; `asdict` takes several times as long."""
+    return {
+        **{name: getattr(agent, name) for name in _OF_AGENT},
+        "spans": [span._asdict() for span in agent.spans],
+        "model_calls": [{name: getattr(call, name) for name in _OF_CALL} for call in agent.model_calls],
+        "conflicts": list(agent.conflicts),
+    }
+
+
+_OF_AGENT = tuple(part.name for part in fields(AgentReport))
+_OF_CALL = tuple(part.name for part in fields(CallSpan))
 
 _ADDED_UP = frozenset(TOTALS) - {field.name for field in fields(StepReport)}
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -75,7 +74,7 @@ def verify_sequential(
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "run.db"
         settings = ParallelStepping(activation="sequential", max_waste=max_waste)
-        with JournaledClient(client, path) as recording, _enabled():
+        with JournaledClient(client, path) as recording, patch.stepping_by(None):
             first = _Run(make_model, recording, steps, settings)
         with JournaledClient(None, path, mode="replay") as replaying:
             second = _Run(make_model, replaying, steps, False)
@@ -135,19 +134,6 @@ class _Listener(AsyncClient):
             who += "" if origin is None else f"{origin.agent_id} in step {origin.model_step}"
             self._asked.append((who, "\n".join(message.content for message in request.messages)))
         return await self.inner.complete(request)
-
-
-@contextmanager
-def _enabled() -> Iterator[None]:
-    """Have Mesa's agent sets patched, and left as they were."""
-    if patch.is_enabled():
-        yield
-        return
-    patch.enable_automatic_parallel_stepping()
-    try:
-        yield
-    finally:
-        patch.disable_automatic_parallel_stepping()
 
 
 def _compare(first: _Run, second: _Run) -> None:

@@ -34,7 +34,7 @@ from mesa import Agent, DataCollector
 from mesa.discrete_space import Cell
 
 from mesa_llm.activation.context import LookEnded
-from mesa_llm.activation.values import Canonical
+from mesa_llm.activation.values import is_canonical
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec
 from mesa_llm.errors import MesaLLMError
 from mesa_llm.memory import MemoryEntry
@@ -192,23 +192,12 @@ def _how(kind: type) -> _How:
     return "by state"
 
 
-_ATOMS = frozenset({str, int, float, bool, type(None)})
 _RECORDED = ("_agent_records", "_agenttype_records")
 
 
 def _is_over(entry: MemoryEntry) -> bool:
     """Whether nothing changes an entry any more: its text is made, and no object is in it."""
-    return entry._text is not None and entry.agent is None and _is_plain(entry.content)
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a value consists of texts and numbers."""
-    kind = type(value)
-    if kind in _ATOMS or kind is Canonical:
-        return True
-    if kind is dict:
-        return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
-    return kind in (list, tuple) and all(map(_is_plain, value))
+    return entry._text is not None and entry.agent is None and is_canonical(entry.content)
 
 
 class _Entry(MemoryEntry):
@@ -296,7 +285,7 @@ def _shared(number: int) -> Any:
 def _entry(number: int) -> MemoryEntry:
     original = _reading.shared[number]
     entry = object.__new__(_Entry)
-    for name in ("step", "type", "agent", "_text", "_full", "_tokens", "_observation_id", "_relative_to"):
+    for name in ("step", "type", "agent", "_text", "_full", "_digest", "_tokens", "_observation_id", "_relative_to"):
         _set(entry, name, getattr(original, name))
     _set(entry, "_original", original)
     return entry
