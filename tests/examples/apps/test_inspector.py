@@ -65,8 +65,18 @@ def test_the_latest_observation_and_the_plan_that_belongs_to_it():
         )
     )
     assert view.step == 2
-    assert view.observation == 'self_state: {"location": [0, 1]}'
+    assert view.observation == "location: [0, 1]"
     assert view.reasoning == "I think."
+
+
+def test_an_earlier_step_is_shown_too():
+    seen = record(
+        (1, "observation", {"self_state": {"location": [0, 0]}}),
+        (1, "plan", {"content": "old"}),
+        (2, "observation", {"self_state": {"location": [0, 1]}}),
+    )
+    assert seen.steps == [1, 2]
+    assert (view_of(seen, 1).observation, view_of(seen, 1).reasoning) == ("location: [0, 0]", "old")
 
 
 def test_a_decision_that_is_called_off_leaves_the_plan_of_another_step_out():
@@ -82,13 +92,22 @@ def test_a_plan_in_several_fields_and_one_that_is_only_calls():
 
 
 def test_a_long_observation_is_broken_at_its_facts():
-    others = {f"Citizen {number}": {"position": [number, 0]} for number in range(3)}
-    assert view_of(record((1, "observation", {"self_state": {"a": 1}, "local_state": others}))).observation == (
-        'self_state: {"a": 1}\n'
-        "local_state:\n"
-        '  Citizen 0: {"position": [0, 0]}\n'
-        '  Citizen 1: {"position": [1, 0]}\n'
-        '  Citizen 2: {"position": [2, 0]}'
+    purse = {f"coin {number}": "a" * 30 for number in range(2)}
+    assert view_of(record((1, "observation", {"self_state": {"a": 1, "purse": purse}}))).observation == (
+        f'a: 1\npurse:\n  coin 0: "{"a" * 30}"\n  coin 1: "{"a" * 30}"'
+    )
+
+
+def test_the_agents_in_sight_are_rows():
+    others = {
+        "Citizen 1": {"position": [1, 0], "internal_state": {"state": "quiet"}},
+        "Citizen 2": {"position": None, "internal_state": ["calm", "old"], "attributes": {"wealth": 3}},
+        "Cop 3": {"position": [2, 2], "internal_state": {}},
+    }
+    assert view_of(record((1, "observation", {"self_state": {}, "local_state": others}))).neighbours == (
+        ("Citizen 1", "[1, 0]", "state quiet"),
+        ("Citizen 2", "", "calm, old; wealth 3"),
+        ("Cop 3", "[2, 2]", ""),
     )
 
 

@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("solara", reason="the extra `app` is not installed")
 
+import ipyvue
 import ipyvuetify
-import ipywidgets
 import solara
 from mesa import DataCollector, Model
 from mesa.visualization import SolaraViz, make_plot_component
@@ -156,14 +156,16 @@ def test_an_address_that_gets_no_key_says_so(shown):
     (who,) = (widget for widget in shown.find(ipyvuetify.Select).widgets if widget.label == "Decided by")
     who.v_model = page.LANGUAGE_MODEL
     shown.find(ipyvuetify.Html, class_="no-key").assert_empty()
-    address = next(widget for widget in shown.find(ipyvuetify.TextField).widgets if "Address of its server" in widget.label)
+    address = next(
+        widget for widget in shown.find(ipyvuetify.TextField).widgets if "Address of its server" in widget.label
+    )
     address.v_model = "http://127.0.0.1:9/v1"
     address.fire_event("keyup.enter", None)
     assert "No key from the environment" in text_of(shown, "no-key")
 
 
 def pictures_of(context):
-    return [widget.svg for widget in context.find(ipywidgets.DOMWidget).widgets if hasattr(widget, "svg")]
+    return [widget.svg for widget in context.find(ipyvue.VueTemplate).widgets if hasattr(widget, "svg")]
 
 
 def test_the_pictures_are_those_of_the_frame_and_an_agent_is_marked(shown, sessions):

@@ -1,6 +1,9 @@
 """What the apps draw of models: it is what the models hold."""
 
 import importlib
+import re
+from itertools import combinations
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,11 +14,14 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from mesa_llm.parallel_stepping import enable_automatic_parallel_stepping
+from mesa_llm_examples.apps.example import draw
 from mesa_llm_examples.apps.serving import app_files
 from mesa_llm_examples.apps.session import Choices, watch
 from mesa_llm_examples.catalogue import EXAMPLES
+from mesa_llm_examples.looks import LOOKS
 from mesa_llm_examples.negotiation import app as negotiation
 from mesa_llm_examples.opinion import app as opinion
+from mesa_llm_examples.reports.plots import draw_states
 from mesa_llm_examples.sugarscape import app as sugarscape
 
 
@@ -116,3 +122,54 @@ def test_people_have_the_colour_of_their_opinion_and_connections_tell_who_listen
     assert {True, False} == set(near)
     dark = [tuple(color) == to_rgba(opinion.LISTENING) for color in edges.get_colors()]
     assert dark == near
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("steps", [0, 2])
+def test_pictures_follow_the_page_say_what_they_show_and_agents_can_be_clicked(name, steps):
+    app = module_of(name).APP
+    model = stepped(app, steps)
+    pictures = draw(app, model, None)
+    for picture in (pictures.world, *pictures.states):
+        assert "currentColor" in picture.svg  # light pages and dark ones
+        assert not re.search(r"fill: #(?:fff|000)", picture.svg)
+        assert picture.alt.endswith(".")
+    assert all(0 < share < 1 for place in pictures.world.spots.values() for share in place)
+    here = {agent.unique_id for agent in model.agents}
+    assert set(pictures.world.spots) == (set() if name == "negotiation" else here)
+    assert app.about.count(".") >= 2
+
+
+def test_nothing_yet_is_said():
+    app = negotiation.APP
+    pictures = draw(app, stepped(app, 0), None)
+    assert "no deals yet" in pictures.world.svg
+    assert pictures.states[1].alt == "After step 0: no price yet."
+
+
+def simulated_deuteranopia(color):
+    """The colour as people without green cones see it, after Machado, Oliveira and Fernandes (2009)."""
+    matrix = np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    )
+    return (matrix @ np.array(to_rgba(color)[:3])).clip(0, 1)
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_states_differ_in_shape_and_for_colour_blind_people_in_colour(name):
+    looks = list(LOOKS[name].values())
+    shown = [[LOOKS[name][variable] for variable in plot] for plot in module_of(name).APP.plots]
+    for plot in shown:
+        assert len({look.marker for look in plot}) == len(plot)
+        for one, other in combinations(plot, 2):
+            assert np.abs(simulated_deuteranopia(one.color) - simulated_deuteranopia(other.color)).max() > 0.2
+    assert len({look.color for look in looks}) >= len(looks) - 1  # deals and their price share one
+
+
+def test_a_report_has_the_colours_of_the_app():
+    axes = Figure().subplots(2)
+    lines = [SimpleNamespace(step=0, states={"active": 1, "quiet": 9})]
+    draw_states(axes[:1], SimpleNamespace(steps=lines, run=SimpleNamespace(example="civil-violence")))
+    looks = LOOKS["civil-violence"]
+    drawn = {line.get_label(): (line.get_color(), line.get_marker()) for line in axes[0].lines}
+    assert drawn == {name: (looks[name].color, looks[name].marker) for name in ("active", "quiet")}

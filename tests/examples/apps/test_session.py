@@ -12,9 +12,10 @@ from mesa_llm.errors import ConfigurationError
 from mesa_llm.parallel_stepping import ParallelStepError, ParallelStepping
 from mesa_llm.testing import FakeOpenAIServer, Fault
 from mesa_llm_examples.apps.example import ExampleApp
-from mesa_llm_examples.apps.session import ACTIVATIONS, Choices, Pictures, Session, gets_key, watch
+from mesa_llm_examples.apps.session import ACTIVATIONS, Choices, Picture, Pictures, Session, gets_key, watch
 from mesa_llm_examples.apps.views import last_step
 from mesa_llm_examples.civil_violence import CivilViolence, policy
+from mesa_llm_examples.negotiation import app as negotiation
 from mesa_llm_examples.simulation import DecisionCounts
 
 MOMENT = 60.0
@@ -108,7 +109,7 @@ def test_off_is_one_agent_after_the_other():
 
 
 def test_the_rule_answers_after_the_latency():
-    client = watch(APP, replace(FAST, latency=0.75)).client.inner
+    client = watch(APP, replace(FAST, latency=0.75)).calls.inner
     assert isinstance(client, RuleBasedClient)
     assert client.latency == 0.75
 
@@ -124,9 +125,9 @@ def test_a_model_is_asked_by_its_name_at_its_address():
     [
         ({"mode": "fast"}, "mode must be one of 'asyncio', 'threading', 'off', got 'fast'"),
         ({"mode": "threading", "activation": "sequential"}, "mode='threading' cannot be combined with activation="),
-        ({"api_base": "http://127.0.0.1:9/v1"}, "needs a model too"),
-        ({"llm_model": ""}, "Name the language model, as provider/name"),
-        ({"llm_model": "  "}, "Name the language model, as provider/name"),
+        ({"api_base": "http://127.0.0.1:9/v1"}, "needs an LLM too"),
+        ({"llm_model": ""}, "Name the LLM, as provider/name"),
+        ({"llm_model": "  "}, "Name the LLM, as provider/name"),
         ({"llm_model": "huggingface/http://127.0.0.1:9"}, "has no address in it, got 'huggingface/http://127.0.0.1:9'"),
         ({"llm_model": "anthropic/small", "api_base": "http://127.0.0.1:9"}, "Start the app with --api-base URL"),
         ({"llm_model": "openai/small", "api_base": "http://[127.0.0.1/v1"}, "must be an http or https URL, got"),
@@ -390,3 +391,18 @@ def test_play_stops_when_no_page_shows_the_session():
     session.play()
     session.join(MOMENT)
     assert session.frame.steps == 1
+
+
+def test_a_model_that_has_come_to_its_end_is_not_stepped_any_more():
+    session = Session(negotiation.APP, pause=0)
+    session.choices = replace(session.choices, latency=0.0, parameters=session.choices.parameters | {"rounds": 3})
+    session.reset()
+    session.play()
+    session.join(MOMENT)
+    assert (session.frame.steps, session.frame.finished, session.frame.playing) == (3, True, False)
+    assert session.frame.result == session.frame.watched.model.result()
+    session.step()
+    session.join(MOMENT)
+    assert session.frame.steps == 3
+    session.reset()
+    assert not session.frame.finished

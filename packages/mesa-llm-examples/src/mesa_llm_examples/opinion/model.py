@@ -96,7 +96,7 @@ class Opinion(Model):
             Person(self, cell, opinion=round(self.random.random(), DIGITS))
 
         self.datacollector = DataCollector(
-            {name: name for name in ("mean", "variance", "clusters")}, agent_reporters={"opinion": "opinion"}
+            {name: name for name in ("mean", "variance", "clusters")}, agent_reporters={"opinion": _opinion_of}
         )
         self.datacollector.collect(self)
 
@@ -184,3 +184,8 @@ def policy(request: LLMRequest) -> Message:
     return chosen(
         reason, "tell", listener_id=id_in(choose(list(seen["local_state"]), seen, "listener")), opinion=opinion
     )
+
+
+def _opinion_of(person: Person) -> float:
+    """For the data collector: a function of a module, so that a model can be pickled."""
+    return person.opinion
