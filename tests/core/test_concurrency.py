@@ -244,3 +244,23 @@ print(gone())
 def test_the_first_model_of_a_process_is_not_kept_by_the_loops_that_it_makes():
     output = subprocess.run([sys.executable, "-c", FIRST], check=True, capture_output=True, text=True).stdout
     assert output.strip() == "None"
+
+
+def test_the_loop_of_a_thread_that_has_ended_is_closed_although_an_error_refers_to_it():
+    loops, errors = [], []
+
+    async def fail():
+        loops.append(asyncio.get_running_loop())
+        raise ValueError("x")
+
+    def run():
+        try:
+            calling_loop.run(fail())
+        except ValueError as error:
+            errors.append(error)  # its frames have the loop
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert loops[0].is_closed()
+    assert errors

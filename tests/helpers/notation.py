@@ -50,11 +50,18 @@ def name_of(text):
     return json.loads(text) if text.startswith('"') else text
 
 
+NUMBER = r"(?<!\w)-?\d+(?:\.\d+)?"
+
+
 def facts_of(text):
     """Facts by name; those without a name under themselves. `GONE` for those that an agent no longer has."""
     facts = {}
     for fact in tokens(text, ["; "], brackets=False) if text else []:
         name, *rest = tokens(fact, [": "])
+        if not rest and (was := re.fullmatch(rf"(.*) \(was ({NUMBER})\)", name)):
+            name = was[1]
+            last = list(re.finditer(NUMBER, name))[-1]
+            facts["bare", repr(value_of(name[: last.start()] + was[2] + name[last.end() :]))] = GONE
         if rest:
             facts["named", name_of(name)] = value_of(": ".join(rest))
         elif name.startswith("no "):

@@ -5,7 +5,7 @@ import importlib
 import pytest
 from helpers.public_names import packages
 
-MOST = 153
+MOST = 157
 """The most public names in all packages together. It goes up only by what a guide teaches."""
 
 

@@ -180,10 +180,13 @@ def test_sentences_that_differ_in_their_numbers_are_said_once():
     ]
     now = seen(poor(0.25, 31, 41), [*poor(0.5, 31, 42), "I am ill"], poor(0.25, 31, 42), poor(-1, 31, 7))
     assert now.as_text(before).split("\n") == [
-        "Citizen, each: I am 31 or …; not I am 31 or …",
+        "Citizen, each: I am 31 or … (was …)",
         "Citizen 1: 41; 40",
         "Citizen 2: 42; 41",
         "Citizen 3: 42; 40",
+    ]
+    assert seen(poor(0.5, 30, 7)).as_text(seen(poor(0.25, 31, 7))).split("\n") == [
+        'Citizen 1: "From 0 to 1, I am 0.5 poor" (was 0.25); I am 30 or 7; not I am 31 or 7'
     ]
 
 

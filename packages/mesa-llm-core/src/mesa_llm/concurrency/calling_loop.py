@@ -35,7 +35,7 @@ N_SHARED = 8
 
 
 class _KeptLoop:
-    """An event loop that closes when its thread ends."""
+    """The event loop of a thread."""
 
     def __init__(self) -> None:
         self.loop = new_event_loop()
@@ -61,7 +61,8 @@ class _KeptLoop:
         finally:
             signal.set_wakeup_fd(before)
 
-    def __del__(self) -> None:
+    def close(self) -> None:
+        """Close it, in the thread's own process or in a forked one."""
         if os.getpid() != self._process:
             if self.loop.is_running():  # the fork was made by what it runs
                 return
@@ -69,6 +70,19 @@ class _KeptLoop:
         self.loop.close()
         for end in self._wakeup or ():
             end.close()
+
+
+class _ClosesItsLoop:
+    """Closes a loop when the thread ends, as nothing but the thread's locals refers to it.
+
+    The loop itself may live on: the frames of an error refer to it, and are collected some time later.
+    """
+
+    def __init__(self, kept: _KeptLoop) -> None:
+        self.kept = kept
+
+    def __del__(self) -> None:
+        self.kept.close()
 
 
 def _unshare(loop: asyncio.AbstractEventLoop) -> None:
@@ -79,7 +93,7 @@ def _unshare(loop: asyncio.AbstractEventLoop) -> None:
             os.dup2(own.fileno(), selector.fileno())
 
 
-_kept = threading.local()
+_of_thread = threading.local()
 
 
 def _a_task_is_running() -> bool:
@@ -108,9 +122,9 @@ def run[T](
         return _run_on_helper(coroutine, what)
     if worker_thread.is_running_here():
         return _run_on_shared(coroutine)
-    if not hasattr(_kept, "loop"):
-        _kept.loop = _KeptLoop()
-    kept: _KeptLoop = _kept.loop
+    if not hasattr(_of_thread, "closing"):
+        _of_thread.closing = _ClosesItsLoop(_KeptLoop())
+    kept: _KeptLoop = _of_thread.closing.kept
     loop = kept.loop
     try:
         task = loop.create_task(coroutine, context=contextvars.copy_context())
@@ -205,17 +219,17 @@ def run_unsuspended[T](coroutine: Coroutine[Any, Any, T]) -> T:
 @contextmanager
 def keeping_helpers() -> Iterator[None]:
     """Within this, the calling thread uses its helper threads again: to start one takes longer than most coroutines."""
-    before = getattr(_kept, "helpers", None)
-    helpers = _kept.helpers = []
+    before = getattr(_of_thread, "helpers", None)
+    helpers = _of_thread.helpers = []
     try:
         yield
     finally:
-        _kept.helpers = before
+        _of_thread.helpers = before
         close_all(helpers, GRACE)
 
 
 def _run_on_helper[T](coroutine: Coroutine[Any, Any, T], what: Callable[[], str]) -> T:
-    helpers: list[LoopThread] | None = getattr(_kept, "helpers", None)
+    helpers: list[LoopThread] | None = getattr(_of_thread, "helpers", None)
     helper = helpers.pop() if helpers else LoopThread("mesa-llm-nested")
     call: Future[T] | None = None
     try:
@@ -319,6 +333,6 @@ _of_the_parent: list[LoopThread] = []  # kept alive: their selectors are shared 
 
 @in_forked_child
 def _forget_after_fork() -> None:
-    global _kept, _shared
+    global _of_thread, _shared
     _of_the_parent.extend(_shared.values())
-    _kept, _shared = threading.local(), {}
+    _of_thread, _shared = threading.local(), {}

@@ -12,8 +12,9 @@ A line of its own has what all agents of a class show, with `…` where sentence
     Citizen 1 (8, 0), 29 (7, 0): 31
     Citizen 4 (7, 0): 58
 
-Nothing empty is in it. A memory has the first observation whole, and of later ones what has changed: new values, facts
-that an agent no longer has (`no state`), and agents that are out of sight. Texts that could be mistaken for something
+Nothing empty is in it. A memory has the first observation whole, and of later ones what has changed: new values, the
+last number of a sentence as it was (`I am 31 years old (was 30)`), facts that an agent no longer has (`no state`), and
+agents that are out of sight. Texts that could be mistaken for something
 else are quoted as in JSON, so everything can be read back.
 """
 
@@ -243,9 +244,16 @@ def _news(known: _Seen | None, seen: _Seen) -> _Seen:
     if known is None:
         return seen
     facts = {key: fact for key, fact in seen.facts.items() if known.facts.get(key) != fact}
-    for key, fact in known.facts.items():
-        if key not in seen.facts:
-            facts[key] = f"not {fact}" if key.startswith("\n") else f"no {key}"
+    gone = {key: fact for key, fact in known.facts.items() if key not in seen.facts}
+    if facts and gone:
+        old, new = _sentences_by_form(gone.values()), _sentences_by_form(facts.values())
+        for form, sentence in new.items():
+            numbers, before = _NUMBER.findall(sentence), _NUMBER.findall(old.get(form, ""))
+            if numbers[:-1] == before[:-1] and before:
+                del gone[f"\n{old[form]}"]
+                facts[f"\n{sentence}"] = f"{sentence} (was {before[-1]})"
+    for key, fact in gone.items():
+        facts[key] = f"not {fact}" if key.startswith("\n") else f"no {key}"
     if known.place and not seen.place:
         facts["\nnowhere"] = "nowhere"
     return _Seen(seen.place if seen.place != known.place else "", facts)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from mesa_llm.activation.context import within
+from mesa_llm.concurrency import fork_safe_lock
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.journal import RunJournal
 from mesa_llm.recording.simulation_recorder import SimulationRecorder
@@ -26,6 +27,7 @@ type _MakeRecorder = Callable[[Any, Mapping[str, Any]], SimulationRecorder]
 """Makes the recorder of a model, given its parameters."""
 
 _RECORDED = "__mesa_llm_recorded__"
+_preparing = fork_safe_lock()  # protects classes: several threads may record a model each
 _next_recorder: ContextVar[_MakeRecorder | None] = ContextVar("mesa_llm_next_recorder", default=None)
 """Makes the recorder of the model that `record_run` is making."""
 
@@ -176,9 +178,10 @@ def recorded_in[M: Model[Any, Any]](
         return SimulationRecorder(model, journal=journal, parameters=bound)
 
     with journal:
-        if not hasattr(model_class.__init__, _RECORDED):
-            model_class.__init__ = _recorded_init(model_class.__init__, None)
-            _record_steps(model_class)
+        with _preparing:
+            if not hasattr(model_class.__init__, _RECORDED):
+                model_class.__init__ = _recorded_init(model_class.__init__, None)
+                _record_steps(model_class)
         token = _next_recorder.set(make)
         try:
             model = model_class(**parameters)

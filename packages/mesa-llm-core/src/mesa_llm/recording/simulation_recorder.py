@@ -109,7 +109,7 @@ class SimulationRecorder:
             self.simulation_metadata["copied_from"] = copied_from
         name = f"simulation_{self.simulation_id}_{self.start_time:%Y%m%d_%H%M%S}.jsonl"
         self._started = False
-        self._identified: set[type] | None = None
+        self._identified: tuple[set[type], object] | None = None
         """The classes of the agents that the identity of the run names."""
         self._writer: EventWriter | RunWriter
         if self.journal is None:
@@ -246,11 +246,11 @@ class SimulationRecorder:
             self._writer.end_step(self.model, started=time.time(), seconds=0.0)
 
     def _identify(self) -> None:
-        """Record what the run is, also when agents of other classes have joined it."""
-        classes = set(self.model.agents_by_type)
-        if self._identified is not None and classes <= self._identified:
+        """Record what the run is, also when agents of other classes have joined it, or it steps in another way."""
+        classes, stepping = set(self.model.agents_by_type), getattr(self.model, "parallel_stepping", None)
+        if self._identified is not None and classes <= self._identified[0] and stepping == self._identified[1]:
             return
-        self._identified = classes
+        self._identified = classes, stepping
         identity = identity_of(self.model, self.parameters)
         if isinstance(self._writer, RunWriter):
             self._writer.begin(identity)
