@@ -93,7 +93,8 @@ def client_names(client: Any) -> list[str]:
 def _seed_of(model: Model[Any, Any], parameters: Mapping[str, Any]) -> Any:
     """What Mesa's generators were seeded with; which attribute keeps it depends on the release and on the argument."""
     known = getattr(model, "_seed", None), *(parameters.get(name) for name in ("rng", "seed"))
-    seed = next((value for value in known if value is not None), getattr(getattr(model, "scenario", None), "rng", None))
+    of_scenario = getattr(getattr(model, "scenario", None), "rng", None)
+    seed: Any = next((value for value in known if value is not None), of_scenario)
     return operator.index(seed) if hasattr(seed, "__index__") else None
 
 
