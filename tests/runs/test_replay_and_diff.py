@@ -2,6 +2,7 @@
 
 import pytest
 
+from mesa_llm.activation import step_of
 from mesa_llm.errors import ConfigurationError, JournalError, ReplayDifferenceError
 from mesa_llm.journal import JournaledClient
 from mesa_llm.parallel_stepping import ParallelStepping, disable_automatic_parallel_stepping, patch
@@ -31,7 +32,7 @@ def test_a_run_whose_steps_failed_is_made_again(record, tmp_path):
     class Failing(Market):
         def step(self):
             super().step()
-            if self.steps == 2:
+            if step_of(self) == 2:
                 raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
@@ -43,7 +44,7 @@ def test_a_run_whose_steps_failed_is_made_again(record, tmp_path):
 def test_other_code_is_noticed_with_step_agent_and_attribute(record):
     def step(self):
         Market.step(self)
-        if self.steps == 2:
+        if step_of(self) == 2:
             self.agents[1].coins = 5
 
     path = record("run")

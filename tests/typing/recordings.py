@@ -9,7 +9,8 @@ from typing import Any, assert_type
 import pandas as pd
 from mesa import Model
 
-from mesa_llm.llm_agent import LLMAgent
+from mesa_llm.journal import Journal, RecordedStep
+from mesa_llm.llm_agent import LLMAgent, ask
 from mesa_llm.recording import (
     AgentViewer,
     SimulationEvent,
@@ -17,8 +18,10 @@ from mesa_llm.recording import (
     load_recording,
     quick_agent_view,
     record_model,
+    record_run,
     recording_to_dataframe,
 )
+from mesa_llm.runs import Replayed, RunDifference, describe, diff, export_run, replay
 
 
 @record_model
@@ -53,7 +56,23 @@ def recorder_of(agent: LLMAgent) -> SimulationRecorder | None:
     return agent.recorder
 
 
+def runs() -> None:
+    with record_run(Town, {"people": 3}, path="town.sqlite", mode="resume", run="1", metadata={"note": "x"}) as town:
+        assert_type(town, Town)
+        frame: pd.DataFrame = ask(town.agents, "How are you?", {"type": "object"})
+        print(frame.columns)
+    for step in Journal("town.sqlite").steps():
+        assert_type(step, RecordedStep)
+    replayed = replay("town.sqlite", Town, mode="threading")
+    assert_type(replayed, Replayed)
+    assert_type(diff("a.sqlite", Path("b.sqlite"), other_run="2"), RunDifference | None)
+    assert_type(describe("town.sqlite").odd(), str)
+    assert_type(export_run("town.sqlite", "csv", to="tables"), Path)
+
+
 def misuse(recorder: SimulationRecorder) -> None:
     """What a type checker must find."""
     recorder.save(format="pickle")  # type: ignore[arg-type]
     record_model(folder="x")  # type: ignore[call-overload]
+    export_run("town.sqlite", "xml")  # type: ignore[arg-type]
+    replay("town.sqlite", "Town")  # type: ignore[arg-type]

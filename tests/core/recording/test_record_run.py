@@ -15,6 +15,7 @@ from helpers.left_over import soon
 from helpers.speakers import Speaker, seen_by
 from mesa import DataCollector, Model
 
+from mesa_llm.activation import step_of
 from mesa_llm.clients import LLMRequest, Message, RuleBasedClient
 from mesa_llm.clients.client import ask
 from mesa_llm.errors import ConfigurationError, JournalError, JournalMissError, ReplayDifferenceError
@@ -160,7 +161,7 @@ def test_a_replay_that_parts_names_step_agent_and_attribute(path):
     class Moody(Person):
         def say(self, plan):
             super().say(plan)
-            self.mood = self.model.luck if self.model.steps == 2 else 0
+            self.mood = self.model.luck if step_of(self.model) == 2 else 0
 
     class Other(Town):
         def __init__(self, luck=0):

@@ -23,6 +23,7 @@ from mesa_llm_examples.catalogue import EXAMPLES, command_for
 from mesa_llm_examples.compare import STEPS, compare_command
 from mesa_llm_examples.run import run_command
 from mesa_llm_examples.simulation import RunInterruptedError
+from mesa_llm_examples.sweep import sweep_command
 from mesa_llm_examples.words import in_one_line, lines_below
 
 NAME = "mesa-llm-examples"
@@ -59,6 +60,7 @@ compare_app = typer.Typer(
 app.add_typer(run_app, name="run")
 app.add_typer(compare_app, name="compare")
 app.command("app", epilog=f"For example: {NAME} app civil-violence")(app_command)
+app.command("sweep", epilog=f"For example: {NAME} sweep civil-violence --help")(sweep_command)
 
 
 @app.callback()

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from pydantic_core import to_json
+
 from mesa_llm import errors
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec, Usage
 from mesa_llm.clients.messages import canonical_json
@@ -72,8 +74,11 @@ def _braced(fields: list[str]) -> str:
 
 
 def as_json(value: Any) -> str:
-    """A plain value as JSON that the file can hold."""
-    return _storable(json.dumps(value, ensure_ascii=False))
+    """A canonical value as JSON that the file can hold."""
+    try:
+        return to_json(value).decode()  # several times as fast as `json`
+    except ValueError:  # half of a surrogate pair
+        return json.dumps(value)
 
 
 def _storable(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import operator
 import platform
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def identity_of(model: Model[Any, Any], parameters: Mapping[str, Any]) -> dict[s
     classes = [type(model), *agents, *(type(getattr(of[0], "reasoning", None)) for of in agents.values() if of)]
     identity = {
         "model": {"class": type(model).__qualname__, "module": type(model).__module__, **_arguments(parameters)},
-        "seed": plain(getattr(model, "_seed", None)),
+        "seed": _seed_of(model, parameters),
         "activation": next((dict(settings(model)) for settings in settings_of), {"activation": "mesa"}),
         "agents": {cls.__name__: _kind(of) for cls, of in agents.items() if of},
         "instructions": _instructions(agents),
@@ -87,6 +88,14 @@ def client_names(client: Any) -> list[str]:
         names.append(type(client).__name__)
         client = getattr(client, "inner", None)
     return names
+
+
+def _seed_of(model: Model[Any, Any], parameters: Mapping[str, Any]) -> Any:
+    """What Mesa's generators were seeded with; which attribute keeps it depends on the release and on the argument."""
+    known = getattr(model, "_seed", None), *(parameters.get(name) for name in ("rng", "seed"))
+    of_scenario = getattr(getattr(model, "scenario", None), "rng", None)
+    seed: Any = next((value for value in known if value is not None), of_scenario)
+    return operator.index(seed) if hasattr(seed, "__index__") else None
 
 
 def _arguments(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

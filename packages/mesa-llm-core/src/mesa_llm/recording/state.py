@@ -15,7 +15,7 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
@@ -59,6 +59,7 @@ _STATE_OF_OURS = frozenset({"memory", "reasoning"})
 _HAVE_TEXTS = (Enum, PurePath, UUID, Fraction, BaseException)
 _LONGEST = 200  # characters of a value in a difference
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
+_TEXT = frozenset({str})
 _PLAIN = frozenset({str, int, bool, type(None)})
 _SHORT = 40  # characters of a value, as JSON, that stands for itself in a digest
 
@@ -232,37 +233,34 @@ class _StateWalk(Walk):
         self.opaque: set[str] = set()
         """The attributes that hold something of which nothing but the class is known."""
         self._attribute = ""
-        self._kinds: dict[type, _Kind] = {}  # in front of the one for all walks, which is weak, and slower
+        # Found once a class, for this walk alone: classes may end.
+        self._kinds: dict[type, _Kind] = {}
+        self._sorted: dict[tuple[Any, ...], tuple[str, ...]] = {}
+        self._parts: dict[type, list[str]] = {}
 
     def agent(self, agent: Agent) -> State:
-        named = {
-            name: value
-            for name, value in attributes_of(agent).items()
-            if name not in _AGENT_ATTRIBUTES_LEFT_OUT and not name.startswith("_mesa_")
-        }
         return {
             "class": type(agent).__name__,
             "position": self.copy(_position_of(agent)),
-            **self._attributes(agent, named),
+            **self._attributes(agent, attributes_of(agent), _is_of_agent),
         }
 
     def model(self, model: Model[Any, Any]) -> State:
         named = {
-            name: self._space(value) if is_space(type(value)) else value
-            for name, value in attributes_of(model).items()
-            if not name.startswith("_") and name not in _MODEL_ATTRIBUTES_LEFT_OUT
+            name: self._space(value) if is_space(type(value)) else value for name, value in attributes_of(model).items()
         }
         named |= {"steps": step_of(model), "time": getattr(model, "time", None)}
         return {
             "class": type(model).__name__,
-            **self._attributes(model, named),
+            **self._attributes(model, named, _is_of_model),
             **{name: self.copy(getattr(model, name, None)) for name in ("random", "rng")},
         }
 
-    def _attributes(self, owner: Any, named: Mapping[str, Any]) -> dict[str, Any]:
+    def _attributes(self, owner: Any, held: Mapping[str, Any], counts: Callable[[str], bool]) -> dict[str, Any]:
         """The attributes of an agent or of the model, in the order of their names."""
         found, inside = {}, (id(owner),)
-        for name, value in sorted(named.items()):
+        for name in self._names(type(owner), held, counts):
+            value = held[name]
             if type(value) in _PLAIN:
                 found[name] = value
             elif self._kind_of(type(value)) != "bookkeeping":
@@ -270,18 +268,34 @@ class _StateWalk(Walk):
                 found[name] = self.copy(value, inside)
         return found
 
+    def _names(self, cls: type, held: Mapping[str, Any], counts: Callable[[str], bool]) -> tuple[str, ...]:
+        """The names of attributes that count, sorted: found once for all objects of a class that hold the same."""
+        key = cls, *held
+        names = self._sorted.get(key)
+        if names is None:
+            names = self._sorted[key] = tuple(sorted(name for name in held if counts(name)))
+        return names
+
     def entries(self, entries: Iterable[tuple[Any, Any]], inside: Around) -> dict[Any, Any]:
         return super().entries([entry for entry in entries if self._kind_of(type(entry[1])) != "bookkeeping"], inside)
 
     def members(self, members: AbstractSet[Any], inside: Around) -> Any:
         # Sorted first, because an object is shown where it is met first.
+        if _TEXT.issuperset(map(type, members)):
+            return sorted(members)
         return self.items(sorted(members, key=to_json), inside)
 
     def dataclass(self, value: Any, inside: Around) -> Any:
-        parts = [part.name for part in fields(value) if part.compare]
-        if is_a(type(value), "mesa_llm.clients", "ToolCall"):
-            parts.remove("id")
-        return {"class": type(value).__name__, **self.entries([(name, getattr(value, name)) for name in parts], inside)}
+        cls = type(value)
+        if cls not in self._parts:
+            is_call = is_a(cls, "mesa_llm.clients", "ToolCall")
+            self._parts[cls] = [
+                part.name for part in fields(cls) if part.compare and not (is_call and part.name == "id")
+            ]
+        return {
+            "class": cls.__name__,
+            **self.entries([(name, getattr(value, name)) for name in self._parts[cls]], inside),
+        }
 
     def thing(self, value: Any, inside: Around) -> Any:
         cls = type(value)
@@ -302,8 +316,14 @@ class _StateWalk(Walk):
             return self._met[id(value)][1]
         self._counts[cls.__name__] += 1
         self._met[id(value)] = value, f"{cls.__name__} number {self._counts[cls.__name__]}"
-        named = {name: item for name, item in held.items() if not name.startswith(("__", "_mesa_", "_abc_"))}
-        return {"class": cls.__name__, **self.entries(sorted(named.items()), inside)}
+        shown = {"class": cls.__name__}
+        for name in self._names(cls, held, _is_of_object):
+            item = held[name]
+            if type(item) in _PLAIN:
+                shown[name] = item
+            elif self._kind_of(type(item)) != "bookkeeping":
+                shown[name] = self.copy(item, inside)
+        return shown
 
     def _kind_of(self, cls: type) -> _Kind:
         """What an object of a class is to a state. `text`: it has one of its own, and holds nothing more."""
@@ -373,7 +393,10 @@ class _DigestWalk(_StateWalk):
 
 def _in_place_of(form: Any) -> Any:
     """A short form itself, and the digest of a long one."""
-    if form is None or isinstance(form, int | float):
+    kind = type(form)
+    if kind is int or kind is float or form is None or kind is bool:
+        return form
+    if kind is str and len(form) < _SHORT and form.isalnum():
         return form
     data = _encoded(form)
     return form if len(data) <= _SHORT and data[1:2] != b"#" and b" at 0x" not in data else _short_digest(data)
@@ -391,6 +414,18 @@ def _short_digest(data: bytes) -> str:
     if b" at 0x" in data:
         data = without_addresses(data.decode("utf-8", "surrogatepass")).encode("utf-8", "surrogatepass")
     return f"#{hashlib.blake2b(data, digest_size=12).hexdigest()}"
+
+
+def _is_of_agent(name: str) -> bool:
+    return name not in _AGENT_ATTRIBUTES_LEFT_OUT and not name.startswith("_mesa_")
+
+
+def _is_of_model(name: str) -> bool:
+    return name not in _MODEL_ATTRIBUTES_LEFT_OUT and not name.startswith("_")
+
+
+def _is_of_object(name: str) -> bool:
+    return not name.startswith(("__", "_mesa_", "_abc_"))
 
 
 def _layers_of(space: Any) -> dict[str, Any]:
