@@ -5,13 +5,15 @@
 Each example makes some steps, decided by its rule. The table has, for each call: the characters of its messages and
 those of its tools; their tokens (o200k, by tiktoken, which litellm brings); and the share of them that a server need
 not read again if it keeps the beginnings of all earlier prompts, in blocks of 64 characters, tools first, as vLLM and
-llama.cpp do. The last columns are how many entries were cut in prompts, and the processor's time of a whole step.
+llama.cpp do. The last columns are how many entries were cut in prompts, and the processor's time of a whole step. The
+last line is the processor's time of one prompt.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -60,6 +62,21 @@ def tokens_of(texts: Sequence[str]) -> int:
     return sum(len(encoding.encode(text, disallowed_special=())) for text in texts)
 
 
+def seconds_of_a_prompt(steps: int) -> float:
+    """CPU time of looking around and writing the first request of a decision, with all it remembers: the median."""
+    model = civil_violence.CivilViolence(
+        seed=SEED, citizen_vision=1, cop_vision=1, client=RuleBasedClient(civil_violence.policy)
+    )
+    seconds = []
+    for _ in range(steps):
+        model.step()
+        for agent in model.agents:
+            started = time.thread_time()
+            agent.preview_prompt("What do you do?")
+            seconds.append(time.thread_time() - started)
+    return statistics.median(seconds)
+
+
 def main(steps: int = 20) -> None:
     """Measure and print."""
     enable_automatic_parallel_stepping()
@@ -89,6 +106,8 @@ def main(steps: int = 20) -> None:
             f"{seconds / steps * 1e3:>11.0f}",
             flush=True,
         )
+    microseconds = seconds_of_a_prompt(steps) * 1e6
+    print(f"CPU time of a prompt in civil violence, where agents see one cell far: {microseconds:.0f} µs")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from mesa_llm_examples.catalogue import EXAMPLES, command_for
 from mesa_llm_examples.compare import STEPS, compare_command
 from mesa_llm_examples.run import run_command
 from mesa_llm_examples.simulation import RunInterruptedError
+from mesa_llm_examples.sweep import sweep_command
 from mesa_llm_examples.words import in_one_line, lines_below
 
 NAME = "mesa-llm-examples"
@@ -43,6 +44,7 @@ compare_app = typer.Typer(
 app.add_typer(run_app, name="run")
 app.add_typer(compare_app, name="compare")
 app.command("app")(app_command)
+app.command("sweep")(sweep_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
