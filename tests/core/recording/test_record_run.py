@@ -1,12 +1,15 @@
 """A run as a whole in one file: what was run, steps with the state of the model, calls, events, and how it ended."""
 
+import copy
 import gc
 import json
 import os
+import pickle
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import weakref
 from contextlib import nullcontext
 
@@ -35,6 +38,11 @@ class Person(Speaker):
         self.memory.add_to_memory("action", {"tool": "say", "arguments": {"words": str(plan)}, "result": "said"})
 
 
+def said(model):
+    """How many things were said."""
+    return len(model.log)
+
+
 class Town(Model):
     def __init__(self, people=2, *, client=None, parallel=False, rng=7, luck=0):
         super().__init__(rng=rng)
@@ -43,7 +51,7 @@ class Town(Model):
         self.parallel_stepping = parallel
         for _ in range(people):
             Person(self, client or RuleBasedClient(answer))
-        self.datacollector = DataCollector({"said": lambda model: len(model.log)})
+        self.datacollector = DataCollector({"said": said})
         self.datacollector.collect(self)
 
     def step(self):
@@ -374,3 +382,76 @@ def test_a_model_instead_of_a_class_is_refused(path):
         record_run(Town(), path=path),
     ):
         pass
+
+
+def test_a_copy_of_a_model_records_a_run_of_its_own(path):
+    @record_model(path=path)
+    class Decorated(Town):
+        pass
+
+    globals()["Decorated"] = Decorated
+    Decorated.__qualname__ = "Decorated"
+    town = Decorated()
+    town.step()
+    twin = copy.deepcopy(town)
+    other = pickle.loads(pickle.dumps(town))
+    for model in (town, twin, other):
+        model.step()
+        model.recorder.close()
+    runs = Journal(path).runs()
+    assert [(run.name, run.copy_of, run.calls, run.status) for run in runs] == [
+        ("1", None, 4, "completed"),
+        ("1.1", "1", 2, "completed"),
+        ("1.2", "1", 2, "completed"),
+    ]
+    assert hashes(path, "1.1")[-1] == hashes(path, "1.2")[-1] == hashes(path, "1")[-1]
+    assert {event.step for event in load_recording(path, run="1.1")} == {2}
+
+
+def test_a_forked_child_records_a_run_of_its_own(path):
+    with record_run(Town, {}, path=path) as town:
+        town.step()
+        child = os.fork()
+        if not child:
+            town.step()
+            town.recorder.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        town.step()
+    assert [(run.name, run.steps) for run in Journal(path).runs()] == [("1", 2), ("1.1", 2)]
+    assert hashes(path, "1.1")[-1] == hashes(path, "1")[-1]
+
+
+def test_a_run_of_a_decorated_class_is_replayed(path):
+    @record_model(path=path)
+    class Decorated(Town):
+        pass
+
+    model = Decorated(3)
+    model.step()
+    model.recorder.close()
+    with record_run(Decorated, {"people": 3}, path=path, mode="replay") as town:
+        town.step()
+    assert town.recorder.compared == 2
+    assert len(Journal(path).runs()) == 1
+
+
+def test_events_of_one_long_step_are_written_in_parts(path, monkeypatch):
+    monkeypatch.setattr("mesa_llm.recording.run_writer.MOST_HELD", 3)
+    town = run(path)
+    numbers = [event.event_id for event in load_recording(path)]
+    assert numbers == sorted(numbers)
+    assert len(numbers) == town.recorder._writer.events > 20
+
+
+def test_several_runs_are_recorded_at_once_in_one_file(path):
+    threads = [threading.Thread(target=run, args=(path, 3), kwargs={"people": people}) for people in (1, 2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted((run.calls, run.steps, run.status) for run in Journal(path).runs()) == [
+        (3, 3, "completed"),
+        (6, 3, "completed"),
+        (9, 3, "completed"),
+    ]
