@@ -277,6 +277,25 @@ def test_every_process_gives_the_same_digest():
     assert len({digests(seed) for seed in range(3)}) == 1
 
 
+class Link:
+    def __init__(self, rest):
+        self.rest = rest
+
+
+def test_a_long_chain_of_objects_has_the_same_digest_however_deep_the_stack_is():
+    def model():
+        made = Model(rng=1)
+        made.chain = None
+        for _ in range(5000):
+            made.chain = Link(made.chain)
+        return made
+
+    def deeper(depth):
+        return state_hash(model()) if depth == 0 else deeper(depth - 1)
+
+    assert deeper(0) == deeper(300)
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (

@@ -41,7 +41,8 @@ MOST_ROWS = 100
 
 MORE = "…"
 
-_DEEPEST = 50
+DEEPEST = 50
+"""How deep values may lie in others."""
 _LONGEST_OBJECT = 1000  # characters
 _TEXT = frozenset({str})
 _EXACT = frozenset({str, int, bool, type(None)})
@@ -125,7 +126,7 @@ class Walk:
             return [item for item in value if not _is_hidden(item)] if self._hide else value.copy()
         if isinstance(value, str | int | float):
             return _exact(value)
-        if id(value) in around or len(around) >= _DEEPEST:
+        if id(value) in around or len(around) >= DEEPEST:
             return MORE
         inside = (*around, id(value))
         try:
@@ -269,7 +270,16 @@ def _find_form(kind: type) -> _Form:
         return lambda walk, cell, inside: walk.copy(cell.coordinate, inside)
     if is_a(kind, "mesa.agent", "AgentSet") or is_a(kind, "mesa.agentset", "AbstractAgentSet"):
         return lambda walk, agents, inside: walk.items(list(agents), inside)
-    return _named_parts(kind) or _nameless_parts(kind) or _array(kind) or (lambda walk, *where: walk.thing(*where))
+    return _named_parts(kind) or _nameless_parts(kind) or _array(kind) or _as_thing
+
+
+def _as_thing(walk: Walk, value: Any, inside: Around) -> Any:
+    return walk.thing(value, inside)
+
+
+def is_thing(kind: type) -> bool:
+    """Whether `Walk.thing` makes the forms of values of a class: they are objects, and nothing else."""
+    return kind not in _LITERALS and not issubclass(kind, str | int | float) and _form_of(kind) is _as_thing
 
 
 def _named_parts(kind: type) -> _Form | None:
@@ -354,7 +364,7 @@ def _is_literal(value: Any) -> bool:
     if type(value) is Canonical:
         return _LITERALS.issuperset(map(type, value.values()))
     level = [value]
-    for _ in range(_DEEPEST):
+    for _ in range(DEEPEST):
         kinds = set(map(type, level))
         if not kinds <= _LITERALS:
             return False

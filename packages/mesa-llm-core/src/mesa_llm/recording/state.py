@@ -30,6 +30,7 @@ from pydantic_core import to_json as to_json_bytes
 
 from mesa_llm.activation import step_of
 from mesa_llm.activation.values import (
+    DEEPEST,
     MORE,
     Around,
     Canonical,
@@ -38,6 +39,7 @@ from mesa_llm.activation.values import (
     is_a,
     is_canonical,
     is_space,
+    is_thing,
     name_of,
     plain,
     to_json,
@@ -228,7 +230,7 @@ class _StateWalk(Walk):
 
     def __init__(self) -> None:
         super().__init__()
-        self._met: dict[int, tuple[Any, str]] = {}  # holds the object, because ids of collected objects are reused
+        self._met: dict[int, tuple[Any, int]] = {}  # holds the object, because ids of collected objects are reused
         self._counts: Counter[str] = Counter()
         self.opaque: set[str] = set()
         """The attributes that hold something of which nothing but the class is known."""
@@ -313,9 +315,9 @@ class _StateWalk(Walk):
                 self.opaque.add(self._attribute)
             return shown
         if id(value) in self._met:
-            return self._met[id(value)][1]
+            return f"{cls.__name__} number {self._met[id(value)][1]}"
         self._counts[cls.__name__] += 1
-        self._met[id(value)] = value, f"{cls.__name__} number {self._counts[cls.__name__]}"
+        self._met[id(value)] = value, self._counts[cls.__name__]
         shown = {"class": cls.__name__}
         for name in self._names(cls, held, _is_of_object):
             item = held[name]
@@ -354,6 +356,7 @@ class _DigestWalk(_StateWalk):
         self._entry_class = MemoryEntry
         # What memories hold of the current step besides the entries themselves. The walk ends before any of it does.
         self._contents: dict[int, Any] = {}
+        self._objects: dict[type, bool] = {}
 
     def copy(self, value: Any, around: Around = ()) -> Any:
         kind = type(value)
@@ -367,6 +370,14 @@ class _DigestWalk(_StateWalk):
                 return known
             if is_canonical(value):
                 return _in_place_of(value)
+        is_object = self._objects.get(kind)
+        if is_object is None:
+            is_object = self._objects[kind] = is_thing(kind)
+        if is_object and len(around) < DEEPEST:  # one that contains itself is met again, so nothing looks for that
+            try:
+                return self.thing(value, (*around, id(value)))
+            except Exception:  # code of the value's own class, as in `copy`
+                return kind.__name__
         return super().copy(value, around)
 
     def items(self, items: Iterable[Any], inside: Around) -> Any:
