@@ -346,7 +346,7 @@ def test_what_state_hashes_do_not_cover_is_named(path):
     assert "Locked.generator" in json.loads(value)["attributes"]
 
 
-def test_no_key_is_in_the_file(path, monkeypatch):
+def test_no_key_is_in_the_file(path):
     secret = "tinykey-q1w2e3r4t5y6u7i8o9p0-ABCDEFGHIJ"
 
     class Keyed(Town):
@@ -355,17 +355,26 @@ def test_no_key_is_in_the_file(path, monkeypatch):
             for agent in self.agents:
                 agent.llm.api_key = secret
                 agent.llm.api_base = api_base
-                agent.system_prompt = f"Never say {secret}."
-                agent.llm.options = {"extra_headers": {"X-Auth": secret}}
+                agent.llm.options = {
+                    "extra_headers": {"X-Auth": secret, "Accept": "text/plain"},
+                    "extra_body": {"api_key": secret, "top_k": 5},
+                    "api_key": secret,
+                    "base_url": f"http://me:{secret}@127.0.0.1/v1",
+                    "temperature": 0.5,
+                }
 
     parameters = {"api_key": secret, "api_base": f"http://me:{secret}@127.0.0.1/v1", "client": ScriptedLLM("x")}
-    with record_run(Keyed, parameters, path=path):
-        pass
-    with sqlite3.connect(path) as connection:
-        facts = [value for (value,) in connection.execute("SELECT value FROM facts")]
-    connection.close()
-    assert len(facts) > 1
-    assert not [value for value in facts if secret[:12] in value]
+    with record_run(Keyed, parameters, path=path) as town:
+        town.step()
+    with record_run(Keyed, parameters, path=path, mode="replay") as town:
+        town.step()
+    assert town.recorder.journal.replayed == 1
+    assert secret[:12].encode() not in path.read_bytes()
+    (call,) = Journal(path).calls()
+    assert call.request["extra_headers"] == {"X-Auth": "***", "Accept": "text/plain"}
+    assert call.request["extra_body"] == {"api_key": "***", "top_k": 5}
+    assert call.request["base_url"] == "http://***@127.0.0.1/v1"
+    assert call.request["temperature"] == 0.5
 
 
 def test_a_replay_of_another_program_says_what_is_asked_instead(path):

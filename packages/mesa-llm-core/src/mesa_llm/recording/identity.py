@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.values import is_canonical, plain, to_json
 from mesa_llm.clients import LLMClient
-from mesa_llm.clients.masking import Secrets, secrets_in_options
+from mesa_llm.clients.masking import Secrets, secrets_in_options, without_secrets
 from mesa_llm.clients.questions import INSTRUCTIONS, instructions_for
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.errors.shown_text import HIDDEN, masked_address
@@ -171,7 +171,7 @@ def _llm(llm: Any) -> dict[str, Any]:
     return {
         "model": llm.llm_model,
         "endpoint": masked_address(endpoint) if isinstance(endpoint, str) else None,
-        "options": llm.options,
+        "options": without_secrets(llm.options),
         "tool_mode": llm.tool_mode,
         "clients": client_names(client),
     }
