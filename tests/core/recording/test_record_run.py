@@ -2,7 +2,6 @@
 
 import copy
 import gc
-import json
 import os
 import pickle
 import signal
@@ -340,10 +339,7 @@ def test_what_state_hashes_do_not_cover_is_named(path):
 
     with record_run(Locked, {}, path=path):
         pass
-    with sqlite3.connect(path) as connection:
-        ((value,),) = connection.execute("SELECT value FROM facts WHERE name = 'opaque'")
-    connection.close()
-    assert "Locked.generator" in json.loads(value)["attributes"]
+    assert Journal(path).run().opaque == ("Locked.generator",)
 
 
 def test_no_key_is_in_the_file(path):
@@ -369,6 +365,11 @@ def test_no_key_is_in_the_file(path):
     with record_run(Keyed, parameters, path=path, mode="replay") as town:
         town.step()
     assert town.recorder.journal.replayed == 1
+    with record_run(Keyed, parameters, path=path, mode="replay") as town:
+        town.step()
+        with pytest.raises(JournalMissError) as missed:
+            town.step()
+    assert secret[:12] not in str(missed.value)
     assert secret[:12].encode() not in path.read_bytes()
     (call,) = Journal(path).calls()
     assert call.request["extra_headers"] == {"X-Auth": "***", "Accept": "text/plain"}
