@@ -5,7 +5,7 @@ import importlib
 import pytest
 from helpers.public_names import packages
 
-MOST = 157
+MOST = 158
 """The most public names in all packages together. It goes up only by what a guide teaches."""
 
 
