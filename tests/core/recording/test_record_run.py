@@ -465,3 +465,50 @@ def test_several_runs_are_recorded_at_once_in_one_file(path):
         (6, 3, "completed"),
         (9, 3, "completed"),
     ]
+
+
+def test_events_of_a_step_that_broke_off_are_replaced_when_it_is_made_again(path):
+    trouble = [True]
+
+    class Talkative(Town):
+        def step(self):
+            if step_of(self) == 2 and trouble:
+                for _ in range(30):
+                    self.recorder.record_event("worry", "what now?")
+                raise ValueError("broken")
+            super().step()
+
+    def attempt(mode):
+        with record_run(Talkative, {"client": RuleBasedClient(answer)}, path=path, mode=mode) as town:
+            for _ in range(2):
+                town.step()
+        return town
+
+    with pytest.raises(ValueError, match="broken"):
+        attempt("record")
+    assert sum(event.event_type == "worry" for event in load_recording(path)) == 30
+    trouble.clear()
+    town = attempt("resume")
+    events = list(load_recording(path))
+    assert not [event for event in events if event.event_type == "worry"]
+    assert len(events) == town.recorder._writer.events
+
+
+def test_a_run_that_is_resumed_is_unfinished_again(path):
+    run(path, 1)
+    with record_run(Town, {}, path=path, mode="resume") as town:
+        town.step()
+        town.recorder._writer.journal.session().drain()
+        assert Journal(path).run().status == "unfinished"
+    assert Journal(path).run().status == "completed"
+
+
+def test_agents_of_other_classes_that_join_are_part_of_the_identity(path):
+    class Latecomer(Person):
+        pass
+
+    with record_run(Town, {}, path=path) as town:
+        town.step()
+        Latecomer(town, RuleBasedClient(answer))
+        town.step()
+    assert Journal(path).run().identity["agents"].keys() == {"Person", "Latecomer"}
