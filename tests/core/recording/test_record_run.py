@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import linecache
 import os
 import pickle
 import signal
@@ -512,3 +513,22 @@ def test_agents_of_other_classes_that_join_are_part_of_the_identity(path):
         Latecomer(town, RuleBasedClient(answer))
         town.step()
     assert Journal(path).run().identity["agents"].keys() == {"Person", "Latecomer"}
+
+
+def test_a_class_of_a_notebook_has_a_digest_of_its_methods(path):
+    def defined(hope):
+        """A class as a notebook defines it: its source is known to `linecache` alone."""
+        cell = f"class Cell(Town):\n    def hope(self):\n        return {hope}\n"
+        name = f"<cell {hope}>"
+        linecache.cache[name] = len(cell), None, cell.splitlines(keepends=True), name
+        namespace = {"Town": Town, "__name__": "a_notebook"}
+        exec(compile(cell, name, "exec"), namespace)
+        return namespace["Cell"]
+
+    digests = []
+    for hope in (1, 2, 2):
+        with record_run(defined(hope), {}, path=path):
+            pass
+        sources = Journal(path).run().identity["sources"]
+        digests.append(sources["a_notebook.Cell"])
+    assert digests[0] != digests[1] == digests[2]
