@@ -8,8 +8,10 @@ import sys
 import pandas as pd
 import pytest
 
+from mesa_llm.journal import JournaledClient
 from mesa_llm.recording import load_recording
 from mesa_llm.runs import cli
+from tests.runs.conftest import Market, gives
 
 
 @pytest.fixture
@@ -139,3 +141,16 @@ def test_the_doctor_shows_versions_and_no_keys(command, monkeypatch):
     assert "SOME_API_KEY: set, 1 characters (asked through litellm)" in output
     assert "tinykey" not in output
     assert "mesa-llm-parallel" in output
+
+
+def test_a_journal_of_calls_alone_is_shown_and_described_too(command, tmp_path):
+    path = tmp_path / "calls.db"
+    with JournaledClient(gives(lambda agent_id, step: 1), path) as client:
+        Market(client=client, parallel=False).step()
+    assert "- " in command("runs", "list", path)[1]
+    assert "The run made 2 model calls" in command("runs", "show", path)[1]
+    assert "Giver 1, call 1" in command("runs", "show", path, "--agent", 1)[1]
+    assert "2 calls, 0 failed" in command("runs", "describe", path, "--format", "odd")[1]
+    assert json.loads(command("runs", "describe", path, "--format", "json")[1])["status"] == "unknown"
+    assert command("runs", "diff", path, path)[0] == 0
+    assert command("runs", "export", path, "--format", "csv", "--output", tmp_path / "tables")[0] == 0

@@ -171,3 +171,37 @@ def test_agents_are_asked_between_steps_only():
     Curious(town, ScriptedLLM("x"))
     with pytest.raises(TurnError, match="cannot be interviewed within a parallel step"):
         town.step()
+
+
+def test_each_observes_with_the_same_generators_and_they_are_put_back():
+    class Moody(Speaker):
+        @property
+        def internal_state(self):
+            return {"mood": self.model.random.random()}
+
+        @internal_state.setter
+        def internal_state(self, value):
+            pass
+
+    def prompts(people):
+        llm = ScriptedLLM("Fine.")
+        town = Town(people=0)
+        for _ in range(people):
+            Moody(town, llm)
+        before = town.random.getstate()
+        ask(town.agents, "How are you?")
+        assert town.random.getstate() == before
+        return {read_observation(request)["self_state"]["internal_state"]["mood"] for request in llm.requests}
+
+    assert len(prompts(3)) == 1
+
+
+def test_answers_to_the_same_question_are_replayed_each_in_its_turn(tmp_path):
+    path = tmp_path / "town.sqlite"
+
+    def answers(mode, client):
+        with record_run(Town, {"people": 1, "client": client}, path=path, mode=mode) as town:
+            return [ask(town.agents, "And now?")["answer"][1] for _ in range(3)]
+
+    assert answers("record", ScriptedLLM(["one", "two", "three"])) == ["one", "two", "three"]
+    assert answers("replay", ScriptedLLM([])) == ["one", "two", "three"]

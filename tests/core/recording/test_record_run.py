@@ -2,7 +2,7 @@
 
 import copy
 import gc
-import json
+import linecache
 import os
 import pickle
 import signal
@@ -340,13 +340,10 @@ def test_what_state_hashes_do_not_cover_is_named(path):
 
     with record_run(Locked, {}, path=path):
         pass
-    with sqlite3.connect(path) as connection:
-        ((value,),) = connection.execute("SELECT value FROM facts WHERE name = 'opaque'")
-    connection.close()
-    assert "Locked.generator" in json.loads(value)["attributes"]
+    assert Journal(path).run().opaque == ("Locked.generator",)
 
 
-def test_no_key_is_in_the_file(path, monkeypatch):
+def test_no_key_is_in_the_file(path):
     secret = "tinykey-q1w2e3r4t5y6u7i8o9p0-ABCDEFGHIJ"
 
     class Keyed(Town):
@@ -355,17 +352,31 @@ def test_no_key_is_in_the_file(path, monkeypatch):
             for agent in self.agents:
                 agent.llm.api_key = secret
                 agent.llm.api_base = api_base
-                agent.system_prompt = f"Never say {secret}."
-                agent.llm.options = {"extra_headers": {"X-Auth": secret}}
+                agent.llm.options = {
+                    "extra_headers": {"X-Auth": secret, "Accept": "text/plain"},
+                    "extra_body": {"api_key": secret, "top_k": 5},
+                    "api_key": secret,
+                    "base_url": f"http://me:{secret}@127.0.0.1/v1",
+                    "temperature": 0.5,
+                }
 
     parameters = {"api_key": secret, "api_base": f"http://me:{secret}@127.0.0.1/v1", "client": ScriptedLLM("x")}
-    with record_run(Keyed, parameters, path=path):
-        pass
-    with sqlite3.connect(path) as connection:
-        facts = [value for (value,) in connection.execute("SELECT value FROM facts")]
-    connection.close()
-    assert len(facts) > 1
-    assert not [value for value in facts if secret[:12] in value]
+    with record_run(Keyed, parameters, path=path) as town:
+        town.step()
+    with record_run(Keyed, parameters, path=path, mode="replay") as town:
+        town.step()
+    assert town.recorder.journal.replayed == 1
+    with record_run(Keyed, parameters, path=path, mode="replay") as town:
+        town.step()
+        with pytest.raises(JournalMissError) as missed:
+            town.step()
+    assert secret[:12] not in str(missed.value)
+    assert secret[:12].encode() not in path.read_bytes()
+    (call,) = Journal(path).calls()
+    assert call.request["extra_headers"] == {"X-Auth": "***", "Accept": "text/plain"}
+    assert call.request["extra_body"] == {"api_key": "***", "top_k": 5}
+    assert call.request["base_url"] == "http://***@127.0.0.1/v1"
+    assert call.request["temperature"] == 0.5
 
 
 def test_a_replay_of_another_program_says_what_is_asked_instead(path):
@@ -455,3 +466,69 @@ def test_several_runs_are_recorded_at_once_in_one_file(path):
         (6, 3, "completed"),
         (9, 3, "completed"),
     ]
+
+
+def test_events_of_a_step_that_broke_off_are_replaced_when_it_is_made_again(path):
+    trouble = [True]
+
+    class Talkative(Town):
+        def step(self):
+            if step_of(self) == 2 and trouble:
+                for _ in range(30):
+                    self.recorder.record_event("worry", "what now?")
+                raise ValueError("broken")
+            super().step()
+
+    def attempt(mode):
+        with record_run(Talkative, {"client": RuleBasedClient(answer)}, path=path, mode=mode) as town:
+            for _ in range(2):
+                town.step()
+        return town
+
+    with pytest.raises(ValueError, match="broken"):
+        attempt("record")
+    assert sum(event.event_type == "worry" for event in load_recording(path)) == 30
+    trouble.clear()
+    town = attempt("resume")
+    events = list(load_recording(path))
+    assert not [event for event in events if event.event_type == "worry"]
+    assert len(events) == town.recorder._writer.events
+
+
+def test_a_run_that_is_resumed_is_unfinished_again(path):
+    run(path, 1)
+    with record_run(Town, {}, path=path, mode="resume") as town:
+        town.step()
+        town.recorder._writer.journal.session().drain()
+        assert Journal(path).run().status == "unfinished"
+    assert Journal(path).run().status == "completed"
+
+
+def test_agents_of_other_classes_that_join_are_part_of_the_identity(path):
+    class Latecomer(Person):
+        pass
+
+    with record_run(Town, {}, path=path) as town:
+        town.step()
+        Latecomer(town, RuleBasedClient(answer))
+        town.step()
+    assert Journal(path).run().identity["agents"].keys() == {"Person", "Latecomer"}
+
+
+def test_a_class_of_a_notebook_has_a_digest_of_its_methods(path):
+    def defined(hope):
+        """A class as a notebook defines it: its source is known to `linecache` alone."""
+        cell = f"class Cell(Town):\n    def hope(self):\n        return {hope}\n"
+        name = f"<cell {hope}>"
+        linecache.cache[name] = len(cell), None, cell.splitlines(keepends=True), name
+        namespace = {"Town": Town, "__name__": "a_notebook"}
+        exec(compile(cell, name, "exec"), namespace)
+        return namespace["Cell"]
+
+    digests = []
+    for hope in (1, 2, 2):
+        with record_run(defined(hope), {}, path=path):
+            pass
+        sources = Journal(path).run().identity["sources"]
+        digests.append(sources["a_notebook.Cell"])
+    assert digests[0] != digests[1] == digests[2]

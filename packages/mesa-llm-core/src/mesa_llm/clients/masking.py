@@ -12,7 +12,15 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
-from mesa_llm.errors.shown_text import ESCAPE_SEQUENCE, HIDDEN, is_control, masked, printable, userinfo_span
+from mesa_llm.errors.shown_text import (
+    ESCAPE_SEQUENCE,
+    HIDDEN,
+    is_control,
+    masked,
+    masked_address,
+    printable,
+    userinfo_span,
+)
 
 # All in characters.
 _SHOWN = 500  # of a server's text, in errors
@@ -89,6 +97,21 @@ def secrets_in_options(options: Mapping[str, Any]) -> Secrets:
         addresses=[value for value in texts.values() if "//" in value],
         headers=({str(name): str(value) for name, value in headers.items()} if isinstance(headers, Mapping) else None),
     )
+
+
+def without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a request with `***` in place of keys, also of those in its headers and its extra body."""
+    shown: dict[str, Any] = {}
+    for name, value in options.items():
+        if isinstance(value, Mapping) and name in {"headers", "extra_headers"}:
+            shown[name] = {key: text if _PUBLIC_HEADER.fullmatch(str(key)) else HIDDEN for key, text in value.items()}
+        elif isinstance(value, Mapping) and name == "extra_body":
+            shown[name] = without_secrets(value)
+        elif isinstance(value, str) and (_SECRET_NAME.search(name) or "//" in value):
+            shown[name] = HIDDEN if _SECRET_NAME.search(name) else masked_address(value)
+        else:
+            shown[name] = value
+    return shown
 
 
 def _of_address(address: str) -> Iterator[str]:

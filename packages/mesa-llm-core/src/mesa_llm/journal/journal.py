@@ -34,6 +34,8 @@ class RecordedRun:
         calls: how many calls are recorded, with or without an outcome.
         steps: the last step of the model that is recorded, or has a call; 0 if none has.
         identity: what was run, see `record_run`; empty for a run of a `JournaledClient`, which knows nothing but calls.
+        opaque: the attributes that hold something that state hashes do not cover, of which only the class is known,
+            such as `"Citizen.socket"`.
         end: how it ended: `status`, `step`, `time`, `events`, `error` and `result`; `None` as long as it has not.
     """
 
@@ -44,6 +46,7 @@ class RecordedRun:
     calls: int
     steps: int
     identity: Mapping[str, Any] = field(default_factory=dict)
+    opaque: tuple[str, ...] = ()
     end: Mapping[str, Any] | None = None
 
     @property
@@ -281,6 +284,7 @@ def _recorded(connection: sqlite3.Connection, run: Run, totals: Mapping[int, tup
         calls=calls,
         steps=max(steps, last_step(connection, run)),
         identity=read_fact(connection, run, "identity") or {},
+        opaque=tuple((read_fact(connection, run, "opaque") or {}).get("attributes", ())),
         end=read_fact(connection, run, "end"),
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mesa_llm.clients import LLMClient, LLMRequest, LLMResponse
+from mesa_llm.clients.masking import without_secrets
 from mesa_llm.errors import JournalMissError
 from mesa_llm.journal import store
 from mesa_llm.journal.recording import CallIndex, Recording
@@ -251,7 +252,8 @@ def request_lines(request: dict[str, Any]) -> list[str]:
         lines += [f"[{message['role']}]", *str(message.get("content") or "").splitlines()]
         for call in message.get("tool_calls", ()):
             lines.append(f"calls {call['function']['name']}({call['function']['arguments']})")
-    rest = [(name, value) for name, value in sorted(request.items()) if name not in {"messages", "tools"}]
+    options = {name: value for name, value in sorted(request.items()) if name not in {"messages", "tools"}}
+    rest = list(without_secrets(options).items())
     for tool in request.get("tools") or ():
         match tool:
             case {"function": {"name": name} as function}:

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from mesa_llm import errors
 from mesa_llm.clients import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec, Usage
+from mesa_llm.clients.masking import without_secrets
 from mesa_llm.clients.messages import canonical_json
 from mesa_llm.errors import DecisionError, ModelCallError
 from mesa_llm.journal.schema import DIGEST_SIZE
@@ -25,6 +26,8 @@ _tool_sets: dict[tuple[int, ...], tuple[tuple[ToolSpec, ...], str]] = {}  # used
 
 def texts_of(request: LLMRequest) -> tuple[bytes, tuple[str, ...]]:
     """A request's digest, and its texts: the request without its messages, then each message, as JSON.
+
+    Keys among its options are in the digest, and not in the texts.
 
     The journal stores each text once, since agents, steps and conversations repeat most of them. Each is encoded once
     here: the canonical form, which gives the digest, is composed of them.
@@ -39,6 +42,9 @@ def texts_of(request: LLMRequest) -> tuple[bytes, tuple[str, ...]]:
     after = [fields[name] for name in sorted(fields) if name > "messages"]
     whole = _braced([*before, f'"messages":[{",".join(messages)}]', *after])
     key = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).digest()
+    if request.options and (shown := without_secrets(request.options)) != request.options:
+        fields |= {name: _field(name, value) for name, value in shown.items() if name in fields}
+        before, after = [fields[name] for name in sorted(fields)], []
     return key, tuple(_storable(text) for text in (_braced([*before, *after]), *messages))
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesa_llm.activation.values import is_canonical, plain, to_json
 from mesa_llm.clients import LLMClient
-from mesa_llm.clients.masking import Secrets, secrets_in_options
+from mesa_llm.clients.masking import Secrets, secrets_in_options, without_secrets
 from mesa_llm.clients.questions import INSTRUCTIONS, instructions_for
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.errors.shown_text import HIDDEN, masked_address
@@ -171,7 +171,7 @@ def _llm(llm: Any) -> dict[str, Any]:
     return {
         "model": llm.llm_model,
         "endpoint": masked_address(endpoint) if isinstance(endpoint, str) else None,
-        "options": llm.options,
+        "options": without_secrets(llm.options),
         "tool_mode": llm.tool_mode,
         "clients": client_names(client),
     }
@@ -190,14 +190,24 @@ def _masked(value: Any, secrets: Secrets) -> Any:
 
 
 def _sources(classes: Iterable[type]) -> dict[str, str]:
-    """By the module, the SHA-256 of each file that classes and their bases come from, other than Mesa's and ours."""
+    """The SHA-256 of what classes and their bases are defined by, other than Mesa's and ours.
+
+    By the module, that of its file; by the class, that of its methods where there is no file, as in a notebook.
+    """
     found: dict[str, str] = {}
-    modules = {base.__module__ for cls in classes for base in cls.__mro__}
-    for module in sorted(name for name in modules if name.partition(".")[0] not in _FRAMEWORKS):
-        with suppress(OSError, TypeError, KeyError):  # made in a notebook, or by `exec`
+    bases = dict.fromkeys(base for cls in classes for base in cls.__mro__)
+    for base in bases:
+        module = base.__module__
+        if module.partition(".")[0] in _FRAMEWORKS or module in found:
+            continue
+        try:
             file = inspect.getsourcefile(sys.modules[module])
             found[module] = hashlib.sha256(Path(str(file)).read_bytes()).hexdigest()
-    return found
+        except (OSError, TypeError, KeyError):
+            with suppress(OSError, TypeError):
+                methods = [inspect.getsource(member) for member in vars(base).values() if inspect.isfunction(member)]
+                found[f"{module}.{base.__qualname__}"] = _sha256("".join(methods))
+    return dict(sorted(found.items()))
 
 
 def _git(cls: type) -> dict[str, Any] | None:

@@ -82,6 +82,7 @@ def _frame(journal: Journal, run: RecordedRun) -> dict[str, Any]:
                 *("model", "seed", "activation", "agents", "instructions", "llms", "sources", "git", "versions"),
             )
         },
+        "opaque": list(run.opaque),
         "metadata": dict(run.metadata),
     }
 
@@ -169,6 +170,8 @@ def _sentences(data: Mapping[str, Any]) -> Iterator[str]:
     yield f"The run is {data['status']}{ended}."
     if data["state_hash"]:
         yield f"State after the last step: SHA-256 {data['state_hash']}."
+    if data["opaque"]:
+        yield f"The hash knows of these attributes only their class: {', '.join(data['opaque'])}."
     if (git := data["git"]) is not None:
         yield f"Code: commit {git['commit']}{' with local changes' if git['changed'] else ''}."
 
