@@ -36,7 +36,7 @@ class ExampleApp:
         make_model: makes the Mesa model: a class or function that takes the parameters and `seed`, `llm_model`,
             `client` and `parallel_stepping` by name. The model has a data collector, and a `grid` or a `space` unless
             there is a `picture`.
-        policy: the rule that decides if no model is asked.
+        policy: the rule that decides if no LLM is called.
         parameters: the widgets of the parameters, by name, as Mesa's `SolaraViz` takes them: a
             `mesa.visualization.Slider`, or a dictionary with `type`, `label`, `value` and what else the type needs.
         series: the variables of the data collector that are plotted over time, and their colours or looks; a sequence
