@@ -34,6 +34,8 @@ figures: ## draw the documentation's pictures from new, real runs
 	uv run python docs/figures/speedup.py
 	uv run python docs/figures/bars.py
 	uv run python docs/figures/tutorial.py
+	uv run python docs/figures/examples.py
+	uv run python docs/figures/report.py
 
 bench: ## the benchmarks
 	uv run python -m benchmarks

@@ -165,13 +165,16 @@ def test_an_agent_without_messages(tmp_path):
 
 
 def test_interactive_mode_answers_until_quit(path, monkeypatch):
-    commands = iter(["list", "info", "summary 2", "summary two", "summary", "", "timeline 9", "quit", "list"])
+    commands = iter(
+        ["list", "info", "2", "summary 2", "summary two", "summary", "", "help", "timeline 9", "quit", "list"]
+    )
     monkeypatch.setattr("builtins.input", lambda: next(commands))
     text = shown(viewer_of(path).interactive_mode)
-    assert text.count("2 agents") == 2
-    assert "Agent 2\n" in text
+    assert text.count("2 agents") == 4  # the simulation and its agents at first, then as asked
+    assert text.count("Agent 2\n") == 2
+    assert "There is no command 'summary'. Commands:" in " ".join(text.split())
     assert "An agent is named by its number, not 'two'." in text
-    assert text.count("Commands: info, list, summary AGENT") == 3
+    assert " ".join(text.split()).count("Commands: info, list, an agent's number, summary AGENT") == 4
     assert "no events of an agent 9" in text
     assert next(commands) == "list"
 

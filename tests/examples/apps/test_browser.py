@@ -272,3 +272,32 @@ def test_the_app_ends_with_a_page_open_and_calls_in_flight(browser, ends_by):
         (130, "mesa-llm-examples: Interrupted.\n"),
         (-signal.SIGTERM, ""),
     }
+
+
+@pytest.mark.parametrize(("width", "is_open"), [(1400, True), (800, False), (390, False)])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_can_be_used_on_every_screen(browser, address, width, is_open, scheme):
+    errors = []
+    page = browser.new_page()
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(address)
+    page.wait_for_selector(".states svg")
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.inner_text("h1") == "Civil violence"
+    assert page.locator("button:not([aria-label])").filter(has_not_text=re.compile(r"\S")).count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert (page.locator(".side-bar").bounding_box()["x"] >= 0) is is_open
+    ink = page.evaluate("getComputedStyle(document.querySelector('.states svg')).color")
+    assert (sum(map(int, re.findall(r"\d+", ink)[:3])) > 380) is (scheme == "dark")
+    step(page)
+    spot = page.locator(".space .spot").first
+    name = spot.get_attribute("title").partition(" (")[0]
+    spot.click()
+    page.wait_for_selector("pre.observation")
+    assert f"agent_unique_id: {name.split()[1]}" in page.inner_text("pre.observation")
+    page.locator("details.system > summary").first.click()
+    assert "You are an agent in a simulation." in page.locator("details.system").first.inner_text()
+    assert errors == []
+    page.close()

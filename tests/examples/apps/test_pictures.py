@@ -166,10 +166,11 @@ def test_states_differ_in_shape_and_for_colour_blind_people_in_colour(name):
     assert len({look.color for look in looks}) >= len(looks) - 1  # deals and their price share one
 
 
-def test_a_report_has_the_colours_of_the_app():
+@pytest.mark.parametrize("recorded_as", ["civil-violence", "CivilViolence"])
+def test_a_report_has_the_colours_of_the_app(recorded_as):
     axes = Figure().subplots(2)
     lines = [SimpleNamespace(step=0, states={"active": 1, "quiet": 9})]
-    draw_states(axes[:1], SimpleNamespace(steps=lines, run=SimpleNamespace(example="civil-violence")))
+    draw_states(axes[:1], SimpleNamespace(steps=lines, run=SimpleNamespace(example=recorded_as)))
     looks = LOOKS["civil-violence"]
     drawn = {line.get_label(): (line.get_color(), line.get_marker()) for line in axes[0].lines}
     assert drawn == {name: (looks[name].color, looks[name].marker) for name in ("active", "quiet")}

@@ -94,7 +94,7 @@ def test_marks_stand_where_agents_were_refused_something_or_failed(crowded, axes
 
 def test_the_legend_names_only_what_is_drawn(run, axes):
     plots.draw_timeline(axes, run.steps[1])
-    assert legend_of(axes) == ["decides", "waits for a model", "waits for its turn", "acts"]
+    assert legend_of(axes) == ["decides", "waits for its LLM", "waits for its turn", "acts"]
 
 
 def test_sets_of_one_step_are_drawn_one_after_the_other(changed, lines, axes):
@@ -177,7 +177,7 @@ def test_tokens_and_cost_are_drawn(run, axes):
     assert sum(patch.get_height() for patch in axes.patches) == sum(report.tokens for report in reports)
     right = next(other for other in axes.figure.axes if other is not axes)
     assert right.lines[0].get_ydata()[-1] == pytest.approx(sum(report.cost for report in reports))
-    assert legend_of(axes) == ["tokens read", "tokens written", "cost so far, US$"]
+    assert legend_of(axes) == ["input tokens", "output tokens", "cost so far, US$"]
 
 
 def test_a_cost_that_is_not_known_is_not_drawn(changed, lines, axes):
@@ -258,7 +258,7 @@ def test_the_picture_has_all_parts_and_the_format_of_a_slide(run, tmp_path):
     peak = run.steps[2].reports[0].peak_concurrency
     assert titles == [
         "States over time",
-        f"Step 2, agent by agent: up to {peak} model calls at once",
+        f"Step 2, agent by agent: up to {peak} calls at the same time",
         "Latencies",
         "Steps",
         "Tokens and cost",

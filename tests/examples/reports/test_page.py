@@ -48,7 +48,7 @@ def test_the_page_needs_nothing_else_and_runs_nothing(html):
 def test_the_page_tells_what_happened(run, html):
     text = text_of(html)
     end = run.end
-    assert f"Model calls {end.calls:,}, up to {end.peak_in_flight} at once, 1 failed" in text
+    assert f"Calls {end.calls:,}, up to {end.peak_in_flight} at once, 1 failed" in text
     assert f"{end.prompt_tokens:,} tokens read, {end.completion_tokens:,} written; US$ {end.cost:,.4f}." in text
     assert re.search(r"Citizen 5 \d+ [\d,]+ [\d.]+ 0 acted \d+", text)
     assert "After step 3: active 0, quiet 5, jailed 0." in text
@@ -370,3 +370,29 @@ def test_a_journal_of_calls_alone_is_no_run_for_a_report(tmp_path):
         CivilViolence(2, 1, seed=3, client=client, parallel_stepping=False).step()
     with pytest.raises(RecordingError, match="holds model calls alone"):
         read_run(tmp_path / "run.db")
+
+
+def test_result_and_quality_come_before_the_engine_which_is_closed(html):
+    order = re.findall(r"<h2>(.*?)</h2>", html)
+    assert order[0] == "States over time"
+    assert order.index("Decisions") < order.index("Make this run again") < order.index("A step, agent by agent")
+    assert "<details><summary>The engine:" in html
+    assert html.index("Citizens rebel or keep quiet") < html.index("<dl>")  # what the model is
+
+
+def test_the_command_makes_the_run_again(run):
+    options = {"citizens": 5, "movement": False, "model": None, "topic": "a & b's", "seed": 7, "width": None}
+    of_rule = run.model_copy(
+        update={"run": run.run.model_copy(update={"options": options, "decisions": "rule-based policy"})}
+    )
+    text = text_of(report.reproduce(of_rule))
+    command = """mesa-llm-examples run civil-violence --citizens 5 --no-movement --topic 'a & b'"'"'s' --seed 7"""
+    assert command in text
+    assert "It gives the same run." in text
+    of_llm = of_rule.model_copy(
+        update={"run": of_rule.run.model_copy(update={"options": {"model": "openai/x"}, "decisions": "openai/x"})}
+    )
+    assert "run civil-violence --llm openai/x With" in text_of(report.reproduce(of_llm))
+    assert "The LLM may answer in another way" in text_of(report.reproduce(of_llm))
+    of_another = run.model_copy(update={"run": run.run.model_copy(update={"example": "Town"})})
+    assert report.reproduce(of_another) == ""

@@ -1,4 +1,4 @@
-"""Complete Mesa models whose agents decide by asking a language model, all agents of a step at once.
+"""Complete Mesa models whose agents decide by asking an LLM, all agents of a step at once.
 
     civil_violence   citizens rebel or keep quiet, cops arrest them (Epstein 2002)
     negotiation      buyers and sellers bargain by messages (Faratin, Sierra and Jennings 1998)

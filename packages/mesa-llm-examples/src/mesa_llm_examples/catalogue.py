@@ -89,7 +89,7 @@ class Example:
         return made
 
     def policy(self) -> Callable[[LLMRequest], Answer]:
-        """The rule that decides if no model is asked. Imports Mesa."""
+        """The rule that decides if no LLM is called. Imports Mesa."""
         decides: Callable[[LLMRequest], Answer] = importlib.import_module(self.package).policy
         return decides
 

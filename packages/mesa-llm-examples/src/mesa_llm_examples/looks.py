@@ -48,3 +48,9 @@ LOOKS: Mapping[str, Mapping[str, Look]] = {
     },
 }
 """The looks of the variables that an example collects, by the name of the example."""
+
+
+def looks_for(run: str) -> Mapping[str, Look]:
+    """The looks of a recorded run, which has the name of an example or that of its model's class; empty for others."""
+    names = {"".join(word.title() for word in name.split("-")): name for name in LOOKS}
+    return LOOKS.get(names.get(run, run), {})

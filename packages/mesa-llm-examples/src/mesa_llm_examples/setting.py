@@ -156,7 +156,7 @@ class ModelConnection:
         """The client of the agents. Imports Mesa.
 
         Args:
-            policy: the rule that decides if no model is asked.
+            policy: the rule that decides if no LLM is called.
         """
         from mesa_llm.clients import RuleBasedClient  # noqa: PLC0415 - imports Mesa
         from mesa_llm.module_llm import connect  # noqa: PLC0415
@@ -284,7 +284,7 @@ class Setting:
         return self.example.headline_of(self.options)
 
     def load(self) -> Callable[[LLMRequest], Answer]:
-        """Import Mesa and the example, which takes seconds, and return the rule that decides if no model is asked."""
+        """Import Mesa and the example, which takes seconds, and return the rule that decides if no LLM is called."""
         policy = self.example.policy()
         # The imports leave half a million objects; looking through them again and again takes a third of a run's time.
         gc.freeze()

@@ -166,8 +166,14 @@ class AgentViewer:
         )
 
     def interactive_mode(self) -> None:
-        """Read commands and show the views they name, until `quit` or the end of the input."""
-        commands = f"Commands: info, list, {', '.join(f'{name} AGENT' for name in self._views)}, quit"
+        """Show the simulation and its agents, then the views that commands name, until `quit` or the end of the input.
+
+        The number of an agent alone shows its summary.
+        """
+        views = ", ".join(f"{name} AGENT" for name in self._views)
+        commands = f"Commands: info, list, an agent's number, {views}, quit"
+        self.show_simulation_info()
+        self.list_agents()
         self._say(commands, "yellow")
         while True:
             try:
@@ -181,13 +187,17 @@ class AgentViewer:
                     self.show_simulation_info()
                 case "list", []:
                     self.list_agents()
+                case "help" | "", []:
+                    self._say(commands, "yellow")
+                case number, [] if number.isdecimal():
+                    self._views["summary"](int(number))
                 case _, [agent] if name in self._views:
                     if agent.isdecimal():
                         self._views[name](int(agent))
                     else:
                         self._say(f"An agent is named by its number, not {agent!r}.", "red")
                 case _:
-                    self._say(commands, "red")
+                    self._say(f"There is no command {' '.join([name, *arguments])!r}. {commands}", "red")
 
     def _events_of(self, agent_id: int) -> Iterator[SimulationEvent]:
         return (event for event in self._recording if event.agent_id == agent_id)

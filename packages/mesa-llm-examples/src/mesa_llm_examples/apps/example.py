@@ -36,7 +36,7 @@ class ExampleApp:
         make_model: makes the Mesa model: a class or function that takes the parameters and `seed`, `llm_model`,
             `client` and `parallel_stepping` by name. The model has a data collector, and a `grid` or a `space` unless
             there is a `picture`.
-        policy: the rule that decides if no model is asked.
+        policy: the rule that decides if no LLM is called.
         parameters: the widgets of the parameters, by name, as Mesa's `SolaraViz` takes them: a
             `mesa.visualization.Slider`, or a dictionary with `type`, `label`, `value` and what else the type needs.
         series: the variables of the data collector that are plotted over time, and their colours or looks; a sequence
@@ -122,6 +122,7 @@ def _labelled(widget: Any, value: Any) -> dict[str, Any]:
 
 
 _WIDTH, _HEIGHT = 5.2, 4.0  # inches, of all plots together
+_LEAST = 1.8  # inches, of one plot
 _MARKED = 25  # about how many points of a line have a marker
 _matplotlib = threading.Lock()  # protects matplotlib's caches: each page draws on a thread of its own
 
@@ -163,7 +164,7 @@ def _spots(figure: Figure, axes: Axes, places: Mapping[int, tuple[float, float]]
 
 def _states(app: ExampleApp, model: Any) -> tuple[Picture, ...]:
     collected = model.datacollector.get_model_vars_dataframe()
-    height = _HEIGHT / (len(app.plots) + (app.lines is not None))
+    height = max(_LEAST, _HEIGHT / (len(app.plots) + (app.lines is not None)))
     units = [*app.units, *[""] * len(app.plots)]
     first = [] if app.lines is None else [_lines(model, app.lines, height)]
     plots = zip(app.plots, units, strict=False)

@@ -211,7 +211,12 @@ def _heading(level: int, text: str) -> None:
 
 @solara.component
 def Inspector(
-    agents: Mapping[int, AgentRecord], chosen: int | None, on_chosen: Callable[[int | None], None], calls: CallLog
+    agents: Mapping[int, AgentRecord],
+    chosen: int | None,
+    on_chosen: Callable[[int | None], None],
+    calls: CallLog,
+    *,
+    clickable: bool = True,
 ) -> None:
     """What an agent saw, thought, did and heard, in one of its steps."""
     step, set_step = solara.use_state(cast(int | None, None))  # `None`: the last
@@ -223,7 +228,7 @@ def Inspector(
 
     with solara.Row(style={"flex-wrap": "wrap", "align-items": "end"}, classes=["choose-agent"]):
         solara.v.Autocomplete(
-            label="Agent: click one in the picture, or write its name",
+            label="Agent: click one in the picture, or write its name" if clickable else "Agent: write its name",
             items=[{"text": record.label, "value": agent_id} for agent_id, record in agents.items()],
             v_model=chosen,
             on_v_model=on_chosen,
@@ -367,7 +372,8 @@ def ModelPage(app: ExampleApp) -> None:
                 for plot in frame.pictures.states:
                     _show(plot, frame.agents, session.mark)
         _heading(2, "An agent")
-        Inspector(frame.agents, session.chosen, session.mark, watched.calls)
+        clickable = bool(frame.pictures.world.spots)
+        Inspector(frame.agents, session.chosen, session.mark, watched.calls, clickable=clickable)
 
 
 def _connection() -> Callable[[], bool]:

@@ -34,7 +34,7 @@ class Start:
     """The settings with which an app was started.
 
     Attributes:
-        llm_model: the language model at first, as `provider/model`; `None` for the example's rule.
+        llm_model: the LLM at first, as `provider/model`; `None` for the example's rule.
         api_base: the base URL at first; besides the provider's own, the only one that gets its key.
         allowed_hosts: further names under which the page may be opened.
         token: the token of browsers, where other machines can connect; `None` for a random one.

@@ -42,7 +42,7 @@ class Choices:
         seed: the same seed and the same answers give the same run.
         mode: how the agents of a step decide; `off` for one after the other.
         activation: what they decide on; has no meaning in mode `off`.
-        llm_model: the language model, as `provider/model`; `None` for the example's rule.
+        llm_model: the LLM, as `provider/model`; `None` for the example's rule.
         api_base: the base URL of the model's server; empty for the provider's own.
         latency: seconds until the rule answers.
     """
@@ -100,7 +100,7 @@ def gets_key(llm_model: str, api_base: str) -> bool:
     started.
 
     Args:
-        llm_model: the language model, as `provider/model`.
+        llm_model: the LLM, as `provider/model`.
         api_base: the base URL on the page; empty for the provider's own.
     """
     known = {at_start().api_base, endpoint_of(llm_model) or ""}
@@ -108,7 +108,7 @@ def gets_key(llm_model: str, api_base: str) -> bool:
 
 
 def _client_of(llm_model: str, api_base: str | None) -> LLMClient:
-    """A client that asks a model, and sends keys from the environment only as `gets_key` says."""
+    """A client that asks an LLM, and sends keys from the environment only as `gets_key` says."""
     provider, _, name = llm_model.partition("/")
     if not llm_model:
         raise ConfigurationError(

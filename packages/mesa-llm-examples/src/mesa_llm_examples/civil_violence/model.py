@@ -1,6 +1,6 @@
 """The grid on which citizens and cops live, what is counted on it, and Epstein's rule.
 
-The rule decides if no language model is asked. It answers in the same form, and sees only the request. Where Epstein
+The rule decides if no LLM is asked. It answers in the same form, and sees only the request. Where Epstein
 draws at random (which active citizen, which free cell), it chooses by a hash of the observation. So it has no state,
 and the same observation gets the same answer in any order and in any process, however it is worded.
 """
@@ -53,7 +53,7 @@ class CivilViolence(Model):
         movement: whether anybody moves.
         seed: the same seed and the same answers give the same run, on the same release of Mesa; with `None` every run
             differs.
-        llm_model: the language model, as `provider/model`; by default Epstein's rule decides and no model is asked.
+        llm_model: the LLM, as `provider/model`; by default Epstein's rule decides and no LLM is called.
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the client that agents ask, in the place of one made from `llm_model` and `api_base`.
         parallel_stepping: whether all agents decide at the same time; a `ParallelStepping` also says how.

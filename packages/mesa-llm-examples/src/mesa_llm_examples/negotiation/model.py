@@ -1,6 +1,6 @@
 """The market of buyers and sellers with its offers and deals, what is counted, and a time-dependent tactic.
 
-The tactic decides if no language model is asked. It answers in the same form, and sees only the request. Among equally
+The tactic decides if no LLM is asked. It answers in the same form, and sees only the request. Among equally
 good options it chooses by a hash of the observation.
 """
 
@@ -104,7 +104,7 @@ class Negotiation(Model):
         highest_price: the highest possible value and cost of a unit, in coins, at least `lowest_price`.
         seed: the same seed and the same answers give the same run, on the same release of Mesa; with `None` every run
             differs.
-        llm_model: the language model, as `provider/model`; by default a rule decides and no model is asked.
+        llm_model: the LLM, as `provider/model`; by default a rule decides and no LLM is called.
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the client that agents ask, in the place of one made from `llm_model` and `api_base`.
         parallel_stepping: whether all agents decide at the same time; a `ParallelStepping` also says how.

@@ -1,6 +1,6 @@
 """The network of people, what is measured on it, and bounded confidence.
 
-Bounded confidence decides if no language model is asked. It answers in the same form, and sees only the request; it
+Bounded confidence decides if no LLM is asked. It answers in the same form, and sees only the request; it
 chooses a listener by a hash of the observation.
 """
 
@@ -43,10 +43,10 @@ class Opinion(Model):
         rewiring: the share of the connections that lead to random people, 0 to 1.
         confidence: people listen to those whose opinion differs by less than this (d), 0 to 1.
         convergence: the share of the distance that a listener moves (μ), 0 to 0.5.
-        topic: what people talk about; for language models.
+        topic: what people talk about; for LLMs.
         seed: the same seed and the same answers give the same run, on the same release of Mesa; with `None` every run
             differs.
-        llm_model: the language model, as `provider/model`; by default bounded confidence decides and no model is asked.
+        llm_model: the LLM, as `provider/model`; by default bounded confidence decides and no LLM is called.
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the client that people ask, in the place of one made from `llm_model` and `api_base`.
         parallel_stepping: whether all people decide at the same time; a `ParallelStepping` also says how.

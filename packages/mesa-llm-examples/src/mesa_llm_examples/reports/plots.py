@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from mesa_llm_examples.looks import LOOKS
+from mesa_llm_examples.looks import looks_for
 from mesa_llm_examples.reports.measures import (
     INCIDENTS,
     calls_of,
@@ -144,11 +144,12 @@ def draw_states(axes: Sequence[Axes], run: RecordedRun, *, title: str | None = N
     """The states over time, with axes for each of the `groups_of_states`."""
     lines = [line for line in run.steps if line.states]
     steps = [line.step for line in lines]
+    known = looks_for(run.run.example)
     looks = cycle(zip(_STATES * len(_MARKERS), _MARKERS * len(_STATES), strict=True))
     for panel, names in zip(axes, groups_of_states(run), strict=True):
         for name in names:
             color, marker = next(looks)
-            if look := LOOKS.get(run.run.example, {}).get(name):
+            if look := known.get(name):
                 color, marker = look.color, look.marker
             panel.plot(
                 steps,
@@ -247,10 +248,10 @@ def draw_tokens(axes: Axes, run: RecordedRun, *, title: str | None = None) -> No
     """The tokens that each step read and wrote, and the cumulated cost if it is known."""
     lines = [line for line in run.steps if line.step]
     tokens = {
-        "tokens read": [sum(report.prompt_tokens for report in line.reports) for line in lines],
-        "tokens written": [sum(report.completion_tokens for report in line.reports) for line in lines],
+        "input tokens": [sum(report.prompt_tokens for report in line.reports) for line in lines],
+        "output tokens": [sum(report.completion_tokens for report in line.reports) for line in lines],
     }
-    handles = _stack(axes, lines, tokens, {"tokens read": CALL, "tokens written": PHASES["decide"]}, title)
+    handles = _stack(axes, lines, tokens, {"input tokens": CALL, "output tokens": PHASES["decide"]}, title)
     axes.set_ylabel("tokens")
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     costs = [sum(report.cost for report in line.reports) for line in lines]
@@ -289,7 +290,7 @@ def _stack(
 
 _NAMED_LANES = 30  # the most lanes that have the names of their agents
 _LABELS = {
-    "decide": "decides", "call": "waits for a model", "wait": "waits for its turn", "act": "acts", "settle": "settles",
+    "decide": "decides", "call": "waits for its LLM", "wait": "waits for its turn", "act": "acts", "settle": "settles",
 }  # fmt: skip
 _FULL = 0.84  # the height of a span in its lane
 

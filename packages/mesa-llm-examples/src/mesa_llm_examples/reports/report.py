@@ -5,6 +5,7 @@ The page is one file without scripts that loads nothing. All text that comes in 
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from mesa_llm.parallel_stepping import decision_quality
 from mesa_llm.parallel_stepping.report import Phase
+from mesa_llm_examples.catalogue import EXAMPLES
 from mesa_llm_examples.reports import measures, plots
 from mesa_llm_examples.words import counted
 from mesa_llm_examples.words import figure as shown
@@ -36,6 +38,7 @@ _CSS = """
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6edf3; --soft: #9198a1; --paper: #0d1117; --line: #3d444d; --bad: #ff8f86; }
 }
+pre { white-space: pre-wrap; }
 body { background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; margin: 0 auto;
   max-width: 58rem; padding: 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: .6rem 0; } h2 { font-size: 1.15rem; margin: 2.4rem 0 .6rem; }
@@ -63,17 +66,15 @@ def page(run: RecordedRun, line: StepLine | None) -> str:
         run: the run.
         line: the step that is drawn agent by agent; `None` if no step can be.
     """
+    engine = ("" if line is None else timeline(run, line), latencies(run), steps(run), looks(run), classes(run))
     parts = (
         head(run),
         states(run),
         decisions(run),
-        "" if line is None else timeline(run, line),
-        latencies(run),
-        steps(run),
-        looks(run),
-        tokens(run),
         incidents(run),
-        classes(run),
+        tokens(run),
+        reproduce(run),
+        _folded("The engine: when each agent decided, waited and acted", "".join(engine)),
     )
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -85,6 +86,33 @@ def page(run: RecordedRun, line: StepLine | None) -> str:
 
 def _section(heading: str, *parts: str) -> str:
     return f"<section>\n<h2>{escape(heading)}</h2>\n{''.join(parts)}</section>\n"
+
+
+def reproduce(run: RecordedRun) -> str:
+    """The command that makes the run again; empty if it is no run of an example."""
+    example = EXAMPLES.get(run.run.example)
+    if example is None:
+        return ""
+    words = ["mesa-llm-examples", "run", example.name]
+    for name, value in run.run.options.items():
+        option = "llm" if name == "model" else name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        elif value is not None:
+            words += [f"--{option}", shlex.quote(str(value))]
+    by_rule = measures.is_simulated(run)
+    same = (
+        "It gives the same run."
+        if by_rule
+        else "The LLM may answer in another way; a record of the run repeats it exactly."
+    )
+    versions = ", ".join(f"{name} {version}" for name, version in run.run.versions.items())
+    return _section(
+        "Make this run again",
+        f"<pre>{escape(' '.join(words))}</pre>\n",
+        _paragraph(f"With {versions}. {same}" if versions else same),
+        _paragraph("One run is one draw: repeat it with other seeds before you conclude anything."),
+    )
 
 
 def _paragraph(text: str) -> str:
@@ -133,7 +161,7 @@ def head(run: RecordedRun) -> str:
         "Status": "" if run.end is None else f"{run.status} after {counted(run.end.steps, 'step')}",
         **{name: run.run.facts.get(name, "") for name in ("Model", "Activation")},
         "Decisions": run.run.decisions,
-        "Model calls": measures.calls_in_words(run),
+        "Calls": measures.calls_in_words(run),
         "Actions": measures.decided_in_words(run),
         "Time": measures.time_in_words(run),
         "Options": ", ".join(f"{name} {value}" for name, value in run.run.options.items() if value is not None),
@@ -145,7 +173,9 @@ def head(run: RecordedRun) -> str:
     status = measures.how_it_ended(run)
     said = f'<p class="bad">{escape(status)}</p>\n' if status else ""
     result = f'<p class="result">{escape(run.end.result)}</p>\n' if run.end else ""
-    return f"<h1>{escape(run.run.headline)}</h1>\n{said}{result}<dl>\n{rows}</dl>\n"
+    example = EXAMPLES.get(run.run.example)
+    about = f"<p>{escape(example.summary)}</p>\n" if example else ""
+    return f"<h1>{escape(run.run.headline)}</h1>\n{about}{said}{result}<dl>\n{rows}</dl>\n"
 
 
 def _date(text: str) -> str:
@@ -327,8 +357,8 @@ def tokens(run: RecordedRun) -> str:
     text = f"{read:,} tokens read, {written:,} written; {f'US$ {cost:,.4f}' if cost else 'price not known'}."
     columns: dict[str, Callable[[StepLine], object]] = {
         "step": lambda line: line.step,
-        "tokens read": lambda line: f"{_sum(line, 'prompt_tokens'):,}",
-        "tokens written": lambda line: f"{_sum(line, 'completion_tokens'):,}",
+        "input tokens": lambda line: f"{_sum(line, 'prompt_tokens'):,}",
+        "output tokens": lambda line: f"{_sum(line, 'completion_tokens'):,}",
         "US$": lambda line: f"{_sum(line, 'cost'):,.4f}" if cost else "-",
     }
     image = _drawn("tokens", 2.4, lambda figure: plots.draw_tokens(figure.subplots(), run), text)
@@ -459,7 +489,7 @@ def draw_all(run: RecordedRun, line: StepLine | None) -> Figure:
     if line is not None:
         above, lanes = next(places).subgridspec(2, 1, height_ratios=[1, 5]).subplots(squeeze=False)[:, 0]
         peak = max(measures.in_flight(line)[1], default=0)
-        title = f"Step {line.step}, agent by agent" + (f": up to {peak:,} model calls at once" if peak > 1 else "")
+        title = f"Step {line.step}, agent by agent" + (f": up to {peak:,} calls at the same time" if peak > 1 else "")
         plots.draw_timeline(lanes, line, in_flight_above=above, title=title)
     below = rows[-1].subgridspec(1, len(small)).subplots(squeeze=False)[0]
     for axes, draw in zip(below, small, strict=True):

@@ -9,15 +9,16 @@ import numpy as np
 from mesa_llm_examples.apps.example import ExampleApp, widgets
 from mesa_llm_examples.apps.page import ModelPage
 from mesa_llm_examples.catalogue import EXAMPLES
-from mesa_llm_examples.looks import BLUE, LOOKS, Look
-from mesa_llm_examples.reports.plots import INK, legend
+from mesa_llm_examples.looks import BLUE, GREEN, LOOKS, Look
+from mesa_llm_examples.reports.plots import legend
 from mesa_llm_examples.sugarscape import Sugarscape, Trader, policy
 from mesa_llm_examples.sugarscape.model import RICHEST
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LACKS_SUGAR, LACKS_SPICE = Look(BLUE, "o"), Look(INK, "^")
+LACKS_SUGAR, LACKS_SPICE = Look(BLUE, "o"), Look(GREEN, "^")
+_MARK = "#000000"  # on maps, which are light on dark pages too
 _SUGAR, _SPICE = np.array([0.90, 0.62, 0.0]), np.array([0.80, 0.47, 0.65])  # the colours of the richest cells
 _GAP = 1  # cells between the two maps
 
@@ -43,7 +44,7 @@ def draw_landscape(model: Sugarscape, axes: Axes, chosen: int | None) -> dict[in
     for agent in model.agents:
         if agent.unique_id == chosen:
             x, y = agent.cell.coordinate
-            axes.scatter([x, x + right], [y, y], facecolors="none", edgecolors=INK, linewidths=2, s=80)
+            axes.scatter([x, x + right], [y, y], facecolors="none", edgecolors=_MARK, linewidths=2, s=80)
     axes.set_xlim(-0.5, right + width - 0.5)
     axes.set_ylim(-0.5, height + 1)
     axes.set_xticks([])

@@ -1,6 +1,6 @@
 """The landscape of the traders, where sugar and spice grow, what is counted, and the rules of Epstein and Axtell.
 
-The rules decide if no language model is asked. They answer in the same form, and see only the request. Where Epstein
+The rules decide if no LLM is asked. They answer in the same form, and see only the request. Where Epstein
 and Axtell draw at random, a hash of the observation chooses.
 """
 
@@ -110,7 +110,7 @@ class Sugarscape(Model):
         trade: whether anybody trades.
         seed: the same seed and the same answers give the same run, on the same release of Mesa; with `None` every run
             differs.
-        llm_model: the language model, as `provider/model`; by default the rules of Epstein and Axtell decide and no
+        llm_model: the LLM, as `provider/model`; by default the rules of Epstein and Axtell decide and no
             model is asked.
         api_base: the base URL of the model's server, if it is not the provider's own.
         client: the client that traders ask, in the place of one made from `llm_model` and `api_base`.
