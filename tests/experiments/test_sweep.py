@@ -1,18 +1,20 @@
 """Studies: all combinations, results that depend on nothing but the runs, one set of limits, nothing asked twice."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from experiments.towns import Town, study
-from mesa import Model
+from mesa import DataCollector, Model
 
 from mesa_llm.clients import AsyncClient, LLMResponse, Message, RuleBasedClient, Usage
 from mesa_llm.errors import BudgetExhaustedError, ConfigurationError
@@ -215,6 +217,140 @@ def test_a_budget_holds_for_all_sessions(tmp_path):
     more = sweep(tmp_path, Answers(), limits=Limits(budget=Budget(tokens=50_000)))
     assert len(more.run(progress=False).done) == 8
     assert more.limits.budget.spent_tokens == 40 * 100
+
+
+def test_a_model_that_catches_errors_does_not_go_on_without_answers(tmp_path):
+    class Patient(LLMAgent):
+        def step(self):
+            try:
+                super().step()
+            except Exception:
+                self.model.excuses += 1
+
+    class Careless(Model):
+        def __init__(self, client=None, rng=None):
+            super().__init__(rng=rng)
+            self.parallel_stepping = False
+            self.excuses = 0
+            Patient(self, OneCallReasoning, "openai/fake", client=client, step_prompt="Where do you go?")
+            self.datacollector = DataCollector({"excuses": "excuses"})
+
+        def step(self):
+            self.agents.shuffle_do("step")
+            self.datacollector.collect(self)
+
+    def careless(client, **changes):
+        return Sweep(Careless, rng=range(4), steps=3, folder=tmp_path, client=client, runs_at_once=2, **changes)
+
+    async def hang(request):
+        await asyncio.Event().wait()
+
+    with pytest.raises(BudgetExhaustedError):
+        careless(Answers(), limits=Limits(budget=Budget(tokens=700))).run(progress=False)
+
+    stuck = Answers()
+    stuck.complete = hang
+
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        careless(stuck).run(progress=interrupt)
+    made = careless(Answers()).run(progress=False)
+    assert list(made.frame().excuses) == [0] * 12
+
+
+def test_the_budget_counts_what_failed_runs_and_priced_models_have_taken(tmp_path):
+    class Priced(Answers):
+        async def complete(self, request):
+            return replace(await super().complete(request), cost=None)
+
+    def priced(fails, on_error="continue"):
+        limits = Limits(budget=Budget(cost=1))
+        return sweep(
+            tmp_path,
+            Priced(fails),
+            parameters={"people": 2},
+            llm_models=["openai/gpt-4o-mini"],
+            limits=limits,
+            on_error=on_error,
+        )
+
+    def fails_in(step, error):
+        return lambda n, request: error if request.call.origin.step == step else None
+
+    first = priced(fails_in(2, RuntimeError("a bug")))
+    assert len(first.run(progress=False).failed) == 2
+    second = priced(lambda n, request: RuntimeError("a bug") if n == 4 else None, on_error="raise")
+    with pytest.raises(Exception, match="a bug"):
+        second.run(progress=False)
+    taken = first.limits.budget.spent_cost * second.limits.budget.spent_tokens / first.limits.budget.spent_tokens
+    third = priced(lambda n, request: None)
+    third._count_what_is_spent()
+    assert third.limits.budget.spent_tokens == second.limits.budget.spent_tokens > 400
+    assert third.limits.budget.spent_cost == pytest.approx(taken)
+
+
+def test_a_study_without_seeds_goes_on_where_it_broke_off(tmp_path):
+    def spent(n, request):
+        return BudgetExhaustedError("Spent.", spent_tokens=0, spent_cost=0.0) if n > 8 else None
+
+    with pytest.raises(BudgetExhaustedError):
+        sweep(tmp_path, Answers(spent), rng=[None]).run(progress=False)
+    assert len(sweep(tmp_path, rng=[None]).run(progress=False).done) == 4
+
+
+class Odd(Model):
+    """Collects what is no number, has a column named after a parameter, and no agents."""
+
+    def __init__(self, cost=1, client=None, rng=None):
+        super().__init__(rng=rng)
+        self.cost = cost
+        self.datacollector = DataCollector(
+            {"share": lambda odd: float("nan"), "most": lambda odd: np.float32("inf"), "cost": lambda odd: "\ud83d"},
+            {"name": "unique_id"},
+        )
+
+    def step(self):
+        """Step."""
+        self.datacollector.collect(self)
+
+
+def test_what_is_collected_may_be_odd(tmp_path):
+    made = Sweep(Odd, {"cost": [1, 2]}, rng=np.arange(2), steps=1, folder=tmp_path, client=Answers())
+    frame = made.run(progress=False).frame()
+    assert (frame.share.dtype, frame.most.dtype) == (float, float)
+    assert frame.share.isna().all()
+    assert np.isinf(frame.most).all()
+    assert list(frame.cost) == [1, 1, 2, 2]
+    assert list(frame.cost_collected) == ["\ud83d"] * 4
+    assert list(made.result.frame("runs").cost) == [1, 1, 2, 2]
+    assert made.result.frame("agents").empty
+
+
+def test_an_arm_may_be_one_value(tmp_path):
+    (run,) = sweep(tmp_path, parameters={"mood": {"calm": 1}}, rng=3, llm_models="openai/a", activations="eager").runs
+    assert run == Run({"mood": {"calm": 1}}, 3, "openai/a", "eager")
+
+
+def test_what_goes_wrong_after_the_last_step_fails_the_run_alone(tmp_path):
+    class Broken(Odd):
+        def step(self):
+            super().step()
+            if self.cost == 2:
+                self.datacollector.model_vars["share"] = [1.0] * 5
+
+    study = Sweep(Broken, {"cost": [1, 2]}, rng=[1], steps=1, folder=tmp_path, client=Answers(), on_error="continue")
+    made = study.run(progress=False)
+    assert (len(made.done), len(made.failed)) == (1, 1)
+
+
+def test_arms_that_are_none_or_lists_are_compared(tmp_path):
+    made = sweep(tmp_path / "none", parameters={}, activations=[None, "sequential"]).run(progress=False)
+    assert list(made.paired("activation", "draw").pairs) == [2]
+    made = sweep(tmp_path / "lists", parameters={"mood": [["calm"], ["angry", "sad"]], "people": 2}).run(progress=False)
+    (row,) = made.paired("mood", "draw").to_dict("records")
+    assert (row["compared_with"], row["mood"], row["pairs"]) == ('["calm"]', '["angry", "sad"]', 2)
 
 
 def test_failed_runs_are_left_in_the_table_and_tried_again(tmp_path):

@@ -11,7 +11,7 @@ from typing import Literal
 from mesa_llm.activation.values import to_json
 from mesa_llm.clients import AsyncClient, LLMClient, LLMRequest, LLMResponse
 from mesa_llm.concurrency import transport_loop
-from mesa_llm.errors import MesaLLMError
+from mesa_llm.errors import BudgetExhaustedError
 from mesa_llm.limits import AdaptiveConcurrency, Budget
 from mesa_llm.module_llm import connect
 from mesa_llm.module_llm.connect import UNTIL_REFUSED, Transport
@@ -61,17 +61,24 @@ class Limits:
         )
 
 
-class StoppedError(MesaLLMError):
-    """The study is being stopped: nothing more is asked. No error of a model, so journals do not record it."""
+class StoppedError(BaseException):
+    """The study is being stopped: nothing more is asked. No error of a model, so journals do not record it.
+
+    A `BaseException`, so that a model that catches errors does not step on without answers.
+    """
 
 
 class StoppableClient(AsyncClient):
-    """Asks another client until it is stopped; then calls in flight are cancelled, and others refused."""
+    """Asks another client until it is stopped; then calls in flight are cancelled, and others refused.
+
+    A spent budget stops the run as well, and is kept in `exhausted`.
+    """
 
     def __init__(self, inner: LLMClient, stop: Event) -> None:
         self.inner = inner
         self._stop = stop
         self._asking: set[asyncio.Task[LLMResponse]] = set()
+        self.exhausted: BudgetExhaustedError | None = None
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """Have the other client answer. Runs on the transport loop."""
@@ -81,6 +88,9 @@ class StoppableClient(AsyncClient):
         self._asking.add(task)
         try:
             return await task
+        except BudgetExhaustedError as error:
+            self.exhausted = error
+            raise StoppedError("The budget is spent.") from error
         except asyncio.CancelledError:
             if self._stop.is_set():
                 raise StoppedError("The study is being stopped.") from None

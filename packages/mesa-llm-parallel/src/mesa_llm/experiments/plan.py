@@ -32,7 +32,7 @@ class Run:
 
     Attributes:
         parameters: the arguments of the model that are varied or fixed.
-        rng: its seed; `None` leaves it to the model.
+        rng: its seed; `None` takes the default of the model, and if it has none, a seed made of the run itself.
         llm_model: the language model, as `provider/model`; `None` leaves it to the model class.
         activation: how agents step; `None` leaves it to the model class.
     """
@@ -45,7 +45,9 @@ class Run:
     def labels(self) -> dict[str, Any]:
         """What distinguishes it from others, as columns of a data frame."""
         arms = {"rng": self.rng, "llm_model": self.llm_model, "activation": self.activation}
-        return {**plain(dict(self.parameters)), **{name: value for name, value in arms.items() if value is not None}}
+        given = {name: value for name, value in arms.items() if value is not None}
+        labels: dict[str, Any] = plain({**self.parameters, **given})
+        return labels
 
     @property
     def key(self) -> str:
@@ -71,11 +73,11 @@ def runs_of(
     Raises:
         ConfigurationError: if there is none, a run comes twice, or an activation is unknown.
     """
-    activations = list(activations)
+    activations = _several(activations)
     known = get_args(Activation.__value__)
     if unknown := [name for name in activations if name is not None and name not in known]:
         raise ConfigurationError(f"activations must be among {', '.join(map(repr, known))}, got {unknown}.")
-    arms = itertools.product(_points(parameters), list(rng), list(llm_models), activations)
+    arms = itertools.product(_points(parameters), plain(_several(rng)), _several(llm_models), activations)
     runs = [Run(*arm) for arm in arms]
     if not runs:
         raise ConfigurationError(
@@ -89,13 +91,16 @@ def runs_of(
     return runs
 
 
+def _several(values: Any) -> list[Any]:
+    """The values of an arm, which may be one alone."""
+    is_one = isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable)
+    return [values] if is_one else list(values)
+
+
 def _points(parameters: Parameters) -> Iterator[Mapping[str, Any]]:
     if isinstance(parameters, Mapping):
         names = list(parameters)
-        values = [
-            [value] if isinstance(value, str | bytes) or not isinstance(value, Iterable) else list(value)
-            for value in parameters.values()
-        ]
+        values = [_several(value) for value in parameters.values()]
         if empty := [name for name, several in zip(names, values, strict=True) if not several]:
             raise ConfigurationError(f"Parameters without a value: {', '.join(empty)}.")
         for point in itertools.product(*values):
@@ -130,6 +135,7 @@ class MadeByClass:
         self._takes_all = any(each.kind is each.VAR_KEYWORD for each in taken.values())
         self._taken = set(taken)
         self._seed = next((name for name in _SEEDS if name in taken), "rng")
+        self._is_unseeded = self._seed in taken and taken[self._seed].default in (None, inspect.Parameter.empty)
         wanted = {name for run in runs for name in run.parameters} | {"client"}
         wanted |= {self._seed for run in runs if run.rng is not None}
         wanted |= {"llm_model" for run in runs if run.llm_model is not None}
@@ -144,6 +150,8 @@ class MadeByClass:
         arguments = {**run.parameters, "client": client}
         if run.rng is not None:
             arguments[self._seed] = run.rng
+        elif self._is_unseeded:  # a random one would differ when a run that broke off goes on
+            arguments[self._seed] = int(run.key[:8], 16)
         if run.llm_model is not None:
             arguments["llm_model"] = run.llm_model
         return arguments

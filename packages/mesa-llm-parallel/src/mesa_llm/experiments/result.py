@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from mesa_llm.activation.values import to_json
 from mesa_llm.errors import ConfigurationError
 from mesa_llm.experiments.plan import Run
 
@@ -53,7 +54,8 @@ class SweepResult:
         Args:
             level: `runs` has a row for each run that has ended: `status`, `made_steps`, `calls`, `tokens`, `cost` in US
                 dollars, `seconds` of the session that ended it, and `state_hash`. `steps` and `agents` have the rows of
-                the data collectors of finished runs, with the columns `step` and `agent`.
+                the data collectors of finished runs, with the columns `step` and `agent`. A column with the name of a
+                parameter gets `_collected` behind its name.
 
         Raises:
             ConfigurationError: if there is no such level.
@@ -66,11 +68,9 @@ class SweepResult:
         for run, outcome in self._ended.items():
             labels = {"run": run.key, **run.labels()}
             if level == "runs":
-                rows.append(
-                    {**labels, **{name: outcome.get(name) for name in _OF_A_RUN}, "cause": outcome.get("cause")}
-                )
+                rows.append(_row(labels, {name: outcome.get(name) for name in (*_OF_A_RUN, "cause")}))
             else:
-                rows += [{**labels, **row} for row in outcome.get(level, ())]
+                rows += [_row(labels, row) for row in outcome.get(level, ())]
         return pd.DataFrame(rows)
 
     def paired(self, arm: str, outcome: str) -> pd.DataFrame:
@@ -95,10 +95,12 @@ class SweepResult:
         for role, name in {"arm": arm, "outcome": outcome}.items():
             if name not in steps:
                 raise ConfigurationError(f"There is no {role} {name!r}. There are: {', '.join(map(repr, steps))}.")
-        last = steps.groupby("run", sort=False).tail(1)
+        last = steps.groupby("run", sort=False).tail(1).copy()
         labels = {name for run in self._ended for name in run.labels()}
+        for name in labels:
+            last[name] = last[name].map(lambda value: to_json(value) if isinstance(value, list | dict) else value)
         others = [name for name in last if name in labels and name != arm]
-        by_arm = dict(iter(last.groupby(arm, sort=False)))
+        by_arm = dict(iter(last.groupby(arm, sort=False, dropna=False)))
         (first, baseline), *rest = by_arm.items()
         if not rest:
             raise ConfigurationError(f"All runs have {arm} = {first!r}: there is nothing to compare.")
@@ -121,6 +123,10 @@ class SweepResult:
                 }
             )
         return pd.DataFrame(found)
+
+
+def _row(labels: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
+    return {**labels, **{f"{name}_collected" if name in labels else name: item for name, item in columns.items()}}
 
 
 def _joined(baseline: pd.DataFrame, rows: pd.DataFrame, others: Sequence[str], outcome: str) -> Any:

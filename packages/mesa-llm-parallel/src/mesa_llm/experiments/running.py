@@ -12,8 +12,11 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from mesa_llm.activation import step_of
 from mesa_llm.activation.values import plain
+from mesa_llm.clients import price_of
 from mesa_llm.errors import JournalError
 from mesa_llm.errors.tracebacks import shorten
 from mesa_llm.experiments.limits import SeededClient, StoppableClient, StoppedError
@@ -61,7 +64,7 @@ class RunFiles:
         path = self._outcome(run)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        part.write_text(json.dumps(outcome, ensure_ascii=False), encoding="utf-8")
+        part.write_text(json.dumps(outcome), encoding="utf-8")
         os.replace(part, path)
 
     def is_begun(self, run: Run) -> bool:
@@ -79,9 +82,11 @@ class RunFiles:
         """The calls that a run has paid for so far, their tokens, and their price as far as it is known."""
         if not self.is_begun(run):
             return 0, 0, 0.0
-        answers = [call.response for call in Journal(self.journal(run)).calls(run.key) if call.response is not None]
-        tokens = sum(answer.usage.total_tokens for answer in answers)
-        return len(answers), tokens, sum(answer.cost or 0.0 for answer in answers)
+        calls = Journal(self.journal(run)).calls(run.key)
+        answers = [(call.request["model"], call.response) for call in calls if call.response is not None]
+        tokens = sum(answer.usage.total_tokens for _, answer in answers)
+        prices = [price_of(name, answer.usage) if answer.cost is None else answer.cost for name, answer in answers]
+        return len(answers), tokens, sum(price or 0.0 for price in prices)
 
 
 class Session:
@@ -122,23 +127,27 @@ class Session:
         journal = self._files.journal(run)
         journal.parent.mkdir(parents=True, exist_ok=True)
         started = time.perf_counter()
-        model, error = None, None
+        outcome: Outcome | None = None
+        error: Exception | None = None
         seeded = self._client if self._seed is None else SeededClient(self._client, self._seed, run.rng)
         client = StoppableClient(seeded, self._stop)
         self._asking.add(client)
         try:
             with self._recorded(run, client, journal) as model:
                 self._step(with_activation(model, run.activation))
+            outcome = outcome_of(run, model, None)
+        except StoppedError:
+            error = client.exhausted
         except Exception as failure:
             shorten(failure)  # without this frame, which holds it, and with it the thread's event loop
             error = failure
         finally:
             self._asking.discard(client)
-        if self._stop.is_set():
+        if self._stop.is_set() and error is None:
             raise StoppedError("The study is being stopped.")
         calls, tokens, cost = self._files.spent(run)
         took = {"calls": calls, "tokens": tokens, "cost": cost}
-        return outcome_of(run, model, error) | took | {"seconds": time.perf_counter() - started}, error
+        return (outcome or outcome_of(run, None, error)) | took | {"seconds": time.perf_counter() - started}, error
 
     @contextmanager
     def _recorded(self, run: Run, client: LLMClient, path: Path) -> Iterator[Model[Any, Any]]:
@@ -184,14 +193,18 @@ def _rows(model: Model[Any, Any]) -> tuple[list[dict[str, Any]], list[dict[str, 
         collected = getattr(collector, "_collection_steps", ())  # Mesa 3.4 has none
         if len(collected) == len(of_model):
             of_model.index = list(collected)
-        steps = _records(of_model.rename_axis("step"))
-    if collector is not None and collector.agent_reporters:
-        agents = _records(collector.get_agent_vars_dataframe().rename_axis(["step", "agent"]))
+        steps = _records(of_model)
+    if collector is not None and any(getattr(collector, "_agent_records", {}).values()):
+        agents = _records(collector.get_agent_vars_dataframe(), "agent")
     return steps, agents
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def _records(frame: pd.DataFrame, *of: str) -> list[dict[str, Any]]:
     if frame.empty:
         return []
-    records: list[dict[str, Any]] = plain(frame.reset_index().to_dict("records"))
-    return records
+    rows = frame.rename_axis(["step", *of]).reset_index().to_dict("records")
+    return [{**plain(row), **{name: float(item) for name, item in row.items() if _is_number(item)}} for row in rows]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | np.floating)  # which may be nan, a text in the canonical form

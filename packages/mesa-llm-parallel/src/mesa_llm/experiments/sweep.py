@@ -289,7 +289,11 @@ class Sweep:
         tokens, cost = 0, 0.0
         for run in self.runs:
             outcome = self._files.outcome(run)
-            spent = (outcome["tokens"], outcome["cost"]) if outcome else self._files.spent(run)[1:]
+            spent = (
+                (outcome["tokens"], outcome["cost"])
+                if outcome and outcome["status"] == "done"
+                else self._files.spent(run)[1:]
+            )
             tokens, cost = tokens + spent[0], cost + spent[1]
         budget.spent_tokens, budget.spent_cost = max(budget.spent_tokens, tokens), max(budget.spent_cost, cost)
 
