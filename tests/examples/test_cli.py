@@ -1,6 +1,6 @@
 """The command as a newcomer runs it: its output, its errors, its exit status.
 
-A process of its own, which imports Mesa anew, where that matters; `main` in the test's process elsewhere.
+A process of its own, which imports Mesa itself, where that matters; `main` in the test's process elsewhere.
 """
 
 import os

@@ -472,6 +472,9 @@ def test_the_folder_of_another_study_is_refused(tmp_path):
     (tmp_path / "sweep.json").write_text(json.dumps(known | {"source": "0"}))
     with pytest.raises(ConfigurationError, match="has a study that differs: source '0', now"):
         sweep(tmp_path)
+    (tmp_path / "sweep.json").write_text("")
+    with pytest.raises(ConfigurationError, match=r"sweep.json is damaged: .*Remove it if the folder has this study"):
+        sweep(tmp_path)
 
 
 def test_comparisons_that_cannot_be_made(tmp_path):

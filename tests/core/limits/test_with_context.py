@@ -1,4 +1,4 @@
-"""An error told anew leaves the first one alone."""
+"""A copy of an error with another text leaves the first one unchanged."""
 
 import pytest
 

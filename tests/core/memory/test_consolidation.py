@@ -71,9 +71,9 @@ async def test_instructions_come_first_and_then_whose_memory_it_is():
     note(memory, "a")
     await settle(memory)
     assert agent.client.requests[0].messages[0].content == snapshot("""\
-You keep the long-term memory of an agent in a simulation. You are given this memory and what has happened since. Write
-the memory anew, so that it holds both: facts, promises, relations to others, what worked and what did not. Keep names,
-numbers and steps as they are. Leave out what is routine or repeated.
+You keep the long-term memory of an agent in a simulation. You are given this memory and what has happened since.
+Rewrite the memory so that it holds both: facts, promises, relations to others, what worked and what did not. Keep
+names, numbers and steps as they are. Leave out what is routine or repeated.
 Answer with the text of the memory and nothing else, in at most 250 words.
 
 # Who the agent is

@@ -190,7 +190,7 @@ class Recording:
         return None
 
     def recorded_interview(self, step: int, agent_id: int, question: str) -> InterviewRow | None:
-        """The answer that an agent gave before to a question off the record: of a new run, there is none."""
+        """The recorded answer of an agent to a question off the record; a new run has no such answer."""
         return None
 
     def close(self) -> None:

@@ -101,8 +101,8 @@ _TABLES_SINCE_3 = (
         agent_id INTEGER NOT NULL,
         agent_class TEXT NOT NULL,
         question TEXT NOT NULL,
-        answer TEXT,              -- JSON; NULL if there is none
-        error TEXT,               -- why there is none
+        answer TEXT,              -- JSON; NULL if the agent gave no answer
+        error TEXT,               -- why the agent gave no answer
         digest BLOB,              -- of the row, see row_digest
         PRIMARY KEY (run, number)
     )""",

@@ -130,7 +130,7 @@ def read_interviews(connection: sqlite3.Connection, run: Run) -> Iterator[Interv
 def find_interview(
     connection: sqlite3.Connection, run: Run, step: int, agent_id: int, question: str, nth: int
 ) -> InterviewRow | None:
-    """The answer to a question that an agent was asked in a step for the nth time, from 1; `None` if there is none."""
+    """An agent's answer to the nth asking of a question in a step, from 1; `None` if the run has no such answer."""
     condition = "step = ? AND agent_id = ? AND question = ?"
     found = list(_rows(connection, run, "interviews", condition, step, agent_id, question))
     return InterviewRow(*found[nth - 1][1:]) if len(found) >= nth else None

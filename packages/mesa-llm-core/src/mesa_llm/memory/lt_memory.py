@@ -30,9 +30,9 @@ _MOST_PENDING = 10  # prompts full of entries that wait for consolidation while 
 _MOST_ENTRIES_PENDING = 1000
 
 _INSTRUCTIONS = """\
-You keep the long-term memory of an agent in a simulation. You are given this memory and what has happened since. Write
-the memory anew, so that it holds both: facts, promises, relations to others, what worked and what did not. Keep names,
-numbers and steps as they are. Leave out what is routine or repeated.
+You keep the long-term memory of an agent in a simulation. You are given this memory and what has happened since.
+Rewrite the memory so that it holds both: facts, promises, relations to others, what worked and what did not. Keep
+names, numbers and steps as they are. Leave out what is routine or repeated.
 Answer with the text of the memory and nothing else, in at most {words} words."""
 register_question("sum up", _INSTRUCTIONS, name="LongTermMemory")
 

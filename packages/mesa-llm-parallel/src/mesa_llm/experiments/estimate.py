@@ -23,7 +23,8 @@ class Estimate:
         prompt_tokens: tokens of their prompts, estimated from their length.
         completion_tokens: tokens of the answers.
         cost: their price in US dollars; `None` if the price of a model is not known.
-        minutes: the least time that the limits on requests and tokens per minute allow; 0 without such limits.
+        minutes: how long the limits on requests and tokens per minute make it last; 0 without such limits. What a rate
+            allows within a minute may go at once, so short studies take less.
     """
 
     runs: int
@@ -35,7 +36,7 @@ class Estimate:
 
     def __str__(self) -> str:
         price = "an unknown price" if self.cost is None else f"${self.cost:,.2f}"
-        least = f", at least {self.minutes:,.0f} minutes" if self.minutes >= 1 else ""
+        least = f", about {self.minutes:,.0f} minutes at the limits" if self.minutes >= 1 else ""
         return (
             f"{self.runs} runs: {self.calls:,} calls, {self.prompt_tokens:,} tokens of prompts and "
             f"{self.completion_tokens:,} of answers, {price}{least}."

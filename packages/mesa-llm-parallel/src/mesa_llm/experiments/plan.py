@@ -71,7 +71,7 @@ def runs_of(
     """All runs: points, then seeds, then language models, then activations; the last vary fastest.
 
     Raises:
-        ConfigurationError: if there is none, a run comes twice, or an activation is unknown.
+        ConfigurationError: if there are no runs, a run comes twice, or an activation is unknown.
     """
     activations = _several(activations)
     known = get_args(Activation.__value__)

@@ -34,6 +34,14 @@ type Outcome = dict[str, Any]
 """What is known of a run: labels, status, error, steps, rows of the data collector, calls, tokens, cost, seconds."""
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file: all of it, or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
 class RunFiles:
     """The files of a study's runs: a journal and an outcome each.
 
@@ -61,11 +69,7 @@ class RunFiles:
 
     def keep(self, run: Run, outcome: Outcome) -> None:
         """Write an outcome: all of it, or nothing."""
-        path = self._outcome(run)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(outcome), encoding="utf-8")
-        os.replace(part, path)
+        write_whole(self._outcome(run), json.dumps(outcome))
 
     def is_begun(self, run: Run) -> bool:
         """Whether the journal of a run has it. One that was broken off before that is begun again."""

@@ -28,7 +28,7 @@ from mesa_llm.experiments.estimate import DryClient, Estimate, estimate_of
 from mesa_llm.experiments.limits import Limits
 from mesa_llm.experiments.plan import MadeByClass, Make, Parameters, Run, runs_of, with_activation
 from mesa_llm.experiments.result import SweepResult
-from mesa_llm.experiments.running import Outcome, RunFiles, Session
+from mesa_llm.experiments.running import Outcome, RunFiles, Session, write_whole
 from mesa_llm.module_llm.connect import Transport
 from mesa_llm.parallel_stepping import disable_automatic_parallel_stepping, enable_automatic_parallel_stepping
 from mesa_llm.parallel_stepping.patch import is_enabled
@@ -183,7 +183,12 @@ class Sweep:
         mine |= {"source": _source_of(self.model_class), "llm_seed": self._seed}
         path = self.folder / "sweep.json"
         if path.exists():
-            theirs = json.loads(path.read_text(encoding="utf-8"))
+            try:
+                theirs = dict(json.loads(path.read_text(encoding="utf-8")))
+            except ValueError as error:
+                raise ConfigurationError(
+                    f"{path} is damaged: {error}. Remove it if the folder has this study."
+                ) from error
             differ = [
                 f"{name} {theirs.get(name)!r}, now {value!r}"
                 for name, value in mine.items()
@@ -194,8 +199,7 @@ class Sweep:
                     f"{self.folder} has a study that differs: {'; '.join(differ)}. Give another folder, or remove it."
                 )
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(mine, indent=2), encoding="utf-8")
+        write_whole(path, json.dumps(mine, indent=2))
 
     @property
     def result(self) -> SweepResult:
